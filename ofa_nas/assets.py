@@ -1,0 +1,43 @@
+"""Find what ships: search spaces, latency tables, supernets.
+
+In a wheel they lie in `ofa_nas/_data/<kind>`; in a checkout, editable or bare, beside the package.
+"""
+
+import os
+from pathlib import Path
+
+from ofa_nas.errors import FileError
+
+_PACKAGE = Path(__file__).parent
+
+
+def asset_folder(kind: str) -> Path:
+    """Folder of one kind of asset: `search_spaces`, `latency_tables` or `supernets`."""
+    inside = _PACKAGE / "_data" / kind
+    return inside if inside.is_dir() else _PACKAGE.parent / kind
+
+
+def asset_names(kind: str, *, suffix: str) -> list[str]:
+    """Names of what ships of a kind, sorted."""
+    return sorted(path.name.removesuffix(suffix) for path in asset_folder(kind).glob(f"*{suffix}"))
+
+
+def find_asset(kind: str, name_or_path: str, *, suffix: str, error: type[FileError]) -> Path:
+    """Path of an asset given by its shipped name or by a path of the user's own.
+
+    Raises:
+        FileError: In the class `error`, when there is neither; the message lists the shipped names.
+    """
+    is_path = name_or_path.endswith(suffix) or os.sep in name_or_path
+    path = Path(name_or_path) if is_path else asset_folder(kind) / f"{name_or_path}{suffix}"
+    if path.is_file():
+        return path
+    names = ", ".join(asset_names(kind, suffix=suffix)) or "none"
+    noun = kind.removesuffix("s").replace("_", " ")
+    raise error(f"{name_or_path[:200]}: no such {noun}; shipped: {names}; or give the path of a {suffix} file")
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of this tool: `$XDG_CACHE_HOME/ofa-nas` or `~/.cache/ofa-nas`."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if root else Path.home() / ".cache") / "ofa-nas"

@@ -1,0 +1,40 @@
+"""Plug-ins by module name: `kind/name` is `ofa_nas/kind/name.py`, and a dotted path is anybody's module."""
+
+import importlib
+import pkgutil
+import re
+from functools import lru_cache
+from typing import Any
+
+from ofa_nas.errors import ConfigError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+
+
+def plugin_names(kind: str) -> list[str]:
+    """Names of the plug-ins of a kind such as `space.blocks`, sorted, without importing them."""
+    package = importlib.import_module(f"ofa_nas.{kind}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+@lru_cache(maxsize=256)
+def load_plugin(kind: str, name: str) -> Any:
+    """Import the plug-in `name` of a kind, or the module that a dotted path names.
+
+    Raises:
+        ConfigError: There is no such plug-in; the message lists the names there are.
+    """
+    if _DOTTED.fullmatch(name):
+        path = name
+    elif _NAME.fullmatch(name) and name in plugin_names(kind):
+        path = f"ofa_nas.{kind}.{name}"
+    else:
+        raise ConfigError(
+            f"{kind}: there is no {name[:60]!r}; there are {', '.join(plugin_names(kind))}, "
+            "or give the dotted path of a module of your own"
+        )
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{kind}: cannot import {path!r}: {error}") from error

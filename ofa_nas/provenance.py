@@ -1,0 +1,82 @@
+"""What made a file: version, commit, command, seed, libraries, machine."""
+
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made a file.
+
+    Attributes:
+        made_on: UTC date and time, ISO 8601.
+        version: Version of this tool.
+        commit: Git commit of the checkout, empty for an installed wheel.
+        command: The arguments of the command line, without paths of the program itself.
+        seed: Seed of everything random in it.
+        libraries: Versions of the libraries that were installed.
+        machine: Operating system and processor.
+    """
+
+    made_on: str
+    version: str
+    commit: str
+    command: str
+    seed: int
+    libraries: dict[str, str]
+    machine: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON document."""
+        return asdict(self)
+
+
+def record_provenance(*, seed: int) -> Provenance:
+    """Describe this process."""
+    return Provenance(
+        made_on=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=_version("ofa-nas"),
+        commit=_commit(),
+        command=" ".join(["ofa-nas", *sys.argv[1:]]),
+        seed=seed,
+        libraries={name: _version(name) for name in LIBRARIES if _version(name)},
+        machine=f"{platform.system()} {platform.machine()}, {processor_name()}",
+    )
+
+
+def processor_name() -> str:
+    """The processor's model name, as far as the system tells."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown processor"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _commit() -> str:
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return ""
+    try:
+        command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,1 @@
+"""Search spaces, architectures, and what they cost. Nothing here imports torch."""

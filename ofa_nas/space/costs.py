@@ -1,0 +1,152 @@
+"""MACs, parameters, weight bytes and peak activation bytes: of a layer, and of whole populations at once.
+
+A position's layer depends on nothing but the resolution and its own choice, since stage widths are fixed. So any
+cost of a layer is tabulated once, and a population is costed by looking up and adding (or taking the maximum).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.blocks import lower
+from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import INPUT, Convolution, Linear, Operator, Pool
+from ofa_nas.space.search_space import SearchSpace
+
+FLOAT_BYTES = 4
+Floats = npt.NDArray[np.float64]
+
+
+def layer_macs(layer: Layer) -> int:
+    """Multiply-accumulates of one layer for one image (1 MAC = 2 FLOPs)."""
+    return sum(operator.macs for operator in lower(layer))
+
+
+def layer_parameters(layer: Layer) -> int:
+    """Trained parameters: weights, biases, and two for each channel of a batch norm."""
+    return sum(operator.weights + _bias_parameters(operator) for operator in lower(layer))
+
+
+def _bias_parameters(operator: Operator) -> int:
+    if isinstance(operator, Linear):
+        return operator.out_channels
+    if isinstance(operator, Convolution):
+        return operator.out_channels * (2 * operator.norm + operator.bias)
+    return 0
+
+
+def layer_weight_bytes(layer: Layer) -> int:
+    """Bytes of the exported fp32 weights, batch norm folded into a bias."""
+    return FLOAT_BYTES * sum(operator.weights + _folded_biases(operator) for operator in lower(layer))
+
+
+def _folded_biases(operator: Operator) -> int:
+    if isinstance(operator, Linear):
+        return operator.out_channels
+    if isinstance(operator, Convolution):
+        return operator.out_channels * (operator.norm or operator.bias)
+    return 0
+
+
+def layer_peak_bytes(layer: Layer) -> int:
+    """Peak bytes of fp32 activations while a layer runs, by liveness over its operators.
+
+    An elementwise operator writes over its first input unless that is read again later. Layers form a chain, so
+    the peak of a network is the largest of its layers'.
+    """
+    operators = lower(layer)
+    last_use: dict[str, int] = {}
+    for index, operator in enumerate(operators):
+        last_use.update(dict.fromkeys(operator.inputs, index))
+    live = {INPUT: _input_elements(layer)}
+    peak = 0
+    for index, operator in enumerate(operators):
+        reused = operator.in_place and last_use[operator.inputs[0]] == index
+        live[operator.name] = operator.elements
+        peak = max(peak, sum(live.values()) - (live[operator.inputs[0]] if reused else 0))
+        for name in set(operator.inputs):
+            if last_use[name] == index:
+                del live[name]
+    return FLOAT_BYTES * peak
+
+
+def _input_elements(layer: Layer) -> int:
+    return layer.in_channels * layer.in_size**2
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """One cost of every layer of a space, looked up by genes.
+
+    Attributes:
+        fixed: `(resolutions, layers)` costs of stem and head.
+        choices: `(resolutions, positions, 1 + choices)`; entry 0, an absent block, is 0; what does not exist is nan.
+    """
+
+    encoding: Encoding
+    fixed: Floats
+    choices: Floats
+
+    def gather(self, genes: Genes) -> Floats:
+        """Costs of the blocks of architectures `(n, d)`: `(n, positions)`, 0 where there is none."""
+        return self.choices[genes[:, :1], np.arange(len(self.encoding.positions)), genes[:, 1:]]
+
+    def total(self, genes: Genes) -> Floats:
+        """Sums over the layers of architectures `(n, d)`: `(n,)`."""
+        return np.asarray(self.gather(genes).sum(axis=1) + self.fixed.sum(axis=1)[genes[:, 0]])
+
+    def peak(self, genes: Genes) -> Floats:
+        """Largest layers of architectures `(n, d)`: `(n,)`."""
+        return np.maximum(self.gather(genes).max(axis=1), self.fixed.max(axis=1)[genes[:, 0]])
+
+    def smallest(self, *, is_peak: bool = False) -> Architecture:
+        """An architecture with the least possible sum (or peak), exactly."""
+        reduce = np.max if is_peak else np.sum
+        encoding = self.encoding
+        rows = np.zeros((len(self.fixed), encoding.length), dtype=np.int16)
+        for resolution, row in enumerate(rows):
+            row[0] = resolution
+            for span, stage in zip(encoding.spans, encoding.space.stages, strict=True):
+                present = self.choices[resolution, span.start - 1 : span.stop - 1, 1:]
+                best = np.nanargmin(present, axis=1)
+                least = np.nanmin(present, axis=1)
+                depth = min(stage.depths, key=lambda depth: float(reduce(least[:depth])))
+                row[span.start : span.start + depth] = 1 + best[:depth]
+        values = self.peak(rows) if is_peak else self.total(rows)
+        return encoding.decode(rows[[int(np.argmin(values))]])[0]
+
+
+def tabulate(encoding: Encoding, cost: Callable[[Layer], float]) -> CostTable:
+    """Tabulate a cost of every layer of a space, through the walk itself.
+
+    Full-depth architectures that hold each choice at each position once are walked, so the geometry is that of
+    `SearchSpace.layers` and of nothing else.
+    """
+    space = encoding.space
+    widest = int(encoding.choice_counts.max())
+    names = {position.layer_name: index for index, position in enumerate(encoding.positions)}
+    choices = np.full((len(space.resolutions), len(names), 1 + widest), np.nan)
+    choices[:, :, 0] = 0.0
+    fixed: list[list[float]] = []
+    for row, resolution in enumerate(space.resolutions):
+        for turn in range(widest):
+            arch = full_depth(space, resolution, turn)
+            outside = []
+            for layer in space.layers(arch):
+                column = names.get(layer.name)
+                if column is None:
+                    outside.append(float(cost(layer)))
+                else:
+                    choices[row, column, 1 + turn % encoding.choice_counts[column]] = cost(layer)
+        fixed.append(outside)
+    return CostTable(encoding, np.array(fixed), choices)
+
+
+def full_depth(space: SearchSpace, resolution: int, choice: int) -> Architecture:
+    """The full-depth architecture whose every block is choice number `choice`, counted round."""
+    stages = tuple((stage.choices[choice % len(stage.choices)],) * stage.depths[-1] for stage in space.stages)
+    return Architecture(resolution, stages)

@@ -1,0 +1,167 @@
+"""Architectures as integer genes, so that populations are arrays.
+
+One row is one architecture: gene 0 indexes the resolution; every further gene is a position (a stage's first block,
+its second, …) and holds 0 where the stage ends before it, else 1 + the index into the stage's choices. A row is
+canonical when the present blocks of a stage are its first ones; equal rows are equal architectures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.search_space import SearchSpace
+
+Genes = npt.NDArray[np.int16]
+ABSENT = 0
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a block may stand."""
+
+    stage: int
+    index: int
+
+    @property
+    def layer_name(self) -> str:
+        """Name of the layer that `SearchSpace.layers` yields here."""
+        return f"s{self.stage}b{self.index}"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The genes of one search space.
+
+    Attributes:
+        space: What is encoded.
+        positions: One a gene, gene 0 (the resolution) left out.
+        spans: Per stage, the columns of its positions.
+        choice_counts: `(positions,)` choices of each position.
+    """
+
+    space: SearchSpace
+    positions: tuple[Position, ...]
+    spans: tuple[slice, ...]
+    choice_counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, space: SearchSpace) -> Self:
+        """Lay out the genes of a space."""
+        positions: list[Position] = []
+        spans = []
+        for stage_index, stage in enumerate(space.stages):
+            start = 1 + len(positions)
+            positions += [Position(stage_index, index) for index in range(stage.depths[-1])]
+            spans.append(slice(start, 1 + len(positions)))
+        counts = np.array([len(space.stages[position.stage].choices) for position in positions])
+        return cls(space, tuple(positions), tuple(spans), counts)
+
+    @property
+    def length(self) -> int:
+        """Genes of one architecture, `d`."""
+        return 1 + len(self.positions)
+
+    def encode(self, archs: Sequence[Architecture]) -> Genes:
+        """Genes of architectures of this space, `(n, d)` int16."""
+        genes = np.zeros((len(archs), self.length), dtype=np.int16)
+        for row, arch in zip(genes, archs, strict=True):
+            row[0] = self.space.resolutions.index(arch.resolution)
+            for span, stage, blocks in zip(self.spans, self.space.stages, arch.stages, strict=True):
+                chosen = [1 + stage.choices.index(block) for block in blocks]
+                row[span.start : span.start + len(chosen)] = chosen
+        return genes
+
+    def decode(self, genes: Genes) -> list[Architecture]:
+        """Architectures of canonical genes `(n, d)`."""
+        stages = list(zip(self.spans, self.space.stages, strict=True))
+        return [
+            Architecture(
+                self.space.resolutions[row[0]],
+                tuple(tuple(stage.choices[gene - 1] for gene in row[span] if gene) for span, stage in stages),
+            )
+            for row in genes.tolist()
+        ]
+
+    def is_canonical(self, genes: Genes) -> npt.NDArray[np.bool_]:
+        """Which rows of any integer genes `(n, d)` stand for an architecture, `(n,)`."""
+        good = (genes[:, 0] >= 0) & (genes[:, 0] < len(self.space.resolutions))
+        good &= ((genes[:, 1:] >= 0) & (genes[:, 1:] <= self.choice_counts)).all(axis=1)
+        for span, stage in zip(self.spans, self.space.stages, strict=True):
+            present = genes[:, span] != ABSENT
+            depths = present.sum(axis=1)
+            good &= np.isin(depths, stage.depths)
+            good &= (present == (np.arange(present.shape[1]) < depths[:, None])).all(axis=1)
+        return np.asarray(good)
+
+    def sample(self, count: int, rng: np.random.Generator) -> Genes:
+        """Random architectures `(count, d)`: resolution, depths, kernels and expand ratios each uniform."""
+        genes = np.empty((count, self.length), dtype=np.int16)
+        genes[:, 0] = rng.integers(len(self.space.resolutions), size=count)
+        genes[:, 1:] = self._random_choices(count, rng)
+        return self._cut(genes, self._random_depths(count, rng))
+
+    def mutate(self, genes: Genes, rng: np.random.Generator, *, rate: float) -> Genes:
+        """Redraw each resolution, each depth and each block with probability `rate`.
+
+        Args:
+            genes: `(n, d)`, canonical.
+            rng: Source of randomness.
+            rate: In [0, 1].
+
+        Returns:
+            `(n, d)`, canonical.
+        """
+        count = len(genes)
+        fresh = self.sample(count, rng)
+        full = np.where(genes == ABSENT, self._with_resolution(genes, self._random_choices(count, rng)), genes)
+        full[:, 0] = genes[:, 0]
+        redraw = rng.random(genes.shape) < rate
+        full[:, 1:] = np.where(redraw[:, 1:], self._random_choices(count, rng), full[:, 1:])
+        full[:, 0] = np.where(redraw[:, 0], fresh[:, 0], full[:, 0])
+        depths = self.depths(genes)
+        redraw_depth = rng.random(depths.shape) < rate
+        return self._cut(full, np.where(redraw_depth, self._random_depths(count, rng), depths))
+
+    def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
+        """Children that take resolution, each depth and each block from either parent.
+
+        A block that only one parent has comes from that one; blocks behind the child's depth are dropped.
+
+        Args:
+            first: `(n, d)`, canonical.
+            second: `(n, d)`, canonical.
+            rng: Source of randomness.
+
+        Returns:
+            `(n, d)`, canonical.
+        """
+        child = np.where(rng.random(first.shape) < 0.5, first, second)
+        missing = child[:, 1:] == ABSENT
+        child[:, 1:] = np.where(missing, np.maximum(first[:, 1:], second[:, 1:]), child[:, 1:])
+        first_depths, second_depths = self.depths(first), self.depths(second)
+        depths = np.where(rng.random(first_depths.shape) < 0.5, first_depths, second_depths)
+        return self._cut(child, depths)
+
+    def depths(self, genes: Genes) -> npt.NDArray[np.int64]:
+        """Depth of every stage, `(n, stages)`."""
+        return np.stack([(genes[:, span] != ABSENT).sum(axis=1) for span in self.spans], axis=1)
+
+    def _cut(self, genes: Genes, depths: npt.NDArray[np.int64]) -> Genes:
+        for column, span in enumerate(self.spans):
+            behind = np.arange(span.stop - span.start) >= depths[:, column, None]
+            genes[:, span][behind] = ABSENT
+        return genes
+
+    def _with_resolution(self, genes: Genes, choices: Genes) -> Genes:
+        return np.concatenate([genes[:, :1], choices], axis=1)
+
+    def _random_choices(self, count: int, rng: np.random.Generator) -> Genes:
+        return rng.integers(1, self.choice_counts + 1, size=(count, len(self.positions))).astype(np.int16)
+
+    def _random_depths(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        columns = [rng.choice(np.array(stage.depths), size=count) for stage in self.space.stages]
+        return np.stack(columns, axis=1)

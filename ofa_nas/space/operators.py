@@ -1,0 +1,136 @@
+"""Primitive operators: what a layer is made of, on torch, in ONNX, and when it is counted.
+
+Tensors are named after the operator that makes them; `INPUT` is the input of the layer.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+INPUT = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A 2-D convolution, followed by batch norm if `norm`; `bias` is a bias of its own.
+
+    Attributes:
+        pad: Zeros before and after, the same in both directions [px].
+        elastic: Whether its kernel shrinks through transform matrices in a supernet.
+    """
+
+    name: str
+    inputs: tuple[str]
+    in_channels: int
+    out_channels: int
+    kernel_size: int
+    stride: int
+    groups: int
+    in_size: int
+    out_size: int
+    pad: tuple[int, int]
+    norm: bool = True
+    bias: bool = False
+    in_place: ClassVar[bool] = False
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the weight: `(out, in / groups, k, k)`."""
+        return (self.out_channels, self.in_channels // self.groups, self.kernel_size, self.kernel_size)
+
+    @property
+    def weights(self) -> int:
+        """Elements of the weight."""
+        out, into, height, width = self.weight_shape
+        return out * into * height * width
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return self.weights * self.out_size**2
+
+    @property
+    def elements(self) -> int:
+        """Elements of the output for one image."""
+        return self.out_channels * self.out_size**2
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A fully connected operator with a bias; flattens its input."""
+
+    name: str
+    inputs: tuple[str]
+    in_channels: int
+    out_channels: int
+    in_place: ClassVar[bool] = False
+
+    @property
+    def weights(self) -> int:
+        """Elements of the weight."""
+        return self.in_channels * self.out_channels
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return self.weights
+
+    @property
+    def elements(self) -> int:
+        """Elements of the output for one image."""
+        return self.out_channels
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Global average pooling to one pixel."""
+
+    name: str
+    inputs: tuple[str]
+    channels: int
+    in_size: int
+    macs: ClassVar[int] = 0
+    weights: ClassVar[int] = 0
+    in_place: ClassVar[bool] = False
+
+    @property
+    def elements(self) -> int:
+        """Elements of the output for one image."""
+        return self.channels
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise:
+    """An operator that may write over its first input.
+
+    Attributes:
+        function: `relu`, `relu6`, `hard_swish`, `hard_sigmoid` of one input; `add` of two of equal shape;
+            `scale`: the first input `(B, C, H, W)` times the second `(B, C, 1, 1)`.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    function: str
+    channels: int
+    size: int
+    macs: ClassVar[int] = 0
+    weights: ClassVar[int] = 0
+    in_place: ClassVar[bool] = True
+
+    @property
+    def elements(self) -> int:
+        """Elements of the output for one image."""
+        return self.channels * self.size**2
+
+
+Operator = Convolution | Linear | Pool | Elementwise
+
+
+def same_padding(kernel_size: int, stride: int, in_size: int, out_size: int, *, padding: str) -> tuple[int, int]:
+    """Zeros before and after so that `in_size` becomes `out_size` [px].
+
+    Source: TensorFlow's SAME rule for `same`; PyTorch's `kernel_size // 2` for `symmetric`.
+    """
+    if padding == "symmetric":
+        return kernel_size // 2, kernel_size // 2
+    total = max((out_size - 1) * stride + kernel_size - in_size, 0)
+    return total // 2, total - total // 2

@@ -1,0 +1,324 @@
+"""SearchSpace: what may be chosen, and the one walk that works out the geometry of a choice."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from ofa_nas.assets import find_asset
+from ofa_nas.errors import ArchitectureError, SpaceError
+from ofa_nas.plugins import plugin_names
+from ofa_nas.space.architecture import Architecture, Block
+from ofa_nas.space.layer import Layer
+from ofa_nas.space.toml_reader import Section, read_toml
+
+ACTIVATIONS = ("relu", "relu6", "hard_swish")
+PADDINGS = ("symmetric", "same")
+SE_REDUCTION = 4  # squeeze-excite bottleneck: a quarter of the middle channels (OFA, MobileNetV3)
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """The first convolution; `width` is before the width multiplier if the space scales it."""
+
+    width: int
+    kernel_size: int
+    stride: int
+    activation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Blocks of equal width: what may be chosen for each, and how many there may be.
+
+    Only the first block has the stride; the others, and a first block that changes neither size nor width,
+    have a residual connection.
+    """
+
+    block: str
+    width: int
+    stride: int
+    kernel_sizes: tuple[int, ...]
+    expand_ratios: tuple[int, ...]
+    depths: tuple[int, ...]
+    activation: str
+    squeeze_excite: bool
+
+    @property
+    def choices(self) -> tuple[Block, ...]:
+        """Every block that may stand in this stage, kernel size varying slowest."""
+        return tuple(Block(kernel, expand) for kernel in self.kernel_sizes for expand in self.expand_ratios)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The 1x1 convolution before pooling, an optional one behind it (`mix_width` > 0), dropout, classifier."""
+
+    width: int
+    mix_width: int
+    activation: str
+    dropout: float
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A search space as its TOML file tells it; widths are those after the width multiplier.
+
+    Attributes:
+        name: Also the name of the file.
+        description: One line for people.
+        source: Paper or code that it is taken from.
+        resolutions: Input sizes [px].
+        classes: Outputs of the classifier.
+        padding: `symmetric` or `same`, see `Layer.padding`.
+        bn_epsilon: Epsilon of every batch norm.
+    """
+
+    name: str
+    description: str
+    source: str
+    resolutions: tuple[int, ...]
+    classes: int
+    padding: str
+    bn_epsilon: float
+    stem: Stem
+    stages: tuple[Stage, ...]
+    head: Head
+
+    @classmethod
+    def load(cls, name_or_path: str) -> Self:
+        """Read a shipped space by name, or any TOML file by path.
+
+        Raises:
+            SpaceError: The file is missing or wrong; the message names file, key and what would be right.
+        """
+        path = find_asset("search_spaces", name_or_path, suffix=".toml", error=SpaceError)
+        return cls._from_section(read_toml(path, error=SpaceError))
+
+    @classmethod
+    def _from_section(cls, root: Section) -> Self:
+        multiplier = root.number("width_multiplier", default=1.0, minimum=0.1, maximum=8.0)
+        space = cls(
+            name=root.text("name", default=root.path.stem),
+            description=root.text("description"),
+            source=root.text("source", default="-"),
+            resolutions=root.integers("resolutions", minimum=8, maximum=4096),
+            classes=root.integer("classes", minimum=2),
+            padding=root.text("padding", default="symmetric", choices=PADDINGS),
+            bn_epsilon=root.number("bn_epsilon", default=1e-5, minimum=0.0, maximum=1.0),
+            stem=_read_stem(root.section("stem"), multiplier),
+            stages=tuple(_read_stage(section, multiplier) for section in root.sections("stages")),
+            head=_read_head(root.section("head"), multiplier),
+        )
+        root.close()
+        return space
+
+    def with_classes(self, classes: int) -> Self:
+        """The same space with a classifier of another width."""
+        return replace(self, classes=classes)
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hex digits that change whenever the geometry of any architecture may."""
+        fields = asdict(self)
+        for name in ("name", "description", "source"):
+            del fields[name]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+    @cached_property
+    def largest(self) -> Architecture:
+        """Highest resolution, full depth, largest kernels and expand ratios."""
+        stages = tuple((stage.choices[-1],) * stage.depths[-1] for stage in self.stages)
+        return Architecture(self.resolutions[-1], stages)
+
+    @cached_property
+    def smallest(self) -> Architecture:
+        """Lowest resolution, least depth, smallest kernels and expand ratios."""
+        stages = tuple((stage.choices[0],) * stage.depths[0] for stage in self.stages)
+        return Architecture(self.resolutions[0], stages)
+
+    @property
+    def cardinality(self) -> int:
+        """How many architectures there are."""
+        count = len(self.resolutions)
+        for stage in self.stages:
+            count *= sum(len(stage.choices) ** depth for depth in stage.depths)
+        return count
+
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture and check that it belongs to this space."""
+        arch = Architecture.parse(text)
+        self.check(arch)
+        return arch
+
+    def check(self, arch: Architecture) -> None:
+        """Refuse an architecture of another space.
+
+        Raises:
+            ArchitectureError: Names the first place where it leaves the space, and what may stand there.
+        """
+        where = f"architecture {arch} is not in {self.name}"
+        if arch.resolution not in self.resolutions:
+            raise ArchitectureError(f"{where}: resolution {arch.resolution}; allowed: {_join(self.resolutions)}")
+        if len(arch.stages) != len(self.stages):
+            raise ArchitectureError(f"{where}: {len(arch.stages)} stages; it has {len(self.stages)}")
+        for index, (blocks, stage) in enumerate(zip(arch.stages, self.stages, strict=True)):
+            if len(blocks) not in stage.depths:
+                raise ArchitectureError(
+                    f"{where}: stage {index} has {len(blocks)} blocks; allowed: {_join(stage.depths)}"
+                )
+            for block in blocks:
+                if block not in stage.choices:
+                    allowed = " ".join(str(choice) for choice in stage.choices)
+                    raise ArchitectureError(f"{where}: stage {index} holds {block}; allowed: {allowed}")
+
+    def layers(self, arch: Architecture) -> Iterator[Layer]:
+        """Walk an architecture: the only place where sizes and channels are worked out.
+
+        Yields:
+            Layers in execution order; each one's input is the output of the one before.
+        """
+        stem = self.stem
+        layer = self._convolution("stem", 3, stem.width, arch.resolution, stem.activation, stem=stem)
+        yield layer
+        for stage_index, (stage, blocks) in enumerate(zip(self.stages, arch.stages, strict=True)):
+            for block_index, block in enumerate(blocks):
+                stride = 1 if block_index else stage.stride
+                name = f"s{stage_index}b{block_index}"
+                layer = self._block(name, stage, block, stride=stride, before=layer)
+                yield layer
+        yield from self._head(layer)
+
+    def _block(self, name: str, stage: Stage, block: Block, *, stride: int, before: Layer) -> Layer:
+        in_channels = before.out_channels
+        mid_channels = make_divisible(in_channels * block.expand_ratio) if block.expand_ratio > 1 else in_channels
+        return Layer(
+            name=name,
+            kind=stage.block,
+            in_channels=in_channels,
+            mid_channels=mid_channels,
+            out_channels=stage.width,
+            kernel_size=block.kernel_size,
+            stride=stride,
+            in_size=before.out_size,
+            out_size=_strided(before.out_size, stride),
+            activation=stage.activation,
+            se_channels=make_divisible(mid_channels // SE_REDUCTION) if stage.squeeze_excite else 0,
+            residual=stride == 1 and in_channels == stage.width,
+            padding=self.padding,
+        )
+
+    def _convolution(
+        self,
+        name: str,
+        in_channels: int,
+        out_channels: int,
+        in_size: int,
+        activation: str,
+        *,
+        stem: Stem | None = None,
+        norm: bool = True,
+    ) -> Layer:
+        kernel_size, stride = (stem.kernel_size, stem.stride) if stem else (1, 1)
+        return Layer(
+            name=name,
+            kind="conv",
+            in_channels=in_channels,
+            mid_channels=out_channels,
+            out_channels=out_channels,
+            kernel_size=kernel_size,
+            stride=stride,
+            in_size=in_size,
+            out_size=_strided(in_size, stride),
+            activation=activation,
+            norm=norm,
+            padding=self.padding,
+        )
+
+    def _head(self, before: Layer) -> Iterator[Layer]:
+        head, size = self.head, before.out_size
+        yield self._convolution("head_conv", before.out_channels, head.width, size, head.activation)
+        channels = head.width
+        yield Layer("head_pool", "pool", channels, channels, channels, size, 1, size, 1, "none", norm=False)
+        if head.mix_width:
+            yield self._convolution("head_mix", channels, head.mix_width, 1, head.activation, norm=False)
+            channels = head.mix_width
+        yield Layer("classifier", "linear", channels, self.classes, self.classes, 1, 1, 1, 1, "none", norm=False)
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """Round channels to a multiple of `divisor`, never below nine tenths.
+
+    Source: TensorFlow's slim MobileNet (`make_divisible`), used by MobileNetV2/V3 and once-for-all.
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def _strided(size: int, stride: int) -> int:
+    return -(-size // stride)
+
+
+def _join(values: tuple[int, ...]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def _scaled(width: int, multiplier: float) -> int:
+    return width if multiplier == 1.0 else make_divisible(width * multiplier)
+
+
+def _read_stem(section: Section, multiplier: float) -> Stem:
+    stem = Stem(
+        width=_scaled(section.integer("width", maximum=4096), multiplier),
+        kernel_size=_read_odd(section, "kernel_size"),
+        stride=section.integer("stride", maximum=4),
+        activation=section.text("activation", choices=ACTIVATIONS),
+    )
+    section.close()
+    return stem
+
+
+def _read_odd(section: Section, key: str) -> int:
+    value = section.integer(key, maximum=15)
+    if value % 2 == 0:
+        raise SpaceError(f"{section.path}: {section.key}.{key}: expected an odd number, got {value}")
+    return value
+
+
+def _read_stage(section: Section, multiplier: float) -> Stage:
+    stage = Stage(
+        block=section.text("block", default="mbconv"),
+        width=_scaled(section.integer("width", maximum=4096), multiplier),
+        stride=section.integer("stride", maximum=4),
+        kernel_sizes=section.integers("kernel_sizes", maximum=15),
+        expand_ratios=section.integers("expand_ratios", maximum=16),
+        depths=section.integers("depths", maximum=32),
+        activation=section.text("activation", choices=ACTIVATIONS),
+        squeeze_excite=section.flag("squeeze_excite", default=False),
+    )
+    section.close()
+    kinds = plugin_names("space.blocks")
+    if "." not in stage.block and stage.block not in kinds:
+        raise SpaceError(
+            f"{section.path}: {section.key}.block: expected one of {', '.join(kinds)}, got {stage.block!r}"
+        )
+    if any(kernel % 2 == 0 for kernel in stage.kernel_sizes):
+        raise SpaceError(
+            f"{section.path}: {section.key}.kernel_sizes: expected odd numbers, got {list(stage.kernel_sizes)}"
+        )
+    return stage
+
+
+def _read_head(section: Section, multiplier: float) -> Head:
+    mix_width = section.integer("mix_width", default=0, minimum=0, maximum=8192)
+    head = Head(
+        width=_scaled(section.integer("width", maximum=8192), multiplier),
+        mix_width=_scaled(mix_width, multiplier) if mix_width else 0,
+        activation=section.text("activation", choices=ACTIVATIONS),
+        dropout=section.number("dropout", default=0.0, minimum=0.0, maximum=0.9),
+    )
+    section.close()
+    return head
