@@ -1,1 +1,54 @@
-"""Hardware-aware neural architecture search."""
+"""Hardware-aware neural architecture search.
+
+Names load on first use, so importing the package costs nothing and never imports torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ofa_nas.errors import OfaNasError
+    from ofa_nas.onnx_writer import write_model
+    from ofa_nas.space.architecture import Architecture, Block
+    from ofa_nas.space.costs import CostTable, tabulate
+    from ofa_nas.space.encoding import Encoding
+    from ofa_nas.space.layer import Layer
+    from ofa_nas.space.search_space import SearchSpace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Architecture",
+    "Block",
+    "CostTable",
+    "Encoding",
+    "Layer",
+    "OfaNasError",
+    "SearchSpace",
+    "tabulate",
+    "write_model",
+]
+
+_HOMES = {
+    "Architecture": "space.architecture",
+    "Block": "space.architecture",
+    "CostTable": "space.costs",
+    "Encoding": "space.encoding",
+    "Layer": "space.layer",
+    "OfaNasError": "errors",
+    "SearchSpace": "space.search_space",
+    "tabulate": "space.costs",
+    "write_model": "onnx_writer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ofa_nas.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

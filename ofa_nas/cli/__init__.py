@@ -1,0 +1,122 @@
+"""The command line `ofa-nas COMMAND …`: one module a command, imported only when it is chosen.
+
+A command is `ofa_nas/cli/<name>.py` with `add_arguments(parser)` and `run(args)`, and one line in `COMMANDS`.
+Exit status: 0 done, 1 refused, 2 misused, 130 interrupted.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+import ofa_nas
+from ofa_nas.errors import OfaNasError
+
+DEBUG = "OFA_NAS_DEBUG"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        group: What a user wants: find, measure, learn or inspect.
+        name: As typed.
+        help: One line, without a full stop.
+    """
+
+    group: str
+    name: str
+    help: str
+
+
+class CommandModule(Protocol):
+    """What the module of a command holds."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's own arguments; `--json` and `--verbose` are there already."""
+        ...
+
+    def run(self, args: argparse.Namespace) -> int | None:
+        """Do it; heavy imports stand inside. Returns the exit status, None for 0."""
+        ...
+
+
+COMMANDS = (Command("inspect", "spaces", "list the search spaces, or show the stages of one"),)
+
+
+def load_command(name: str) -> CommandModule:
+    """Import the module of a command."""
+    module: CommandModule = importlib.import_module(f"ofa_nas.cli.{name.replace('-', '_')}")
+    return module
+
+
+def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
+    """Build the parser; only the commands in `names` are imported and get their arguments."""
+    parser = argparse.ArgumentParser(
+        prog="ofa-nas",
+        usage="ofa-nas [--version] COMMAND …",
+        description=f"{ofa_nas.__doc__.splitlines()[0] if ofa_nas.__doc__ else ''}\n\n{_command_list()}",
+        epilog="ofa-nas COMMAND --help shows the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ofa-nas {ofa_nas.__version__}")
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS
+    )
+    wanted = set(names)
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(
+            command.name, description=f"{command.help[:1].upper()}{command.help[1:]}.", allow_abbrev=False
+        )
+        if command.name in wanted:
+            load_command(command.name).add_arguments(subparser)
+        subparser.add_argument("--json", action="store_true", help="print one JSON document to stdout")
+        subparser.add_argument("--verbose", action="store_true", help="log what the library does to stderr")
+    return parser
+
+
+def _command_list() -> str:
+    lines = []
+    for group, commands in groupby(COMMANDS, key=lambda command: command.group):
+        for index, command in enumerate(commands):
+            lines.append(f"  {'' if index else group:<10}{command.name:<10}{command.help}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; a misuse exits with 2 as argparse does."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser(arguments[:1]).parse_args(arguments)
+        logging.basicConfig(
+            level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
+        )
+        status = load_command(args.command).run(args)
+        sys.stdout.flush()
+    except OfaNasError as error:
+        return _fail(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader (head, less) left; keep the interpreter from flushing into it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the one place where a bug of ours becomes a line for the user
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        return _fail(
+            f"internal error: {type(error).__name__}: {error} (run with {DEBUG}=1 for the traceback)", 1
+        )
+    return status or 0
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"{message}\n")
+    return status

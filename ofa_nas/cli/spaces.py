@@ -1,0 +1,132 @@
+"""`ofa-nas spaces`: the search spaces that ship, or the stages of one."""
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ofa_nas.space.architecture import Architecture
+    from ofa_nas.space.search_space import SearchSpace
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `spaces`."""
+    parser.add_argument(
+        "name", nargs="?", help="a shipped space, or the path of a .toml file; without it, all"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Extreme:
+    """The smallest or the largest architecture of a space and its costs."""
+
+    architecture: "Architecture"
+    macs: int
+    parameters: int
+    weight_bytes: int
+    peak_activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceSummary:
+    """One row of the list."""
+
+    name: str
+    description: str
+    source: str
+    digest: str
+    architectures: int
+    resolutions: tuple[int, ...]
+    classes: int
+    smallest: Extreme
+    largest: Extreme
+
+
+def summarise(space: "SearchSpace") -> SpaceSummary:
+    """Count a space and cost its two ends."""
+    return SpaceSummary(
+        name=space.name,
+        description=space.description,
+        source=space.source,
+        digest=space.digest,
+        architectures=space.cardinality,
+        resolutions=space.resolutions,
+        classes=space.classes,
+        smallest=_cost(space, space.smallest),
+        largest=_cost(space, space.largest),
+    )
+
+
+def _cost(space: "SearchSpace", arch: "Architecture") -> Extreme:
+    from ofa_nas.space.costs import layer_macs, layer_parameters, layer_peak_bytes, layer_weight_bytes
+
+    layers = list(space.layers(arch))
+    return Extreme(
+        architecture=arch,
+        macs=sum(map(layer_macs, layers)),
+        parameters=sum(map(layer_parameters, layers)),
+        weight_bytes=sum(map(layer_weight_bytes, layers)),
+        peak_activation_bytes=max(map(layer_peak_bytes, layers)),
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """List every space, or show one."""
+    from ofa_nas.assets import asset_names
+    from ofa_nas.cli.console import print_json
+    from ofa_nas.space.search_space import SearchSpace
+
+    names = [args.name] if args.name else asset_names("search_spaces", suffix=".toml")
+    spaces = [SearchSpace.load(name) for name in names]
+    if args.json and args.name:
+        print_json({"space": summarise(spaces[0]), "stages": spaces[0].stages})
+    elif args.json:
+        print_json({"spaces": [summarise(space) for space in spaces]})
+    elif args.name:
+        _show(spaces[0])
+    else:
+        _list(spaces)
+
+
+def _list(spaces: list["SearchSpace"]) -> None:
+    from ofa_nas.cli.console import make_table, out
+
+    table = make_table("space", "subnets", "px", "MACs", "parameters", "peak activation")
+    for space in spaces:
+        table.add_row(*_cells(summarise(space)))
+    out.print(table)
+    out.print("Two lines a space: its smallest subnet, then its largest.")
+
+
+def _cells(summary: SpaceSummary) -> tuple[str, ...]:
+    from ofa_nas.cli.console import format_bytes, format_count
+
+    ends, px = (summary.smallest, summary.largest), summary.resolutions
+    return (
+        summary.name,
+        f"{summary.architectures:.1e}" if summary.architectures >= 1e6 else str(summary.architectures),
+        f"{px[0]}\n{px[-1]}",
+        "\n".join(format_count(end.macs) for end in ends),
+        "\n".join(format_count(end.parameters) for end in ends),
+        "\n".join(format_bytes(end.peak_activation_bytes) for end in ends),
+    )
+
+
+def _show(space: "SearchSpace") -> None:
+    from ofa_nas.cli.console import make_table, out
+
+    out.print(f"[bold]{space.name}[/bold]: {space.description}\nSource: {space.source}")
+    out.print(f"Resolutions: {_join(space.resolutions)} px")
+    table = make_table("stage", "block", "width", "stride", "kernels", "expand", "depths", "activation", "SE")
+    for index, stage in enumerate(space.stages):
+        choices = (_join(stage.kernel_sizes), _join(stage.expand_ratios), _join(stage.depths))
+        sizes = (str(stage.width), str(stage.stride))
+        squeeze_excite = "yes" if stage.squeeze_excite else "no"
+        table.add_row(str(index), stage.block, *sizes, *choices, stage.activation, squeeze_excite)
+    out.print(table)
+    for name, arch in (("smallest", space.smallest), ("largest", space.largest)):
+        out.print(f"{name}: {arch}")
+
+
+def _join(values: tuple[int, ...]) -> str:
+    return " ".join(str(value) for value in values)
