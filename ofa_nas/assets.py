@@ -34,7 +34,9 @@ def find_asset(kind: str, name_or_path: str, *, suffix: str, error: type[FileErr
         return path
     names = ", ".join(asset_names(kind, suffix=suffix)) or "none"
     noun = kind.removesuffix("s").replace("_", " ")
-    raise error(f"{name_or_path[:200]}: no such {noun}; shipped: {names}; or give the path of a {suffix} file")
+    raise error(
+        f"{name_or_path[:200]}: no such {noun}; shipped: {names}; or give the path of a {suffix} file"
+    )
 
 
 def cache_folder() -> Path:

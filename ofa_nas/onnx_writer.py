@@ -1,7 +1,7 @@
 """Write layers as an ONNX model: the one lowering that serves measuring and exporting.
 
-Every tensor is named `layer/operator` (`s1b0/expand_act`): ONNX Runtime drops node names when it fuses, but keeps the
-names of outputs, and by them its profile is attributed to layers.
+Every tensor is named `layer/operator` (`s1b0/expand_act`): ONNX Runtime drops node names when it fuses, but
+keeps the names of outputs, and by them its profile is attributed to layers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -151,7 +151,9 @@ def _elementwise(operator: Elementwise, inputs: list[str], output: str) -> list[
             low, high = f"{output}_low", f"{output}_high"
             bounds = [(low, 0.0), (high, 6.0)]
             constants = [
-                helper.make_node("Constant", [], [key], value=helper.make_tensor(key, TensorProto.FLOAT, [], [value]))
+                helper.make_node(
+                    "Constant", [], [key], value=helper.make_tensor(key, TensorProto.FLOAT, [], [value])
+                )
                 for key, value in bounds
             ]
             return [*constants, helper.make_node("Clip", [*inputs, low, high], [output], name=output)]

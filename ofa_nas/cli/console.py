@@ -69,8 +69,8 @@ def progress(description: str, *, total: float | None, quiet: bool = False) -> I
 
 
 def make_table(*headers: str) -> Table:
-    """A plain table; the first column holds names, the others are narrow."""
-    table = Table(*headers, box=box.SIMPLE_HEAD, padding=(0, 1))
+    """A plain table whose cells stay on one line."""
+    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
         column.no_wrap = True
     return table

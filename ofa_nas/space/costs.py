@@ -1,7 +1,8 @@
 """MACs, parameters, weight bytes and peak activation bytes: of a layer, and of whole populations at once.
 
-A position's layer depends on nothing but the resolution and its own choice, since stage widths are fixed. So any
-cost of a layer is tabulated once, and a population is costed by looking up and adding (or taking the maximum).
+A position's layer depends on nothing but the resolution and its own choice, since stage widths are fixed. So
+any cost of a layer is tabulated once, and a population is costed by looking up and adding (or taking the
+maximum).
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Linear, Operator, Pool
+from ofa_nas.space.operators import INPUT, Convolution, Linear, Operator
 from ofa_nas.space.search_space import SearchSpace
 
 FLOAT_BYTES = 4
@@ -55,8 +56,8 @@ def _folded_biases(operator: Operator) -> int:
 def layer_peak_bytes(layer: Layer) -> int:
     """Peak bytes of fp32 activations while a layer runs, by liveness over its operators.
 
-    An elementwise operator writes over its first input unless that is read again later. Layers form a chain, so
-    the peak of a network is the largest of its layers'.
+    An elementwise operator writes over its first input unless that is read again later. Layers form a chain,
+    so the peak of a network is the largest of its layers'.
     """
     operators = lower(layer)
     last_use: dict[str, int] = {}
@@ -84,7 +85,8 @@ class CostTable:
 
     Attributes:
         fixed: `(resolutions, layers)` costs of stem and head.
-        choices: `(resolutions, positions, 1 + choices)`; entry 0, an absent block, is 0; what does not exist is nan.
+        choices: `(resolutions, positions, 1 + choices)`; entry 0, an absent block, is 0; what does not exist
+            is nan.
     """
 
     encoding: Encoding
@@ -101,7 +103,7 @@ class CostTable:
 
     def peak(self, genes: Genes) -> Floats:
         """Largest layers of architectures `(n, d)`: `(n,)`."""
-        return np.maximum(self.gather(genes).max(axis=1), self.fixed.max(axis=1)[genes[:, 0]])
+        return np.asarray(np.maximum(self.gather(genes).max(axis=1), self.fixed.max(axis=1)[genes[:, 0]]))
 
     def smallest(self, *, is_peak: bool = False) -> Architecture:
         """An architecture with the least possible sum (or peak), exactly."""
@@ -123,8 +125,8 @@ class CostTable:
 def tabulate(encoding: Encoding, cost: Callable[[Layer], float]) -> CostTable:
     """Tabulate a cost of every layer of a space, through the walk itself.
 
-    Full-depth architectures that hold each choice at each position once are walked, so the geometry is that of
-    `SearchSpace.layers` and of nothing else.
+    Full-depth architectures that hold each choice at each position once are walked, so the geometry is that
+    of `SearchSpace.layers` and of nothing else.
     """
     space = encoding.space
     widest = int(encoding.choice_counts.max())

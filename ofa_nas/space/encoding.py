@@ -1,8 +1,8 @@
 """Architectures as integer genes, so that populations are arrays.
 
-One row is one architecture: gene 0 indexes the resolution; every further gene is a position (a stage's first block,
-its second, …) and holds 0 where the stage ends before it, else 1 + the index into the stage's choices. A row is
-canonical when the present blocks of a stage are its first ones; equal rows are equal architectures.
+One row is one architecture: gene 0 indexes the resolution; every further gene is a position (a stage's first
+block, its second, …) and holds 0 where the stage ends before it, else 1 + the index into the stage's choices.
+A row is canonical when the present blocks of a stage are its first ones; equal rows are equal architectures.
 """
 
 from collections.abc import Sequence
@@ -117,7 +117,9 @@ class Encoding:
         """
         count = len(genes)
         fresh = self.sample(count, rng)
-        full = np.where(genes == ABSENT, self._with_resolution(genes, self._random_choices(count, rng)), genes)
+        full = np.where(
+            genes == ABSENT, self._with_resolution(genes, self._random_choices(count, rng)), genes
+        )
         full[:, 0] = genes[:, 0]
         redraw = rng.random(genes.shape) < rate
         full[:, 1:] = np.where(redraw[:, 1:], self._random_choices(count, rng), full[:, 1:])

@@ -13,7 +13,8 @@ class Layer:
         name: Where it stands: `stem`, `s2b1` (second stage counting from 0, second block), `classifier`.
         kind: Block kind, a module of `ofa_nas.space.blocks`.
         in_channels: Channels of the input.
-        mid_channels: Channels between expansion and projection; equals `out_channels` where there is no middle.
+        mid_channels: Channels between expansion and projection; equals `out_channels` where there is no
+            middle.
         out_channels: Channels of the output.
         kernel_size: Side of the spatial kernel [px].
         stride: Spatial stride.

@@ -125,7 +125,9 @@ class Elementwise:
 Operator = Convolution | Linear | Pool | Elementwise
 
 
-def same_padding(kernel_size: int, stride: int, in_size: int, out_size: int, *, padding: str) -> tuple[int, int]:
+def same_padding(
+    kernel_size: int, stride: int, in_size: int, out_size: int, *, padding: str
+) -> tuple[int, int]:
     """Zeros before and after so that `in_size` becomes `out_size` [px].
 
     Source: TensorFlow's SAME rule for `same`; PyTorch's `kernel_size // 2` for `symmetric`.

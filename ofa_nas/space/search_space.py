@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ofa_nas.assets import find_asset
 from ofa_nas.errors import ArchitectureError, SpaceError
@@ -55,7 +55,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The 1x1 convolution before pooling, an optional one behind it (`mix_width` > 0), dropout, classifier."""
+    """The 1x1 convolution before pooling, one behind it if `mix_width` > 0, dropout, classifier."""
 
     width: int
     mix_width: int
@@ -116,6 +116,19 @@ class SearchSpace:
         root.close()
         return space
 
+    @classmethod
+    def from_document(cls, content: dict[str, Any], path: Path) -> Self:
+        """Read a space that `to_document` wrote, kept in the file `path`.
+
+        Raises:
+            SpaceError: As `load` does.
+        """
+        return cls._from_section(Section(path, "", content, SpaceError))
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values for a JSON document, with the keys of the TOML file."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # tuples become lists
+
     def with_classes(self, classes: int) -> Self:
         """The same space with a classifier of another width."""
         return replace(self, classes=classes)
@@ -162,7 +175,9 @@ class SearchSpace:
         """
         where = f"architecture {arch} is not in {self.name}"
         if arch.resolution not in self.resolutions:
-            raise ArchitectureError(f"{where}: resolution {arch.resolution}; allowed: {_join(self.resolutions)}")
+            raise ArchitectureError(
+                f"{where}: resolution {arch.resolution}; allowed: {_join(self.resolutions)}"
+            )
         if len(arch.stages) != len(self.stages):
             raise ArchitectureError(f"{where}: {len(arch.stages)} stages; it has {len(self.stages)}")
         for index, (blocks, stage) in enumerate(zip(arch.stages, self.stages, strict=True)):
@@ -194,7 +209,9 @@ class SearchSpace:
 
     def _block(self, name: str, stage: Stage, block: Block, *, stride: int, before: Layer) -> Layer:
         in_channels = before.out_channels
-        mid_channels = make_divisible(in_channels * block.expand_ratio) if block.expand_ratio > 1 else in_channels
+        mid_channels = (
+            make_divisible(in_channels * block.expand_ratio) if block.expand_ratio > 1 else in_channels
+        )
         return Layer(
             name=name,
             kind=stage.block,
@@ -246,7 +263,9 @@ class SearchSpace:
         if head.mix_width:
             yield self._convolution("head_mix", channels, head.mix_width, 1, head.activation, norm=False)
             channels = head.mix_width
-        yield Layer("classifier", "linear", channels, self.classes, self.classes, 1, 1, 1, 1, "none", norm=False)
+        yield Layer(
+            "classifier", "linear", channels, self.classes, self.classes, 1, 1, 1, 1, "none", norm=False
+        )
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
@@ -307,7 +326,8 @@ def _read_stage(section: Section, multiplier: float) -> Stage:
         )
     if any(kernel % 2 == 0 for kernel in stage.kernel_sizes):
         raise SpaceError(
-            f"{section.path}: {section.key}.kernel_sizes: expected odd numbers, got {list(stage.kernel_sizes)}"
+            f"{section.path}: {section.key}.kernel_sizes: expected odd numbers, "
+            f"got {list(stage.kernel_sizes)}"
         )
     return stage
 

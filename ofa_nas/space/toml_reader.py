@@ -62,7 +62,9 @@ class Section:
             raise self._fail(key, f"expected {expected}, got {value!r}")
         return value
 
-    def integer(self, key: str, *, default: int | None = None, minimum: int = 1, maximum: int = 100_000) -> int:
+    def integer(
+        self, key: str, *, default: int | None = None, minimum: int = 1, maximum: int = 100_000
+    ) -> int:
         """An integer within bounds."""
         value = self._take(key, default=default)
         if not _is_integer(value) or not minimum <= value <= maximum:

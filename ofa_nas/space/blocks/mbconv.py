@@ -1,7 +1,7 @@
 """Inverted residual: expand 1x1, depthwise k x k, optional squeeze-excite, project 1x1, optional residual.
 
-Source: Sandler et al. 2018, arXiv:1801.04381 (inverted residual); Howard et al. 2019, arXiv:1905.02244, section 5.2
-(squeeze-excite with a hard sigmoid, after the depthwise activation).
+Source: Sandler et al. 2018, arXiv:1801.04381 (inverted residual); Howard et al. 2019, arXiv:1905.02244,
+section 5.2 (squeeze-excite with a hard sigmoid, after the depthwise activation).
 """
 
 from ofa_nas.space.layer import Layer
@@ -13,8 +13,12 @@ def lower(layer: Layer) -> tuple[Operator, ...]:
     operators: list[Operator] = []
     source = INPUT
     if layer.mid_channels != layer.in_channels:
-        operators.append(_pointwise("expand", source, layer.in_channels, layer.mid_channels, size=layer.in_size))
-        operators.append(Elementwise("expand_act", ("expand",), layer.activation, layer.mid_channels, layer.in_size))
+        operators.append(
+            _pointwise("expand", source, layer.in_channels, layer.mid_channels, size=layer.in_size)
+        )
+        operators.append(
+            Elementwise("expand_act", ("expand",), layer.activation, layer.mid_channels, layer.in_size)
+        )
         source = "expand_act"
     operators.append(_depthwise(layer, source))
     operators.append(
@@ -24,7 +28,9 @@ def lower(layer: Layer) -> tuple[Operator, ...]:
     if layer.se_channels:
         operators.extend(_squeeze_excite(layer, source))
         source = "se_scale"
-    operators.append(_pointwise("project", source, layer.mid_channels, layer.out_channels, size=layer.out_size))
+    operators.append(
+        _pointwise("project", source, layer.mid_channels, layer.out_channels, size=layer.out_size)
+    )
     if layer.residual:
         operators.append(Elementwise("add", ("project", INPUT), "add", layer.out_channels, layer.out_size))
     return tuple(operators)
@@ -56,7 +62,9 @@ def _squeeze_excite(layer: Layer, source: str) -> tuple[Operator, ...]:
         Pool("se_pool", (source,), mid, layer.out_size),
         Convolution("se_reduce", ("se_pool",), mid, squeezed, 1, 1, 1, 1, 1, (0, 0), norm=False, bias=True),
         Elementwise("se_reduce_act", ("se_reduce",), "relu", squeezed, 1),
-        Convolution("se_expand", ("se_reduce_act",), squeezed, mid, 1, 1, 1, 1, 1, (0, 0), norm=False, bias=True),
+        Convolution(
+            "se_expand", ("se_reduce_act",), squeezed, mid, 1, 1, 1, 1, 1, (0, 0), norm=False, bias=True
+        ),
         Elementwise("se_gate", ("se_expand",), "hard_sigmoid", mid, 1),
         Elementwise("se_scale", (source, "se_gate"), "scale", mid, layer.out_size),
     )
