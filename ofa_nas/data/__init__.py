@@ -1,0 +1,84 @@
+"""Images and labels: what a data set is before and after it is decoded. No torch but in `augment`."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """What a network subtracts and divides by: input = (pixel − mean) / std.
+
+    Attributes:
+        mean: One value per channel, in pixel units 0 to 255.
+        std: One value per channel, in pixel units 0 to 255.
+
+    Source: EfficientNet-Lite's released networks (mean 127, std 128) are the default.
+    """
+
+    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
+    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One split of a data set, its images not decoded yet.
+
+    Attributes:
+        labels: `(n,)` int64, indices into `class_names`.
+        class_names: One name per class.
+        size_px: Native short side; the median where images differ.
+        digest: Changes when the files or their order do; packs are found by it.
+        pixels: Decodes image `index` to `(H, W, 3)` uint8; raises DataError naming the image.
+        encoded: The bytes of image `index` in its own format, where the data set has any.
+    """
+
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    size_px: int
+    digest: str
+    pixels: Callable[[int], NDArray[np.uint8]]
+    encoded: Callable[[int], bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: NDArray[np.int64]) -> "Source":
+        """The images of some indices.
+
+        Args:
+            indices: `(k,)` int64, in the order wanted.
+        """
+        chosen = np.asarray(indices, np.int64)
+        pixels, encoded = self.pixels, self.encoded
+        return Source(
+            labels=self.labels[chosen],
+            class_names=self.class_names,
+            size_px=self.size_px,
+            digest=hashlib.sha256(self.digest.encode() + chosen.tobytes()).hexdigest(),
+            pixels=lambda index: pixels(int(chosen[index])),
+            encoded=None if encoded is None else lambda index: encoded(int(chosen[index])),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """The splits of a data set; both have the same classes and no image in common.
+
+    Attributes:
+        name: Plug-in name, or the name of the user's folder.
+        train: What training and calibration may see.
+        val: What accuracies are reported on.
+    """
+
+    name: str
+    train: Source
+    val: Source
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class."""
+        return self.train.class_names

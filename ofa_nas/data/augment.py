@@ -1,0 +1,111 @@
+"""Turn packed uint8 images into network input, as tensors on the device that trains."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ofa_nas.data import Normalization
+
+# Luma of ITU-R BT.601, as Pillow and torchvision use for the saturation of an image.
+_LUMA = (0.299, 0.587, 0.114)
+# Source: Szegedy et al. 2015, arXiv:1409.4842, section 6: aspect ratios from 3/4 to 4/3.
+_LOG_RATIO = math.log(4 / 3)
+
+
+def to_input(images: Tensor, size_px: int, normalization: Normalization) -> Tensor:
+    """Resize and normalise, nothing random: what evaluation and deployment see.
+
+    Args:
+        images: `(B, S, S, 3)` uint8.
+        size_px: Side R of the result.
+        normalization: Of the network.
+
+    Returns:
+        `(B, 3, R, R)` float32, channels last in memory.
+    """
+    pixels = images.permute(0, 3, 1, 2).float()
+    if images.shape[1] != size_px:
+        pixels = functional.interpolate(
+            pixels, (size_px, size_px), mode="bilinear", antialias=images.shape[1] > size_px
+        )
+    return _normalize(pixels.contiguous(memory_format=torch.channels_last), normalization)
+
+
+def augment(
+    images: Tensor,
+    size_px: int,
+    *,
+    normalization: Normalization,
+    rng: torch.Generator,
+    scale: tuple[float, float] = (0.35, 1.0),
+    has_color_jitter: bool = True,
+) -> Tensor:
+    """Crop, flip and colour a batch at random, each image in its own way.
+
+    Args:
+        images: `(B, S, S, 3)` uint8.
+        size_px: Side R of the result.
+        normalization: Of the network.
+        rng: Draws everything; on the CPU it gives the same augmentation on every device.
+        scale: Least and largest share of the image's area that a crop keeps.
+        has_color_jitter: Whether brightness (± 32/255) and saturation (± 0.5) vary.
+
+    Returns:
+        `(B, 3, R, R)` float32, channels last in memory.
+
+    Source: Cai et al. 2020, arXiv:1908.09791, and its code: random resized crop, flip, colour "tf".
+    """
+    batch = images.shape[0]
+    draws = torch.rand(7, batch, generator=rng, device=rng.device).to(images.device)
+    area = scale[0] + (scale[1] - scale[0]) * draws[0]
+    ratio = torch.exp((2 * draws[1] - 1) * _LOG_RATIO)
+    width = (area * ratio).sqrt().clamp(max=1.0)
+    height = (area / ratio).sqrt().clamp(max=1.0)
+    columns = _resize_weights((1 - width) * draws[2], width, images.shape[2], size_px=size_px)
+    rows = _resize_weights((1 - height) * draws[3], height, images.shape[1], size_px=size_px)
+    is_flipped = (draws[4] < 0.5)[:, None, None]
+    pixels = _resample(images, rows, torch.where(is_flipped, columns.flip(1), columns))
+    if has_color_jitter:
+        brightness = 1 + (2 * draws[5] - 1) * (32 / 255)
+        saturation = 1 + (2 * draws[6] - 1) * 0.5
+        pixels = _jitter(pixels, brightness, saturation)
+    return _normalize(pixels, normalization)
+
+
+def _resize_weights(start: Tensor, length: Tensor, side: int, *, size_px: int) -> Tensor:
+    """Weights `(B, R, S)` that resize an interval of each image by a triangle filter.
+
+    Where it shrinks, the triangle widens with the pixel of the result, so nothing aliases.
+    """
+    step = (length * (side / size_px))[:, None]
+    index = torch.arange(max(side, size_px), device=start.device, dtype=torch.float32) + 0.5
+    centre = start[:, None] * side + index[:size_px] * step
+    distance = (index[:side] - centre[..., None]).abs_()
+    weights = distance.div_(-step.clamp(min=1.0)[..., None]).add_(1.0).clamp_(min=0.0)
+    return weights.div_(weights.sum(2, keepdim=True))
+
+
+def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    # Two batched products, columns first, so that the result lies channels last without a further copy.
+    batch, height, width, channels = images.shape
+    size_px = rows.shape[1]
+    pixels = images.transpose(1, 2).to(rows.dtype, memory_format=torch.contiguous_format)
+    pixels = torch.bmm(columns, pixels.reshape(batch, width, height * channels))
+    pixels = pixels.view(batch, size_px, height, channels).transpose(1, 2).reshape(batch, height, -1)
+    return torch.bmm(rows, pixels).view(batch, size_px, size_px, channels).permute(0, 3, 1, 2)
+
+
+def _jitter(pixels: Tensor, brightness: Tensor, saturation: Tensor) -> Tensor:
+    luma = torch.tensor(_LUMA, device=pixels.device, dtype=pixels.dtype).view(1, 3, 1, 1)
+    brightness, saturation = brightness.view(-1, 1, 1, 1), saturation.view(-1, 1, 1, 1)
+    grey = (pixels * luma).sum(1, keepdim=True)
+    colored = pixels * (brightness * saturation) + grey * (brightness * (1 - saturation))
+    return colored.clamp_(0.0, 255.0)
+
+
+def _normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
+    mean = torch.tensor(normalization.mean, device=pixels.device).view(1, 3, 1, 1)
+    std = torch.tensor(normalization.std, device=pixels.device).view(1, 3, 1, 1)
+    return (pixels - mean) / std

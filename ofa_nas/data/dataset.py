@@ -1,0 +1,78 @@
+"""Open a data set by its name, by `name=folder`, or by its folder alone."""
+
+import os
+from pathlib import Path
+from typing import cast
+
+from ofa_nas.data import DataSet
+from ofa_nas.data.sources import SourcePlugin
+from ofa_nas.errors import ConfigError, DataError
+from ofa_nas.plugins import load_plugin, plugin_names
+
+ROOT_VARIABLE = "OFA_NAS_DATA"
+_ANY_FOLDER = "folder"
+
+
+def open_data(text: str) -> DataSet:
+    """Open a data set; nothing is decoded yet.
+
+    Args:
+        text: A plug-in (`tiny_imagenet`), looked for below $OFA_NAS_DATA; a plug-in and its folder
+            (`cifar10=some/folder`); or a folder, known by its marker files, else one class per sub-folder.
+
+    Raises:
+        ConfigError: There is no such plug-in or folder; the message says where the data are to be had.
+        DataError: A file of the data set is missing or wrong.
+    """
+    name, equals, folder = text.partition("=")
+    if text in plugin_names("data.sources"):
+        return _open(text, default_root(text))
+    if Path(text).is_dir():
+        root = Path(text)
+        return _open(_recognise(root), root)
+    if equals and "/" not in name:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"data {text[:200]}: {folder[:200]!r} is no folder")
+        return _open(name, Path(folder))
+    if "/" in text or os.sep in text or not text:
+        raise ConfigError(f"data {text[:200]!r}: no such folder")
+    return _open(text, default_root(text))
+
+
+def default_root(name: str) -> Path:
+    """Folder in which a data set known by name lies.
+
+    Raises:
+        ConfigError: It is nowhere; the message names the variable, the address and the checksum.
+    """
+    plugin = _load(name)
+    base = os.environ.get(ROOT_VARIABLE, "")
+    folders = [Path(base) / folder for folder in plugin.DEFAULT_FOLDERS if base or Path(folder).is_absolute()]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    if not plugin.DEFAULT_FOLDERS:
+        raise ConfigError(f"data {name}: give its folder, as in {name}=FOLDER")
+    tried = f"not in {', '.join(map(str, folders))}" if folders else f"${ROOT_VARIABLE} is not set"
+    checksum = f" ({plugin.CHECKSUM})" if plugin.CHECKSUM else ""
+    raise ConfigError(
+        f"data {name}: {tried}; unpack {plugin.ADDRESS}{checksum} and set {ROOT_VARIABLE} to the folder "
+        f"above {plugin.DEFAULT_FOLDERS[0]}, or give {name}=FOLDER"
+    )
+
+
+def _load(name: str) -> SourcePlugin:
+    return cast(SourcePlugin, load_plugin("data.sources", name))
+
+
+def _recognise(root: Path) -> str:
+    names = [name for name in plugin_names("data.sources") if name != _ANY_FOLDER]
+    return next((name for name in names if _load(name).is_layout(root)), _ANY_FOLDER)
+
+
+def _open(name: str, root: Path) -> DataSet:
+    splits = _load(name).splits(root)
+    train, val = splits["train"], splits["val"]
+    if train.class_names != val.class_names:
+        raise DataError(f"{root}: train and val name different classes")
+    return DataSet(name=root.resolve().name if name == _ANY_FOLDER else name, train=train, val=val)

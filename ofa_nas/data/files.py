@@ -1,0 +1,255 @@
+"""Read what data sets are made of: images, npz packs, listings. Whatever is wrong is one DataError."""
+
+import binascii
+import hashlib
+import io
+import lzma
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from ofa_nas.data import Source
+from ofa_nas.errors import DataError
+
+# Pillow would hand EPS to ghostscript and has decoders nobody trains on: only these are opened.
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+)
+# What Pillow's decoders were seen to raise for damaged files, beside OSError.
+_IMAGE_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+_NPZ_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    SyntaxError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    binascii.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,
+)
+
+
+def decode_image(content: bytes, where: str) -> NDArray[np.uint8]:
+    """Decode an image, upright and in colour.
+
+    Args:
+        content: A whole file in one of `IMAGE_FORMATS`.
+        where: Names the image in the message.
+
+    Returns:
+        `(H, W, 3)` uint8.
+
+    Raises:
+        DataError: It is no such image, or a damaged one.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except _IMAGE_ERRORS as error:
+        raise DataError(f"{where}: corrupt image, or none of {', '.join(IMAGE_FORMATS)}: {error}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; DataError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of an UTF-8 text; DataError when it cannot be read."""
+    try:
+        return read_bytes(path).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text: {error}") from error
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """What a folder holds, sorted by name, without hidden files; DataError when it is missing."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read as a folder: {error.strerror}") from error
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images right in a folder, told by their suffix, sorted by name.
+
+    Raises:
+        DataError: There is none.
+    """
+    paths = [path for path in list_folder(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not paths:
+        raise DataError(f"{folder}: an empty class: no image ({' '.join(sorted(IMAGE_SUFFIXES))}) in it")
+    return paths
+
+
+def listing_digest(paths: Iterable[Path]) -> str:
+    """SHA-256 over paths, sizes and modification times: cheap, and changes when a file does."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def read_npz(path: Path, keys: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Read arrays of an npz file, never unpickling and never allocating more than the file holds.
+
+    Raises:
+        DataError: A key is missing, an array holds objects, or the file is damaged.
+    """
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            for key in keys:
+                if f"{key}.npy" not in names:
+                    raise DataError(f"{path}: no array {key!r}; it holds {', '.join(sorted(names))[:200]}")
+                arrays[key] = _read_member(archive, f"{key}.npy", path)
+    except _NPZ_ERRORS as error:
+        raise DataError(f"{path}: not a whole npz file: {error}") from error
+    return arrays
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
+    # numpy's own reader allocates what the header claims before it looks at the file.
+    with archive.open(name) as member:
+        version = npy.read_magic(member)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(member)
+        if dtype.hasobject:
+            raise DataError(f"{path}: {name} holds Python objects; only plain numbers and text are read")
+        content = member.read()
+    expected = dtype.itemsize
+    for side in shape:
+        expected *= side
+    if expected != len(content):
+        raise DataError(f"{path}: {name} is truncated: {len(content)} of {expected} bytes")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def check_labels(labels: NDArray[Any], class_count: int, where: str) -> NDArray[np.int64]:
+    """Labels as int64, after a check that they are `(n,)` integers in [0, class_count), n > 0."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0:
+        raise DataError(f"{where}: labels are {labels.dtype} {labels.shape}, not integers (n,) with n > 0")
+    wrong = np.flatnonzero((labels < 0) | (labels >= class_count))
+    if len(wrong):
+        raise DataError(
+            f"{where}: label {labels[wrong[0]]} of image {wrong[0]} is out of range 0 to {class_count - 1}"
+        )
+    return labels.astype(np.int64)
+
+
+def check_names(names: NDArray[Any], where: str) -> tuple[str, ...]:
+    """Class names, after a check that they are fixed-width text `(K,)`."""
+    if names.ndim != 1 or names.dtype.kind != "U" or len(names) == 0:
+        raise DataError(f"{where}: class names are {names.dtype} {names.shape}, not text (K,)")
+    return tuple(str(name) for name in names)
+
+
+def file_source(
+    paths: list[Path], labels: NDArray[np.int64], class_names: tuple[str, ...], *, size_px: int
+) -> Source:
+    """A split whose images are files.
+
+    Args:
+        paths: n image files.
+        labels: `(n,)` int64.
+        class_names: One per class.
+        size_px: Native short side.
+    """
+    return Source(
+        labels=labels,
+        class_names=class_names,
+        size_px=size_px,
+        digest=listing_digest(paths),
+        pixels=lambda index: decode_image(read_bytes(paths[index]), str(paths[index])),
+        encoded=lambda index: read_bytes(paths[index]),
+    )
+
+
+def array_source(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: tuple[str, ...], *, digest: str
+) -> Source:
+    """A split whose images are decoded already.
+
+    Args:
+        images: `(n, S, S, 3)` uint8.
+        labels: `(n,)` int64.
+        class_names: One per class.
+        digest: Changes when the file does.
+    """
+    return Source(
+        labels=labels,
+        class_names=class_names,
+        size_px=images.shape[1],
+        digest=digest,
+        pixels=lambda index: images[index],
+    )
+
+
+def pack_source(path: Path, *, names_key: str, size_px: int) -> Source:
+    """A split in one npz file of encoded images: `jpeg` bytes, `offset` (n + 1,), `label` (n,), names (K,).
+
+    Raises:
+        DataError: The file is damaged or its arrays do not fit together.
+    """
+    arrays = read_npz(path, ("jpeg", "offset", "label", names_key))
+    jpeg, offset = arrays["jpeg"], arrays["offset"]
+    class_names = check_names(arrays[names_key], f"{path}: {names_key}")
+    labels = check_labels(arrays["label"], len(class_names), str(path))
+    if jpeg.ndim != 1 or jpeg.dtype != np.uint8:
+        raise DataError(f"{path}: jpeg is {jpeg.dtype} {jpeg.shape}, not uint8 (bytes,)")
+    if offset.shape != (len(labels) + 1,) or offset.dtype.kind not in "iu":
+        raise DataError(f"{path}: offset is {offset.dtype} {offset.shape}, not integers ({len(labels) + 1},)")
+    bounds = offset.astype(np.int64)
+    if bounds[0] < 0 or bounds[-1] > len(jpeg) or np.any(bounds[1:] < bounds[:-1]):
+        raise DataError(f"{path}: truncated: offset does not ascend within the {len(jpeg)} bytes of jpeg")
+
+    def encoded(index: int) -> bytes:
+        return jpeg[bounds[index] : bounds[index + 1]].tobytes()
+
+    return Source(
+        labels=labels,
+        class_names=class_names,
+        size_px=size_px,
+        digest=listing_digest([path]),
+        pixels=lambda index: decode_image(encoded(index), f"{path}: image {index}"),
+        encoded=encoded,
+    )

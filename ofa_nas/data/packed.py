@@ -1,0 +1,226 @@
+"""Decode a split once into square uint8 images of one size, memory-mapped ever after."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from PIL import Image
+
+from ofa_nas.assets import cache_folder
+from ofa_nas.data import Source
+from ofa_nas.data.files import check_labels
+from ofa_nas.errors import DataError
+
+_VERSION = 1
+_CHUNK = 256
+# A folder that a killed process left behind is swept away when nobody has written to it for so long.
+_ABANDONED_S = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class PackedImages:
+    """Decoded images of one split.
+
+    Attributes:
+        images: `(n, S, S, 3)` uint8, memory-mapped copy-on-write (torch takes it without a copy).
+        labels: `(n,)` int64.
+        class_names: One name per class.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size_px(self) -> int:
+        """Side of the images."""
+        return int(self.images.shape[1])
+
+    def subset(self, indices: NDArray[np.int64]) -> "PackedImages":
+        """The images of some indices, read into memory.
+
+        Args:
+            indices: `(k,)` int64, in the order wanted.
+        """
+        return PackedImages(np.asarray(self.images[indices]), self.labels[indices], self.class_names)
+
+
+@dataclass(frozen=True, slots=True)
+class PackProgress:
+    """How far packing is.
+
+    Attributes:
+        done: Images decoded so far.
+        total: Images of the split.
+        packed: The result, in the last record only.
+    """
+
+    done: int
+    total: int
+    packed: PackedImages | None = None
+
+
+def default_pack_folder(source: Source, *, size_px: int) -> Path:
+    """Folder of this split's pack in the user's cache."""
+    return cache_folder() / "packs" / f"{pack_digest(source, size_px=size_px)[:24]}"
+
+
+def pack(source: Source, folder: Path, *, size_px: int) -> PackedImages:
+    """Pack a split, or open its pack; see `pack_images`."""
+    packed = None
+    for progress in pack_images(source, folder, size_px=size_px):
+        packed = progress.packed
+    assert packed is not None
+    return packed
+
+
+def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackProgress]:
+    """Decode a split into a folder, unless the folder holds just that already.
+
+    Images are resized by their short side (antialiased) and cut to the central square.
+
+    Args:
+        source: Split to decode.
+        folder: Becomes `images.npy`, `labels.npy` and `pack.json`, all of them or none.
+        size_px: Side S of the packed images.
+
+    Yields:
+        Counts, and the packed images in the last record.
+
+    Raises:
+        DataError: An image is corrupt, or the folder cannot be written.
+    """
+    digest = pack_digest(source, size_px=size_px)
+    total = len(source)
+    if _read_digest(folder) != digest:
+        partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+        try:
+            _sweep(folder)
+            partial.mkdir(parents=True)
+            for done in _write_images(source, partial / "images.npy", size_px=size_px):
+                yield PackProgress(done, total)
+            np.save(partial / "labels.npy", source.labels, allow_pickle=False)
+            description = {
+                "version": _VERSION,
+                "digest": digest,
+                "size_px": size_px,
+                "class_names": source.class_names,
+            }
+            (partial / "pack.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+            _put_in_place(partial, folder, digest)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot write the pack: {error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    yield PackProgress(total, total, open_pack(folder))
+
+
+def pack_digest(source: Source, *, size_px: int) -> str:
+    """SHA-256 of everything that decides the content of a pack."""
+    digest = hashlib.sha256(f"{_VERSION}\n{size_px}\n{source.digest}\n{source.class_names}\n".encode())
+    digest.update(source.labels.tobytes())
+    return digest.hexdigest()
+
+
+def open_pack(folder: Path) -> PackedImages:
+    """Open a pack without reading its images.
+
+    Raises:
+        DataError: The folder holds no whole pack.
+    """
+    try:
+        description = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
+        class_names = tuple(str(name) for name in description["class_names"])
+        size_px = int(description["size_px"])
+        images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, OverflowError, MemoryError) as error:
+        raise DataError(
+            f"{folder}: not a whole pack: {error}; delete the folder to have it made anew"
+        ) from error
+    labels = check_labels(labels, len(class_names), str(folder / "labels.npy"))
+    expected = (len(labels), size_px, size_px, 3)
+    if images.dtype != np.uint8 or images.shape != expected:
+        raise DataError(f"{folder / 'images.npy'}: {images.dtype} {images.shape}, not uint8 {expected}")
+    return PackedImages(images, labels, class_names)
+
+
+def square_pixels(pixels: NDArray[np.uint8], *, size_px: int) -> NDArray[np.uint8]:
+    """Resize by the short side and cut the central square.
+
+    Args:
+        pixels: `(H, W, 3)` uint8.
+        size_px: Side S of the result.
+
+    Returns:
+        `(S, S, 3)` uint8.
+    """
+    height, width = pixels.shape[:2]
+    if height == width == size_px:
+        return pixels
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    image = Image.fromarray(pixels).resize(
+        (size_px, size_px), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(image)
+
+
+def _read_digest(folder: Path) -> str:
+    try:
+        description = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
+        return str(description["digest"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
+def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
+    # Written, not memory-mapped: a full disk must be an error and not a bus fault.
+    total = len(source)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (total, size_px, size_px, 3)}
+    with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        npy.write_array_header_1_0(file, header)
+        for start in range(0, total, _CHUNK):
+            indices = range(start, min(start + _CHUNK, total))
+            for square in pool.map(
+                lambda index: square_pixels(source.pixels(index), size_px=size_px), indices
+            ):
+                file.write(square.tobytes())
+            yield indices.stop
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(partial: Path, folder: Path, digest: str) -> None:
+    old = folder.with_name(f"{partial.name}-old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        partial.rename(folder)
+    except OSError:
+        # Another process may have put the same pack there in the meantime.
+        if _read_digest(folder) != digest:
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    if not folder.parent.is_dir():
+        return
+    for path in folder.parent.glob(f".{folder.name}.partial-*"):
+        newest = max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime)
+        if time.time() - newest > _ABANDONED_S:
+            shutil.rmtree(path, ignore_errors=True)

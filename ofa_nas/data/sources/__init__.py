@@ -1,0 +1,31 @@
+"""Data sets, one file each. A plug-in is a module with the names of `SourcePlugin`."""
+
+from pathlib import Path
+from typing import Protocol
+
+from ofa_nas.data import Source
+
+
+class SourcePlugin(Protocol):
+    """What a module in this folder offers; `ofa_nas.data.dataset` finds it by its file name.
+
+    Attributes:
+        DEFAULT_FOLDERS: Where the data set is looked for when only its name is given, below
+            $OFA_NAS_DATA; an absolute folder is one that a system package fills.
+        ADDRESS: Where the official archive is, for the message when it is not there.
+        CHECKSUM: Of that archive, as `md5:...`; empty where there is none.
+    """
+
+    DEFAULT_FOLDERS: tuple[str, ...]
+    ADDRESS: str
+    CHECKSUM: str
+
+    def is_layout(self, root: Path) -> bool:
+        """Whether a folder holds this data set, told by its marker files."""
+
+    def splits(self, root: Path) -> dict[str, Source]:
+        """The splits `train` and `val` of the data set in a folder.
+
+        Raises:
+            DataError: A file is missing or wrong; the message begins with its path.
+        """

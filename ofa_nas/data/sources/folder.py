@@ -1,0 +1,86 @@
+"""A folder of the user's own: one sub-folder of images per class, split already or not."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ofa_nas.data import Source
+from ofa_nas.data.files import file_source, list_folder, list_images, read_bytes
+from ofa_nas.errors import DataError
+
+DEFAULT_FOLDERS: tuple[str, ...] = ()
+ADDRESS = ""
+CHECKSUM = ""
+VAL_SHARE = 0.1
+# So many headers tell how large the images are.
+_PROBED = 31
+
+
+def is_layout(root: Path) -> bool:
+    """Whether a folder has sub-folders, which are then its classes or its splits."""
+    return root.is_dir() and any(path.is_dir() for path in root.iterdir())
+
+
+def splits(root: Path) -> dict[str, Source]:
+    """The splits `train` and `val` of `root/{train,val}/<class>/*` or, cut 90 to 10, of `root/<class>/*`.
+
+    The cut is by a hash of class and file name: an image stays on its side when others come and go.
+    """
+    if (root / "train").is_dir() and (root / "val").is_dir():
+        train, val = _classes(root / "train"), _classes(root / "val")
+        if set(train) != set(val):
+            name = min(set(train) ^ set(val))
+            raise DataError(
+                f"{root}: class {name!r} is in one of train and val only; both need the same classes"
+            )
+    else:
+        both = _classes(root / "train" if (root / "train").is_dir() else root)
+        val = {name: _val_part(paths) for name, paths in both.items()}
+        train = {name: [path for path in both[name] if path not in set(val[name])] for name in both}
+    return {"train": _source(train), "val": _source(val)}
+
+
+def _classes(root: Path) -> dict[str, list[Path]]:
+    classes = {path.name: list_images(path) for path in list_folder(root) if path.is_dir()}
+    if len(classes) < 2:
+        raise DataError(
+            f"{root}: {len(classes)} sub-folders; expected one folder of images per class, 2 or more"
+        )
+    return classes
+
+
+def _val_part(paths: list[Path]) -> list[Path]:
+    shares = {path: _share(path) for path in paths}
+    ranked = sorted(paths, key=shares.__getitem__)
+    chosen = {path for path in ranked[:-1] if shares[path] < VAL_SHARE}
+    if len(ranked) >= 2:
+        chosen.add(ranked[0])
+    return sorted(chosen)
+
+
+def _share(path: Path) -> float:
+    """A number in [0, 1) that class and file name alone decide."""
+    name = f"{path.parent.name}/{path.name}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") / 2**64
+
+
+def _source(classes: dict[str, list[Path]]) -> Source:
+    names = tuple(sorted(classes))
+    paths = [path for name in names for path in classes[name]]
+    labels = np.repeat(np.arange(len(names)), [len(classes[name]) for name in names])
+    if not paths:
+        raise DataError("a folder per class needs at least one class of two images, to put one aside")
+    step = -(-len(paths) // _PROBED)
+    size_px = int(np.median([_short_side_px(path) for path in paths[::step]]))
+    return file_source(paths, labels.astype(np.int64), names, size_px=size_px)
+
+
+def _short_side_px(path: Path) -> int:
+    try:
+        with Image.open(io.BytesIO(read_bytes(path))) as image:
+            return min(image.size)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path}: corrupt image: {error}") from error

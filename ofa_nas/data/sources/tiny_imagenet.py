@@ -1,0 +1,81 @@
+"""Tiny-ImageNet-200: 100,000 + 10,000 images of 200 ImageNet classes, 64 px.
+
+Read from the official folder or from `train.npz` and `val.npz`, which hold the same JPEG files.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ofa_nas.data import Source
+from ofa_nas.data.files import file_source, list_images, pack_source, read_lines
+from ofa_nas.errors import DataError
+
+DEFAULT_FOLDERS = ("tiny-imagenet-200",)
+ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+CHECKSUM = "md5:90528d7ca1a48142e341f4ef8d21d0de"
+SIZE_PX = 64
+
+
+def is_layout(root: Path) -> bool:
+    """Whether a folder holds Tiny-ImageNet, told by `wnids.txt` or the two packs."""
+    return (root / "wnids.txt").is_file() or _has_packs(root)
+
+
+def splits(root: Path) -> dict[str, Source]:
+    """The splits `train` and `val`; classes are in the order of their WordNet identifiers."""
+    if _has_packs(root):
+        return {
+            split: pack_source(root / f"{split}.npz", names_key="names", size_px=SIZE_PX)
+            for split in ("train", "val")
+        }
+    wnids = sorted({line.strip() for line in read_lines(root / "wnids.txt") if line.strip()})
+    if not wnids:
+        raise DataError(f"{root / 'wnids.txt'}: empty; expected one WordNet identifier a line")
+    words = _read_words(root / "words.txt")
+    class_names = tuple(words.get(wnid, wnid) for wnid in wnids)
+    return {"train": _train(root, wnids, class_names), "val": _val(root, wnids, class_names)}
+
+
+def _has_packs(root: Path) -> bool:
+    return (root / "train.npz").is_file() and (root / "val.npz").is_file()
+
+
+def _read_words(path: Path) -> dict[str, str]:
+    words = {}
+    for number, line in enumerate(read_lines(path), 1):
+        wnid, tab, name = line.partition("\t")
+        if not tab:
+            raise DataError(f"{path}:{number}: {line[:60]!r} is not `identifier TAB name`")
+        words[wnid] = name
+    return words
+
+
+def _train(root: Path, wnids: list[str], class_names: tuple[str, ...]) -> Source:
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, wnid in enumerate(wnids):
+        images = list_images(root / "train" / wnid / "images")
+        paths += images
+        labels += [label] * len(images)
+    return file_source(paths, np.array(labels, np.int64), class_names, size_px=SIZE_PX)
+
+
+def _val(root: Path, wnids: list[str], class_names: tuple[str, ...]) -> Source:
+    annotations = root / "val" / "val_annotations.txt"
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
+    paths: list[Path] = []
+    labels: list[int] = []
+    for number, line in enumerate(read_lines(annotations), 1):
+        name, _, rest = line.partition("\t")
+        wnid = rest.split("\t")[0]
+        if wnid not in label_of or not name or Path(name).name != name:
+            raise DataError(
+                f"{annotations}:{number}: {line[:60]!r} is not `file TAB identifier`, "
+                "with an identifier of wnids.txt"
+            )
+        paths.append(root / "val" / "images" / name)
+        labels.append(label_of[wnid])
+    if not paths:
+        raise DataError(f"{annotations}: empty; expected one image a line")
+    return file_source(paths, np.array(labels, np.int64), class_names, size_px=SIZE_PX)
