@@ -1,0 +1,231 @@
+"""OperatorModel: a latency that is a sum over the operators of a network, fitted to whole networks.
+
+It prices layers that nobody has timed, so a table made of it is `estimated`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.errors import TableError
+from ofa_nas.space.blocks import lower
+from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool
+
+Floats = npt.NDArray[np.float64]
+FUSED = ("relu", "relu6")  # computed while a convolution writes its output
+_TOLERANCE = 1e-10
+
+
+def _is_convolution(operator: Operator, kind: str) -> bool:
+    """Whether it is a convolution of a kind; one of a single pixel only fetches weights and is of none."""
+    if not isinstance(operator, Convolution) or operator.in_size == 1:
+        return False
+    if operator.groups == operator.in_channels:
+        return kind == "depthwise"
+    return kind == ("pointwise" if operator.kernel_size == 1 else "full")
+
+
+def _pointwise_macs(operator: Operator) -> int:
+    return operator.macs if _is_convolution(operator, "pointwise") else 0
+
+
+def _depthwise_macs(operator: Operator) -> int:
+    return operator.macs if _is_convolution(operator, "depthwise") else 0
+
+
+def _full_macs(operator: Operator) -> int:
+    return operator.macs if _is_convolution(operator, "full") else 0
+
+
+def _convolution_pixels(operator: Operator) -> int:
+    """Input pixels: what a convolution costs however few its channels are."""
+    return operator.in_size**2 if isinstance(operator, Convolution) and operator.in_size > 1 else 0
+
+
+def _weights(operator: Operator) -> int:
+    """Weights: they are fetched from memory, and laid out for the processor, at every run."""
+    return operator.weights
+
+
+def _hard_swish_elements(operator: Operator) -> int:
+    is_swish = isinstance(operator, Elementwise) and operator.function == "hard_swish"
+    return operator.elements if is_swish else 0
+
+
+def _elements_moved(operator: Operator) -> int:
+    """Elements read and written, but for activations."""
+    if isinstance(operator, Linear):
+        return operator.in_channels + operator.elements
+    if isinstance(operator, Convolution):
+        return operator.in_channels * operator.in_size**2 + operator.elements
+    if isinstance(operator, Pool):
+        return operator.channels * operator.in_size**2 + operator.elements
+    if operator.function in FUSED or operator.function == "hard_swish":
+        return 0
+    return (3 if operator.function == "add" else 2) * operator.elements
+
+
+# The name in a table -> how much of it an operator has.
+FEATURES: Mapping[str, Callable[[Operator], int]] = {
+    "pointwise_macs": _pointwise_macs,
+    "depthwise_macs": _depthwise_macs,
+    "full_macs": _full_macs,
+    "convolution_pixels": _convolution_pixels,
+    "weights": _weights,
+    "hard_swish_elements": _hard_swish_elements,
+    "elements_moved": _elements_moved,
+}
+
+
+def sum_features(operators: Iterable[Operator], names: Iterable[str] = tuple(FEATURES)) -> Floats:
+    """Sum features over operators.
+
+    Args:
+        operators: Of a layer or a whole network.
+        names: `k` keys of `FEATURES`.
+
+    Returns:
+        `(k,)` float64.
+    """
+    measures = [FEATURES[name] for name in names]
+    sums = [[measure(operator) for measure in measures] for operator in operators]
+    return np.asarray(np.array(sums, dtype=np.float64).reshape(-1, len(measures)).sum(axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorModel:
+    """Latency of a network: a constant, and for each feature of its operators a price.
+
+    Attributes:
+        names: `k` keys of `FEATURES`.
+        ms_per_unit: Price of each feature [ms per MAC, weight, element or pixel], none negative.
+        constant_ms: What a network takes beside its layers.
+    """
+
+    names: tuple[str, ...]
+    ms_per_unit: tuple[float, ...]
+    constant_ms: float
+
+    def features(self, layer: Layer) -> Floats:
+        """Features of a layer's operators: `(k,)` float64."""
+        return sum_features(lower(layer), self.names)
+
+    def layer_ms(self, layer: Layer) -> float:
+        """What a layer takes inside a network [ms]."""
+        return float(self.features(layer) @ np.array(self.ms_per_unit))
+
+    def network_ms(self, features: Floats) -> Floats:
+        """What whole networks take.
+
+        Args:
+            features: `(n, k)` sums over the operators of each.
+
+        Returns:
+            `(n,)` float64 [ms].
+        """
+        return np.asarray(features @ np.array(self.ms_per_unit) + self.constant_ms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON document."""
+        prices = dict(zip(self.names, self.ms_per_unit, strict=True))
+        return {"constant_ms": self.constant_ms, "ms_per_unit": prices}
+
+    @classmethod
+    def from_json(cls, section: object, where: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Args:
+            section: Plain values of a JSON document.
+            where: File and key, for the message.
+
+        Raises:
+            TableError: It is no model; the message names the key and what may stand there.
+        """
+        keys = ("constant_ms", "ms_per_unit")
+        if not isinstance(section, dict) or set(section) != set(keys):
+            found = ", ".join(sorted(map(str, section))) if isinstance(section, dict) else repr(section)[:80]
+            raise TableError(
+                f"{where}: expected an object with {' and '.join(keys)}, got {found or 'nothing'}"
+            )
+        prices = section["ms_per_unit"]
+        if not isinstance(prices, dict) or not prices or not set(prices) <= set(FEATURES):
+            found = ", ".join(sorted(prices)) if isinstance(prices, dict) else repr(prices)[:80]
+            raise TableError(
+                f"{where}.ms_per_unit: expected prices of {', '.join(FEATURES)}, got {found or 'none'}"
+            )
+        model = cls(
+            names=tuple(prices),
+            ms_per_unit=tuple(
+                _read_price(price, f"{where}.ms_per_unit.{name}") for name, price in prices.items()
+            ),
+            constant_ms=_read_price(section["constant_ms"], f"{where}.constant_ms"),
+        )
+        if not any(model.ms_per_unit):
+            raise TableError(f"{where}.ms_per_unit: every price is 0, so every layer would be free")
+        return model
+
+
+def _read_price(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and value >= 0):
+        raise TableError(f"{where}: expected a number of at least 0, got {value!r:.80}")
+    return float(value)
+
+
+def fit_operator_model(
+    features: Floats, latency_ms: Floats, names: tuple[str, ...] = tuple(FEATURES)
+) -> OperatorModel:
+    """Fit prices and constant to measured networks, so that relative errors are least.
+
+    Args:
+        features: `(n, k)` sums over the operators of each network.
+        latency_ms: `(n,)` measured [ms], positive.
+        names: What the `k` columns are.
+    """
+    assert features.shape == (len(latency_ms), len(names))
+    columns = np.column_stack([features, np.ones(len(features))])
+    scale = np.maximum(columns.max(axis=0), 1.0)  # else MACs and layers differ by eight orders of magnitude
+    prices = solve_nonnegative(columns / scale / latency_ms[:, None], np.ones(len(columns))) / scale
+    return OperatorModel(names, tuple(float(price) for price in prices[:-1]), float(prices[-1]))
+
+
+def solve_nonnegative(matrix: Floats, target: Floats) -> Floats:
+    """Least squares without negative unknowns, by an active set.
+
+    Args:
+        matrix: `(n, k)` float64.
+        target: `(n,)` float64.
+
+    Returns:
+        `(k,)` float64 that minimise `|matrix @ x - target|` with `x >= 0`.
+
+    Source: Lawson and Hanson 1974, Solving Least Squares Problems, chapter 23 (NNLS).
+    """
+    count = matrix.shape[1]
+    solution = np.zeros(count)
+    free = np.zeros(count, dtype=bool)
+    for _ in range(10 * count):  # each turn lowers the error; more turns than this would be a fault of ours
+        gradient = np.where(free, -np.inf, matrix.T @ (target - matrix @ solution))
+        if gradient.max(initial=-np.inf) <= _TOLERANCE:
+            return solution
+        free[gradient.argmax()] = True
+        trial = _solve_free(matrix, target, free)
+        while (trial[free] <= 0).any():  # ends: every turn takes at least one unknown out of `free`
+            falling = free & (trial <= 0)
+            step = (solution[falling] / (solution[falling] - trial[falling])).min()
+            solution = solution + step * (trial - solution)
+            free &= solution > _TOLERANCE
+            solution[~free] = 0.0
+            trial = _solve_free(matrix, target, free)
+        solution = trial
+    raise AssertionError("NNLS did not settle")
+
+
+def _solve_free(matrix: Floats, target: Floats, free: npt.NDArray[np.bool_]) -> Floats:
+    trial = np.zeros(matrix.shape[1])
+    trial[free] = np.linalg.lstsq(matrix[:, free], target, rcond=None)[0]
+    return trial
