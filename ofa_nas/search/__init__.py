@@ -1,0 +1,1 @@
+"""Search over any predictor and any costs: callables only, everything minimised, numpy only."""

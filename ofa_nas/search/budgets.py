@@ -1,0 +1,109 @@
+"""Budgets as users write them (`30ms`, `8MB`, `200M`) and as numbers in one unit."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from ofa_nas.errors import BudgetError
+
+_AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
+_COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetKind:
+    """What a budget may limit.
+
+    Attributes:
+        title: Words for people.
+        option: Flag of the command line, named in messages.
+        unit: `ms`, `bytes` or `MACs`.
+        factors: Suffix in lower case → how many units it stands for; `""` where it may be left out.
+        example: What is right, for messages.
+        is_peak: A network's cost is the largest of its layers', not their sum.
+    """
+
+    title: str
+    option: str
+    unit: str
+    factors: dict[str, float]
+    example: str
+    is_peak: bool = False
+
+
+_MS = {"": 1.0, "us": 1e-3, "ms": 1.0, "s": 1e3}
+KINDS = {
+    "latency": BudgetKind("latency", "--latency", "ms", _MS, "30ms or 0.03s"),
+    "peak_memory": BudgetKind("peak memory", "--peak-memory", "bytes", _BYTES, "8MB or 512KiB", is_peak=True),
+    "model_size": BudgetKind("model size", "--model-size", "bytes", _BYTES, "6MB or 512KiB"),
+    "macs": BudgetKind("MACs", "--macs", "MACs", _COUNTS, "200M or 1.2G"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that an architecture may cost.
+
+    Attributes:
+        name: A key of `KINDS`.
+        limit: In `unit`; infinite for a cost that is reported but not limited.
+        unit: `ms`, `bytes` or `MACs`.
+        device: What the cost was measured or estimated on; empty where no device matters.
+    """
+
+    name: str
+    limit: float
+    unit: str
+    device: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it limits, for people: `latency on rpi4`."""
+        return KINDS[self.name].title + (f" on {self.device}" if self.device else "")
+
+    def __str__(self) -> str:
+        return f"{self.title} ≤ {format_amount(self.limit, self.unit)}"
+
+
+def parse_budget(name: str, text: str, *, device: str = "") -> Budget:
+    """Read what a user typed for a budget.
+
+    Args:
+        name: A key of `KINDS`.
+        text: Such as `30ms`, `0.03s` or plain `30` [ms]; `8MB`, `512kB`, `8MiB`; `200M`, `1.2G`.
+        device: Copied into the budget.
+
+    Raises:
+        BudgetError: The text is no positive amount of the right unit; the message shows one.
+    """
+    kind = KINDS[name]
+    wrong = f"{kind.option} {text[:40]!r}: expected {kind.title} such as {kind.example}"
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None:
+        raise BudgetError(wrong)
+    number, suffix = float(match[1]), match[2].lower().removesuffix("macs" if kind.unit == "MACs" else "\0")
+    if suffix not in kind.factors:
+        units = ", ".join(suffix for suffix in kind.factors if suffix)
+        raise BudgetError(f"{wrong}; {'the unit is missing' if not suffix else 'units'}: {units}")
+    limit = number * kind.factors[suffix]
+    if not 0.0 < limit < math.inf:
+        raise BudgetError(f"{wrong}, above zero and finite")
+    return Budget(name, limit, kind.unit, device)
+
+
+def format_amount(value: float, unit: str) -> str:
+    """A cost for people, three significant digits: `28.4 ms`, `7.95 MB`, `201 M MACs`."""
+    if math.isinf(value):
+        return "no limit"
+    if unit == "ms":
+        return f"{_digits(value)} ms" if value < 1000.0 else f"{_digits(value / 1000.0)} s"
+    scale, prefix = next(
+        (scale, prefix) for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (0.0, "")) if value >= scale
+    )
+    amount = _digits(value / scale) if prefix else f"{value:.0f}"
+    return f"{amount} {prefix}B" if unit == "bytes" else f"{amount} {prefix} MACs".replace("  ", " ")
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100.0 else f"{value:.3g}"

@@ -1,0 +1,69 @@
+"""Search methods, one module each: `search(problem, *, rng, max_evaluations)` yields generations and ends.
+
+A method never returns an architecture over a limit, draws from `rng` only, and yields at least one generation; the last
+one holds its answer.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import numpy as np
+
+from ofa_nas.plugins import load_plugin
+from ofa_nas.search.pareto import non_dominated
+from ofa_nas.search.problem import Problem, Scored
+
+DEFAULT_MAX_EVALUATIONS = 250_000
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Where a search stands.
+
+    Attributes:
+        index: Counted from 0.
+        evaluations: Architectures scored so far.
+        best: One row, the least error within every limit; None while nothing is.
+        front: Rows that nothing found so far beats in both error and first cost, by rising cost; they keep
+            every limit but the first, to show what more of the first would buy.
+        cpu_seconds: Processor time spent so far [s].
+    """
+
+    index: int
+    evaluations: int
+    best: Scored | None
+    front: Scored
+    cpu_seconds: float
+
+
+class SearchMethod(Protocol):
+    """What a module of this folder offers."""
+
+    def search(
+        self, problem: Problem, *, rng: np.random.Generator, max_evaluations: int = DEFAULT_MAX_EVALUATIONS
+    ) -> Iterator[Generation]:
+        """Search until nothing gets better or `max_evaluations` are spent; never more."""
+
+
+def load_method(name: str) -> SearchMethod:
+    """A search method by the name of its module."""
+    return cast(SearchMethod, load_plugin("search.methods", name))
+
+
+def best_of(problem: Problem, scored: Scored) -> Scored | None:
+    """The one row of least error within all limits, the cheapest of equals; None if there is none."""
+    feasible = np.flatnonzero(problem.is_feasible(scored.costs))
+    if not len(feasible):
+        return None
+    order = np.lexsort((scored.costs[feasible, 0], scored.errors[feasible]))
+    return scored.take(feasible[order[:1]])
+
+
+def front_of(problem: Problem, scored: Scored) -> Scored:
+    """Rows that nothing beats in error and first cost, one for each point, by rising cost."""
+    shown = scored.take(problem.is_shown(scored.costs))
+    points = np.stack([shown.costs[:, 0], shown.errors], axis=1)
+    front = np.flatnonzero(non_dominated(points))
+    _, first = np.unique(points[front, 0], return_index=True)
+    return shown.take(front[first])

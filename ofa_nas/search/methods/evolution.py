@@ -1,0 +1,165 @@
+"""Evolution over an archive that is spread along the first cost: one run gives the whole front.
+
+The archive holds the Pareto front and the best few of every bin of the first cost. Bins are narrow around the
+limit, so that most of the effort goes where the answer lies; parents mate within neighbouring bins.
+"""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, best_of, front_of
+from ofa_nas.search.pareto import non_dominated
+from ofa_nas.search.polish import polish, polish_evaluations
+from ofa_nas.search.problem import Floats, Problem, Scored
+from ofa_nas.space.encoding import Genes
+
+FIRST_BATCH, LAST_BATCH, BATCH_GROWTH = 1000, 6000, 1.3
+MUTATION_RATE = 0.08
+KEPT_PER_BIN = 24
+KEPT_VIOLATORS = 200
+MATING_REACH = 0.04  # of the archive, to either side of the first parent
+PATIENCE, MIN_GAIN = 10, 5e-5  # generations without a gain of so much error rate
+MAX_GENERATIONS = 80
+POLISHED = 4
+POLISH_ROUNDS = 2  # kept back for the polish, unless that is half of all there is to spend
+BIN_EDGES = np.array([0.5, 0.6, 0.7, 0.78, 0.84, 0.88, 0.92, 0.95, 0.97, 0.985, 1.0, 1.02, 1.06, 1.12, 1.3])
+
+
+def search(
+    problem: Problem, *, rng: np.random.Generator, max_evaluations: int = DEFAULT_MAX_EVALUATIONS
+) -> Iterator[Generation]:
+    """Evolve, then polish the best few; see `SearchMethod.search`."""
+    started = time.process_time()
+    run = _Run(problem, rng, max_evaluations)
+    run.start()
+    yield run.generation(started)
+    errors = [np.inf]
+    while not _is_settled(errors) and len(errors) < MAX_GENERATIONS and run.evolve():
+        yield run.generation(started)
+        errors.append(np.inf if run.best is None else float(run.best.errors[0]))
+    if run.polish():
+        yield run.generation(started)
+
+
+def _is_settled(errors: list[float]) -> bool:
+    settled = len(errors) > PATIENCE and errors[-1] > errors[-1 - PATIENCE] - MIN_GAIN
+    return settled and np.isfinite(errors[-1])
+
+
+class _Run:
+    """The state of one search: archive, what has been seen, what is left to spend."""
+
+    def __init__(self, problem: Problem, rng: np.random.Generator, max_evaluations: int) -> None:
+        self.problem, self.rng, self.left = problem, rng, max_evaluations
+        self.batch = float(FIRST_BATCH)
+        reserve = POLISH_ROUNDS * polish_evaluations(problem)
+        self.reserve = reserve if reserve < max_evaluations / 2 else 0
+        self.index = self.evaluations = 0
+        self.best: Scored | None = None
+
+    def start(self) -> None:
+        """Score the seeds and a random batch."""
+        genes = self.problem.space.sample(min(FIRST_BATCH, max(1, self.left)), self.rng)
+        if self.problem.seeds is not None:
+            genes = np.concatenate([self.problem.seeds, genes]).astype(np.int16)
+        self.multipliers = self.rng.integers(2**64, size=genes.shape[1], dtype=np.uint64) | np.uint64(1)
+        self.seen = np.empty(0, dtype=np.uint64)
+        scored = self._score(self._fresh(genes))
+        self.edges = _bin_edges(self.problem, scored.costs[:, 0])
+        self._survive(scored)
+
+    def evolve(self) -> bool:
+        """Breed, score and select one batch; false when nothing is left to spend or to find."""
+        count = min(int(self.batch), self.left - self.reserve)
+        if count <= 0:
+            return False
+        parents = self.archive.genes
+        first = self.rng.integers(len(parents), size=count)
+        reach = max(2, int(MATING_REACH * len(parents)))
+        second = np.clip(first + self.rng.integers(-reach, reach + 1, size=count), 0, len(parents) - 1)
+        space = self.problem.space
+        children = space.crossover(parents[first], parents[second], self.rng)
+        fresh = self._fresh(space.mutate(children, self.rng, rate=MUTATION_RATE))
+        self.batch = min(LAST_BATCH, self.batch * BATCH_GROWTH)
+        self.index += 1
+        self._survive(self.archive.join(self._score(fresh)))
+        return True
+
+    def polish(self) -> bool:
+        """Polish the best few; false when there is nothing to polish or to spend."""
+        feasible = self.archive.take(self.problem.is_feasible(self.archive.costs))
+        order = np.argsort(feasible.errors, kind="stable")
+        # One start for each first gene (the resolution): no swap changes it and a stage at once.
+        starts = order[np.sort(np.unique(feasible.genes[order, 0], return_index=True)[1])][:POLISHED]
+        spent = polish_evaluations(self.problem)
+        polished = False
+        if not spent:
+            return False
+        for start in starts:
+            rounds = polish(self.problem, feasible.take(np.array([start])))
+            while self.left >= spent and (row := next(rounds, None)) is not None:
+                self.evaluations, self.left = self.evaluations + spent, self.left - spent
+                self._survive(self.archive.join(row))
+                polished = True
+        self.index += polished
+        return polished
+
+    def generation(self, started: float) -> Generation:
+        """The record of where it stands."""
+        cpu_seconds = time.process_time() - started
+        front = front_of(self.problem, self.archive)
+        return Generation(self.index, self.evaluations, self.best, front, cpu_seconds)
+
+    def _fresh(self, genes: Genes) -> Genes:
+        """Rows that were never seen, each once; a clash of 64-bit hashes only drops a row."""
+        hashes = (genes.astype(np.uint64) * self.multipliers).sum(axis=1, dtype=np.uint64)
+        unique, index = np.unique(hashes, return_index=True)
+        if len(self.seen):
+            slots = np.minimum(np.searchsorted(self.seen, unique), len(self.seen) - 1)
+            is_fresh = self.seen[slots] != unique
+            unique, index = unique[is_fresh], index[is_fresh]
+        self.seen = np.sort(np.concatenate([self.seen, unique]), kind="stable")
+        return genes[index]
+
+    def _score(self, genes: Genes) -> Scored:
+        self.evaluations, self.left = self.evaluations + len(genes), self.left - len(genes)
+        return self.problem.score(genes)
+
+    def _survive(self, scored: Scored) -> None:
+        best = best_of(self.problem, scored)
+        self.best = best if best is not None else self.best
+        self.archive = _select(self.problem, scored, self.edges)
+
+
+def _bin_edges(problem: Problem, first_costs: Floats) -> Floats:
+    limit = float(problem.limits[0])
+    if np.isfinite(limit):
+        return np.asarray(limit * BIN_EDGES)
+    return np.unique(np.quantile(first_costs, np.linspace(0.0, 1.0, len(BIN_EDGES))))
+
+
+def _select(problem: Problem, scored: Scored, edges: Floats) -> Scored:
+    """Front and best of each bin, by rising first cost; while nothing is feasible, the least violators too."""
+    shown = np.flatnonzero(problem.is_shown(scored.costs))
+    first_costs, errors = scored.costs[shown, 0], scored.errors[shown]
+    keep = np.zeros(len(scored), dtype=np.bool_)
+    keep[shown[non_dominated(np.stack([first_costs, errors], axis=1))]] = True
+    # A cost that equals an edge belongs below it: the limit itself is within the limit.
+    bins = np.searchsorted(edges, first_costs, side="left")
+    keep[shown[_is_among_first(bins, errors)]] = True
+    if not problem.is_feasible(scored.costs).any():
+        keep[np.argsort(problem.violations(scored.costs), kind="stable")[:KEPT_VIOLATORS]] = True
+    kept = np.flatnonzero(keep)
+    return scored.take(kept[np.argsort(scored.costs[kept, 0], kind="stable")])
+
+
+def _is_among_first(bins: npt.NDArray[np.int64], errors: Floats) -> npt.NDArray[np.bool_]:
+    order = np.lexsort((errors, bins))
+    ordered = bins[order]
+    starts = np.searchsorted(ordered, ordered, side="left")
+    flags = np.empty(len(bins), dtype=np.bool_)
+    flags[order] = np.arange(len(bins)) - starts < KEPT_PER_BIN
+    return flags

@@ -1,0 +1,131 @@
+"""What is searched: genes, an error rate to make small, and costs to keep under their limits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.space.encoding import Encoding, Genes
+
+Floats = npt.NDArray[np.float64]
+MAX_SWAP_OPTIONS = 20_000  # a stage with more is swapped in windows of its positions
+
+
+class GeneSpace(Protocol):
+    """Integer genes that can be drawn and varied; `ofa_nas.space.encoding.Encoding` is one."""
+
+    def sample(self, count: int, rng: np.random.Generator) -> Genes:
+        """Random genes `(count, d)`."""
+
+    def mutate(self, genes: Genes, rng: np.random.Generator, *, rate: float) -> Genes:
+        """Genes `(n, d)` with each choice redrawn with probability `rate`."""
+
+    def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
+        """Children `(n, d)` of two rows of parents `(n, d)`."""
+
+    def is_canonical(self, genes: Genes) -> npt.NDArray[np.bool_]:
+        """Which rows of any genes `(n, d)` belong to the space, `(n,)`."""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Genes that are exchanged together while the others stay.
+
+    Attributes:
+        columns: Which genes.
+        options: `(options, columns)` everything that may stand there.
+    """
+
+    columns: slice
+    options: Genes
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Architectures with what they are worth.
+
+    Attributes:
+        genes: `(n, d)` int16.
+        errors: `(n,)` predicted error rates in [0, 1].
+        costs: `(n, k)`.
+    """
+
+    genes: Genes
+    errors: Floats
+    costs: Floats
+
+    def __len__(self) -> int:
+        return len(self.errors)
+
+    def take(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Scored":
+        """Some of the rows."""
+        return Scored(self.genes[index], self.errors[index], self.costs[index])
+
+    def join(self, other: "Scored") -> "Scored":
+        """These rows and those of another."""
+        return Scored(
+            np.concatenate([self.genes, other.genes]),
+            np.concatenate([self.errors, other.errors]),
+            np.concatenate([self.costs, other.costs]),
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search problem.
+
+    Attributes:
+        space: Where genes come from.
+        predict: Genes `(n, d)` → predicted error rates `(n,)`.
+        costs: Genes `(n, d)` → costs `(n, k)`, at least one; the front is drawn against the first.
+        limits: `(k,)` the most of each cost; infinite where there is no limit.
+        names: Of the `k` costs.
+        seeds: `(s, d)` architectures to start from, such as one known to meet the limits.
+        swaps: What the final polish exchanges; none means no polish.
+    """
+
+    space: GeneSpace
+    predict: Callable[[Genes], Floats]
+    costs: Callable[[Genes], Floats]
+    limits: Floats
+    names: tuple[str, ...]
+    seeds: Genes | None = None
+    swaps: tuple[Swap, ...] = ()
+
+    def score(self, genes: Genes) -> Scored:
+        """Predict and cost genes `(n, d)`."""
+        return Scored(genes, self.predict(genes), self.costs(genes))
+
+    def is_feasible(self, costs: Floats) -> npt.NDArray[np.bool_]:
+        """Which rows of costs `(n, k)` keep every limit, `(n,)`."""
+        return np.asarray((costs <= self.limits).all(axis=1))
+
+    def is_shown(self, costs: Floats) -> npt.NDArray[np.bool_]:
+        """Which rows of costs `(n, k)` may be on the front: all limits but the first kept, `(n,)`."""
+        return np.asarray((costs[:, 1:] <= self.limits[1:]).all(axis=1))
+
+    def violations(self, costs: Floats) -> Floats:
+        """By how much costs `(n, k)` exceed the limits, relative to each and added up, `(n,)`."""
+        return np.asarray(np.maximum(costs / self.limits - 1.0, 0.0).sum(axis=1))
+
+
+def stage_swaps(encoding: Encoding) -> tuple[Swap, ...]:
+    """All resolutions as one swap, and all options of each stage as one more."""
+    resolutions = np.arange(len(encoding.space.resolutions), dtype=np.int16)[:, None]
+    swaps = [Swap(slice(0, 1), resolutions)]
+    for span, stage in zip(encoding.spans, encoding.space.stages, strict=True):
+        width, base = span.stop - span.start, len(stage.choices) + 1
+        window = width
+        while window > 1 and base**window > MAX_SWAP_OPTIONS:
+            window -= 1
+        values = np.array(list(product(range(base), repeat=window)), dtype=np.int16)
+        if window == width:
+            present = (values > 0).sum(axis=1)
+            in_order = ((values > 0) == (np.arange(width) < present[:, None])).all(axis=1)
+            values = values[in_order & np.isin(present, stage.depths)]
+        starts = range(span.start, span.stop - window + 1)
+        swaps += [Swap(slice(start, start + window), values) for start in starts]
+    return tuple(swap for swap in swaps if len(swap.options) > 1)

@@ -1,0 +1,61 @@
+"""What users type for a budget."""
+
+import pytest
+
+from ofa_nas.errors import BudgetError
+from ofa_nas.search.budgets import KINDS, Budget, format_amount, parse_budget
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "limit"),
+    [
+        ("latency", "30ms", 30.0),
+        ("latency", "0.03s", 30.0),
+        ("latency", " 30 ", 30.0),
+        ("latency", "500us", 0.5),
+        ("latency", ".5 ms", 0.5),
+        ("peak_memory", "8MB", 8e6),
+        ("peak_memory", "8MiB", 8 * 2**20),
+        ("peak_memory", "512kB", 512e3),
+        ("model_size", "1.5GB", 1.5e9),
+        ("model_size", "6000000B", 6e6),
+        ("macs", "200M", 200e6),
+        ("macs", "1.2G", 1.2e9),
+        ("macs", "1.2GMACs", 1.2e9),
+        ("macs", "2e8", 2e8),
+    ],
+)
+def test_a_text_becomes_a_limit_in_raw_units(name: str, text: str, limit: float) -> None:
+    budget = parse_budget(name, text)
+    assert budget.limit == pytest.approx(limit)
+    assert budget.unit == KINDS[name].unit
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "right"),
+    [
+        ("latency", "30mb", "30ms or 0.03s"),
+        ("latency", "fast", "30ms or 0.03s"),
+        ("latency", "-3ms", "30ms or 0.03s"),
+        ("latency", "0ms", "above zero"),
+        ("latency", "1e999s", "finite"),
+        ("latency", "", "30ms or 0.03s"),
+        ("peak_memory", "8", "the unit is missing"),
+        ("macs", "200MB", "200M or 1.2G"),
+        ("macs", "nan", "200M or 1.2G"),
+    ],
+)
+def test_a_wrong_text_is_answered_with_what_is_right(name: str, text: str, right: str) -> None:
+    with pytest.raises(BudgetError, match=right) as caught:
+        parse_budget(name, text)
+    assert KINDS[name].option in str(caught.value)
+
+
+def test_budgets_and_amounts_read_well() -> None:
+    assert str(Budget("latency", 30.0, "ms", "rpi4")) == "latency on rpi4 ≤ 30 ms"
+    assert format_amount(28.44, "ms") == "28.4 ms"
+    assert format_amount(1500.0, "ms") == "1.5 s"
+    assert format_amount(7_950_000.0, "bytes") == "7.95 MB"
+    assert format_amount(200e6, "MACs") == "200 M MACs"
+    assert format_amount(12.0, "MACs") == "12 MACs"
+    assert format_amount(float("inf"), "ms") == "no limit"
