@@ -1,0 +1,170 @@
+"""Fit the operator model to the networks timed on a Raspberry Pi 4 and write `latency_tables/rpi4.json`.
+
+Reads `mlperf_v2.0_rpi4_ms.csv` and `hwnasbench_fbnet_blocks.csv` in `$OFA_NAS_DATA/rpi4`. Prints the errors found
+by leaving out one network, and one family, at a time.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.rpi4_networks import Network, measured_networks
+from ofa_nas.latency.operator_model import OperatorModel, fit_operator_model, sum_features
+from ofa_nas.space.operators import INPUT, Convolution, Operator
+
+SYSTEM = "rpi4-tflite-v2.7.1-ruy"
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Relative errors of predictions, as fractions.
+
+    Attributes:
+        mape: Mean of their sizes.
+        p50: Median of their sizes.
+        p95: 95th percentile of their sizes.
+        worst: Largest of their sizes.
+        bias: Their mean.
+    """
+
+    mape: float
+    p50: float
+    p95: float
+    worst: float
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCheck:
+    """How the model orders blocks that were timed alone, on one core, by another runtime.
+
+    Attributes:
+        blocks: How many.
+        rank_correlation: Spearman's, of predicted and measured.
+        macs_rank_correlation: Spearman's, of MACs and measured.
+        median_ratio: Measured over predicted.
+        quartile_ratios: First and third quartile of the same.
+    """
+
+    blocks: int
+    rank_correlation: float
+    macs_rank_correlation: float
+    median_ratio: float
+    quartile_ratios: tuple[float, float]
+
+
+def main() -> None:
+    """Fit, check, print, write."""
+    folder = Path(os.environ["OFA_NAS_DATA"]) / "rpi4"
+    networks = list(measured_networks())
+    features = np.array([sum_features(network.operators) for network in networks])
+    latency_ms = read_latencies(folder / "mlperf_v2.0_rpi4_ms.csv", networks)
+    model = fit_operator_model(features, latency_ms)
+    fitted_ms = model.network_ms(features)
+    singly_ms = predict_left_out(features, latency_ms, [network.name for network in networks])
+    family_ms = predict_left_out(features, latency_ms, [network.family for network in networks])
+    print(f"{'network':42}{'measured ms':>12}{'fitted':>9}{'left out':>10}{'family left out':>17}")
+    for row in zip(networks, latency_ms, fitted_ms, singly_ms, family_ms, strict=True):
+        network, measured, *predicted = row
+        shown = "".join(
+            f"{value / measured - 1:+{width}.1%}" for value, width in zip(predicted, (9, 10, 17), strict=True)
+        )
+        print(f"{network.name:42}{measured:12.1f}{shown}")
+    summary = {
+        "fitted": asdict(summarise(fitted_ms, latency_ms)),
+        "left_out_singly": asdict(summarise(singly_ms, latency_ms)),
+        "left_out_by_family": asdict(summarise(family_ms, latency_ms)),
+        "blocks": asdict(check_blocks(model, folder / "hwnasbench_fbnet_blocks.csv")),
+        "model": model.to_json(),
+    }
+    print(json.dumps(summary))
+
+
+def read_latencies(path: Path, networks: list[Network]) -> Floats:
+    """Read the median latency of each network: `(n,)` float64 [ms]."""
+    with path.open(newline="") as file:
+        rows = {row["model"]: float(row["p50_ms"]) for row in csv.DictReader(file) if row["system"] == SYSTEM}
+    suffixes = ("_float", "-non-quantized")
+    found = {
+        name.removesuffix(suffix): ms
+        for suffix in suffixes
+        for name, ms in rows.items()
+        if name.endswith(suffix)
+    }
+    assert set(found) == {network.name for network in networks}, "the file holds other fp32 networks"
+    return np.array([found[network.name] for network in networks])
+
+
+def predict_left_out(features: Floats, latency_ms: Floats, groups: list[str]) -> Floats:
+    """Predict each group by a model fitted to the others: `(n,)` float64 [ms]."""
+    labels = np.array(groups)
+    predicted = np.empty(len(labels))
+    for group in set(groups):
+        left_out = labels == group
+        model = fit_operator_model(features[~left_out], latency_ms[~left_out])
+        predicted[left_out] = model.network_ms(features[left_out])
+    return predicted
+
+
+def summarise(predicted: Floats, measured: Floats) -> Errors:
+    """Summarise relative errors of predictions `(n,)` against measurements `(n,)`."""
+    relative = predicted / measured - 1
+    size = np.abs(relative)
+    values = (size.mean(), np.median(size), np.quantile(size, 0.95), size.max(), relative.mean())
+    return Errors(*(round(float(value), 4) for value in values))
+
+
+def check_blocks(model: OperatorModel, path: Path) -> BlockCheck:
+    """Compare with the ungrouped FBNet blocks of HW-NAS-Bench."""
+    predicted, measured, macs = [], [], []
+    for operators, ms in _read_blocks(path):
+        predicted.append(float(sum_features(operators, model.names) @ np.array(model.ms_per_unit)))
+        macs.append(float(sum(operator.macs for operator in operators)))
+        measured.append(ms)
+    ratios = np.array(measured) / np.array(predicted)
+    first, median, third = (round(float(value), 2) for value in np.quantile(ratios, (0.25, 0.5, 0.75)))
+    return BlockCheck(
+        blocks=len(measured),
+        rank_correlation=_rank_correlation(predicted, measured),
+        macs_rank_correlation=_rank_correlation(macs, measured),
+        median_ratio=median,
+        quartile_ratios=(first, third),
+    )
+
+
+def _read_blocks(path: Path) -> Iterator[tuple[tuple[Operator, ...], float]]:
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["type"] != "ConvBlock" or row["group"] != "1":
+                continue
+            into, out, kernel, stride, size = (
+                int(row[key]) for key in ("C_in", "C_out", "kernel", "stride", "H")
+            )
+            mid, half, out_size = into * int(row["expansion"]), kernel // 2, -(-size // stride)
+            yield (
+                (
+                    Convolution("expand", (INPUT,), into, mid, 1, 1, 1, size, size, (0, 0)),
+                    Convolution(
+                        "depthwise", ("expand",), mid, mid, kernel, stride, mid, size, out_size, (half, half)
+                    ),
+                    Convolution("project", ("depthwise",), mid, out, 1, 1, 1, out_size, out_size, (0, 0)),
+                ),
+                float(row["raspi4_latency_ms"]),
+            )
+
+
+def _rank_correlation(first: list[float], second: list[float]) -> float:
+    """Spearman's rank correlation; ties do not matter among blocks that all differ."""
+    ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
+    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 3)
+
+
+if __name__ == "__main__":
+    main()
