@@ -142,7 +142,7 @@ def _bin_edges(problem: Problem, first_costs: Floats) -> Floats:
 
 
 def _select(problem: Problem, scored: Scored, edges: Floats) -> Scored:
-    """Front and best of each bin, by rising first cost; while nothing is feasible, the least violators too."""
+    """Front and best of each bin, by rising first cost; while none is feasible, the least violators too."""
     shown = np.flatnonzero(problem.is_shown(scored.costs))
     first_costs, errors = scored.costs[shown, 0], scored.errors[shown]
     keep = np.zeros(len(scored), dtype=np.bool_)

@@ -1,0 +1,205 @@
+"""Really measured accuracies of subnets: an append-only store, and how well a predictor ranks them."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.errors import ArchitectureError, DataError
+from ofa_nas.space.architecture import Architecture
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracySample:
+    """One subnet, evaluated for real.
+
+    Attributes:
+        arch: Text of the architecture.
+        correct: Images whose top-1 class was right.
+        images: Images looked at.
+        split: Which images they were, such as `tiny_imagenet/holdout`.
+        calibration: How its batch norm was calibrated, such as `2048 images, seed 0`.
+        supernet: Digest of the weights it was cut from.
+    """
+
+    arch: str
+    correct: int
+    images: int
+    split: str
+    calibration: str = ""
+    supernet: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 as a fraction."""
+        return self.correct / self.images
+
+    @property
+    def variance(self) -> float:
+        """Variance of `accuracy` that comes from the choice of images: binomial, never zero.
+
+        Source: Agresti and Coull 1998, The American Statistician 52(2): two right and two wrong added.
+        """
+        share = (self.correct + 2) / (self.images + 4)
+        return share * (1.0 - share) / self.images
+
+
+class SampleStore:
+    """A JSON-lines file that only grows; a run that was killed leaves a torn last line at most.
+
+    Such a line is not read, and is cut off by the next append. Several processes may append to one store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, sample: AccuracySample) -> None:
+        """Add one sample; it is on the disk when this returns.
+
+        Raises:
+            DataError: The file cannot be written.
+        """
+        line = json.dumps(asdict(sample), ensure_ascii=False).encode() + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                _lock(file.fileno())
+                _mend_tail(self.path, file.fileno())
+                os.write(file.fileno(), line)
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def read(self) -> list[AccuracySample]:
+        """Every sample, in the order first stored; of several of one architecture and split, the latest.
+
+        Raises:
+            DataError: A line is no sample; the message names file and line.
+        """
+        try:
+            content = self.path.read_bytes() if self.path.exists() else b""
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
+        *lines, tail = content.split(b"\n")
+        samples = [_read_line(line, f"{self.path}:{number}") for number, line in enumerate(lines, start=1)]
+        if _is_json(tail):
+            samples.append(_read_line(tail, f"{self.path}:{len(lines) + 1}"))
+        return list({(sample.arch, sample.split): sample for sample in samples}.values())
+
+
+def _lock(descriptor: int) -> None:
+    """Keep other processes out until the file is closed; without such locks (Windows), use one process."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _mend_tail(path: Path, descriptor: int) -> None:
+    """End a whole last line that lacks its newline; cut off a torn one."""
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    tail = content[end:]
+    if _is_json(tail):
+        os.write(descriptor, b"\n")
+    elif tail:
+        os.ftruncate(descriptor, end)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read_line(line: bytes, where: str) -> AccuracySample:
+    known = {field.name: field.type for field in fields(AccuracySample)}
+    try:
+        content: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not a JSON line; delete the line or restore the file") from error
+    if not isinstance(content, dict) or not {"arch", "correct", "images", "split"} <= set(content) <= set(
+        known
+    ):
+        raise DataError(f"{where}: expected an object with the keys {', '.join(known)}")
+    for key, value in content.items():
+        if type(value) is not known[key]:
+            raise DataError(f"{where}: {key}: expected {_type_name(known[key])}, got {value!r}")
+    sample = AccuracySample(**content)
+    if not 0 <= sample.correct <= sample.images or sample.images < 1:
+        raise DataError(f"{where}: {sample.correct} of {sample.images} images cannot be right")
+    try:
+        Architecture.parse(sample.arch)
+    except ArchitectureError as error:
+        raise DataError(f"{where}: {error}") from error
+    return sample
+
+
+def _type_name(kind: object) -> str:
+    return "an integer" if kind is int else "a string"
+
+
+def split_samples(
+    samples: Sequence[AccuracySample], rng: np.random.Generator, *, held_out: float
+) -> tuple[list[AccuracySample], list[AccuracySample]]:
+    """Deal samples into two parts at random: one to fit on, and a fraction `held_out` to test on."""
+    order = rng.permutation(len(samples))
+    count = round(held_out * len(samples))
+    return [samples[index] for index in order[count:]], [samples[index] for index in order[:count]]
+
+
+def kendall_tau(first: Floats, second: Floats) -> float:
+    """Kendall's tau-b of two rankings `(n,)`: 1 in the same order, -1 reversed, 0 unrelated or all tied.
+
+    Source: Kendall 1945, Biometrika 33(3): ties in either ranking shrink the denominator.
+    """
+    agreement = untied_first = untied_second = 0.0
+    for row in range(len(first) - 1):
+        sign_first = np.sign(first[row + 1 :] - first[row])
+        sign_second = np.sign(second[row + 1 :] - second[row])
+        agreement += float(sign_first @ sign_second)
+        untied_first += float(sign_first @ sign_first)
+        untied_second += float(sign_second @ sign_second)
+    scale = np.sqrt(untied_first * untied_second)
+    return float(agreement / scale) if scale > 0.0 else 0.0
+
+
+def spearman_rho(first: Floats, second: Floats) -> float:
+    """Spearman's rank correlation of `(n,)` and `(n,)`, ties sharing their mean rank; 0 if all are tied."""
+    ranks_first, ranks_second = _ranks(first), _ranks(second)
+    scale = ranks_first.std() * ranks_second.std()
+    if scale == 0.0:
+        return 0.0
+    return float(np.mean((ranks_first - ranks_first.mean()) * (ranks_second - ranks_second.mean())) / scale)
+
+
+def _ranks(values: Floats) -> Floats:
+    _, kind, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts - 1) / 2.0)[kind])
+
+
+def rmse(predicted: Floats, measured: Floats) -> float:
+    """Root mean square error of `(n,)` accuracies, a fraction."""
+    return float(np.sqrt(np.mean((predicted - measured) ** 2)))
+
+
+def bias(predicted: Floats, measured: Floats) -> float:
+    """Mean of predicted minus measured `(n,)`, a fraction: above zero is too optimistic."""
+    return float(np.mean(predicted - measured))
+
+
+def top_k_regret(predicted: Floats, measured: Floats, *, k: int) -> float:
+    """What is lost by measuring the `k` predicted best of `(n,)` only and taking their best, a fraction."""
+    chosen = np.argsort(-predicted, kind="stable")[:k]
+    return float(measured.max() - measured[chosen].max())

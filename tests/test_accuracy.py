@@ -1,0 +1,148 @@
+"""The store of measured accuracies, and the figures that say how good a prediction of them is."""
+
+import json
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau, spearmanr
+
+from ofa_nas.accuracy import (
+    AccuracySample,
+    SampleStore,
+    bias,
+    kendall_tau,
+    rmse,
+    spearman_rho,
+    split_samples,
+    top_k_regret,
+)
+from ofa_nas.errors import DataError
+
+
+def _sample(index: int, *, correct: int = 50, split: str = "holdout") -> AccuracySample:
+    return AccuracySample(f"{24 + index}/3x2/5x3", correct, 100, split, "512 images, seed 0")
+
+
+def test_what_is_stored_is_read_back_in_order(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path / "deep" / "samples.jsonl")
+    assert store.read() == []
+    samples = [_sample(index) for index in range(5)]
+    for sample in samples:
+        store.append(sample)
+    assert store.read() == samples
+
+
+def test_the_latest_of_an_architecture_counts_once_per_split(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path / "samples.jsonl")
+    for sample in (_sample(1, correct=10), _sample(2), _sample(1, correct=20), _sample(1, split="other")):
+        store.append(sample)
+    assert store.read() == [_sample(1, correct=20), _sample(2), _sample(1, split="other")]
+
+
+@pytest.mark.parametrize("kept", [1, 20, 60])
+def test_a_torn_last_line_is_ignored_and_mended_by_the_next_append(tmp_path: Path, kept: int) -> None:
+    store = SampleStore(tmp_path / "samples.jsonl")
+    store.append(_sample(1))
+    whole = store.path.read_bytes()
+    store.path.write_bytes(whole + whole[:kept])
+    assert store.read() == [_sample(1)]
+    store.append(_sample(2))
+    assert store.read() == [_sample(1), _sample(2)]
+    assert store.path.read_bytes().startswith(whole)
+
+
+def test_a_whole_last_line_without_newline_is_kept(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path / "samples.jsonl")
+    store.append(_sample(1))
+    store.path.write_bytes(store.path.read_bytes().rstrip())
+    assert store.read() == [_sample(1)]
+    store.append(_sample(2))
+    assert store.read() == [_sample(1), _sample(2)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{oops", "not a JSON line"),
+        ("[1]", "expected an object"),
+        (json.dumps({"arch": "24/3x2", "correct": 1, "images": 2}), "expected an object"),
+        (
+            json.dumps({"arch": "24/3x2", "correct": "1", "images": 2, "split": "s"}),
+            "correct: expected an integer",
+        ),
+        (
+            json.dumps({"arch": "24/3x2", "correct": True, "images": 2, "split": "s"}),
+            "correct: expected an integer",
+        ),
+        (json.dumps({"arch": "24/3x2", "correct": 3, "images": 2, "split": "s"}), "3 of 2 images"),
+        (
+            json.dumps({"arch": "24-3x2", "correct": 1, "images": 2, "split": "s"}),
+            "expected RESOLUTION/STAGE",
+        ),
+    ],
+)
+def test_any_other_bad_line_is_named_by_file_and_number(tmp_path: Path, line: str, message: str) -> None:
+    store = SampleStore(tmp_path / "samples.jsonl")
+    store.append(_sample(1))
+    with store.path.open("a") as file:
+        file.write(f"{line}\n")
+    store.append(_sample(2))
+    with pytest.raises(DataError, match=message) as caught:
+        store.read()
+    assert f"{store.path}:2" in str(caught.value)
+
+
+def _append_many(path: Path, first: int) -> None:
+    for index in range(first, first + 40):
+        SampleStore(path).append(_sample(index))
+
+
+def test_several_processes_may_append_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    context = get_context("fork")
+    workers = [context.Process(target=_append_many, args=(path, 100 * worker)) for worker in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    expected = {str(_sample(100 * worker + index).arch) for worker in range(3) for index in range(40)}
+    assert {sample.arch for sample in SampleStore(path).read()} == expected
+
+
+def test_a_split_deals_every_sample_once_and_repeats_by_seed() -> None:
+    samples = [_sample(index) for index in range(20)]
+    fitted, held_out = split_samples(samples, np.random.default_rng(1), held_out=0.25)
+    assert len(held_out) == 5
+    assert sorted(fitted + held_out, key=lambda sample: sample.arch) == samples
+    assert split_samples(samples, np.random.default_rng(1), held_out=0.25) == (fitted, held_out)
+    assert split_samples(samples, np.random.default_rng(2), held_out=0.25) != (fitted, held_out)
+
+
+def test_the_variance_of_a_share_is_binomial_and_never_zero() -> None:
+    assert AccuracySample("24/3x2", 5000, 10_000, "s").variance == pytest.approx(0.25 / 10_000)
+    assert AccuracySample("24/3x2", 100, 100, "s").variance > 0.0
+
+
+@given(st.integers(2, 60), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_rank_correlations_agree_with_scipy(count: int, levels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(levels, size=(2, count)).astype(float)
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        assert kendall_tau(first, second) == spearman_rho(first, second) == 0.0
+    else:
+        assert kendall_tau(first, second) == pytest.approx(kendalltau(first, second).statistic, abs=1e-12)
+        assert spearman_rho(first, second) == pytest.approx(spearmanr(first, second).statistic, abs=1e-12)
+
+
+def test_errors_have_closed_forms() -> None:
+    measured, offsets = np.array([0.1, 0.5, 0.9, 0.7]), np.array([0.03, 0.03, -0.03, -0.03])
+    assert rmse(measured + offsets, measured) == pytest.approx(0.03)
+    assert bias(measured + 0.02, measured) == pytest.approx(0.02)
+    predicted = np.array([0.2, 0.9, 0.3, 0.8])
+    assert top_k_regret(predicted, measured, k=1) == pytest.approx(0.4)
+    assert top_k_regret(predicted, measured, k=2) == pytest.approx(0.2)
+    assert top_k_regret(predicted, measured, k=3) == 0.0
