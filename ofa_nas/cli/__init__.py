@@ -35,6 +35,11 @@ class Command:
     name: str
     help: str
 
+    @property
+    def sentence(self) -> str:
+        """The help as a sentence."""
+        return f"{self.help[:1].upper()}{self.help[1:]}."
+
 
 class CommandModule(Protocol):
     """What the module of a command holds."""
@@ -48,7 +53,9 @@ class CommandModule(Protocol):
         ...
 
 
-COMMANDS = (Command("inspect", "spaces", "list the search spaces, or show the stages of one"),)
+COMMANDS = (  # groups in this order: find, measure, learn, inspect
+    Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
+)
 
 
 def load_command(name: str) -> CommandModule:
@@ -69,18 +76,21 @@ def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ofa-nas {ofa_nas.__version__}")
     subparsers = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS
+        prog="ofa-nas", dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS
     )
     wanted = set(names)
     for command in COMMANDS:
-        subparser = subparsers.add_parser(
-            command.name, description=f"{command.help[:1].upper()}{command.help[1:]}.", allow_abbrev=False
-        )
+        subparser = subparsers.add_parser(command.name, description=command.sentence, allow_abbrev=False)
         if command.name in wanted:
-            load_command(command.name).add_arguments(subparser)
-        subparser.add_argument("--json", action="store_true", help="print one JSON document to stdout")
-        subparser.add_argument("--verbose", action="store_true", help="log what the library does to stderr")
+            add_arguments(subparser, command)
     return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Add a command's own arguments and those that every command has."""
+    load_command(command.name).add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document to stdout")
+    parser.add_argument("--verbose", action="store_true", help="log what the library does to stderr")
 
 
 def _command_list() -> str:

@@ -1,0 +1,50 @@
+"""docs/cli.md from the parsers: `python -m ofa_nas.cli.reference > docs/cli.md`."""
+
+import argparse
+import sys
+from itertools import groupby
+
+from ofa_nas.cli import COMMANDS, Command, add_arguments
+
+_HEAD = """\
+# Commands
+
+Written by `python -m ofa_nas.cli.reference > docs/cli.md`; a test compares.
+
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 refused (one line says where, what was
+found and what would be right), 2 misused, 130 interrupted. `NO_COLOR=1` turns colours off; `OFA_NAS_DEBUG=1`
+shows the traceback of a bug.
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    parts = [_HEAD]
+    for group, commands in groupby(COMMANDS, key=lambda command: command.group):
+        parts.append(f"\n## {group.capitalize()}\n")
+        parts += [_render_command(command) for command in commands]
+    return "".join(parts)
+
+
+def _render_command(command: Command) -> str:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser, command)
+    lines = [f"\n### `ofa-nas {command.name}`\n\n{command.sentence}\n\n| argument | meaning |\n|---|---|\n"]
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its arguments
+        meaning = (action.help or "").replace("|", "\\|")
+        lines.append(f"| `{_signature(action)}` | {meaning} |\n")
+    return "".join(lines)
+
+
+def _signature(action: argparse.Action) -> str:
+    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if action.choices:
+        value = "{" + ",".join(map(str, action.choices)) + "}"
+    if not action.option_strings:
+        return f"[{value}]" if action.nargs == "?" else value
+    names = ", ".join(action.option_strings)
+    return names if action.nargs == 0 else f"{names} {value}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

@@ -1,0 +1,147 @@
+"""The frame of the command line: help, exit statuses, one JSON document."""
+
+import importlib
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+import ofa_nas.cli
+from ofa_nas.cli import COMMANDS, main
+from ofa_nas.cli.console import format_bytes, format_count
+
+FRAME = {"console", "reference"}  # modules of the command line that are no commands
+NAMES = [command.name for command in COMMANDS]
+
+
+def test_every_command_module_is_listed_and_every_listed_one_is_there() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(ofa_nas.cli.__path__)} - FRAME
+    assert modules == {name.replace("-", "_") for name in NAMES}
+
+
+def test_groups_stand_together() -> None:
+    order = ["find", "measure", "learn", "inspect"]
+    groups = [command.group for command in COMMANDS]
+    assert groups == sorted(groups, key=order.index)
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for command in COMMANDS:
+        assert command.name in shown
+        assert command.help in shown
+        assert not command.help.endswith(".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_help_and_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert "--json" in shown
+    assert shown.startswith(f"usage: ofa-nas {name} ")
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"ofa-nas {ofa_nas.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nope"], ["spaces", "--nope"], ["--json", "spaces"], ["spaces", "--js"]]
+)
+def test_misuse_exits_with_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "usage: ofa-nas" in captured.err
+
+
+def test_a_refusal_is_one_line_and_exits_with_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "nope"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: nope: no such search space")
+    assert captured.err.count("\n") == 1
+
+
+def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: Namespace) -> None:
+        raise error
+
+    monkeypatch.setattr(importlib.import_module("ofa_nas.cli.spaces"), "run", run)
+
+
+def test_an_interrupt_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(KeyboardInterrupt(), monkeypatch)
+    assert main(["spaces"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_bug_shows_its_traceback_only_when_asked(
+    debug: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OFA_NAS_DEBUG", debug)
+    fail_with(ZeroDivisionError("oops"), monkeypatch)
+    assert main(["spaces"]) == 1
+    shown = capsys.readouterr().err
+    assert "internal error: ZeroDivisionError: oops (run with OFA_NAS_DEBUG=1 for the traceback)" in shown
+    assert ("Traceback" in shown) == bool(debug)
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    root = Path(ofa_nas.__file__).parents[1]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, str(root / "cli.py"), "spaces", "--json"]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_spaces_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    spaces = {space["name"]: space for space in document["spaces"]}
+    assert spaces["tiny"]["architectures"] == 800
+    assert spaces["tiny"]["smallest"]["architecture"] == "24/3x2/3x2"
+    assert round(spaces["mobilenet_v3"]["largest"]["macs"] / 1e6, 1) == 566.2
+
+
+def test_spaces_lists_every_space_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("efficientnet_lite ", "mobilenet_v3 ", "mobilenet_v3_w1.2 ", "tiny ", "566 M", "800"):
+        assert text in shown
+    assert "…" not in shown
+
+
+def test_one_space_shows_its_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "tiny"]) == 0
+    shown = capsys.readouterr().out
+    assert "32/5x3.5x3/5x3.5x3" in shown
+    assert "hard_swish" in shown
+    assert main(["spaces", "tiny", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"][1]["depths"] == [1, 2]
+
+
+def test_numbers_are_shown_in_peoples_units() -> None:
+    assert [format_count(value) for value in (7, 1500, 41_516_000, 2.4e9)] == [
+        "7",
+        "1.5 k",
+        "41.5 M",
+        "2.4 G",
+    ]
+    assert [format_bytes(value) for value in (7, 1500, 6_020_000)] == ["7 B", "1.5 kB", "6.02 MB"]

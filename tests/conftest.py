@@ -1,0 +1,53 @@
+"""One thread a test (xdist has the cores), no file of the user's touched, the same examples every time."""
+
+import os
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"  # read when numpy and torch are imported, so before anything else here
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.search_space import SearchSpace
+
+settings.register_profile(
+    "gate",
+    deadline=None,  # time is never asserted
+    derandomize=True,
+    database=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("gate")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a CUDA device where there is none."""
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if needing:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in needing:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SearchSpace:
+    return SearchSpace.load("tiny")
+
+
+@pytest.fixture(scope="session")
+def encoding(tiny: SearchSpace) -> Encoding:
+    return Encoding.of(tiny)

@@ -1,0 +1,23 @@
+"""The documents are true: the command reference is that of the parsers, and links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ofa_nas.cli.reference import render
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert text == render(), "run: python -m ofa_nas.cli.reference > docs/cli.md"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_lead_to_files(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"

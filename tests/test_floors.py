@@ -1,0 +1,62 @@
+"""The floors of ARCHITECTURE.md: imports point down, and torch begins at floor 5."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ofa_nas"
+FLOORS = (
+    ("errors",),  # the ground that floor 0 stands on
+    ("assets", "files", "plugins", "provenance"),
+    ("space",),
+    ("devices", "onnx_writer", "accuracy", "supernet_card"),
+    ("latency", "predictors"),
+    ("search",),
+    ("supernet", "data"),
+    ("training",),
+    ("transfer", "pruning", "export"),
+    ("pipeline", "report"),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+HEAVY = {"onnx", "onnxruntime", "optuna"}
+
+
+def imports(tree: ast.AST, *, inside_functions: bool) -> Iterator[str]:
+    """Dotted names of the modules that a file imports; types for the checker do not count."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "ofa_nas":
+            yield from (f"ofa_nas.{name.name}" for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif not _is_skipped(node, inside_functions=inside_functions):
+            yield from imports(node, inside_functions=inside_functions)
+
+
+def _is_skipped(node: ast.AST, *, inside_functions: bool) -> bool:
+    typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    return typing_only or (isinstance(node, ast.FunctionDef) and not inside_functions)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    room = room_of(path)
+    assert room in FLOOR_OF, f"{room} stands on no floor: add it to FLOORS and ARCHITECTURE.md"
+    tree = ast.parse(path.read_text())
+    for module in imports(tree, inside_functions=True):
+        other = module.split(".")[1] if module.startswith("ofa_nas.") else room
+        assert other == room or FLOOR_OF.get(other, -1) < FLOOR_OF[room], f"{room} imports {module}"
+    loaded = {module.split(".")[0] for module in imports(tree, inside_functions=False)}
+    is_below_torch = FLOOR_OF[room] < FLOOR_OF["supernet"] or room == "cli"
+    assert not (is_below_torch and "torch" in loaded), f"{room} imports torch when it is imported itself"
+    assert not (room == "cli" and loaded & HEAVY), f"cli imports {loaded & HEAVY} when it is imported itself"
