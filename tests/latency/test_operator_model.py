@@ -1,5 +1,5 @@
-from dataclasses import replace
-from itertools import pairwise
+from functools import cache
+from itertools import pairwise, product
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from benchmarks.rpi4_networks import Network, measured_networks
+from ofa_nas.assets import asset_folder
 from ofa_nas.errors import TableError
+from ofa_nas.files import read_json
 from ofa_nas.latency.operator_model import (
     FEATURES,
     OperatorModel,
@@ -17,7 +19,10 @@ from ofa_nas.latency.operator_model import (
     solve_nonnegative,
     sum_features,
 )
+from ofa_nas.space.architecture import Architecture, Block
+from ofa_nas.space.costs import full_depth
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.search_space import SearchSpace
 
 NETWORKS = tuple(measured_networks())
 MODEL = OperatorModel(tuple(FEATURES), (1e-7, 2e-7, 3e-7, 4e-5, 1e-6, 2e-6, 3e-6), 0.5)
@@ -137,10 +142,93 @@ MACS_PUBLISHED_WRONGLY = {
 def test_description_of_a_measured_network_has_the_published_size(network: Network) -> None:
     assert network.weights == pytest.approx(network.published_parameters, rel=0.02)
     if network.name not in MACS_PUBLISHED_WRONGLY:
-        # EfficientNet-Lite's figure counts batch norm too; small ones are published as whole millions, cut off
+        # EfficientNet-Lite's figure counts batch norm too; the small ones' are whole millions, cut off
         tolerance = 0.06 if network.family == "efficientnet-lite" else 0.03
         assert network.macs == pytest.approx(network.published_macs, rel=tolerance, abs=1.0)
 
 
 def test_every_measured_network_is_described_once() -> None:
     assert len({network.name for network in NETWORKS}) == len(NETWORKS) == 49
+
+
+SPACES = ("efficientnet_lite", "mobilenet_v3", "mobilenet_v3_w1.2", "tiny")
+
+
+TABLE = asset_folder("latency_tables") / "rpi4.json"
+
+
+@cache
+def _shipped() -> OperatorModel:
+    return OperatorModel.from_json(read_json(TABLE, error=TableError)["pricing"], f"{TABLE}: pricing")
+
+
+def _layers_ms(space: SearchSpace, arch: Architecture) -> float:
+    return sum(_shipped().layer_ms(layer) for layer in space.layers(arch))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_layer_of_a_shipped_space_takes_time(name: str) -> None:
+    space = SearchSpace.load(name)
+    for resolution, choice in product(space.resolutions[:: len(space.resolutions) - 1], range(9)):
+        for layer in space.layers(full_depth(space, resolution, choice)):
+            assert _shipped().layer_ms(layer) > 0, layer
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_latency_rises_with_resolution(name: str) -> None:
+    space = SearchSpace.load(name)
+    rising = [
+        _layers_ms(space, Architecture(resolution, space.smallest.stages)) for resolution in space.resolutions
+    ]
+    assert all(first < second for first, second in pairwise(rising))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_latency_rises_with_kernel_expand_and_depth_of_every_stage(name: str) -> None:
+    space = SearchSpace.load(name)
+    least = space.smallest
+    for index, stage in enumerate(space.stages):
+
+        def latency(blocks: tuple[Block, ...], index: int = index) -> float:
+            stages = (*least.stages[:index], blocks, *least.stages[index + 1 :])
+            return _layers_ms(space, Architecture(least.resolution, stages))
+
+        first = stage.choices[0]
+        kernels = [
+            latency((Block(kernel, first.expand_ratio),) * stage.depths[0]) for kernel in stage.kernel_sizes
+        ]
+        expands = [
+            latency((Block(first.kernel_size, expand),) * stage.depths[0]) for expand in stage.expand_ratios
+        ]
+        depths = [latency((first,) * depth) for depth in stage.depths]
+        for rising in (kernels, expands, depths):
+            assert all(before < after for before, after in pairwise(rising))
+
+
+def _measured_ms() -> npt.NDArray[np.float64]:
+    rows = {row["name"]: row["measured_ms"] for row in read_json(TABLE, error=TableError)["networks"]}
+    return np.array([rows[network.name] for network in NETWORKS])
+
+
+def test_shipped_prices_are_those_fitted_to_the_networks_in_the_table() -> None:
+    model = fit_operator_model(_features(), _measured_ms())
+    assert model.names == _shipped().names
+    assert model.ms_per_unit == pytest.approx(_shipped().ms_per_unit, rel=0.01)
+    assert model.constant_ms == pytest.approx(_shipped().constant_ms, abs=0.01)
+
+
+@pytest.mark.parametrize("group", ["name", "family"])
+def test_error_in_the_table_is_that_of_networks_left_out(group: str) -> None:
+    features, measured_ms = _features(), _measured_ms()
+    labels = np.array([getattr(network, group) for network in NETWORKS])
+    error = np.empty(len(NETWORKS))
+    for label in set(labels):
+        left_out = labels == label
+        model = fit_operator_model(features[~left_out], measured_ms[~left_out])
+        error[left_out] = np.abs(model.network_ms(features[left_out]) / measured_ms[left_out] - 1)
+    key = {"name": "network_left_out", "family": "family_left_out"}[group]
+    stated = read_json(TABLE, error=TableError)["validation"][key]
+    assert error.mean() == pytest.approx(stated["mape"], abs=1e-3)
+    assert np.quantile(error, 0.95) == pytest.approx(stated["p95"], abs=1e-3)
+    of_v3 = error[[network.family == "mobilenet-v3" for network in NETWORKS]]
+    assert of_v3.max() < {"name": 0.06, "family": 0.15}[group]
