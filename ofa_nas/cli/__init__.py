@@ -54,6 +54,7 @@ class CommandModule(Protocol):
 
 
 COMMANDS = (  # groups in this order: find, measure, learn, inspect
+    Command("learn", "train", "train a supernet once, for every architecture of a space"),
     Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
 )
 

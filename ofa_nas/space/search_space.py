@@ -153,6 +153,15 @@ class SearchSpace:
         stages = tuple((stage.choices[0],) * stage.depths[0] for stage in self.stages)
         return Architecture(self.resolutions[0], stages)
 
+    @cached_property
+    def middle(self) -> Architecture:
+        """The choice in the middle of every list, the lower one of two."""
+        stages = tuple(
+            (Block(_middle(stage.kernel_sizes), _middle(stage.expand_ratios)),) * _middle(stage.depths)
+            for stage in self.stages
+        )
+        return Architecture(_middle(self.resolutions), stages)
+
     @property
     def cardinality(self) -> int:
         """How many architectures there are."""
@@ -279,6 +288,10 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
 
 def _strided(size: int, stride: int) -> int:
     return -(-size // stride)
+
+
+def _middle(values: tuple[int, ...]) -> int:
+    return values[(len(values) - 1) // 2]
 
 
 def _join(values: tuple[int, ...]) -> str:

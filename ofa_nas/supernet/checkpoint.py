@@ -1,0 +1,81 @@
+"""Supernets on disk: weights in safetensors, everything that made them in the card beside it."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ofa_nas.errors import CheckpointError
+from ofa_nas.files import replacing
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet_card import SupernetCard
+
+
+def save_supernet(path: Path, supernet: Supernet, card: SupernetCard) -> None:
+    """Write `path` (`….safetensors`) and its card `….json`; convolutions and classifier in half precision.
+
+    What is small and delicate (batch norms, biases, kernel transforms) stays in single precision.
+    """
+    tensors = {name: _stored(name, value) for name, value in supernet.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        card.with_digest(digest).save(path.with_suffix(".json"))
+
+
+def load_supernet(path: Path) -> tuple[Supernet, SupernetCard]:
+    """Read weights and card.
+
+    Raises:
+        CheckpointError: A file is missing, damaged, or does not belong to the other.
+    """
+    card = SupernetCard.load(path.with_suffix(".json"))
+    tensors = read_tensors(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
+        raise CheckpointError(f"{path}: its digest is not the one that {path.with_suffix('.json').name} names")
+    supernet = Supernet(card.space)
+    load_tensors(supernet, tensors, where=str(path))
+    return supernet, card
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
+
+
+def load_tensors(supernet: Supernet, tensors: dict[str, Tensor], *, where: str) -> None:
+    """Copy tensors into a supernet, which must have exactly these.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown, of another shape, or not finite.
+    """
+    own = supernet.state_dict()
+    for name in own.keys() ^ tensors.keys():
+        raise CheckpointError(f"{where}: tensor {name} is {'missing' if name in own else 'unknown'}")
+    with torch.no_grad():
+        for name, value in tensors.items():
+            if value.shape != own[name].shape:
+                raise CheckpointError(
+                    f"{where}: {name} has shape {tuple(value.shape)}; the space needs {tuple(own[name].shape)}"
+                )
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise CheckpointError(f"{where}: {name} holds a value that is not finite")
+            own[name].copy_(value)
+
+
+def _stored(name: str, value: Tensor) -> Tensor:
+    value = value.detach().cpu()
+    is_large = value.ndim >= 2 and name.endswith(".weight")
+    return (value.half() if is_large else value).contiguous()

@@ -1,0 +1,136 @@
+"""Operators with weights: elastic ones, sliced anew for each subnet, and static ones.
+
+Both kinds are called with the operator they are to be, `module(x, operator)`; no module remembers a subnet.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How a forward pass differs between training, calibrating and evaluating.
+
+    Attributes:
+        use_batch: Batch norms normalise by the batch instead of the running statistics.
+        momentum: Weight of the batch when it updates the running statistics; 0 leaves them alone.
+        has_dropout: Drop inputs of the classifier, at the rate of the search space.
+    """
+
+    use_batch: bool
+    momentum: float = 0.0
+    has_dropout: bool = False
+
+
+EVALUATE = Mode(use_batch=False)
+TRAIN = Mode(use_batch=True)
+TRAIN_LARGEST = Mode(use_batch=True, momentum=0.1, has_dropout=True)
+CALIBRATE = Mode(use_batch=True, momentum=1.0)
+
+
+class ElasticConvolution(nn.Module):
+    """A convolution of the largest subnet, of which every smaller one is a slice.
+
+    Channels are prefixes. Smaller kernels are centre crops passed through one learned matrix a size, shared by the
+    channels and the identity at the start.
+
+    Args:
+        operator: The convolution in the largest subnet.
+        kernel_sizes: Sizes that it may take, rising; the last is that of `operator`.
+        bn_epsilon: Epsilon of the batch norm.
+
+    Source: Cai et al. 2020, arXiv:1908.09791, section 3.3 (elastic kernel size).
+    """
+
+    def __init__(self, operator: Convolution, *, kernel_sizes: tuple[int, ...], bn_epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(operator.weight_shape))
+        self.bias = nn.Parameter(torch.zeros(operator.out_channels)) if operator.bias else None
+        self.bn = nn.BatchNorm2d(operator.out_channels, eps=bn_epsilon) if operator.norm else None
+        self.kernel_sizes = kernel_sizes
+        self.transforms = nn.ParameterDict(
+            {f"to{size}": nn.Parameter(torch.eye(size * size)) for size in reversed(kernel_sizes[:-1])}
+        )
+
+    def active_weight(self, operator: Convolution) -> Tensor:
+        """The weight of a subnet's convolution, `operator.weight_shape`."""
+        out, into, kernel_size, _ = operator.weight_shape
+        weight = self.weight[:out, :into]
+        for size in reversed(self.kernel_sizes[:-1]):
+            if size < kernel_size:
+                break
+            margin = (weight.shape[-1] - size) // 2
+            cropped = weight[:, :, margin : margin + size, margin : margin + size]
+            weight = F.linear(cropped.reshape(-1, size * size), self.transforms[f"to{size}"])
+            weight = weight.view(out, into, size, size)
+        return weight
+
+    def forward(self, x: Tensor, operator: Convolution, mode: Mode) -> Tensor:
+        """Convolve and normalise `(B, C, H, W)`."""
+        bias = None if self.bias is None else self.bias[: operator.out_channels]
+        x = convolve(x, self.active_weight(operator), bias, operator)
+        return x if self.bn is None else normalise(x, self.bn, mode)
+
+
+class ElasticLinear(nn.Module):
+    """A fully connected operator, sliced along its input."""
+
+    def __init__(self, operator: Linear) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(operator.out_channels, operator.in_channels))
+        self.bias = nn.Parameter(torch.zeros(operator.out_channels))
+
+    def forward(self, x: Tensor, operator: Linear, mode: Mode) -> Tensor:
+        """Multiply `(B, C)` or `(B, C, 1, 1)` to `(B, K)`."""
+        return F.linear(x.flatten(1), self.weight[:, : operator.in_channels], self.bias)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, operator: Convolution) -> Tensor:
+    """Convolve `(B, C, H, W)`, padding unevenly where the operator asks for it."""
+    before, after = operator.pad
+    if before != after:
+        x = F.pad(x, (before, after, before, after))
+        before = 0
+    return F.conv2d(x, weight, bias, operator.stride, before, groups=operator.groups)
+
+
+def normalise(x: Tensor, bn: nn.BatchNorm2d, mode: Mode) -> Tensor:
+    """Batch norm of the first channels of `bn` that `(B, C, H, W)` has."""
+    channels = x.shape[1]
+    weight, bias = bn.weight[:channels], bn.bias[:channels]
+    mean, variance = bn.running_mean, bn.running_var
+    assert mean is not None and variance is not None
+    if mode.use_batch and mode.momentum == 0.0:
+        return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
+    return F.batch_norm(
+        x, mean[:channels], variance[:channels], weight, bias, mode.use_batch, mode.momentum, bn.eps
+    )
+
+
+def apply_fixed(operator: Operator, inputs: list[Tensor]) -> Tensor:
+    """Apply an operator without weights.
+
+    ReLUs write over their input, which is the output of a batch norm that nobody reads again.
+    """
+    match operator:
+        case Pool():
+            return F.adaptive_avg_pool2d(inputs[0], 1)
+        case Elementwise(function="relu"):
+            return F.relu_(inputs[0])
+        case Elementwise(function="relu6"):
+            return F.relu6(inputs[0], inplace=True)
+        case Elementwise(function="hard_swish"):
+            return F.hardswish(inputs[0])
+        case Elementwise(function="hard_sigmoid"):
+            return F.hardsigmoid(inputs[0])
+        case Elementwise(function="add"):
+            return inputs[0] + inputs[1]
+        case Elementwise(function="scale"):
+            return inputs[0] * inputs[1]
+        case _:
+            raise AssertionError(f"{operator} has weights or an unknown function")

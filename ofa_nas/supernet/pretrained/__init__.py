@@ -1,0 +1,28 @@
+"""Pretrained static networks that a supernet can start from: one file each.
+
+A module holds `SPACE`, the search space whose largest kernels, widths and depths are (or contain) the network, and
+`tensors()`, the network's weights under the supernet's names.
+"""
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import Protocol
+
+from torch import Tensor
+
+
+class PretrainedNetwork(Protocol):
+    """What a module of this folder holds."""
+
+    SPACE: str
+    CLASS_IDS: str
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and batch norm statistics under the supernet's names, kernels as the network has them."""
+        ...
+
+
+@lru_cache(maxsize=1)
+def imagenet_class_ids() -> tuple[str, ...]:
+    """The 1,000 WordNet ids of ImageNet's classes, in the order of a classifier's outputs."""
+    return tuple((files(__package__) / "imagenet_wnids.txt").read_text().split())

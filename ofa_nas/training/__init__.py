@@ -1,0 +1,1 @@
+"""Train a supernet, evaluate its subnets, collect samples for a predictor."""
