@@ -1,7 +1,7 @@
 """Search methods, one module each: `search(problem, *, rng, max_evaluations)` yields generations and ends.
 
-A method never returns an architecture over a limit and draws from `rng` only. It yields one generation or more;
-the last holds its answer.
+A method never returns an architecture over a limit and draws from `rng` only. It yields one generation or
+more, and the last holds its answer.
 """
 
 from collections.abc import Iterator

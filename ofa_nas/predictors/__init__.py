@@ -1,0 +1,186 @@
+"""Accuracy predictors, one module each, in numpy: fitted to measured subnets, saved as JSON.
+
+A module offers `fit(encoding, observations, *, rng)` and `from_json(encoding, parameters)`, both giving a
+`Predictor`; its name is what a file says it was made by.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.accuracy import AccuracySample
+from ofa_nas.errors import ArchitectureError, CheckpointError, DataError
+from ofa_nas.files import read_json, write_json
+from ofa_nas.plugins import load_plugin
+from ofa_nas.provenance import Provenance
+from ofa_nas.space.encoding import Encoding, Genes
+
+Floats = npt.NDArray[np.float64]
+FORMAT = "ofa-nas accuracy predictor"
+VERSION = 1
+COVERAGE = 0.9  # of the intervals
+MIN_SAMPLES = 8
+FOLDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What a predictor is fitted to.
+
+    Attributes:
+        genes: `(n, d)` architectures.
+        accuracies: `(n,)` measured fractions in [0, 1].
+        variances: `(n,)` variance of each measurement.
+    """
+
+    genes: Genes
+    accuracies: Floats
+    variances: Floats
+
+    @classmethod
+    def of(cls, encoding: Encoding, samples: Sequence[AccuracySample]) -> "Observations":
+        """Encode measured samples.
+
+        Raises:
+            DataError: There are too few, or one is of another space.
+        """
+        if len(samples) < MIN_SAMPLES:
+            raise DataError(f"{len(samples)} accuracy samples: a predictor needs {MIN_SAMPLES} or more")
+        try:
+            archs = [encoding.space.parse(sample.arch) for sample in samples]
+        except ArchitectureError as error:
+            raise DataError(f"accuracy samples: {error}") from error
+        accuracies = np.array([sample.accuracy for sample in samples])
+        return cls(encoding.encode(archs), accuracies, np.array([sample.variance for sample in samples]))
+
+    def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "Observations":
+        """Some of the rows."""
+        return Observations(self.genes[index], self.accuracies[index], self.variances[index])
+
+    def __len__(self) -> int:
+        return len(self.accuracies)
+
+
+class Predictor(Protocol):
+    """A fitted predictor."""
+
+    @property
+    def half_width(self) -> float:
+        """Half of the width of the 90 % interval around a prediction, a fraction."""
+
+    def predict(self, genes: Genes) -> Floats:
+        """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that `from_json` needs, as plain values."""
+
+
+class PredictorModule(Protocol):
+    """What a module of this folder offers."""
+
+    def fit(self, encoding: Encoding, observations: Observations, *, rng: np.random.Generator) -> Predictor:
+        """Fit to measured accuracies; the same `rng` state gives the same predictor."""
+
+    def from_json(self, encoding: Encoding, parameters: dict[str, Any]) -> Predictor:
+        """Read back what `to_json` gave; raises KeyError, TypeError or ValueError when it cannot."""
+
+
+def load_module(name: str) -> PredictorModule:
+    """A kind of predictor by the name of its module."""
+    return cast(PredictorModule, load_plugin("predictors", name))
+
+
+def interval(predictor: Predictor, genes: Genes) -> Floats:
+    """90 % intervals of measured accuracy for architectures `(n, d)`: `(n, 2)` fractions, low and high."""
+    centre = predictor.predict(genes)
+    return np.clip(np.stack([centre - predictor.half_width, centre + predictor.half_width], axis=1), 0.0, 1.0)
+
+
+def conformal_half_width(residuals: Floats) -> float:
+    """Half-width that covers 90 % of future residuals, from `(n,)` residuals of samples that were not fitted.
+
+    Source: Lei et al. 2018, arXiv:1604.04173, algorithm 2 (split conformal), its rank applied to all folds.
+    """
+    rank = min(len(residuals), int(np.ceil(COVERAGE * (len(residuals) + 1))))
+    return float(np.sort(np.abs(residuals))[rank - 1])
+
+
+def deal_folds(count: int, rng: np.random.Generator) -> list[npt.NDArray[np.bool_]]:
+    """Masks `(count,)` of the samples left out in each of up to ten folds."""
+    folds = rng.permutation(count) % min(FOLDS, count)
+    return [folds == fold for fold in range(min(FOLDS, count))]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorFile:
+    """A predictor with what its file says about it.
+
+    Attributes:
+        predictor: Ready to predict.
+        kind: Name of its module.
+        description: What accuracy it predicts: data set, split, weights.
+        provenance: What made it, as stored.
+    """
+
+    predictor: Predictor
+    kind: str
+    description: str
+    provenance: dict[str, Any]
+
+
+def save_predictor(
+    path: Path,
+    predictor: Predictor,
+    *,
+    kind: str,
+    encoding: Encoding,
+    description: str,
+    provenance: Provenance,
+) -> None:
+    """Write a predictor as JSON.
+
+    Args:
+        path: Where to.
+        predictor: Fitted.
+        kind: Name of its module.
+        encoding: Of the space that it was fitted on.
+        description: What accuracy it predicts.
+        provenance: What made it.
+    """
+    space = {"name": encoding.space.name, "digest": encoding.space.digest}
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "space": space,
+        "description": description,
+    }
+    write_json(path, document | {"provenance": provenance.to_json(), "parameters": predictor.to_json()})
+
+
+def load_predictor(path: Path, encoding: Encoding) -> PredictorFile:
+    """Read a predictor that `save_predictor` wrote for the same space.
+
+    Raises:
+        CheckpointError: It is no predictor, of another version, or of another space.
+    """
+    content = read_json(path, error=CheckpointError)
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise CheckpointError(f"{path}: expected format {FORMAT!r}, version {VERSION}")
+    space = content.get("space")
+    if not isinstance(space, dict) or space.get("digest") != encoding.space.digest:
+        name = space.get("name") if isinstance(space, dict) else None
+        raise CheckpointError(
+            f"{path}: made for search space {str(name)[:60]!r}, not for this {encoding.space.name} "
+            f"(digest {encoding.space.digest}); fit a predictor for it"
+        )
+    try:
+        kind, parameters = str(content["kind"]), content["parameters"]
+        predictor = load_module(kind).from_json(encoding, parameters)
+        return PredictorFile(predictor, kind, str(content["description"]), dict(content["provenance"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: a value is missing or wrong: {error}; fit it again") from error

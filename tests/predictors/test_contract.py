@@ -1,0 +1,110 @@
+"""What every predictor owes, whatever its kind."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_nas.accuracy import AccuracySample, kendall_tau, rmse
+from ofa_nas.errors import CheckpointError, DataError
+from ofa_nas.plugins import plugin_names
+from ofa_nas.predictors import (
+    Observations,
+    conformal_half_width,
+    interval,
+    load_module,
+    load_predictor,
+    save_predictor,
+)
+from ofa_nas.provenance import record_provenance
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.search_space import SearchSpace
+from tests.predictors.worlds import LITE, linear_accuracy, observe
+
+KINDS = plugin_names("predictors")
+_RNG = np.random.default_rng(0)
+_FIT = LITE.sample(150, _RNG)
+_TEST = LITE.sample(500, _RNG)
+OBSERVATIONS = observe(_FIT, linear_accuracy(_FIT), _RNG, images=100_000)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_there_are_the_additive_model_and_its_baseline() -> None:
+    assert {"additive", "macs"} <= set(KINDS)
+
+
+def test_it_learns_a_function_linear_in_log_macs(kind: str) -> None:
+    predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
+    predicted = predictor.predict(_TEST)
+    assert predicted.shape == (500,)
+    assert kendall_tau(predicted, linear_accuracy(_TEST)) > 0.95
+    assert rmse(predicted, linear_accuracy(_TEST)) < 0.002
+
+
+def test_the_same_seed_gives_the_same_predictor(kind: str) -> None:
+    first, second = (
+        load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1)) for _ in range(2)
+    )
+    assert first.predict(_TEST).tolist() == second.predict(_TEST).tolist()
+    assert first.half_width == second.half_width
+
+
+def test_its_intervals_cover_about_nine_tenths_of_new_measurements(kind: str) -> None:
+    predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
+    measured = observe(_TEST, linear_accuracy(_TEST), np.random.default_rng(2), images=100_000).accuracies
+    low, high = interval(predictor, _TEST).T
+    assert 0.8 < np.mean((low <= measured) & (measured <= high)) < 0.97
+
+
+def test_it_is_read_back_as_it_was_saved(kind: str, tmp_path: Path) -> None:
+    predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
+    path = tmp_path / "predictor.json"
+    provenance = record_provenance(seed=1)
+    save_predictor(path, predictor, kind=kind, encoding=LITE, description="made up", provenance=provenance)
+    loaded = load_predictor(path, LITE)
+    assert (loaded.kind, loaded.description) == (kind, "made up")
+    assert loaded.provenance == provenance.to_json()
+    assert loaded.predictor.predict(_TEST).tolist() == predictor.predict(_TEST).tolist()
+    assert loaded.predictor.half_width == predictor.half_width
+
+
+def test_a_predictor_of_another_space_is_refused(kind: str, tmp_path: Path) -> None:
+    predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
+    path = tmp_path / "predictor.json"
+    provenance = record_provenance(seed=1)
+    save_predictor(path, predictor, kind=kind, encoding=LITE, description="", provenance=provenance)
+    with pytest.raises(CheckpointError, match="'efficientnet_lite', not for this tiny"):
+        load_predictor(path, Encoding.of(SearchSpace.load("tiny")))
+
+
+@pytest.mark.parametrize("key", ["kind", "parameters", "description", "provenance"])
+def test_a_file_that_lacks_something_is_refused(kind: str, key: str, tmp_path: Path) -> None:
+    predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
+    path = tmp_path / "predictor.json"
+    provenance = record_provenance(seed=1)
+    save_predictor(path, predictor, kind=kind, encoding=LITE, description="", provenance=provenance)
+    content = json.loads(path.read_text())
+    del content[key]
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=f"{path}: a value is missing or wrong"):
+        load_predictor(path, LITE)
+
+
+def test_few_or_foreign_samples_are_refused() -> None:
+    samples = [AccuracySample(str(arch), 5, 10, "s") for arch in LITE.decode(_FIT[:20])]
+    assert len(Observations.of(LITE, samples)) == 20
+    with pytest.raises(DataError, match="7 accuracy samples: a predictor needs 8 or more"):
+        Observations.of(LITE, samples[:7])
+    with pytest.raises(DataError, match="is not in tiny"):
+        Observations.of(Encoding.of(SearchSpace.load("tiny")), samples)
+
+
+def test_the_conformal_half_width_is_a_rank_of_the_residuals() -> None:
+    assert conformal_half_width(np.arange(-9.0, 10.0)) == 9.0
+    assert conformal_half_width(np.arange(1.0, 100.0)) == 90.0
+    assert conformal_half_width(np.array([-3.0, 1.0])) == 3.0
