@@ -65,9 +65,8 @@ def test_widths_are_the_published_ones(name: str, widths: list[int]) -> None:
 
 
 def test_make_divisible_rounds_to_eights_and_never_below_nine_tenths() -> None:
-    assert [make_divisible(value) for value in (1, 8, 11, 12, 16 * 1.2, 24 * 1.2, 1280 * 1.2)] == [
-        8, 8, 16, 16, 24, 32, 1536,
-    ]  # fmt: skip
+    values = (1, 8, 8.6, 11.9, 12, 16 * 1.2, 24 * 1.2, 1280 * 1.2)
+    assert [make_divisible(value) for value in values] == [8, 8, 8, 16, 16, 24, 32, 1536]
 
 
 @given(st.floats(1, 1e5))
