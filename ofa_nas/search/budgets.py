@@ -92,10 +92,13 @@ def parse_budget(name: str, text: str, *, device: str = "") -> Budget:
     return Budget(name, limit, kind.unit, device)
 
 
-def format_amount(value: float, unit: str) -> str:
-    """A cost for people, three significant digits: `28.4 ms`, `7.95 MB`, `201 M MACs`."""
+def format_amount(value: float, unit: str, *, up: bool = False) -> str:
+    """A cost for people, three digits: `28.4 ms`, `7.95 MB`, `201 M MACs`; `up` never rounds down."""
     if math.isinf(value):
         return "no limit"
+    if up:
+        step = 10.0 ** (math.floor(math.log10(value)) - 2)
+        value = math.ceil(value / step - 1e-9) * step
     if unit == "ms":
         return f"{_digits(value)} ms" if value < 1000.0 else f"{_digits(value / 1000.0)} s"
     scale, prefix = next(

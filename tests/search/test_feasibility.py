@@ -1,0 +1,124 @@
+"""Budgets that cannot be met, that can, and that change nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ofa_nas.errors import BudgetError
+from ofa_nas.search.budgets import Budget, parse_budget
+from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
+from ofa_nas.search.methods import evolution
+from ofa_nas.search.problem import Floats
+from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.search_space import SearchSpace
+from tests.search.worlds import MACS, PEAK, TINY, every_architecture, tiny_problem
+
+GENES = every_architecture()
+BYTES = tabulate(TINY, layer_weight_bytes)
+# A device whose latency falls where MACs rise: met alone each, never together.
+CONTRARY = CostTable(
+    TINY, MACS.fixed, np.where(MACS.choices > 0.0, np.nanmax(MACS.choices) - MACS.choices, 0.0)
+)
+
+
+def _costs(macs: float, peak: float, weight: float) -> list[BudgetedCost]:
+    return [
+        BudgetedCost(Budget("macs", macs, "MACs"), MACS),
+        BudgetedCost(Budget("peak_memory", peak, "bytes"), PEAK),
+        BudgetedCost(Budget("model_size", weight, "bytes"), BYTES),
+    ]
+
+
+def _values(costs: list[BudgetedCost]) -> Floats:
+    return np.stack([cost.values(GENES) for cost in costs], axis=1)
+
+
+def test_reaches_are_the_enumerated_extremes() -> None:
+    costs = _costs(np.inf, np.inf, np.inf)
+    found = check_budgets(costs, rng=np.random.default_rng(0))
+    assert [reach.smallest for reach in found.reaches] == pytest.approx(_values(costs).min(axis=0))
+    assert [reach.largest for reach in found.reaches] == pytest.approx(_values(costs).max(axis=0))
+    for reach, cost in zip(found.reaches, costs, strict=True):
+        assert cost.values(TINY.encode([reach.smallest_arch]))[0] == reach.smallest
+        assert reach.is_loose
+
+
+def test_an_infeasible_budget_names_the_smallest_architecture_and_its_value() -> None:
+    cost = BudgetedCost(Budget("latency", 3.0, "ms", "host"), replace(MACS, fixed=MACS.fixed + 1.0))
+    smallest = cost.values(GENES).min()
+    with pytest.raises(BudgetError, match=r"^latency on host budget 3 ms cannot be met") as caught:
+        check_budgets([cost], rng=np.random.default_rng(0))
+    arch = TINY.decode(GENES[[np.argmin(cost.values(GENES))]])[0]
+    assert f"({arch})" in str(caught.value)
+    advised = str(caught.value).split("--latency to ")[1].removesuffix(" or more")
+    limit = parse_budget("latency", advised).limit
+    assert smallest <= limit <= 1.01 * smallest
+
+
+def test_every_infeasible_budget_is_named_at_once() -> None:
+    with pytest.raises(BudgetError, match=r"MACs budget .*; peak memory budget ") as caught:
+        check_budgets(_costs(10.0, 10.0, np.inf), rng=np.random.default_rng(0))
+    assert "model size" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_verdict_on_joint_budgets_is_that_of_enumeration(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    costs = [
+        BudgetedCost(Budget("macs", 1.0, "MACs"), MACS),
+        BudgetedCost(Budget("peak_memory", 1.0, "bytes"), PEAK),
+        BudgetedCost(Budget("latency", 1.0, "ms", "contrary"), CONTRARY),
+    ]
+    values = _values(costs)
+    limits = np.array([np.quantile(column, rng.uniform(0.0, 0.5)) for column in values.T])
+    costs = [
+        replace(cost, budget=replace(cost.budget, limit=float(limit)))
+        for cost, limit in zip(costs, limits, strict=True)
+    ]
+    if (values <= limits).all(axis=1).any():
+        witness = check_budgets(costs, rng=rng).witness
+        assert all(cost.values(witness)[0] <= cost.budget.limit for cost in costs)
+        assert TINY.is_canonical(witness).all()
+    else:
+        with pytest.raises(BudgetError, match="can each be met, but") as caught:
+            check_budgets(costs, rng=rng)
+        nearest = TINY.space.parse(str(caught.value).split("the nearest is ")[1].split(" ")[0])
+        excess = (_values(costs) / limits).max(axis=1)
+        found = max(float(cost.values(TINY.encode([nearest]))[0]) / cost.budget.limit for cost in costs)
+        assert found <= 1.1 * excess.min()
+
+
+def test_a_large_space_is_decided_too() -> None:
+    encoding = Encoding.of(SearchSpace.load("mobilenet_v3"))
+    macs, peak = tabulate(encoding, layer_macs), tabulate(encoding, layer_peak_bytes)
+    costs = [
+        BudgetedCost(parse_budget("macs", "60M"), macs),
+        BudgetedCost(parse_budget("peak_memory", "2MB"), peak),
+    ]
+    witness = check_budgets(costs, rng=np.random.default_rng(0)).witness
+    assert macs.total(witness)[0] <= 60e6
+    assert peak.peak(witness)[0] <= 2e6
+
+
+def test_a_budget_that_changes_nothing_does_not_bind() -> None:
+    macs = float(np.quantile(MACS.total(GENES), 0.3))
+    for peak, expected in ((np.inf, (True, False)), (1e9, (True, False))):
+        problem = tiny_problem(np.array([macs, peak]))
+        *_, last = evolution.search(problem, rng=np.random.default_rng(0), max_evaluations=20_000)
+        assert last.best is not None
+        assert binding_budgets(problem, last.best) == expected
+
+
+def test_of_two_equal_budgets_one_binds() -> None:
+    macs = float(np.quantile(MACS.total(GENES), 0.3))
+    single = tiny_problem(np.array([macs, np.inf]))
+    problem = replace(
+        single,
+        costs=lambda genes: np.repeat(MACS.total(genes)[:, None], 2, axis=1),
+        limits=np.array([macs, macs]),
+    )
+    *_, last = evolution.search(problem, rng=np.random.default_rng(0), max_evaluations=20_000)
+    assert last.best is not None
+    assert binding_budgets(problem, last.best) == (False, True)
