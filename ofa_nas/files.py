@@ -24,6 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())  # writers that make files private would hide them from others
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -57,3 +58,9 @@ def read_json(path: Path, *, error: type[FileError]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise error(f"{path}: expected a JSON object, got {type(document).__name__}")
     return document
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -70,7 +70,7 @@ class SupernetCard:
         )
         if len(card.class_names) != card.space.classes:
             raise CheckpointError(
-                f"{path}: {len(card.class_names)} class names for a classifier of {card.space.classes} outputs"
+                f"{path}: {len(card.class_names)} class names for {card.space.classes} classifier outputs"
             )
         return card
 
@@ -79,13 +79,57 @@ class SupernetCard:
         return replace(self, sha256=sha256)
 
 
-def find_supernet(name_or_path: str) -> Path:
-    """Path of the weights of a shipped supernet, or of a user's own `.safetensors` file.
+@dataclass(frozen=True, slots=True)
+class SupernetFiles:
+    """Where a supernet's files lie: beside its weights, under the same name.
 
-    Raises:
-        CheckpointError: There is none; the message lists what ships.
+    Attributes:
+        weights: `NAME.safetensors`.
     """
-    return find_asset("supernets", name_or_path, suffix=".safetensors", error=CheckpointError)
+
+    weights: Path
+
+    @classmethod
+    def find(cls, name_or_path: str) -> Self:
+        """The files of a shipped supernet, or of a user's own `.safetensors` file.
+
+        Raises:
+            CheckpointError: There is none; the message lists what ships.
+        """
+        return cls(find_asset("supernets", name_or_path, suffix=".safetensors", error=CheckpointError))
+
+    @property
+    def name(self) -> str:
+        """Name of the supernet."""
+        return self.weights.name.removesuffix(".safetensors")
+
+    @property
+    def card(self) -> Path:
+        """What is known of it."""
+        return self._beside("json")
+
+    @property
+    def predictor(self) -> Path:
+        """Accuracy predictor."""
+        return self._beside("predictor.json")
+
+    @property
+    def samples(self) -> Path:
+        """Really evaluated subnets that the predictor is fitted to."""
+        return self._beside("samples.jsonl")
+
+    @property
+    def calibration(self) -> Path:
+        """Training images for batch norm statistics."""
+        return self._beside("calibration.npz")
+
+    @property
+    def held_out(self) -> Path:
+        """Images that neither training nor search ever saw, to check accuracy on."""
+        return self._beside("heldout.npz")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.weights.with_name(f"{self.name}.{suffix}")
 
 
 def _texts(document: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:

@@ -20,25 +20,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", required=True, help="data set: a name, NAME=FOLDER, or a folder with one sub-folder a class"
     )
-    parser.add_argument("--from", dest="start", help="pretrained network to start from, e.g. efficientnet_lite0")
+    parser.add_argument(
+        "--from", dest="start", help="pretrained network to start from, e.g. efficientnet_lite0"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/train"), help="run folder (runs/train)")
     parser.add_argument("--resume", action="store_true", help="continue the training in the run folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--epochs", type=float, default=30.0, help="passes over the images, may be a fraction (30)")
+    parser.add_argument(
+        "--epochs", type=float, default=30.0, help="passes over the images, may be a fraction (30)"
+    )
     parser.add_argument("--batch-size", type=int, default=64, help="images per step (64)")
     parser.add_argument("--learning-rate", type=float, default=0.05, help="peak rate (0.05)")
     parser.add_argument("--random-subnets", type=int, default=2, help="random subnets per step (2)")
-    parser.add_argument("--crop-scale", type=float, default=0.35, help="least share of the area a crop keeps (0.35)")
+    parser.add_argument(
+        "--crop-scale", type=float, default=0.35, help="least share of the area a crop keeps (0.35)"
+    )
     parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
     parser.add_argument("--held-out", type=int, default=1000, help="validation images of the reports (1000)")
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints (5)")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints (5)"
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch (all cores)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Train, report, and leave a supernet in the run folder."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve each other on a busy machine
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # spinning threads starve each other on a busy machine
     import torch
 
     from ofa_nas.cli.console import err, out, print_json, progress
@@ -58,7 +68,9 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     device = pick_device(args.device)
     data = open_data(args.data)
-    supernet = first_supernet(SearchSpace.load(args.space), data, start=args.start, seed=args.seed, device=device)
+    supernet = first_supernet(
+        SearchSpace.load(args.space), data, start=args.start, seed=args.seed, device=device
+    )
     packs = [_pack(source, args) for source in (data.train, data.val)]
     sizes = SplitSizes(held_out=args.held_out, seed=args.seed)
     prepared = training_data(packs[0], packs[1], sizes, normalization=Normalization())
@@ -117,7 +129,6 @@ def _recipe(args: argparse.Namespace) -> "SandwichRecipe":
 
 def _pack(source: "Source", args: argparse.Namespace) -> "PackedImages":
     from ofa_nas.cli.console import progress
-    from ofa_nas.training.allocator import keep_freed_memory
     from ofa_nas.training.prepare import pack_split
 
     with progress("decoding", total=len(source), quiet=args.json) as bar:

@@ -34,6 +34,7 @@ class Source:
         digest: Changes when the files or their order do; packs are found by it.
         pixels: Decodes image `index` to `(H, W, 3)` uint8; raises DataError naming the image.
         encoded: The bytes of image `index` in its own format, where the data set has any.
+        class_ids: WordNet identifiers of the classes, where the data set has them; else empty.
     """
 
     labels: NDArray[np.int64]
@@ -42,6 +43,7 @@ class Source:
     digest: str
     pixels: Callable[[int], NDArray[np.uint8]]
     encoded: Callable[[int], bytes] | None = None
+    class_ids: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +63,7 @@ class Source:
             digest=hashlib.sha256(self.digest.encode() + chosen.tobytes()).hexdigest(),
             pixels=lambda index: pixels(int(chosen[index])),
             encoded=None if encoded is None else lambda index: encoded(int(chosen[index])),
+            class_ids=self.class_ids,
         )
 
 

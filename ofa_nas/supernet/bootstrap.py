@@ -18,8 +18,8 @@ def bootstrap(
 ) -> Supernet:
     """Make a supernet whose largest subnet computes what a pretrained network does.
 
-    Kernels larger than the network's are its own with zeros around; middle channels are sorted by importance. The
-    classifier keeps the rows of the classes asked for if the network knows them all, else it starts anew.
+    Kernels larger than the network's are its own with zeros around; middle channels are sorted by importance.
+    The classifier keeps the rows of the classes asked for if the network knows them all, else it starts anew.
 
     Args:
         name: Plug-in of `ofa_nas.supernet.pretrained`.

@@ -29,8 +29,8 @@ def calibrate(subnet: Subnet, batches: Iterable[Tensor]) -> None:
         for batch in batches:
             subnet(batch, CALIBRATE)
             for norm, (mean, variance) in zip(norms, sums, strict=True):
-                mean += _mean(norm)
-                variance += _variance(norm)
+                mean.add_(_mean(norm))
+                variance.add_(_variance(norm))
             count += 1
         if count == 0:
             raise DataError("batch norm calibration needs at least one batch of images")

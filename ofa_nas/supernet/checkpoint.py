@@ -11,31 +11,32 @@ from torch import Tensor
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import replacing
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet_card import SupernetCard
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 
-def save_supernet(path: Path, supernet: Supernet, card: SupernetCard) -> None:
-    """Write `path` (`….safetensors`) and its card `….json`; convolutions and classifier in half precision.
+def save_supernet(files: SupernetFiles, supernet: Supernet, card: SupernetCard) -> None:
+    """Write weights and card; convolutions and classifier in half precision.
 
     What is small and delicate (batch norms, biases, kernel transforms) stays in single precision.
     """
     tensors = {name: _stored(name, value) for name, value in supernet.state_dict().items()}
-    with replacing(path) as temporary:
+    with replacing(files.weights) as temporary:
         save_file(tensors, temporary)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        card.with_digest(digest).save(path.with_suffix(".json"))
+        card.with_digest(digest).save(files.card)
 
 
-def load_supernet(path: Path) -> tuple[Supernet, SupernetCard]:
+def load_supernet(files: SupernetFiles) -> tuple[Supernet, SupernetCard]:
     """Read weights and card.
 
     Raises:
         CheckpointError: A file is missing, damaged, or does not belong to the other.
     """
-    card = SupernetCard.load(path.with_suffix(".json"))
+    path = files.weights
+    card = SupernetCard.load(files.card)
     tensors = read_tensors(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
-        raise CheckpointError(f"{path}: its digest is not the one that {path.with_suffix('.json').name} names")
+        raise CheckpointError(f"{path}: its digest is not the one that {files.card.name} names")
     supernet = Supernet(card.space)
     load_tensors(supernet, tensors, where=str(path))
     return supernet, card
@@ -68,7 +69,7 @@ def load_tensors(supernet: Supernet, tensors: dict[str, Tensor], *, where: str) 
         for name, value in tensors.items():
             if value.shape != own[name].shape:
                 raise CheckpointError(
-                    f"{where}: {name} has shape {tuple(value.shape)}; the space needs {tuple(own[name].shape)}"
+                    f"{where}: {name} is {tuple(value.shape)}; the space needs {tuple(own[name].shape)}"
                 )
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise CheckpointError(f"{where}: {name} holds a value that is not finite")

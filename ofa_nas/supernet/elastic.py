@@ -36,8 +36,8 @@ CALIBRATE = Mode(use_batch=True, momentum=1.0)
 class ElasticConvolution(nn.Module):
     """A convolution of the largest subnet, of which every smaller one is a slice.
 
-    Channels are prefixes. Smaller kernels are centre crops passed through one learned matrix a size, shared by the
-    channels and the identity at the start.
+    Channels are prefixes. Smaller kernels are centre crops passed through one learned matrix a size, which
+    the channels share and which starts as the identity.
 
     Args:
         operator: The convolution in the largest subnet.
@@ -104,7 +104,8 @@ def normalise(x: Tensor, bn: nn.BatchNorm2d, mode: Mode) -> Tensor:
     channels = x.shape[1]
     weight, bias = bn.weight[:channels], bn.bias[:channels]
     mean, variance = bn.running_mean, bn.running_var
-    assert mean is not None and variance is not None
+    assert mean is not None
+    assert variance is not None
     if mode.use_batch and mode.momentum == 0.0:
         return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
     return F.batch_norm(

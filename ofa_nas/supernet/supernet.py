@@ -116,7 +116,7 @@ class Supernet(_Network):
     def extract(self, arch: Architecture) -> "Subnet":
         """Copy the weights of one architecture out into a network of its own.
 
-        Its batch norms hold slices of the supernet's statistics, which are those of the largest subnet: calibrate it.
+        Its batch norms hold slices of the largest subnet's statistics: calibrate it.
         """
         self.space.check(arch)
         subnet = Subnet(self.space, arch).to(next(self.parameters()).device)
@@ -124,7 +124,9 @@ class Supernet(_Network):
             for layer in subnet.walk:
                 for operator in lower(layer):
                     if isinstance(operator, Convolution | Linear):
-                        _copy_slice(self.weighted(layer, operator), subnet.weighted(layer, operator), operator)
+                        _copy_slice(
+                            self.weighted(layer, operator), subnet.weighted(layer, operator), operator
+                        )
         return subnet
 
 

@@ -18,7 +18,9 @@ BATCH_SIZE = 100
 Images = npt.NDArray[np.uint8]
 
 
-def batches(images: Images, size_px: int, *, normalization: Normalization, device: torch.device) -> Iterator[Tensor]:
+def batches(
+    images: Images, size_px: int, *, normalization: Normalization, device: torch.device
+) -> Iterator[Tensor]:
     """Network inputs `(B, 3, size_px, size_px)`, in order, without augmentation."""
     for start in range(0, len(images), BATCH_SIZE):
         block = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH_SIZE])).to(device)
@@ -28,7 +30,7 @@ def batches(images: Images, size_px: int, *, normalization: Normalization, devic
 def calibrated_subnet(
     supernet: Supernet, arch: Architecture, *, images: Images, normalization: Normalization
 ) -> Subnet:
-    """Extract a subnet and calibrate its batch norms on images `(n, S, S, 3)`; a last partial batch is left out."""
+    """Extract a subnet and calibrate it on images `(n, S, S, 3)`; a last partial batch is left out."""
     device = next(supernet.parameters()).device
     subnet = supernet.extract(arch)
     whole = images[: max(len(images) // BATCH_SIZE * BATCH_SIZE, min(len(images), BATCH_SIZE))]
@@ -40,10 +42,11 @@ def count_correct(subnet: Subnet, split: PackedImages, *, normalization: Normali
     """How many images a subnet classifies correctly (top 1)."""
     device = next(subnet.parameters()).device
     inputs = batches(split.images, subnet.arch.resolution, normalization=normalization, device=device)
-    labels = torch.from_numpy(split.labels).split(BATCH_SIZE)
+    labels = torch.split(torch.from_numpy(split.labels), BATCH_SIZE)
     with torch.inference_mode():
         return sum(
-            int((subnet(x).argmax(dim=1).cpu() == wanted).sum()) for x, wanted in zip(inputs, labels, strict=True)
+            int((subnet(x).argmax(dim=1).cpu() == wanted).sum())
+            for x, wanted in zip(inputs, labels, strict=True)
         )
 
 

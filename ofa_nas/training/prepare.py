@@ -1,4 +1,4 @@
-"""From names on a command line to what `train` takes: decoded splits and a supernet with its first weights."""
+"""From names on a command line to what `train` takes: decoded splits, and a supernet with first weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,7 +61,9 @@ def first_supernet(
         supernet = Supernet(space, generator)
     else:
         supernet = bootstrap(start, space=space, class_ids=data.train.class_ids, generator=generator)
-    return supernet.to(device=device, memory_format=torch.channels_last)
+    supernet.to(device)
+    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+    return supernet
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""A training on disk: weights, momentum and position in one safetensors file, so that one rename replaces all."""
+"""A training on disk: weights, momentum and position in one safetensors file, replaced by one rename."""
 
 import json
 from pathlib import Path
@@ -36,9 +36,7 @@ def save_state(
         save_file(tensors, temporary, metadata={_META: json.dumps({"step": step, **meta})})
 
 
-def load_state(
-    path: Path, supernet: Supernet, optimizer: torch.optim.SGD, *, meta: dict[str, object]
-) -> int:
+def load_state(path: Path, supernet: Supernet, optimizer: torch.optim.SGD, *, meta: dict[str, object]) -> int:
     """Read a checkpoint back; returns the steps done.
 
     Raises:
@@ -53,7 +51,9 @@ def load_state(
                 f"{path}: made with {key} = {found.get(key)}, now it is {value}; "
                 "resume with the same settings or train into another folder"
             )
-    weights = {name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)}
+    weights = {
+        name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)
+    }
     load_tensors(supernet, weights, where=str(path))
     for name, parameter in supernet.named_parameters():
         if _MOMENTUM + name in tensors:

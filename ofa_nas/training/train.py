@@ -82,7 +82,7 @@ def train(
         supernet: Changed in place.
         data: Images stay uint8 on the host; a batch is cropped, resized and normalised on the device.
         recipe: Every number of the training.
-        checkpoint: File that the training can be resumed from, replaced every `checkpoint_minutes` and at the end.
+        checkpoint: File to resume from, replaced every `checkpoint_minutes` and at the end.
         resume: Continue from `checkpoint`.
         checkpoint_minutes: Minutes between checkpoints.
 
@@ -154,7 +154,7 @@ class _Sandwich:
             with self._autocast():
                 own = self.supernet(x, arch, TRAIN).float()
                 distilled = -(answers * own.log_softmax(dim=1)).sum(dim=1).mean()
-            distilled.backward()  # type: ignore[no-untyped-call]
+            distilled.backward()
         if self.recipe.clip_norm > 0.0:
             torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
@@ -168,7 +168,9 @@ class _Sandwich:
         per_epoch = self.recipe.steps_per_epoch(len(self.data.train.labels))
         epoch, index = divmod(step, per_epoch)
         if self.order is None or self.order[0] != epoch:
-            order = np.random.default_rng([self.recipe.seed, epoch, 1]).permutation(len(self.data.train.labels))
+            order = np.random.default_rng([self.recipe.seed, epoch, 1]).permutation(
+                len(self.data.train.labels)
+            )
             self.order = (epoch, order)
         size = self.recipe.batch_size
         rows = np.sort(self.order[1][index * size : (index + 1) * size])
@@ -188,7 +190,8 @@ class _Sandwich:
 
 
 def _optimizer(supernet: Supernet, recipe: SandwichRecipe) -> torch.optim.SGD:
-    decayed, plain = [], []
+    decayed: list[torch.nn.Parameter] = []
+    plain: list[torch.nn.Parameter] = []
     for name, parameter in supernet.named_parameters():
         is_weight = parameter.ndim > 1 and ".transforms." not in name
         (decayed if is_weight else plain).append(parameter)
@@ -203,7 +206,7 @@ def _epoch_report(
     supernet: Supernet, data: TrainingData, step: int, epoch: float, loss: float, elapsed_s: float
 ) -> EpochReport:
     space = supernet.space
-    accuracies = [
+    smallest, middle, largest = (
         accuracy_of(
             supernet,
             arch,
@@ -212,5 +215,5 @@ def _epoch_report(
             normalization=data.normalization,
         )
         for arch in (space.smallest, space.middle, space.largest)
-    ]
-    return EpochReport(step, epoch, loss, *accuracies, elapsed_s)
+    )
+    return EpochReport(step, epoch, loss, smallest, middle, largest, elapsed_s)

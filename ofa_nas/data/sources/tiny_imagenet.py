@@ -3,12 +3,13 @@
 Read from the official folder or from `train.npz` and `val.npz`, which hold the same JPEG files.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ofa_nas.data import Source
-from ofa_nas.data.files import file_source, list_images, pack_source, read_lines
+from ofa_nas.data.files import check_names, file_source, list_images, pack_source, read_lines, read_npz
 from ofa_nas.errors import DataError
 
 DEFAULT_FOLDERS = ("tiny-imagenet-200",)
@@ -25,16 +26,20 @@ def is_layout(root: Path) -> bool:
 def splits(root: Path) -> dict[str, Source]:
     """The splits `train` and `val`; classes are in the order of their WordNet identifiers."""
     if _has_packs(root):
-        return {
-            split: pack_source(root / f"{split}.npz", names_key="names", size_px=SIZE_PX)
-            for split in ("train", "val")
-        }
+        return {split: _packed(root / f"{split}.npz") for split in ("train", "val")}
     wnids = sorted({line.strip() for line in read_lines(root / "wnids.txt") if line.strip()})
     if not wnids:
         raise DataError(f"{root / 'wnids.txt'}: empty; expected one WordNet identifier a line")
     words = _read_words(root / "words.txt")
     class_names = tuple(words.get(wnid, wnid) for wnid in wnids)
-    return {"train": _train(root, wnids, class_names), "val": _val(root, wnids, class_names)}
+    both = {"train": _train(root, wnids, class_names), "val": _val(root, wnids, class_names)}
+    return {split: replace(source, class_ids=tuple(wnids)) for split, source in both.items()}
+
+
+def _packed(path: Path) -> Source:
+    source = pack_source(path, names_key="names", size_px=SIZE_PX)
+    class_ids = check_names(read_npz(path, ("wnid",))["wnid"], f"{path}: wnid")
+    return replace(source, class_ids=class_ids)
 
 
 def _has_packs(root: Path) -> bool:

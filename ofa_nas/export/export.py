@@ -1,0 +1,163 @@
+"""Extract a subnet, calibrate its batch norms, and write it as one ONNX file that says what it is."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from ofa_nas.data import Normalization
+from ofa_nas.errors import FileError
+from ofa_nas.files import write_bytes
+from ofa_nas.onnx_writer import write_model
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.supernet import Subnet, Supernet
+from ofa_nas.supernet_card import SupernetCard
+from ofa_nas.training.evaluate import Images, calibrated_subnet
+
+_PREFIX = "ofa_nas."
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What an exported file says of itself, in its ONNX metadata.
+
+    Attributes:
+        arch: The architecture.
+        space: Its search space, with the classes of the supernet.
+        supernet: Name of the supernet that it comes from.
+        supernet_sha256: Digest of that supernet's weights.
+        data: Data set.
+        class_names: One a logit.
+        normalization: Input = (pixel − mean) / std, RGB, pixels in [0, 255].
+        predicted: Predicted figures by name (`accuracy`, `latency_ms`, …).
+        device: Device of the predicted latency, empty without one.
+        latency_provenance: `measured` or `estimated`, empty without a latency.
+    """
+
+    arch: Architecture
+    space: SearchSpace
+    supernet: str
+    supernet_sha256: str
+    data: str
+    class_names: tuple[str, ...]
+    normalization: Normalization
+    predicted: Mapping[str, float]
+    device: str = ""
+    latency_provenance: str = ""
+
+    def to_metadata(self) -> dict[str, str]:
+        """Text properties of the model."""
+        values: dict[str, object] = {
+            "arch": str(self.arch),
+            "space": self.space.to_document(),
+            "supernet": self.supernet,
+            "supernet_sha256": self.supernet_sha256,
+            "data": self.data,
+            "class_names": self.class_names,
+            "input_mean": self.normalization.mean,
+            "input_std": self.normalization.std,
+            "predicted": dict(self.predicted),
+            "device": self.device,
+            "latency_provenance": self.latency_provenance,
+        }
+        return {
+            _PREFIX + key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for key, value in values.items()
+        }
+
+    @classmethod
+    def from_model(cls, model: onnx.ModelProto, path: Path) -> "ModelCard":
+        """Read the card of an exported file.
+
+        Raises:
+            FileError: The file was not exported by this tool, or its card is damaged.
+        """
+        found = {item.key.removeprefix(_PREFIX): item.value for item in model.metadata_props}
+        try:
+            space = SearchSpace.from_document(json.loads(found["space"]), path)
+            return cls(
+                arch=space.parse(found["arch"]),
+                space=space,
+                supernet=found["supernet"],
+                supernet_sha256=found["supernet_sha256"],
+                data=found["data"],
+                class_names=tuple(str(name) for name in json.loads(found["class_names"])),
+                normalization=_normalization(json.loads(found["input_mean"]), json.loads(found["input_std"])),
+                predicted={str(key): float(value) for key, value in json.loads(found["predicted"]).items()},
+                device=found["device"],
+                latency_provenance=found["latency_provenance"],
+            )
+        except KeyError as error:
+            raise FileError(
+                f"{path}: its metadata lack {error.args[0]!r}: not exported by this version of ofa-nas"
+            ) from error
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise FileError(f"{path}: its metadata are damaged: {error}") from error
+
+
+def model_card(
+    name: str, card: SupernetCard, arch: Architecture, predicted: Mapping[str, float]
+) -> ModelCard:
+    """The card of a subnet of the supernet `name`, without a latency."""
+    mean, std = card.input_mean, card.input_std
+    return ModelCard(
+        arch=arch,
+        space=card.space,
+        supernet=name,
+        supernet_sha256=card.sha256,
+        data=card.data,
+        class_names=card.class_names,
+        normalization=_normalization(list(mean), list(std)),
+        predicted=predicted,
+    )
+
+
+def export_subnet(
+    supernet: Supernet, card: ModelCard, *, calibration: Images
+) -> tuple[Subnet, onnx.ModelProto]:
+    """Extract and calibrate the subnet of a card, and lower it to ONNX.
+
+    Args:
+        supernet: Its weights are not changed.
+        card: What the file will say.
+        calibration: `(n, S, S, 3)` uint8 training images.
+    """
+    subnet = calibrated_subnet(supernet, card.arch, images=calibration, normalization=card.normalization)
+    name = f"{card.space.name} {card.arch}"
+    model = write_model(subnet.walk, subnet.folded_weights(), name=name, metadata=card.to_metadata())
+    return subnet, model
+
+
+def save_model(path: Path, model: onnx.ModelProto) -> None:
+    """Write an ONNX file."""
+    write_bytes(path, model.SerializeToString())
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file, without ever following references to other files.
+
+    Raises:
+        FileError: It is missing or no ONNX model.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+        onnx.checker.check_model(model)
+    except Exception as error:
+        raise FileError(f"{path}: not a valid ONNX model: {str(error).splitlines()[0][:200]}") from error
+    return model
+
+
+def _normalization(mean: list[float], std: list[float]) -> Normalization:
+    if len(mean) != 3 or len(std) != 3 or not all(float(value) > 0 for value in std):
+        raise ValueError("input_mean and input_std must be three numbers each")
+    return Normalization(
+        (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
+    )

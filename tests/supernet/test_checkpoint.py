@@ -1,0 +1,75 @@
+"""Supernets survive the disk; damaged files are named."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ofa_nas.errors import CheckpointError, OfaNasError
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from tests.supernet.test_supernet import images, lively_supernet
+
+
+def card_of(space: SearchSpace) -> SupernetCard:
+    names = tuple(f"class {index}" for index in range(space.classes))
+    mean, std = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
+    return SupernetCard(space, "made up", names, mean, std, sha256="", made_by={"seed": 0})
+
+
+@pytest.fixture
+def saved(tiny: SearchSpace, tmp_path: Path) -> SupernetFiles:
+    files = SupernetFiles(tmp_path / "net.safetensors")
+    save_supernet(files, lively_supernet(tiny), card_of(tiny))
+    return files
+
+
+def test_a_saved_supernet_computes_the_same_to_half_precision(
+    saved: SupernetFiles, tiny: SearchSpace
+) -> None:
+    loaded, card = load_supernet(saved)
+    assert card.space == replace(tiny, name="tiny")
+    assert card.space.digest == tiny.digest
+    x = images(tiny.largest)
+    with torch.no_grad():
+        expected = lively_supernet(tiny)(x, tiny.largest)
+        assert (loaded(x, tiny.largest) - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+def test_weights_that_belong_to_another_card_are_refused(saved: SupernetFiles, tiny: SearchSpace) -> None:
+    card = SupernetCard.load(saved.card)
+    save_supernet(saved, lively_supernet(tiny, seed=1), card)
+    card.save(saved.card)
+    with pytest.raises(CheckpointError, match=r"its digest is not the one that net\.json names"):
+        load_supernet(saved)
+
+
+@pytest.mark.parametrize("length", [0, 7, 100, 5000])
+def test_a_truncated_weights_file_is_named(saved: SupernetFiles, length: int) -> None:
+    saved.weights.write_bytes(saved.weights.read_bytes()[:length])
+    with pytest.raises(CheckpointError, match=r"net\.safetensors: not a safetensors file"):
+        load_supernet(saved)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"schema_version": 1', '"schema_version": 9', "schema_version is missing or wrong"),
+        ('"class 3",', "", "9 class names for 10 classifier outputs"),
+        ("127.0,", '"x",', "input_mean: expected three numbers"),
+        ('"stride": 2', '"stride": 77', "expected an integer from 1 to 4, got 77"),
+        ("{", "", "not valid JSON"),
+    ],
+)
+def test_a_wrong_card_is_named(saved: SupernetFiles, old: str, new: str, message: str) -> None:
+    saved.card.write_text(saved.card.read_text().replace(old, new, 1))
+    with pytest.raises(OfaNasError, match=message) as caught:
+        load_supernet(saved)
+    assert "net.json" in str(caught.value)
+
+
+def test_an_unknown_supernet_lists_what_ships() -> None:
+    with pytest.raises(CheckpointError, match="no_such: no such supernet; shipped: "):
+        SupernetFiles.find("no_such")
