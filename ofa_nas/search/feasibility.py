@@ -164,7 +164,7 @@ def _nearest(
             return genes, False
         # Above 1 by more than rounding: the weighted costs of every architecture exceed the weighted limits.
         if table.total(genes)[0] > 1.0 + 1e-9:
-            return _least(costs, seen), True
+            return _search_nearest(encoding, costs, np.concatenate(seen), rng), True
         ratios = np.array([cost.values(genes)[0] / cost.budget.limit for cost in sums])
         weights = weights * np.exp(STEP * (ratios - ratios.max()))
         weights = np.maximum(weights / weights.sum(), 1e-6)

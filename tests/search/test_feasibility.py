@@ -72,7 +72,7 @@ def test_the_verdict_on_joint_budgets_is_that_of_enumeration(seed: int) -> None:
         BudgetedCost(Budget("latency", 1.0, "ms", "contrary"), CONTRARY),
     ]
     values = _values(costs)
-    limits = np.array([np.quantile(column, rng.uniform(0.0, 0.5)) for column in values.T])
+    limits = np.array([np.quantile(column, rng.uniform(0.0, 0.15)) for column in values.T])
     costs = [
         replace(cost, budget=replace(cost.budget, limit=float(limit)))
         for cost, limit in zip(costs, limits, strict=True)
