@@ -8,8 +8,9 @@ import csv
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,18 @@ from benchmarks.rpi4_networks import Network, measured_networks
 from ofa_nas.assets import asset_folder
 from ofa_nas.files import write_json
 from ofa_nas.latency.operator_model import OperatorModel, fit_operator_model, sum_features
+from ofa_nas.latency.table import SCHEMA, ErrorFigures, LatencyTable, TableDevice, judge
+from ofa_nas.provenance import record_provenance
 from ofa_nas.space.operators import INPUT, Convolution, Operator
 
 SYSTEM = "rpi4-tflite-v2.7.1-ruy"
+DEVICE = TableDevice(
+    name="Raspberry Pi 4",
+    cpu="BCM2711, 4 x Cortex-A72, 1.8 GHz",
+    cores=4,
+    runtime="TensorFlow Lite 2.7.1, ruy",
+    threads=None,
+)
 NOTES = [
     "Nobody here timed anything on this board: a model fitted to 49 fp32 networks that others timed on it.",
     "Stands for TensorFlow Lite; ONNX Runtime took 1.02 times as long at the median of 572 detectors there.",
@@ -36,50 +46,29 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
-    """Relative errors of predictions, as fractions.
-
-    Attributes:
-        mape: Mean of their sizes.
-        p50: Median of their sizes.
-        p95: 95th percentile of their sizes.
-        worst: Largest of their sizes.
-        bias: Their mean.
-    """
-
-    mape: float
-    p50: float
-    p95: float
-    worst: float
-    bias: float
-
-
-@dataclass(frozen=True, slots=True)
 class BlockCheck:
     """How the model orders blocks that were timed alone, on one core, by another runtime.
 
     Attributes:
         blocks: How many.
-        rank_correlation: Spearman's, of predicted and measured.
-        macs_rank_correlation: Spearman's, of MACs and measured.
-        median_ratio: Measured over predicted.
-        quartile_ratios: First and third quartile of the same.
+        spearman: Rank correlation of predicted and measured.
+        macs_spearman: Rank correlation of MACs and measured.
+        ratio_quartiles: Quartiles of measured over predicted.
     """
 
     blocks: int
-    rank_correlation: float
-    macs_rank_correlation: float
-    median_ratio: float
-    quartile_ratios: tuple[float, float]
+    spearman: float | None
+    macs_spearman: float | None
+    ratio_quartiles: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
     """All errors of the model: judged on what it was fitted to, and on what it has not seen."""
 
-    fitted: Errors
-    network_left_out: Errors
-    family_left_out: Errors
+    fitted: ErrorFigures
+    network_left_out: ErrorFigures
+    family_left_out: ErrorFigures
     blocks: BlockCheck
 
 
@@ -114,39 +103,41 @@ def main() -> None:
     columns = zip(networks, measured_ms, model.network_ms(features), singly_ms, family_ms, strict=True)
     rows = [NetworkRow(network.name, *(round(float(ms), 2) for ms in values)) for network, *values in columns]
     validation = Validation(
-        fitted=summarise(model.network_ms(features), measured_ms),
-        network_left_out=summarise(singly_ms, measured_ms),
-        family_left_out=summarise(family_ms, measured_ms),
+        fitted=judge(model.network_ms(features), measured_ms),
+        network_left_out=judge(singly_ms, measured_ms),
+        family_left_out=judge(family_ms, measured_ms),
         blocks=check_blocks(model, folder / "hwnasbench_fbnet_blocks.csv"),
     )
     print_rows(rows)
-    print(json.dumps({"validation": asdict(validation), "pricing": model.to_json()}))
+    print(json.dumps({"validation": _rounded(asdict(validation)), "pricing": model.to_json()}))
     path = asset_folder("latency_tables") / "rpi4.json"
     write_json(path, make_document(model, rows, validation))
-    print(f"wrote {path}")
+    print(f"wrote {path}: {LatencyTable.load(path).provenance}")
 
 
 def make_document(model: OperatorModel, rows: list[NetworkRow], validation: Validation) -> dict[str, object]:
     """Put the table together."""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "name": "rpi4",
         "provenance": "estimated",
-        "device": {
-            "name": "Raspberry Pi 4",
-            "cpu": "BCM2711, 4 x Cortex-A72, 1.8 GHz",
-            "cores": 4,
-            "runtime": "TensorFlow Lite 2.7.1, ruy",
-            "threads": None,
-            "precision": "fp32",
-            "batch": 1,
-        },
+        "device": asdict(DEVICE),
         "notes": NOTES,
         "sources": SOURCES,
         "pricing": model.to_json(),
-        "validation": asdict(validation),
+        "validation": _rounded(asdict(validation)),
+        "made_by": replace(record_provenance(seed=0), command="python -m benchmarks.fit_rpi4").to_json(),
         "networks": [asdict(row) for row in rows],
     }
+
+
+def _rounded(value: Any) -> Any:
+    """Round every number of plain values to four places."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_rounded(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def print_rows(rows: list[NetworkRow]) -> None:
@@ -186,29 +177,19 @@ def predict_left_out(features: Floats, latency_ms: Floats, groups: list[str]) ->
     return predicted
 
 
-def summarise(predicted: Floats, measured: Floats) -> Errors:
-    """Summarise relative errors of predictions `(n,)` against measurements `(n,)`."""
-    relative = predicted / measured - 1
-    size = np.abs(relative)
-    values = (size.mean(), np.median(size), np.quantile(size, 0.95), size.max(), relative.mean())
-    return Errors(*(round(float(value), 4) for value in values))
-
-
 def check_blocks(model: OperatorModel, path: Path) -> BlockCheck:
     """Compare with the ungrouped FBNet blocks of HW-NAS-Bench."""
-    predicted, measured, macs = [], [], []
-    for operators, ms in _read_blocks(path):
-        predicted.append(float(sum_features(operators, model.names) @ np.array(model.ms_per_unit)))
-        macs.append(float(sum(operator.macs for operator in operators)))
-        measured.append(ms)
-    ratios = np.array(measured) / np.array(predicted)
-    first, median, third = (round(float(value), 2) for value in np.quantile(ratios, (0.25, 0.5, 0.75)))
+    blocks, latencies = zip(*_read_blocks(path), strict=True)
+    measured_ms = np.array(latencies)
+    features = np.array([sum_features(operators, model.names) for operators in blocks])
+    predicted_ms = features @ np.array(model.ms_per_unit)
+    macs = np.array([float(sum(operator.macs for operator in operators)) for operators in blocks])
+    quartiles = np.quantile(measured_ms / predicted_ms, (0.25, 0.5, 0.75))
     return BlockCheck(
-        blocks=len(measured),
-        rank_correlation=_rank_correlation(predicted, measured),
-        macs_rank_correlation=_rank_correlation(macs, measured),
-        median_ratio=median,
-        quartile_ratios=(first, third),
+        blocks=len(blocks),
+        spearman=judge(predicted_ms, measured_ms).spearman,
+        macs_spearman=judge(macs, measured_ms).spearman,
+        ratio_quartiles=tuple(float(ratio) for ratio in quartiles),
     )
 
 
@@ -231,12 +212,6 @@ def _read_blocks(path: Path) -> Iterator[tuple[tuple[Operator, ...], float]]:
                 ),
                 float(row["raspi4_latency_ms"]),
             )
-
-
-def _rank_correlation(first: list[float], second: list[float]) -> float:
-    """Spearman's rank correlation; ties do not matter among blocks that all differ."""
-    ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
-    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 3)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from ofa_nas.latency.operator_model import (
     solve_nonnegative,
     sum_features,
 )
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.costs import full_depth
 from ofa_nas.space.layer import Layer
@@ -159,7 +160,17 @@ TABLE = asset_folder("latency_tables") / "rpi4.json"
 
 @cache
 def _shipped() -> OperatorModel:
-    return OperatorModel.from_json(read_json(TABLE, error=TableError)["pricing"], f"{TABLE}: pricing")
+    model = LatencyTable.load(TABLE).model
+    assert model
+    return model
+
+
+def test_shipped_table_says_that_it_is_estimated_and_how_to_do_better() -> None:
+    table = LatencyTable.load(TABLE)
+    assert table.provenance == "estimated"
+    assert table.error.mape <= 0.05
+    assert "TensorFlow Lite" in table.device.runtime
+    assert any("ofa-nas profile" in note for note in table.notes)
 
 
 def _layers_ms(space: SearchSpace, arch: Architecture) -> float:
