@@ -1,0 +1,131 @@
+"""Devices: where models are timed and profiled; `agent.py` is the core that runs on any of them.
+
+A backend is `ofa_nas/devices/<name>.py` with `connect(address) -> Device`; its address is `name` or `name://…`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from ofa_nas.devices.agent import Model
+from ofa_nas.devices.agent import Protocol as MeasuringProtocol
+from ofa_nas.errors import DeviceError
+from ofa_nas.plugins import load_plugin
+
+__all__ = [
+    "Device",
+    "DeviceInfo",
+    "MeasuringProtocol",
+    "Model",
+    "NodeTime",
+    "Profile",
+    "Visit",
+    "open_device",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """What a latency may depend on.
+
+    Attributes:
+        name: How tables call it.
+        cpu: Model of the processor.
+        cores: Logical cores.
+        onnxruntime: Version of ONNX Runtime.
+        environment: Everything else that the agent told, as it told it.
+    """
+
+    name: str
+    cpu: str
+    cores: int
+    onnxruntime: str
+    environment: dict[str, Any]
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any], *, name: str) -> Self:
+        """Read a record of the agent."""
+        return cls(name, record["cpu"], record["cores"], record["onnxruntime"], record)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Timed runs of one model in one go.
+
+    Attributes:
+        model: Name of the model.
+        wall_ms: Wall time of each run [ms].
+        cpu_ms: Processor time of each run [ms].
+        spoilt: Whether the machine was not itself meanwhile, and repeating did not help.
+        throttled: Whether frequency or throttle bits said so.
+    """
+
+    model: str
+    wall_ms: tuple[float, ...]
+    cpu_ms: tuple[float, ...]
+    spoilt: bool
+    throttled: bool
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """Read a record of the agent."""
+        walls, cpus = tuple(record["wall_ms"]), tuple(record["cpu_ms"])
+        return cls(record["model"], walls, cpus, record["spoilt"], record["throttled"])
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    """One node of ONNX Runtime's graph, and what it takes [ms]."""
+
+    name: str
+    operator: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Node times of one model in one sitting, in execution order.
+
+    Attributes:
+        peak_bytes: Most bytes that ONNX Runtime had in use; 0 where it does not tell.
+    """
+
+    model: str
+    nodes: tuple[NodeTime, ...]
+    peak_bytes: int
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """Read a record of the agent."""
+        nodes = tuple(NodeTime(node["name"], node["operator"], node["ms"]) for node in record["nodes"])
+        return cls(record["model"], nodes, record["peak_bytes"])
+
+
+class Device(Protocol):
+    """Something that runs ONNX models."""
+
+    def info(self) -> DeviceInfo:
+        """Describe it."""
+        ...
+
+    def time(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Visit]:
+        """Time models in interleaved visits; the first model is the sentinel."""
+        ...
+
+    def profile(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Profile]:
+        """Profile models, each in several sittings."""
+        ...
+
+
+def open_device(address: str) -> Device:
+    """Connect to a device: `host`, or `backend://…`.
+
+    Raises:
+        DeviceError: It cannot be reached or cannot measure.
+        ConfigError: There is no such backend.
+    """
+    module = load_plugin("devices", address.split("://", 1)[0])
+    if not hasattr(module, "connect"):
+        raise DeviceError(f"{address[:80]}: no device; measure this machine with host")
+    device: Device = module.connect(address)
+    return device

@@ -1,0 +1,176 @@
+"""Node times of whole networks to latencies of layers.
+
+A profile gives shares, for profiling slows a network down; an unprofiled time gives the level. What the
+layers' sum then misses of whole networks is fitted: a scale, a constant, and small corrections of layers.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.devices import Profile
+from ofa_nas.space.layer import Layer
+
+# How far each unknown may be expected from its prior mean, relative to the latencies of the networks. The
+# layers are held stiff: 14 networks say little about 40 of them.
+SCALE_SD, CONSTANT_SD, LAYER_SD = 0.3, 0.3, 0.02
+MODEL_SD = 0.01  # what an additive model misses even of a perfect measurement
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLatency:
+    """What a layer takes inside a network.
+
+    Attributes:
+        layer: Its geometry.
+        ms: Latency, `other_ms` included [ms].
+        other_ms: The part that belongs to none of its operators: tensors brought into another order [ms].
+    """
+
+    layer: Layer
+    ms: float
+    other_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A whole network that was timed.
+
+    Attributes:
+        layers: In execution order.
+        latency_ms: Measured unprofiled [ms].
+        uncertainty: Standard error over latency.
+    """
+
+    layers: tuple[Layer, ...]
+    latency_ms: float
+    uncertainty: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Layers, and the constant that a network takes beside them [ms]."""
+
+    rows: tuple[LayerLatency, ...]
+    intercept_ms: float
+
+
+def assign_nodes(names: Sequence[str], layers: Iterable[Layer]) -> list[tuple[str, bool]]:
+    """Assign nodes of a profile to layers.
+
+    A node named after a tensor, `layer/operator`, whatever stands before or behind, is that layer's. ONNX
+    Runtime's own nodes (reorders) run between their producer and their consumer: those that bring a tensor
+    back belong to the layer before them, those that prepare one to the layer behind.
+
+    Args:
+        names: Of the nodes, in execution order.
+        layers: Of the network.
+
+    Returns:
+        For every node the name of its layer, and whether the node is one of its operators.
+    """
+    known = {layer.name for layer in layers}
+    owners = [_owner(name, known) for name in names]
+    named = [place for place, owner in enumerate(owners) if owner]
+    assigned = []
+    for place, (name, owner) in enumerate(zip(names, owners, strict=True)):
+        if owner:
+            assigned.append((owner, True))
+            continue
+        before = [owners[other] for other in named if other < place]
+        behind = [owners[other] for other in named if other > place]
+        prefers_behind = name.startswith("ReorderInput")
+        choice = (behind[:1] or before[-1:]) if prefers_behind else (before[-1:] or behind[:1])
+        assigned.append((choice[0] if choice else "", False))
+    return assigned
+
+
+def _owner(node: str, known: set[str]) -> str:
+    for word in node.split():
+        head, slash, _ = word.partition("/")
+        if slash and head in known:
+            return head
+    return ""
+
+
+def layer_shares(profiles: Sequence[Profile], layers: Sequence[Layer]) -> dict[str, tuple[float, float]]:
+    """Shares of a network's node time: by layer name the layer's, and that of its `other`.
+
+    Args:
+        profiles: Sittings of one network; the median over them is taken.
+        layers: Of that network.
+    """
+    shares: dict[str, list[float]] = defaultdict(list)
+    others: dict[str, list[float]] = defaultdict(list)
+    for profile in profiles:
+        total = sum(node.ms for node in profile.nodes)
+        whole = {layer.name: [0.0, 0.0] for layer in layers}
+        assigned = assign_nodes([node.name for node in profile.nodes], layers)
+        for node, (name, is_operator) in zip(profile.nodes, assigned, strict=True):
+            whole[name][0] += node.ms / total
+            whole[name][1] += 0.0 if is_operator else node.ms / total
+        for name, (share, other) in whole.items():
+            shares[name].append(share)
+            others[name].append(other)
+    return {name: (float(np.median(shares[name])), float(np.median(others[name]))) for name in shares}
+
+
+def attribute(profiled: Sequence[tuple[Network, Sequence[Profile]]], timed: Sequence[Network]) -> Attribution:
+    """Work out what each layer takes.
+
+    Args:
+        profiled: Latin designs with the sittings of each.
+        timed: Anchors; no hold-out may be among them.
+    """
+    raw: dict[Layer, list[tuple[float, float]]] = defaultdict(list)
+    for network, profiles in profiled:
+        shares = layer_shares(profiles, network.layers)
+        for layer in network.layers:
+            share, other = shares[layer.name]
+            raw[layer].append((share * network.latency_ms, other * network.latency_ms))
+    medians = {layer: np.median(np.array(pairs), axis=0) for layer, pairs in raw.items()}
+    networks = [network for network, _ in profiled] + list(timed)
+    factors, intercept = fit_factors({layer: float(pair[0]) for layer, pair in medians.items()}, networks)
+    rows = [
+        LayerLatency(layer, float(pair[0] * factors[layer]), float(pair[1] * factors[layer]))
+        for layer, pair in medians.items()
+    ]
+    return Attribution(tuple(rows), intercept)
+
+
+def fit_factors(base: Mapping[Layer, float], networks: Sequence[Network]) -> tuple[dict[Layer, float], float]:
+    """Fit a constant and a factor for each layer so that sums meet the times of whole networks.
+
+    Bayesian linear regression on relative errors with normal priors: the factors are a common scale near 1
+    and small deviations of the layers, the constant is near 0.
+
+    Args:
+        base: What each layer takes by its share [ms].
+        networks: Designs and anchors.
+
+    Returns:
+        Factors of the layers, and the constant [ms].
+
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, section 3.3 (in its dual form).
+    """
+    place = {layer: number for number, layer in enumerate(base)}
+    latency = np.array([network.latency_ms for network in networks])
+    parts = np.zeros((len(networks), len(base)))
+    for row, network in zip(parts, networks, strict=True):
+        for layer in network.layers:
+            row[place[layer]] += base[layer]
+    parts /= latency[:, None]
+    typical = float(np.median(latency))
+    columns = np.column_stack([parts.sum(axis=1), typical / latency, parts])
+    prior = np.concatenate([[SCALE_SD, CONSTANT_SD], np.full(len(base), LAYER_SD)]) ** 2
+    noise = np.array([network.uncertainty for network in networks]) ** 2 + MODEL_SD**2
+    covariance = (columns * prior) @ columns.T + np.diag(noise)
+    solution = prior * (columns.T @ np.linalg.solve(covariance, 1.0 - parts.sum(axis=1)))
+    factors = {
+        layer: max(1.0 + float(solution[0] + solution[2 + number]), 0.05) for layer, number in place.items()
+    }
+    return factors, float(solution[1]) * typical

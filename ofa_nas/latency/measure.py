@@ -1,0 +1,156 @@
+"""Latencies of whole networks from interleaved visits.
+
+A machine's speed drifts while it measures. Since all networks are visited in turns, what neighbouring visits
+have in common is drift, and is divided out before the median over a network's visits is taken.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.devices import Device, MeasuringProtocol, Model, Visit
+from ofa_nas.devices.agent import bootstrap_interval
+
+DRIFT_VISITS = 3  # neighbours on either side that tell the machine's speed during a visit
+POLISH_TURNS = 20
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Latency of one model.
+
+    Attributes:
+        model: Its name.
+        latency_ms: Median over its visits of their medians, drift divided out [ms].
+        low_ms: Lower end of the 95 % bootstrap interval [ms].
+        high_ms: Upper end [ms].
+        p90_ms: 90th percentile over all runs, as the user would see them [ms].
+        iqr_ms: Inter-quartile range over all runs [ms].
+        wall_ms: Median of visit medians by the wall clock, drift left in [ms].
+        cpu_ms: The same in processor time [ms].
+        visits: How many.
+        runs: Timed runs in all.
+        noisy: Whether the interval stayed wider than the protocol asks.
+        throttled: Whether the device was throttled during half of the visits or more.
+    """
+
+    model: str
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    p90_ms: float
+    iqr_ms: float
+    wall_ms: float
+    cpu_ms: float
+    visits: int
+    runs: int
+    noisy: bool
+    throttled: bool
+
+    @property
+    def uncertainty(self) -> float:
+        """Standard error of the latency over the latency, from its interval."""
+        return (self.high_ms - self.low_ms) / (2 * 1.96 * self.latency_ms)
+
+
+def measure(
+    device: Device, models: Sequence[Model], *, protocol: MeasuringProtocol
+) -> Iterator[Visit | Measurement]:
+    """Measure models on a device.
+
+    Args:
+        device: Where.
+        models: The first is the sentinel.
+        protocol: How.
+
+    Yields:
+        Visits as they happen, then one measurement a model in the order of `models`.
+
+    Raises:
+        DeviceError: The device refuses a model.
+    """
+    visits = []
+    for visit in device.time(models, protocol):
+        visits.append(visit)
+        yield visit
+    yield from summarise(visits, protocol=protocol)
+
+
+def summarise(visits: Sequence[Visit], *, protocol: MeasuringProtocol) -> list[Measurement]:
+    """Measurements of models from their visits, which stand in the order of time."""
+    names = sorted({visit.model for visit in visits})
+    index = {name: number for number, name in enumerate(names)}
+    which = np.array([index[visit.model] for visit in visits])
+    medians = np.array([np.median(_runs(visit, protocol.clock)) for visit in visits])
+    steady = divide_out_drift(medians, which)
+    order = {visit.model: None for visit in visits}
+    by_model = {name: np.flatnonzero(which == index[name]) for name in order}
+    return [_summarise(name, visits, steady, by_model[name], protocol) for name in order]
+
+
+def _runs(visit: Visit, clock: str) -> tuple[float, ...]:
+    return visit.cpu_ms if clock == "cpu" else visit.wall_ms
+
+
+def _summarise(
+    name: str,
+    visits: Sequence[Visit],
+    steady: Floats,
+    where: npt.NDArray[np.intp],
+    protocol: MeasuringProtocol,
+) -> Measurement:
+    own = [visits[place] for place in where]
+    values = steady[where]
+    runs = np.concatenate([_runs(visit, protocol.clock) for visit in own])
+    low, high = bootstrap_interval(values.tolist())
+    lower, upper, p90 = np.percentile(runs, [25, 75, 90])
+    latency = float(np.median(values))
+    return Measurement(
+        model=name,
+        latency_ms=latency,
+        low_ms=low,
+        high_ms=high,
+        p90_ms=float(p90),
+        iqr_ms=float(upper - lower),
+        wall_ms=float(np.median([np.median(visit.wall_ms) for visit in own])),
+        cpu_ms=float(np.median([np.median(visit.cpu_ms) for visit in own])),
+        visits=len(own),
+        runs=len(runs),
+        noisy=high - low > protocol.interval * latency,
+        throttled=2 * sum(visit.throttled for visit in own) >= len(own),
+    )
+
+
+def divide_out_drift(values: Floats, which: npt.NDArray[np.intp]) -> Floats:
+    """Divide out what visits near in time have in common.
+
+    Alternates between each model's median and the median of the neighbours' deviations: a median polish in
+    logarithms, in which a visit has no say about its own drift.
+
+    Args:
+        values: `(n,)` latencies in the order of time [ms].
+        which: `(n,)` index of the model.
+
+    Returns:
+        `(n,)` float64 [ms]; the median drift is 1, so the level stays that of the machine's usual speed.
+    """
+    logs = np.log(values)
+    count = len(logs)
+    near = np.arange(count)[:, None] + np.array(
+        [step for step in range(-DRIFT_VISITS, DRIFT_VISITS + 1) if step]
+    )
+    inside = (near >= 0) & (near < count)
+    near = np.where(inside, near, 0)
+    drift = np.zeros(count)
+    if count <= 2 * DRIFT_VISITS or which.max() < 2 * DRIFT_VISITS:
+        return values  # too few models to tell drift from a model's own noise
+    for _ in range(POLISH_TURNS):
+        steady = logs - drift
+        levels = np.array([np.median(steady[which == model]) for model in range(int(which.max()) + 1)])
+        deviations = np.where(inside, (logs - levels[which])[near], np.nan)
+        drift = np.nanmedian(deviations, axis=1)
+        drift -= np.median(drift)
+    return np.asarray(np.exp(logs - drift))
