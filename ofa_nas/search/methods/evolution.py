@@ -17,8 +17,8 @@ from ofa_nas.search.problem import Floats, Problem, Scored
 from ofa_nas.space.encoding import Genes
 
 FIRST_BATCH, LAST_BATCH, BATCH_GROWTH = 1000, 6000, 1.3
-MUTATION_RATE = 0.08
-KEPT_PER_BIN = 24
+MUTATION_RATE = 0.05
+KEPT_PER_BIN = 12
 KEPT_VIOLATORS = 200
 MATING_REACH = 0.04  # of the archive, to either side of the first parent
 PATIENCE, MIN_GAIN = 10, 5e-5  # generations without a gain of so much error rate
