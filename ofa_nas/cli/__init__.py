@@ -54,6 +54,8 @@ class CommandModule(Protocol):
 
 
 COMMANDS = (  # groups in this order: find, measure, learn, inspect
+    Command("measure", "profile", "measure a device's latencies and write its table"),
+    Command("measure", "devices", "list the latency tables: measured or estimated, and how far off"),
     Command("learn", "train", "train a supernet once, for every architecture of a space"),
     Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
 )

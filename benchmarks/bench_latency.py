@@ -1,0 +1,66 @@
+"""How far off a latency table of this machine is on networks it has not seen, beside MACs fitted linearly.
+
+Prints a table and one JSON line. The noise floor is how far the hold-outs' own times are uncertain.
+
+    python benchmarks/bench_latency.py --space mobilenet_v3 --resolution 160 224 --clock cpu
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.latency.profile import profile_device
+from ofa_nas.latency.table import LatencyTable, Measured
+from ofa_nas.provenance import record_provenance
+from ofa_nas.space.search_space import SearchSpace
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--space", default="mobilenet_v3")
+    parser.add_argument("--resolution", type=int, nargs="+", default=[160, 224])
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    protocol = MeasuringProtocol(clock=args.clock, seed=args.seed)
+    space = SearchSpace.load(args.space)
+    records = profile_device(open_device("host"), space, protocol=protocol, resolutions=args.resolution)
+    table = next(record for record in records if isinstance(record, LatencyTable))
+    assert table.measured
+    _print(table.measured)
+    figures = {
+        str(size): {
+            "table": asdict(table.measured.errors(resolution=size)),
+            "macs_linear": asdict(table.measured.errors(resolution=size, by_macs=True)),
+            "noise_floor": _noise_floor(table.measured, size),
+        }
+        for size in table.measured.resolutions
+    }
+    made_by = record_provenance(seed=args.seed).to_json()
+    print(json.dumps({"space": space.name, "clock": args.clock, "figures": figures, "made_by": made_by}))
+
+
+def _noise_floor(held: Measured, size: int) -> float:
+    """Mean absolute error that exact predictions of these hold-outs would show."""
+    chosen = [one.uncertainty for one in held.holdouts if one.architecture.startswith(f"{size}/")]
+    return float(np.mean(chosen) * np.sqrt(2 / np.pi))
+
+
+def _print(held: Measured) -> None:
+    print(
+        f"{'px':>4} {'by':12} {'MAPE':>6} {'worst':>6} {'bias':>6} {'rank':>6} {'in 5%':>6} {'in 10%':>6} noise"
+    )
+    for size in held.resolutions:
+        for name, by_macs in (("table", False), ("MACs linear", True)):
+            one = held.errors(resolution=size, by_macs=by_macs)
+            errors = f"{one.mape:6.2%} {one.worst:6.1%} {one.bias:+6.1%} {one.spearman or 0:6.3f}"
+            shares = f"{one.within_5 or 0:6.0%} {one.within_10 or 0:6.0%}"
+            print(f"{size:4} {name:12} {errors} {shares} {_noise_floor(held, size):5.2%}")
+
+
+if __name__ == "__main__":
+    main()
