@@ -133,9 +133,7 @@ def main() -> None:
     best = [
         min(run.error for runs in outcomes.values() for run in runs[column]) for column in range(len(budgets))
     ]
-    print(
-        f"{options.space}, {options.seeds} seeds; median gap (worst) to the best known error, points of accuracy"
-    )
+    print(f"{options.space}, {options.seeds} seeds; median gap (worst) to the best known, points of accuracy")
     print(
         f"{'budget [M MACs]':<16}"
         + "".join(f"{limit / 1e6:>17.0f}" for limit in budgets)

@@ -22,6 +22,8 @@ CONTRARY = CostTable(
     TINY, MACS.fixed, np.where(MACS.choices > 0.0, np.nanmax(MACS.choices) - MACS.choices, 0.0)
 )
 
+_RNG = np.random.default_rng(0)
+
 
 def _costs(macs: float, peak: float, weight: float) -> list[BudgetedCost]:
     return [
@@ -88,6 +90,19 @@ def test_the_verdict_on_joint_budgets_is_that_of_enumeration(seed: int) -> None:
         excess = (_values(costs) / limits).max(axis=1)
         found = max(float(cost.values(TINY.encode([nearest]))[0]) / cost.budget.limit for cost in costs)
         assert found <= 1.1 * excess.min()
+
+
+def test_a_sum_against_a_peak_is_decided_by_proof() -> None:
+    costs = _costs(1.0, float(np.quantile(PEAK.peak(GENES), 0.05)), np.inf)
+    kept = GENES[costs[1].values(GENES) <= costs[1].budget.limit]
+    for share in (0.999, 1.001):
+        # Latency that rewards what needs memory: least where the peak is largest.
+        contrary = BudgetedCost(Budget("latency", share * float(CONTRARY.total(kept).min()), "ms"), CONTRARY)
+        if share > 1.0:
+            assert contrary.values(check_budgets([contrary, costs[1]], rng=_RNG).witness)[0] > 0.0
+        else:
+            with pytest.raises(BudgetError, match="but no architecture of tiny meets them together"):
+                check_budgets([contrary, costs[1]], rng=_RNG)
 
 
 def test_a_large_space_is_decided_too() -> None:
