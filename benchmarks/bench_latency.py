@@ -51,9 +51,8 @@ def _noise_floor(held: Measured, size: int) -> float:
 
 
 def _print(held: Measured) -> None:
-    print(
-        f"{'px':>4} {'by':12} {'MAPE':>6} {'worst':>6} {'bias':>6} {'rank':>6} {'in 5%':>6} {'in 10%':>6} noise"
-    )
+    heads = " ".join(f"{head:>6}" for head in ("MAPE", "worst", "bias", "rank", "in 5%", "in 10%"))
+    print(f"{'px':>4} {'by':12} {heads} noise")
     for size in held.resolutions:
         for name, by_macs in (("table", False), ("MACs linear", True)):
             one = held.errors(resolution=size, by_macs=by_macs)

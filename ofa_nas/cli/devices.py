@@ -82,13 +82,19 @@ def run(args: argparse.Namespace) -> None:
 def _list(found: list[TableSummary]) -> None:
     from ofa_nas.cli.console import make_table, out
 
-    table = make_table("device", "space", "px", "threads", "measured with", "mean error", "p95")
+    table = make_table("device", "space", "measured with", "mean error", "p95")
     for one in found:
-        sizes = f"{one.resolutions[0]}-{one.resolutions[-1]}" if one.resolutions else "any"
-        source = f"{one.runtime}\n{one.made_on}" if one.made_on else one.runtime
-        figures = (str(one.threads or "?"), source, f"{one.error:.1%}", f"{one.p95:.1%}")
-        table.add_row(f"{one.name}\n{one.provenance}", one.space, sizes, *figures)
+        sizes = f"{one.resolutions[0]}-{one.resolutions[-1]} px" if one.resolutions else "any px"
+        threads = f"{one.threads} thread{'s' * (one.threads > 1)}" if one.threads else "threads unknown"
+        source = "\n".join([*one.runtime.split(", "), f"{threads}, {one.precision}", one.made_on]).strip()
+        table.add_row(
+            f"{one.name}\n{one.provenance}",
+            f"{one.space}\n{sizes}",
+            source,
+            f"{one.error:.1%}",
+            f"{one.p95:.1%}",
+        )
     if not any(one.name == "host" for one in found):
-        table.add_row("host\nnot measured yet", "any", "any", "", "", "", "")
+        table.add_row("host\nnot measured yet", "", "", "", "")
     out.print(table)
     out.print("estimated: nobody here could measure the board. Measure yours: ofa-nas profile --device host")

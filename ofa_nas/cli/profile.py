@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="wall",
         help="cpu: processor time, for busy machines (wall)",
     )
+    parser.add_argument("--rounds", type=int, default=10, help="visits of each network at least (10)")
     parser.add_argument("--output", type=Path, help="table to write, a .json file (in the cache folder)")
     parser.add_argument("--seed", type=int, default=0, help="seed of networks, weights and order (0)")
 
@@ -40,14 +41,20 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.latency.profile import Progress, cached_table_path, profile_device
     from ofa_nas.space.search_space import SearchSpace
 
-    if args.threads < 1 or args.seed < 0 or (args.classes is not None and args.classes < 2):
-        raise ConfigError("--threads needs at least 1, --seed at least 0, --classes at least 2")
+    if min(args.threads, args.rounds) < 1 or args.seed < 0 or (args.classes is not None and args.classes < 2):
+        raise ConfigError("--threads and --rounds need at least 1, --seed 0, --classes 2")
     space = SearchSpace.load(args.space)
     classes = args.classes or (CLASSES if args.space == SPACE else space.classes)
     space = space.with_classes(classes)
     device = open_device(args.device)
     path = args.output or cached_table_path(space, device.info(), threads=args.threads)
-    protocol = MeasuringProtocol(threads=args.threads, clock=args.clock, seed=args.seed)
+    protocol = MeasuringProtocol(
+        threads=args.threads,
+        clock=args.clock,
+        seed=args.seed,
+        rounds=args.rounds,
+        max_rounds=-(-args.rounds * 6 // 5),
+    )
     with progress(f"measuring {args.device}", total=None, quiet=args.json) as bar:
         done = 0
         for record in profile_device(device, space, protocol=protocol, resolutions=args.resolution):

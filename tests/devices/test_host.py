@@ -1,0 +1,126 @@
+"""Measuring with real ONNX Runtime sessions, and the agent on its own."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_nas.devices import MeasuringProtocol, Model, agent, open_device
+from ofa_nas.errors import ConfigError, DeviceError
+from ofa_nas.latency.attribution import assign_nodes
+from ofa_nas.onnx_writer import random_weights, write_model
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.search_space import SearchSpace
+
+FAST = MeasuringProtocol(
+    rounds=3, max_rounds=3, visit_ms=0.0, retries=0, profile_runs=5, profile_skip=2, profile_sittings=2
+)
+
+
+def model_of(space: SearchSpace, arch: Architecture) -> Model:
+    layers = list(space.layers(arch))
+    weights = random_weights(layers, np.random.default_rng(0))
+    return Model(str(arch), write_model(layers, weights).SerializeToString())
+
+
+def test_host_tells_what_it_is() -> None:
+    info = open_device("host").info()
+    assert info.name == "host"
+    assert info.cpu
+    assert info.cores >= 1
+    assert "CPUExecutionProvider" in info.environment["providers"]
+    json.dumps(info.environment, allow_nan=False)
+
+
+def test_every_model_is_visited_in_every_round(tiny: SearchSpace) -> None:
+    models = [model_of(tiny, tiny.smallest), model_of(tiny, tiny.largest)]
+    visits = list(open_device("host").time(models, FAST))
+    assert sorted(visit.model for visit in visits) == sorted([models[0].name, models[1].name] * 3)
+    for visit in visits:
+        assert len(visit.wall_ms) == len(visit.cpu_ms) >= FAST.visit_runs
+        assert min(visit.wall_ms) > 0
+
+
+def test_visits_go_on_until_settled_or_at_the_cap(tiny: SearchSpace) -> None:
+    models = [model_of(tiny, tiny.smallest)]
+    restless = replace(FAST, max_rounds=6, interval=0.0)
+    settled = replace(FAST, max_rounds=6, interval=1e9)
+    assert [len(list(open_device("host").time(models, one))) for one in (restless, settled)] == [6, 3]
+
+
+def test_spoilt_visits_are_repeated_a_bounded_number_of_times(tiny: SearchSpace) -> None:
+    models = [model_of(tiny, tiny.smallest)]
+    strict = replace(FAST, rounds=8, max_rounds=8, sentinel_tolerance=-1.0, retries=2, cool_s=0.0)
+    visits = list(open_device("host").time(models, strict))
+    assert len(visits) == 8
+    assert visits[-1].spoilt
+    assert not visits[0].spoilt
+
+
+@pytest.mark.parametrize("name", ["tiny", "efficientnet_lite", "mobilenet_v3"])
+def test_every_layer_finds_nodes_of_its_own_in_a_profile(name: str) -> None:
+    space = SearchSpace.load(name)
+    arch = space.smallest
+    profiles = list(open_device("host").profile([model_of(space, arch)], FAST))
+    assert len(profiles) == FAST.profile_sittings
+    layers = list(space.layers(arch))
+    nodes = profiles[0].nodes
+    assigned = assign_nodes([node.name for node in nodes], layers)
+    assert {owner for owner, is_operator in assigned if is_operator} == {layer.name for layer in layers}
+    strangers = [node for node, (_, known) in zip(nodes, assigned, strict=True) if not known]
+    assert {node.operator for node in strangers} <= {"ReorderInput", "ReorderOutput", "GlobalAveragePool"}
+    assert profiles[0].peak_bytes >= 0
+
+
+def test_a_refused_model_is_named() -> None:
+    with pytest.raises(DeviceError, match="refuses model broken"):
+        list(open_device("host").time([Model("broken", b"no model")], FAST))
+
+
+@pytest.mark.parametrize("address", ["host://elsewhere", "agent"])
+def test_wrong_addresses_are_refused(address: str) -> None:
+    with pytest.raises(DeviceError):
+        open_device(address)
+
+
+def test_unknown_backend_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(ConfigError, match="host"):
+        open_device("toaster://kitchen")
+
+
+def test_percentile_over_runs_drops_the_first() -> None:
+    event = {"cat": "Node", "name": "stem/act_nchwc_kernel_time", "args": {"op_name": "Conv"}}
+    events = [{**event, "dur": duration} for duration in [900, 900, *range(10, 21)]]
+    found = agent.read_profile([{"cat": "Session", "name": "model_run", "dur": 1}, *events], skip=2)
+    assert found["nodes"] == [{"name": "stem/act_nchwc", "operator": "Conv", "ms": 0.013}]
+
+
+def test_bootstrap_interval_holds_the_median_and_repeats() -> None:
+    values = np.random.default_rng(0).normal(10.0, 1.0, 50).tolist()
+    low, high = agent.bootstrap_interval(values)
+    assert low < np.median(values) < high
+    assert (low, high) == agent.bootstrap_interval(values)
+    assert agent.interval_width([2.0] * 10) == 0.0
+
+
+def test_agent_needs_nothing_of_this_tool_and_old_python_reads_it(tmp_path: Path) -> None:
+    import ast
+
+    source = Path(agent.__file__).read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 8))
+    assert "ofa_nas" not in source
+    alone = tmp_path / "agent.py"
+    alone.write_text(source, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        "import runpy, sys; print(runpy.run_path(sys.argv[1])['probe']()['cpu'])",
+    ]
+    done = subprocess.run([*command, str(alone)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -1,0 +1,97 @@
+"""Node times to layers, and the fit on whole networks."""
+
+import numpy as np
+import pytest
+
+from ofa_nas.devices import NodeTime, Profile
+from ofa_nas.latency.attribution import Network, assign_nodes, attribute, fit_factors, layer_shares
+from ofa_nas.latency.design import draw_design
+from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.layer import Layer
+from ofa_nas.space.search_space import SearchSpace
+
+
+def true_ms(layer: Layer) -> float:
+    return 0.01 + layer_macs(layer) / 1e6
+
+
+def profile_of(layers: list[Layer], *, slower: float = 1.2, other: float = 0.0) -> Profile:
+    nodes = []
+    for layer in layers:
+        nodes.append(NodeTime(f"{layer.name}/conv_nchwc", "Conv", slower * true_ms(layer) * (1 - other)))
+        if other:
+            nodes.append(NodeTime("ReorderOutput_token_1", "ReorderOutput", slower * true_ms(layer) * other))
+    return Profile("m", tuple(nodes), 0)
+
+
+def network_of(layers: list[Layer], *, scale: float = 1.0, constant: float = 0.0) -> Network:
+    return Network(tuple(layers), constant + scale * sum(map(true_ms, layers)), 0.001)
+
+
+def test_nodes_go_to_layers_by_tensor_name_and_reorders_to_their_neighbours(tiny: SearchSpace) -> None:
+    layers = list(tiny.layers(tiny.smallest))
+    names = [
+        "ReorderInput",
+        "stem/act_nchwc",
+        "fused s0b0/expand",
+        "ReorderOutput_token_7",
+        "ReorderInput_token_8",
+        "s1b0/project",
+        "Softmax_9",
+    ]
+    assert assign_nodes(names, layers) == [
+        ("stem", False),
+        ("stem", True),
+        ("s0b0", True),
+        ("s0b0", False),
+        ("s1b0", False),
+        ("s1b0", True),
+        ("s1b0", False),
+    ]
+
+
+def test_shares_sum_to_one_and_tell_other(tiny: SearchSpace) -> None:
+    layers = list(tiny.layers(tiny.largest))
+    shares = layer_shares([profile_of(layers, other=0.1)] * 3, layers)
+    assert sum(share for share, _ in shares.values()) == pytest.approx(1.0)
+    for share, other in shares.values():
+        assert other == pytest.approx(0.1 * share)
+
+
+def test_slow_profiles_of_an_additive_device_give_its_layers_back(tiny: SearchSpace) -> None:
+    design = draw_design(tiny, 32, np.random.default_rng(0))
+    profiled, timed = [], []
+    for arch in design.latin:
+        layers = list(tiny.layers(arch))
+        profiled.append((network_of(layers), [profile_of(layers)]))
+    timed = [network_of(list(tiny.layers(arch))) for arch in design.anchors]
+    result = attribute(profiled, timed)
+    assert abs(result.intercept_ms) < 1e-3
+    for row in result.rows:
+        assert row.ms == pytest.approx(true_ms(row.layer), rel=1e-3)
+
+
+def test_constant_beside_the_layers_is_found_from_whole_networks() -> None:
+    space = SearchSpace.load("efficientnet_lite")
+    encoding = Encoding.of(space)
+    archs = encoding.decode(encoding.sample(40, np.random.default_rng(1)))
+    networks = [network_of(list(space.layers(arch)), scale=1.1, constant=3.0) for arch in archs]
+    base = {layer: true_ms(layer) for network in networks for layer in network.layers}
+    factors, constant = fit_factors(base, networks)
+    assert constant == pytest.approx(3.0, rel=0.1)
+    for network in networks:
+        predicted = constant + sum(factors[layer] * base[layer] for layer in network.layers)
+        assert predicted == pytest.approx(network.latency_ms, rel=0.005)
+
+
+def test_uncertain_network_moves_the_fit_less(tiny: SearchSpace) -> None:
+    layers = list(tiny.layers(tiny.largest))
+    base = {layer: true_ms(layer) for layer in layers}
+    total = sum(base.values())
+    fits = []
+    for uncertainty in (0.001, 2.0):
+        factors, constant = fit_factors(base, [Network(tuple(layers), 1.5 * total, uncertainty)])
+        fits.append(constant + sum(factors[layer] * base[layer] for layer in layers))
+    assert fits[0] == pytest.approx(1.5 * total, rel=0.01)
+    assert fits[1] < 1.4 * total

@@ -1,0 +1,51 @@
+"""Designs hold every layer of a space, and judge with networks that fitted nothing."""
+
+import numpy as np
+import pytest
+
+from ofa_nas.latency.design import ANCHORS, HOLDOUTS, draw_design
+from ofa_nas.space.costs import full_depth
+from ofa_nas.space.search_space import SearchSpace
+
+
+@pytest.mark.parametrize("name", ["tiny", "efficientnet_lite", "mobilenet_v3"])
+def test_latin_designs_hold_every_layer_of_a_resolution(name: str) -> None:
+    space = SearchSpace.load(name)
+    size = space.resolutions[-1]
+    design = draw_design(space, size, np.random.default_rng(0))
+    held = {layer for arch in design.latin for layer in space.layers(arch)}
+    widest = max(len(stage.choices) for stage in space.stages)
+    assert len(design.latin) == widest
+    assert held == {layer for turn in range(widest) for layer in space.layers(full_depth(space, size, turn))}
+
+
+def test_each_choice_stands_at_each_position_equally_often() -> None:
+    space = SearchSpace.load("mobilenet_v3")
+    latin = draw_design(space, 128, np.random.default_rng(1)).latin
+    for stage in range(1, len(space.stages)):
+        for position in range(4):
+            assert {arch.stages[stage][position] for arch in latin} == set(space.stages[stage].choices)
+
+
+def test_networks_differ_and_are_of_the_space_and_resolution() -> None:
+    space = SearchSpace.load("efficientnet_lite")
+    design = draw_design(space, 112, np.random.default_rng(2))
+    assert len(design.anchors) == ANCHORS
+    assert len(design.holdouts) == HOLDOUTS
+    assert len(set(design.networks)) == len(design.networks)
+    for arch in design.networks:
+        space.check(arch)
+        assert arch.resolution == 112
+
+
+def test_shallow_networks_are_among_anchors_and_holdouts() -> None:
+    space = SearchSpace.load("mobilenet_v3")
+    design = draw_design(space, 128, np.random.default_rng(3))
+    for group in (design.anchors, design.holdouts):
+        assert any(len(stage) == 2 for arch in group for stage in arch.stages[1:])
+
+
+def test_same_seed_draws_the_same_design(tiny: SearchSpace) -> None:
+    first, second = (draw_design(tiny, 32, np.random.default_rng(4)) for _ in range(2))
+    assert first == second
+    assert first != draw_design(tiny, 32, np.random.default_rng(5))

@@ -1,0 +1,225 @@
+"""Tables: sums of their layers, round trips, refusals."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ofa_nas.assets import asset_folder
+from ofa_nas.devices import DeviceInfo, MeasuringProtocol, open_device
+from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, profile_device, profile_host
+from ofa_nas.latency.table import LatencyTable, judge
+from ofa_nas.space.costs import full_depth
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.search_space import SearchSpace
+
+FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
+
+
+@pytest.fixture(scope="module")
+def table(tiny: SearchSpace) -> LatencyTable:
+    *progress, last = profile_device(open_device("host"), tiny, protocol=FAST)
+    assert isinstance(last, LatencyTable)
+    assert all(isinstance(one, Progress) and one.done <= one.total for one in progress)
+    return last
+
+
+@pytest.fixture(scope="module")
+def document(table: LatencyTable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("table") / "host.json"
+    table.save(path)
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_latency_is_the_sum_of_its_layers_and_a_constant(table: LatencyTable, encoding: Encoding) -> None:
+    genes = encoding.sample(50, np.random.default_rng(0))
+    space = encoding.space
+    plain = [
+        table.constant_ms(arch.resolution) + sum(table.layer_ms(layer) for layer in space.layers(arch))
+        for arch in encoding.decode(genes)
+    ]
+    assert table.cost_table(encoding).total(genes) == pytest.approx(plain)
+    assert [table.latency_ms(space, arch) for arch in encoding.decode(genes)] == pytest.approx(plain)
+
+
+def test_predictions_of_holdouts_are_those_of_the_table(table: LatencyTable, tiny: SearchSpace) -> None:
+    assert table.measured
+    for holdout in table.measured.holdouts:
+        predicted = table.latency_ms(tiny, tiny.parse(holdout.architecture))
+        assert predicted == pytest.approx(holdout.predicted_ms, abs=1e-5)
+
+
+def test_every_layer_of_the_space_has_a_row_and_no_other(table: LatencyTable, tiny: SearchSpace) -> None:
+    assert table.measured
+    wanted = {
+        layer
+        for size in tiny.resolutions
+        for turn in range(4)
+        for layer in tiny.layers(full_depth(tiny, size, turn))
+    }
+    assert set(table.measured.prices) == wanted
+
+
+def test_save_and_load_give_the_same_table(table: LatencyTable, tiny: SearchSpace, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "host.json"
+    table.save(path)
+    loaded = LatencyTable.load(path)
+    assert loaded.provenance == "measured"
+    assert loaded.device == table.device
+    assert loaded.error == table.error
+    assert loaded.latency_ms(tiny, tiny.largest) == pytest.approx(
+        table.latency_ms(tiny, tiny.largest), abs=1e-4
+    )
+    again = tmp_path / "again.json"
+    loaded.save(again)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_rows_stand_one_a_line_and_sorted(table: LatencyTable, tmp_path: Path) -> None:
+    path = tmp_path / "host.json"
+    table.save(path)
+    lines = [line.strip().rstrip(",") for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [line for line in lines if line.startswith('{"kind"')]
+    assert table.measured
+    assert len(rows) == len(table.measured.rows)
+    assert rows == sorted(rows)
+
+
+def test_foreign_layer_is_refused_with_what_the_table_holds(table: LatencyTable) -> None:
+    space = SearchSpace.load("mobilenet_v3")
+    with pytest.raises(TableError, match=r"layer stem \(conv 3-16-16.*tiny with 10 classes at 24, 32 px"):
+        table.layer_ms(next(space.layers(space.smallest)))
+    with pytest.raises(TableError, match="no resolution of mobilenet_v3"):
+        table.narrow(space)
+    with pytest.raises(TableError, match="resolution 40"):
+        table.constant_ms(40)
+
+
+def test_narrow_leaves_the_resolutions_that_were_measured(table: LatencyTable, tiny: SearchSpace) -> None:
+    wide = replace(tiny, resolutions=(24, 28, 32, 40))
+    assert table.narrow(wide) == tiny
+    assert table.narrow(tiny) is tiny
+
+
+def test_other_classes_are_refused(table: LatencyTable, tiny: SearchSpace) -> None:
+    with pytest.raises(TableError, match="layer classifier"):
+        table.latency_ms(tiny.with_classes(99), tiny.smallest)
+
+
+def test_table_is_fresh_only_for_what_it_was_measured_for(table: LatencyTable, tiny: SearchSpace) -> None:
+    info = open_device("host").info()
+    assert is_fresh(table, tiny, info)
+    assert is_fresh(table, tiny, info, resolutions=[24])
+    assert not is_fresh(table, tiny, info, threads=2)
+    assert not is_fresh(table, tiny, info, resolutions=[24, 40])
+    assert not is_fresh(table, tiny.with_classes(99), info)
+    assert not is_fresh(table, tiny, replace(info, onnxruntime="0.0.0"))
+    moved = DeviceInfo(
+        info.name, info.cpu, info.cores, info.onnxruntime, {**info.environment, "cpu": "another"}
+    )
+    assert not is_fresh(table, tiny, moved)
+    assert cached_table_path(tiny, info) != cached_table_path(tiny.with_classes(99), info)
+
+
+def test_unknown_resolution_and_processor_time_of_threads_are_refused(tiny: SearchSpace) -> None:
+    with pytest.raises(ConfigError, match="resolution 99 is not in tiny; it has 24, 32"):
+        list(profile_host(tiny, resolutions=[99]))
+    with pytest.raises(ConfigError, match="wall clock"):
+        list(profile_host(tiny, threads=2, clock="cpu"))
+
+
+def test_shipped_estimated_table_prices_any_space(tiny: SearchSpace, encoding: Encoding) -> None:
+    table = LatencyTable.load(asset_folder("latency_tables") / "rpi4.json")
+    assert table.provenance == "estimated"
+    assert table.narrow(tiny) is tiny
+    genes = encoding.sample(5, np.random.default_rng(0))
+    plain = [table.latency_ms(tiny, arch) for arch in encoding.decode(genes)]
+    assert table.cost_table(encoding).total(genes) == pytest.approx(plain)
+
+
+def test_error_figures_in_closed_form() -> None:
+    figures = judge(np.array([1.02, 2.0, 2.7, 4.4]), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert figures.mape == pytest.approx((0.02 + 0.0 + 0.1 + 0.1) / 4)
+    assert figures.bias == pytest.approx((0.02 + 0.0 - 0.1 + 0.1) / 4)
+    assert figures.worst == pytest.approx(0.1)
+    assert figures.within_5 == 0.5
+    assert figures.spearman == pytest.approx(1.0)
+    assert judge(np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 3.0])).spearman == pytest.approx(-1.0)
+
+
+JUNK = st.sampled_from([None, True, "x", "", -1, 0, 1e300, 3.5, [], {}, [None], {"a": 1}, "measured", "NaN"])
+ANY = st.recursive(
+    JUNK, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner)
+)
+
+
+@given(data=st.data())
+def test_any_spoilt_table_is_one_error_that_names_the_file(
+    data: st.DataObject, document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    spoilt = json.loads(json.dumps(document))
+    place: Any = spoilt
+    for _ in range(data.draw(st.integers(1, 4))):
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        parent, key = place, data.draw(st.sampled_from(keys))
+        place = parent[key]
+        if not isinstance(place, dict | list) or not place:
+            break
+    if data.draw(st.booleans()) and isinstance(parent, dict):
+        del parent[key]
+    else:
+        parent[key] = data.draw(ANY)
+    path = tmp_path_factory.mktemp("spoilt") / "table.json"
+    path.write_text(json.dumps(spoilt), encoding="utf-8")
+    try:
+        LatencyTable.load(path)
+    except TableError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017 - a change may also be harmless
+
+
+@pytest.mark.parametrize("text", ["", "[]", "nonsense", "{}", '{"schema": 2}', "\ud800"])
+def test_files_that_are_no_table_are_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
+    with pytest.raises(TableError, match=r"table\.json"):
+        LatencyTable.load(path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "told"),
+    [
+        (("rows", 0, "ms"), 0.0, r"rows\[0\].ms"),
+        (("rows", 0, "ms"), float("nan"), r"rows\[0\].ms"),
+        (("rows", 0, "color"), "red", "color: is not known here"),
+        (("intercepts_ms",), [1.0], "intercepts_ms: expected 2 numbers"),
+        (("device", "precision"), "fp64", "precision: expected one of fp32, int8"),
+        (("space", "classes"), "ten", "space.classes"),
+        (("notes",), "none", "notes: expected a list of strings"),
+    ],
+)
+def test_the_wrong_key_is_named(
+    keys: tuple[str | int, ...], value: object, told: str, document: dict[str, Any], tmp_path: Path
+) -> None:
+    spoilt: Any = json.loads(json.dumps(document))
+    place = spoilt
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(spoilt), encoding="utf-8")
+    with pytest.raises(TableError, match=told):
+        LatencyTable.load(path)
+
+
+def test_a_layer_may_stand_there_once(document: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({**document, "rows": document["rows"] * 2}), encoding="utf-8")
+    with pytest.raises(TableError, match="twice"):
+        LatencyTable.load(path)
