@@ -25,12 +25,13 @@ def to_input(images: Tensor, size_px: int, normalization: Normalization) -> Tens
     Returns:
         `(B, 3, R, R)` float32, channels last in memory.
     """
-    pixels = images.permute(0, 3, 1, 2).float()
+    mean, std = _constants(normalization, images.device)
+    pixels = ((images.float() - mean) / std).permute(0, 3, 1, 2)
     if images.shape[1] != size_px:
         pixels = functional.interpolate(
             pixels, (size_px, size_px), mode="bilinear", antialias=images.shape[1] > size_px
         )
-    return _normalize(pixels.contiguous(memory_format=torch.channels_last), normalization)
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def augment(
@@ -66,12 +67,15 @@ def augment(
     columns = _resize_weights((1 - width) * draws[2], width, images.shape[2], size_px=size_px)
     rows = _resize_weights((1 - height) * draws[3], height, images.shape[1], size_px=size_px)
     is_flipped = (draws[4] < 0.5)[:, None, None]
-    pixels = _resample(images, rows, torch.where(is_flipped, columns.flip(1), columns))
+    columns = torch.where(is_flipped, columns.flip(1), columns)
+    pixels = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     if has_color_jitter:
         brightness = 1 + (2 * draws[5] - 1) * (32 / 255)
         saturation = 1 + (2 * draws[6] - 1) * 0.5
         pixels = _jitter(pixels, brightness, saturation)
-    return _normalize(pixels, normalization)
+    # Resizing is linear with weights that sum to one: normalising first, on fewer pixels, is the same.
+    mean, std = _constants(normalization, images.device)
+    return _resample(pixels.sub_(mean).div_(std), rows, columns)
 
 
 def _resize_weights(start: Tensor, length: Tensor, side: int, *, size_px: int) -> Tensor:
@@ -87,25 +91,22 @@ def _resize_weights(start: Tensor, length: Tensor, side: int, *, size_px: int) -
     return weights.div_(weights.sum(2, keepdim=True))
 
 
-def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     # Two batched products, columns first, so that the result lies channels last without a further copy.
-    batch, height, width, channels = images.shape
+    batch, width, height, channels = pixels.shape
     size_px = rows.shape[1]
-    pixels = images.transpose(1, 2).to(rows.dtype, memory_format=torch.contiguous_format)
-    pixels = torch.bmm(columns, pixels.reshape(batch, width, height * channels))
+    pixels = torch.bmm(columns, pixels.view(batch, width, height * channels))
     pixels = pixels.view(batch, size_px, height, channels).transpose(1, 2).reshape(batch, height, -1)
     return torch.bmm(rows, pixels).view(batch, size_px, size_px, channels).permute(0, 3, 1, 2)
 
 
 def _jitter(pixels: Tensor, brightness: Tensor, saturation: Tensor) -> Tensor:
-    luma = torch.tensor(_LUMA, device=pixels.device, dtype=pixels.dtype).view(1, 3, 1, 1)
-    brightness, saturation = brightness.view(-1, 1, 1, 1), saturation.view(-1, 1, 1, 1)
-    grey = (pixels * luma).sum(1, keepdim=True)
-    colored = pixels * (brightness * saturation) + grey * (brightness * (1 - saturation))
-    return colored.clamp_(0.0, 255.0)
+    """Brightness, then saturation, of `(B, W, H, 3)` pixels; both factors are `(B,)`."""
+    luma = torch.tensor(_LUMA, device=pixels.device)
+    brightness, saturation = brightness.view(-1, 1, 1), saturation.view(-1, 1, 1)
+    grey = (pixels @ luma).mul_(brightness * (1 - saturation))
+    return pixels.mul_((brightness * saturation)[..., None]).add_(grey[..., None]).clamp_(0.0, 255.0)
 
 
-def _normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
-    mean = torch.tensor(normalization.mean, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(normalization.std, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels - mean) / std
+def _constants(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.tensor(normalization.mean, device=device), torch.tensor(normalization.std, device=device)
