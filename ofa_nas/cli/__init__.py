@@ -54,9 +54,14 @@ class CommandModule(Protocol):
 
 
 COMMANDS = (  # groups in this order: find, measure, learn, inspect
+    Command("find", "search", "find the best subnet within budgets, and export it as a checked ONNX file"),
+    Command("find", "export", "export an architecture of your own choice as a checked ONNX file"),
+    Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),
     Command("measure", "profile", "measure a device's latencies and write its table"),
     Command("measure", "devices", "list the latency tables: measured or estimated, and how far off"),
     Command("learn", "train", "train a supernet once, for every architecture of a space"),
+    Command("learn", "evaluate", "evaluate subnets for real, without training them"),
+    Command("learn", "predictor", "evaluate many subnets and fit the accuracy predictor to them"),
     Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
 )
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,16 +34,32 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-@dataclass(frozen=True, slots=True)
+LOG_EVERY_S = 60.0  # between lines where there is no terminal to draw a bar on
+
+
+@dataclass(slots=True)
 class ProgressBar:
-    """One bar of a running `progress`."""
+    """One bar of a running `progress`; without a terminal, a line now and then."""
 
     display: Progress
     task: TaskID
+    is_quiet: bool
+    logged_s: float
+
+    def move_to(self, done: float, *, total: float | None = None, note: str = "") -> None:
+        """Stand at `done` of `total` (as before without), and show `note` behind the bar."""
+        if total is not None:
+            self.display.update(self.task, total=total)
+        self.display.update(self.task, completed=done, note=note)
+        if self.display.disable and not self.is_quiet and time.monotonic() - self.logged_s > LOG_EVERY_S:
+            self.logged_s = time.monotonic()
+            state = self.display.tasks[self.task]
+            whole = "" if state.total is None else f" of {state.total:.0f}"
+            err.print(f"{state.description}: {done:.0f}{whole}  {note}")
 
     def advance(self, steps: float = 1, *, note: str = "") -> None:
         """Move on by `steps`, and show `note` behind the bar."""
-        self.display.update(self.task, advance=steps, note=note)
+        self.move_to(self.display.tasks[self.task].completed + steps, note=note)
 
 
 @contextmanager
@@ -52,10 +69,10 @@ def progress(description: str, *, total: float | None, quiet: bool = False) -> I
     Args:
         description: What is going on, such as `measuring`.
         total: Steps to come; None when nobody knows.
-        quiet: Show nothing, as with `--json`; without a terminal nothing is shown either.
+        quiet: Show nothing, as with `--json`.
 
     Yields:
-        The bar, to be advanced with every record.
+        The bar, to be moved with every record.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -65,7 +82,8 @@ def progress(description: str, *, total: float | None, quiet: bool = False) -> I
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as display:
-        yield ProgressBar(display, display.add_task(description, total=total, note=""))
+        task = display.add_task(description, total=total, note="")
+        yield ProgressBar(display, task, quiet, time.monotonic())
 
 
 def make_table(*headers: str) -> Table:

@@ -93,6 +93,7 @@ def summarise(table: "LatencyTable") -> dict[str, object]:
         },
         "table": asdict(held.errors()),
         "macs_linear": asdict(held.errors(by_macs=True)),
+        "noise_floor": held.noise_floor(),
     }
 
 
@@ -101,17 +102,17 @@ def _show(table: "LatencyTable") -> None:
 
     assert table.measured
     held = table.measured
-    shown = make_table(
-        "px", "predicted by", "mean error", "p95", "worst", "bias", "within 5 %", "within 10 %", "rank"
-    )
+    shown = make_table("px", "by", "mean", "p95", "worst", "bias", "< 5 %", "< 10 %", "rank", "noise")
     for size in (*held.resolutions, None):
-        for name, by_macs in (("table", False), ("MACs, linear", True)):
+        noise = f"{held.noise_floor(resolution=size):.1%}"
+        for name, by_macs in (("table", False), ("MACs", True)):
             figures = held.errors(resolution=size, by_macs=by_macs)
-            shown.add_row("all" if size is None else str(size), name, *_cells(figures))
+            shown.add_row("all" if size is None else str(size), name, *_cells(figures), noise)
     device = table.device
     out.print(f"{device.name}: {device.cpu}, {device.runtime}, threads: {device.threads}, {device.precision}")
     out.print(f"{held.space}, {held.classes} classes: {len(held.rows)} layers; errors on unseen networks:")
     out.print(shown)
+    out.print("MACs: a line through the MACs of the same anchors. Noise: what exact predictions would show.")
     for note in table.notes:
         out.print(note)
 

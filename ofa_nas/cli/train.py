@@ -1,17 +1,13 @@
 """`ofa-nas train`: train a supernet by the sandwich rule."""
 
 import argparse
-import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.data import Source
-    from ofa_nas.data.packed import PackedImages
+    from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan
     from ofa_nas.training.recipe import SandwichRecipe
-    from ofa_nas.training.train import EpochReport, StepReport
+    from ofa_nas.training.train import EpochReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,72 +42,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, report, and leave a supernet in the run folder."""
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "passive"
-    )  # spinning threads starve each other on a busy machine
-    import torch
+    from ofa_nas.cli.torch_process import prepare_torch
 
-    from ofa_nas.cli.console import err, out, print_json, progress
-    from ofa_nas.data import Normalization
-    from ofa_nas.data.dataset import open_data
-    from ofa_nas.provenance import record_provenance
-    from ofa_nas.space.search_space import SearchSpace
-    from ofa_nas.supernet.checkpoint import save_supernet
-    from ofa_nas.supernet_card import SupernetCard
-    from ofa_nas.training.allocator import keep_freed_memory
-    from ofa_nas.training.prepare import SplitSizes, first_supernet, pick_device, training_data
-    from ofa_nas.training.train import EpochReport, StepReport, train
+    prepare_torch(threads=args.threads)
+    from ofa_nas.cli.console import out, print_json
+    from ofa_nas.pipeline.learning import TrainingPlan
+    from ofa_nas.training.prepare import SplitSizes
 
-    recipe = _recipe(args)
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
-    data = open_data(args.data)
-    supernet = first_supernet(
-        SearchSpace.load(args.space), data, start=args.start, seed=args.seed, device=device
-    )
-    packs = [_pack(source, args) for source in (data.train, data.val)]
-    sizes = SplitSizes(held_out=args.held_out, seed=args.seed)
-    prepared = training_data(packs[0], packs[1], sizes, normalization=Normalization())
-    reports: list[EpochReport] = []
-    stream = train(
-        supernet,
-        prepared,
-        recipe,
-        checkpoint=args.output / "checkpoint.safetensors",
+    plan = TrainingPlan(
+        space=args.space,
+        data=args.data,
+        start=args.start,
+        recipe=_recipe(args),
+        sizes=SplitSizes(reports=args.held_out, seed=args.seed),
+        folder=args.output,
+        image_size=args.image_size,
         resume=args.resume,
         checkpoint_minutes=args.checkpoint_minutes,
     )
-    total = recipe.total_steps(len(packs[0]))
-    with progress("training", total=total, quiet=args.json) as bar:
-        for report in stream:
-            match report:
-                case StepReport():
-                    _show_step(bar, report)
-                case EpochReport():
-                    reports.append(report)
-                    err.print(_epoch_line(report))
-    card = SupernetCard(
-        space=supernet.space,
-        data=data.name,
-        class_names=data.class_names,
-        input_mean=prepared.normalization.mean,
-        input_std=prepared.normalization.std,
-        sha256="",
-        made_by={
-            "recipe": asdict(recipe),
-            "start": args.start or "random weights",
-            "history": [asdict(report) for report in reports],
-            "provenance": record_provenance(seed=args.seed).to_json(),
-        },
-    )
-    path = args.output / "supernet.safetensors"
-    save_supernet(path, supernet, card)
+    trained = _follow(plan, args)
     if args.json:
-        print_json({"supernet": str(path), "history": [asdict(report) for report in reports]})
+        print_json({"supernet": str(trained.files.weights), "history": trained.history})
     else:
-        out.print(f"supernet  {path}")
+        out.print(f"supernet  {trained.files.weights}")
+
+
+def _follow(plan: "TrainingPlan", args: argparse.Namespace) -> "TrainedSupernet":
+    from ofa_nas.cli.console import err, progress
+    from ofa_nas.data.packed import PackProgress
+    from ofa_nas.pipeline.learning import TrainedSupernet, train_supernet
+    from ofa_nas.training.prepare import pick_device
+    from ofa_nas.training.train import EpochReport, StepReport
+
+    with progress("training", total=None, quiet=args.json) as bar:
+        for record in train_supernet(plan, device=pick_device(args.device)):
+            match record:
+                case PackProgress():
+                    bar.move_to(0, note=f"decoding {record.done} of {record.total} images")
+                case StepReport():
+                    note = f"{record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
+                    bar.move_to(record.step, total=record.total_steps, note=note)
+                case EpochReport():
+                    err.print(_epoch_line(record))
+                case TrainedSupernet():
+                    return record
+    raise AssertionError("a training ended without a supernet")
 
 
 def _recipe(args: argparse.Namespace) -> "SandwichRecipe":
@@ -125,24 +100,6 @@ def _recipe(args: argparse.Namespace) -> "SandwichRecipe":
         crop_scale=args.crop_scale,
         seed=args.seed,
     )
-
-
-def _pack(source: "Source", args: argparse.Namespace) -> "PackedImages":
-    from ofa_nas.cli.console import progress
-    from ofa_nas.training.prepare import pack_split
-
-    with progress("decoding", total=len(source), quiet=args.json) as bar:
-        done = 0
-        for record in pack_split(source, size_px=args.image_size):
-            bar.advance(record.done - done)
-            done = record.done
-            if record.packed is not None:
-                return record.packed
-    raise AssertionError("packing ended without a pack")
-
-
-def _show_step(bar: "ProgressBar", report: "StepReport") -> None:
-    bar.advance(note=f"{report.images_per_s:.0f} images/s, loss {report.loss:.2f}")
 
 
 def _epoch_line(report: "EpochReport") -> str:

@@ -1,13 +1,13 @@
 """From names on a command line to what `train` takes: decoded splits, and a supernet with first weights."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ofa_nas.data import DataSet, Normalization, Source
-from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
+from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import bootstrap
@@ -17,23 +17,41 @@ from ofa_nas.training.train import TrainingData
 
 @dataclass(frozen=True, slots=True)
 class SplitSizes:
-    """How many images serve beside training; both are drawn by `seed`.
+    """How many images serve beside training; all are drawn by `seed`.
 
     Attributes:
-        held_out: Validation images of the reports.
-        calibration: Training images of the batch norm statistics.
-        seed: Of the draw.
+        reports: Validation images of the reports after each epoch.
+        calibration: Training images of the batch norm statistics in those reports.
+        calibration_sample: Training images that are kept beside the supernet for calibration.
+        held_out_sample: Validation images that are kept beside it for verification.
+        seed: Of the draws.
     """
 
-    held_out: int = 1000
+    reports: int = 1000
     calibration: int = 500
+    calibration_sample: int = 600
+    held_out_sample: int = 2000
     seed: int = 0
 
 
-def pack_split(source: Source, *, size_px: int | None = None) -> Iterator[PackProgress]:
-    """Decode a split into the user's cache folder, at its native size unless another is given."""
-    size_px = size_px or source.size_px
-    return pack_images(source, default_pack_folder(source, size_px=size_px), size_px=size_px)
+def predictor_half(val: Source) -> npt.NDArray[np.int64]:
+    """Indices of the half of the validation images that reports and predictors may look at."""
+    return np.flatnonzero(_halves(val.labels) == 0)
+
+
+def held_out_half(val: Source) -> npt.NDArray[np.int64]:
+    """Indices of the other half, that only verification looks at."""
+    return np.flatnonzero(_halves(val.labels) == 1)
+
+
+def _halves(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """0 or 1 for each image, half of every class each; the same for the same labels, whatever the seed."""
+    halves = np.empty(len(labels), dtype=np.int64)
+    order = np.random.default_rng(0).permutation(len(labels))
+    for label in np.unique(labels):
+        of_class = order[labels[order] == label]
+        halves[of_class] = (np.arange(len(of_class)) + label) % 2
+    return halves
 
 
 def training_data(
@@ -41,7 +59,7 @@ def training_data(
 ) -> TrainingData:
     """Draw the images of the reports and of the calibration."""
     rng = np.random.default_rng([sizes.seed, 2])
-    held_out = np.sort(rng.permutation(len(val))[: sizes.held_out])
+    held_out = np.sort(rng.permutation(len(val))[: sizes.reports])
     calibration = rng.permutation(len(train))[: sizes.calibration]
     return TrainingData(
         train=train,

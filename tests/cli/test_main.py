@@ -15,7 +15,14 @@ import ofa_nas.cli
 from ofa_nas.cli import COMMANDS, main
 from ofa_nas.cli.console import format_bytes, format_count
 
-FRAME = {"console", "reference"}  # modules of the command line that are no commands
+FRAME = {  # modules of the command line that are no commands
+    "budget_arguments",
+    "console",
+    "delivery",
+    "reference",
+    "table_progress",
+    "torch_process",
+}
 NAMES = [command.name for command in COMMANDS]
 
 

@@ -1,0 +1,36 @@
+"""The budget flags that several commands share."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ofa_nas.search.budgets import Budget
+
+_FLAGS = {
+    "latency": ("TIME", "latency on the device, such as 30ms"),
+    "peak_memory": ("SIZE", "activation memory at its peak, such as 8MB"),
+    "model_size": ("SIZE", "weights, such as 6MB"),
+    "macs": ("COUNT", "multiply-accumulates, such as 200M"),
+}
+
+
+def add_budgets(parser: argparse.ArgumentParser) -> None:
+    """Add one flag a budget; each limits from above."""
+    group = parser.add_argument_group("budgets", "the most that the subnet may cost; any of them together")
+    for name, (metavar, meaning) in _FLAGS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=meaning)
+
+
+def read_budgets(args: argparse.Namespace) -> "tuple[Budget, ...]":
+    """The budgets that were given.
+
+    Raises:
+        BudgetError: A text is no amount of the right unit, or a latency has no device.
+    """
+    from ofa_nas.search.budgets import parse_budget
+
+    given = {name: getattr(args, name) for name in _FLAGS if getattr(args, name) is not None}
+    device = getattr(args, "device", None) or ""
+    return tuple(
+        parse_budget(name, text, device=device if name == "latency" else "") for name, text in given.items()
+    )

@@ -1,0 +1,63 @@
+"""Show how a file is made and checked, and the table of its checks: the last thing a user sees."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ofa_nas.export.verify import Check
+    from ofa_nas.pipeline.deliver import Delivery, Stage
+
+_TITLES = {
+    "numerics": "logits against torch",
+    "accuracy": "top-1 accuracy",
+    "latency": "latency, median",
+    "latency_p90": "latency, 90th percentile",
+    "peak_memory": "peak activation memory",
+    "file_size": "file size",
+}
+
+
+def follow(stream: "Iterator[Stage | Delivery]", *, quiet: bool) -> "Delivery":
+    """Run a delivery with a progress bar."""
+    from ofa_nas.cli.console import progress
+    from ofa_nas.pipeline.deliver import Delivery
+
+    with progress("checking", total=None, quiet=quiet) as bar:
+        for record in stream:
+            if isinstance(record, Delivery):
+                return record
+            bar.move_to(record.done, total=record.total or None, note=record.name)
+    raise AssertionError("a delivery ended without its record")
+
+
+def show_delivery(delivery: "Delivery") -> None:
+    """Print the table of checks."""
+    from ofa_nas.cli.console import make_table, out
+
+    table = make_table("", "predicted", "measured", "off by", "")
+    for check in delivery.checks:
+        predicted = "" if check.predicted is None else _amount(check.predicted, check)
+        mark = "" if check.is_met else "[red]✗ [/red]"
+        cells = (predicted, _amount(check.measured, check), _difference(check), mark + check.note)
+        table.add_row(_TITLES[check.quantity], *cells)
+    out.print(table)
+    verdict = "every promise kept" if delivery.is_met else "[red]a promise is broken, see ✗[/red]"
+    out.print(f"{delivery.path}: {verdict}")
+
+
+def _amount(value: float, check: "Check") -> str:
+    from ofa_nas.cli.console import format_bytes
+
+    if check.quantity == "numerics":
+        return f"{value:.1e}"
+    if check.unit == "ms":
+        return f"{value:.2f} ms"
+    return format_bytes(value) if check.unit == "bytes" else f"{value:.1%}"
+
+
+def _difference(check: "Check") -> str:
+    if check.predicted is None:
+        return ""
+    if check.quantity == "accuracy":
+        return f"{100 * (check.measured - check.predicted):+.1f} points"
+    return f"{check.measured / check.predicted - 1:+.1%}"

@@ -1,0 +1,50 @@
+"""`ofa-nas evaluate`: the real accuracy of subnets, taken from a supernet without training."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `evaluate`."""
+    parser.add_argument(
+        "archs",
+        nargs="*",
+        metavar="ARCH",
+        help="architectures, or smallest, middle, largest (those three)",
+    )
+    parser.add_argument(
+        "--supernet",
+        default="efficientnet_lite",
+        help="a shipped supernet or a .safetensors file (efficientnet_lite)",
+    )
+    parser.add_argument(
+        "--data", help="evaluate on the validation images of a data set (the held-out sample)"
+    )
+    parser.add_argument("--images", type=int, help="how many of them at most (all)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of images (0)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate and list."""
+    from ofa_nas.cli.console import make_table, out, print_json, progress
+    from ofa_nas.pipeline.evaluation import evaluate
+
+    names = args.archs or ["smallest", "middle", "largest"]
+    results = []
+    with progress("evaluating", total=len(names), quiet=args.json) as bar:
+        for result in evaluate(args.supernet, names, data=args.data, images=args.images, seed=args.seed):
+            results.append(result)
+            bar.advance(note=f"{result.accuracy:.1%}")
+    if args.json:
+        print_json({"supernet": args.supernet, "results": results})
+        return
+    table = make_table("top-1", "± at 90 %", "images", "MACs", "architecture")
+    for result in results:
+        half_width = f"{100 * result.half_width:.1f} points"
+        table.add_row(
+            f"{result.accuracy:.2%}",
+            half_width,
+            str(result.images),
+            f"{result.macs / 1e6:.1f} M",
+            str(result.architecture),
+        )
+    out.print(table)

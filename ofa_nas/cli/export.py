@@ -1,0 +1,51 @@
+"""`ofa-nas export`: an architecture of the user's own choice as a checked ONNX file."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `export`."""
+    parser.add_argument(
+        "arch", help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="ONNX file to write")
+    parser.add_argument(
+        "--supernet",
+        default="efficientnet_lite",
+        help="a shipped supernet or a .safetensors file (efficientnet_lite)",
+    )
+    parser.add_argument("--device", help="predict the latency on host, a shipped table, or a table file")
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime on the host (1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of a measurement of the host (0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export and check."""
+    from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.delivery import follow, show_delivery
+    from ofa_nas.cli.table_progress import find_table
+    from ofa_nas.pipeline.deliver import Promise, deliver
+    from ofa_nas.pipeline.search import Estimators
+    from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+
+    space = SupernetCard.load(SupernetFiles.find(args.supernet).card).space
+    ends = {"smallest": space.smallest, "middle": space.middle, "largest": space.largest}
+    arch = ends[args.arch] if args.arch in ends else space.parse(args.arch)
+    table = find_table(args.device, space, threads=args.threads, seed=args.seed, quiet=args.json)
+    estimators = Estimators.load(args.supernet, table)
+    candidate = estimators.candidates(estimators.encoding.encode([arch]))[0]
+    promise = Promise(
+        predicted=candidate.predicted(),
+        half_width=estimators.predictor.half_width,
+        device=table.name if table else "",
+        provenance=table.provenance if table else "",
+        threads=args.threads,
+    )
+    delivery = follow(deliver(estimators.files, arch, promise, output=args.output), quiet=args.json)
+    if args.json:
+        document = {"architecture": arch, "predicted": candidate.predicted(), "measured": delivery.measured()}
+        print_json(document | {"file": str(delivery.path), "is_met": delivery.is_met})
+    else:
+        show_delivery(delivery)
+    return 0 if delivery.is_met else 1

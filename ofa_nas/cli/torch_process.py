@@ -1,0 +1,21 @@
+"""Settings of the process that must be made before torch is first imported."""
+
+import os
+
+
+def prepare_torch(*, threads: int) -> None:
+    """Import torch for a long computation on this machine.
+
+    Args:
+        threads: Of the CPU; 0 for torch's own choice.
+    """
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # spinning threads starve each other on a busy machine
+    import torch
+
+    from ofa_nas.training.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)

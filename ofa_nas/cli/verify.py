@@ -1,0 +1,37 @@
+"""`ofa-nas verify`: check an exported file again, from what it says of itself."""
+
+import argparse
+from pathlib import Path
+
+from ofa_nas.cli.budget_arguments import add_budgets, read_budgets
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `verify`."""
+    parser.add_argument("file", type=Path, help="ONNX file that ofa-nas exported")
+    parser.add_argument("--device", choices=("host",), help="time the file on this machine")
+    add_budgets(parser)
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; status 1 when a promise is broken."""
+    from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.delivery import follow, show_delivery
+    from ofa_nas.pipeline.deliver import verify_file
+
+    budgets = read_budgets(args)
+    stream = verify_file(args.file, device=args.device, budgets=budgets, threads=args.threads)
+    delivery = follow(stream, quiet=args.json)
+    if args.json:
+        print_json(
+            {
+                "file": str(delivery.path),
+                "architecture": delivery.card.arch,
+                "is_met": delivery.is_met,
+                "checks": delivery.checks,
+            }
+        )
+    else:
+        show_delivery(delivery)
+    return 0 if delivery.is_met else 1

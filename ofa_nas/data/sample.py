@@ -1,0 +1,110 @@
+"""Samples of a data set that ship with a supernet: original image bytes in one npz file."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ofa_nas.data import Source
+from ofa_nas.data.files import median_short_side_px, pack_source
+from ofa_nas.data.packed import PackedImages, square_pixels
+from ofa_nas.errors import DataError
+from ofa_nas.files import replacing
+
+
+def balanced_indices(
+    labels: NDArray[np.int64], per_class: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Up to `per_class` indices of every class, drawn by `rng`, in random order of classes.
+
+    Args:
+        labels: `(n,)` int64.
+        per_class: At most so many; classes with fewer give all they have.
+        rng: Source of randomness.
+
+    Returns:
+        `(k,)` int64.
+    """
+    order = rng.permutation(len(labels))
+    ranks = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        of_class = order[labels[order] == label]
+        ranks[of_class] = np.arange(len(of_class))
+    return order[ranks[order] < per_class]
+
+
+def save_sample(path: Path, source: Source, indices: NDArray[np.int64]) -> None:
+    """Write images of a split as they were encoded, so that nothing is lost.
+
+    Images of a split without encoded ones become PNG; images larger than the split is packed at are cut
+    to that square and become JPEG, or a few photographs would outweigh everything else.
+
+    Args:
+        path: `….npz`.
+        source: Split.
+        indices: `(k,)` int64, in the order wanted.
+
+    Raises:
+        DataError: An image cannot be read.
+        FileError: The file cannot be written.
+    """
+    if len(indices) == 0:
+        raise DataError(f"{path}: a sample needs at least one image")
+    images = [np.frombuffer(_encode(source, int(index)), dtype=np.uint8) for index in indices]
+    offset = np.concatenate([[0], np.cumsum([len(image) for image in images])]).astype(np.int64)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            jpeg=np.concatenate(images),
+            offset=offset,
+            label=source.labels[indices],
+            class_names=np.array(source.class_names),
+        )
+
+
+def load_sample(path: Path) -> Source:
+    """Open a sample; nothing is decoded yet.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    sample = pack_source(path, names_key="class_names", size_px=1)
+    return replace(sample, size_px=median_short_side_px(sample))
+
+
+def load_images(path: Path) -> PackedImages:
+    """Decode a whole sample into memory.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    return decode(load_sample(path))
+
+
+def decode(source: Source) -> PackedImages:
+    """Decode a split into memory, at its native size.
+
+    Raises:
+        DataError: It is empty, or an image is corrupt.
+    """
+    if len(source) == 0:
+        raise DataError("no images to decode")
+    size_px = source.size_px
+    images = np.stack([square_pixels(source.pixels(index), size_px=size_px) for index in range(len(source))])
+    return PackedImages(images, source.labels, source.class_names)
+
+
+def _encode(source: Source, index: int) -> bytes:
+    pixels = source.pixels(index)
+    if source.encoded is not None and min(pixels.shape[:2]) <= source.size_px:
+        return source.encoded(index)
+    buffer = io.BytesIO()
+    image = Image.fromarray(square_pixels(pixels, size_px=source.size_px))
+    if source.encoded is None:
+        image.save(buffer, "PNG")
+    else:
+        image.save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()

@@ -1,0 +1,186 @@
+"""Check an exported file itself: numerics, accuracy, latency and memory, each beside what was predicted."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+
+from ofa_nas.data import Normalization
+from ofa_nas.data.augment import to_input
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.devices import Device, MeasuringProtocol, Model
+from ofa_nas.errors import VerificationError
+from ofa_nas.latency.measure import Measurement, measure
+from ofa_nas.onnx_writer import IMAGE, LOGITS
+from ofa_nas.supernet.supernet import Subnet
+
+NUMERIC_TOLERANCE = 1e-4  # of the largest logit; what fp32 in another order of summation may differ by
+NUMERIC_IMAGES = 8
+Z_90 = 1.645  # two-sided 90 % of a normal distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One figure of a file, as measured, beside what it should be.
+
+    Attributes:
+        quantity: `numerics`, `accuracy`, `latency`, `latency_p90`, `peak_memory` or `file_size`.
+        measured: On the file itself.
+        predicted: What the search promised; None where nothing was.
+        unit: `fraction`, `ms` or `bytes`.
+        is_met: False when the figure breaks a promise: numerics off, or a budget exceeded.
+        note: How it was measured, or why it deviates.
+    """
+
+    quantity: str
+    measured: float
+    predicted: float | None
+    unit: str
+    is_met: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileAccuracy:
+    """Top-1 of a file: how many images were right of how many so far."""
+
+    correct: int
+    images: int
+
+    @property
+    def value(self) -> float:
+        """Fraction in [0, 1]."""
+        return self.correct / self.images
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 90 % interval that the number of images leaves."""
+        return Z_90 * math.sqrt(self.value * (1.0 - self.value) / self.images)
+
+
+class ModelFile:
+    """An exported model in ONNX Runtime on one thread, fed with real images.
+
+    Raises:
+        VerificationError: ONNX Runtime refuses the model.
+    """
+
+    def __init__(self, model: onnx.ModelProto, normalization: Normalization) -> None:
+        self.content = model.SerializeToString()
+        self.normalization = normalization
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self.session: Any = onnxruntime.InferenceSession(
+                self.content, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise VerificationError(f"ONNX Runtime refuses the model: {error}") from error
+        self.resolution = int(self.session.get_inputs()[0].shape[2])
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Logits `(n, K)` of images `(n, S, S, 3)`, one at a time."""
+        x = to_input(torch.from_numpy(np.ascontiguousarray(images)), self.resolution, self.normalization)
+        inputs = np.ascontiguousarray(x.numpy())
+        rows = [
+            self.session.run([LOGITS], {IMAGE: inputs[index : index + 1]})[0] for index in range(len(inputs))
+        ]
+        return np.concatenate(rows)
+
+
+def check_numerics(file: ModelFile, subnet: Subnet, images: npt.NDArray[np.uint8]) -> Check:
+    """Largest difference of the file's logits from torch's, relative to the largest logit.
+
+    Args:
+        file: The exported file.
+        subnet: The calibrated subnet that it was written from.
+        images: `(n, S, S, 3)` uint8; a few are used.
+    """
+    few = images[:NUMERIC_IMAGES]
+    own = file.logits(few)
+    x = to_input(torch.from_numpy(np.ascontiguousarray(few)), file.resolution, file.normalization)
+    with torch.inference_mode():
+        expected = subnet(x).numpy()
+    error = float(np.abs(own - expected).max() / np.abs(expected).max())
+    return Check(
+        "numerics",
+        error,
+        None,
+        "fraction",
+        error <= NUMERIC_TOLERANCE,
+        f"largest difference over the largest logit, {len(few)} images; at most {NUMERIC_TOLERANCE:g}",
+    )
+
+
+def count_correct_in_file(file: ModelFile, split: PackedImages) -> Iterator[FileAccuracy]:
+    """Classify images with the file; yields the count after every hundred, the last being that of all."""
+    correct = 0
+    for start in range(0, len(split), 100):
+        rows = slice(start, min(start + 100, len(split)))
+        correct += int((file.logits(split.images[rows]).argmax(axis=1) == split.labels[rows]).sum())
+        yield FileAccuracy(correct, rows.stop)
+
+
+def check_accuracy(found: FileAccuracy, *, predicted: float | None, half_width: float) -> Check:
+    """Measured beside predicted accuracy; a miss of the intervals is told, and breaks no promise.
+
+    Args:
+        found: Of all images.
+        predicted: By the predictor, a fraction.
+        half_width: Of the predictor's 90 % interval.
+    """
+    note = f"{found.images} held-out images, ± {100 * found.half_width:.1f} points at 90 %"
+    if predicted is not None and abs(found.value - predicted) > half_width + found.half_width:
+        note += "; outside the predictor's interval"
+    return Check("accuracy", found.value, predicted, "fraction", is_met=True, note=note)
+
+
+def check_latency(
+    found: Measurement, *, predicted: float | None, limit: float | None, device_name: str
+) -> list[Check]:
+    """Measured beside predicted latency, median and 90th percentile; the budget holds for the median."""
+    is_met = limit is None or found.latency_ms <= limit
+    note = f"median of {found.runs} runs on {device_name}"
+    note += ", noisy" if found.noisy else ""
+    note += "" if is_met else f"; over the budget of {limit:.3g} ms"
+    return [
+        Check("latency", found.latency_ms, predicted, "ms", is_met, note),
+        Check("latency_p90", found.p90_ms, None, "ms", is_met=True, note="90th percentile of the same runs"),
+    ]
+
+
+def time_file(file: ModelFile, device: Device, protocol: MeasuringProtocol) -> Measurement:
+    """Time a file alone on a device."""
+    found = [
+        record
+        for record in measure(device, [Model("subnet", file.content)], protocol=protocol)
+        if isinstance(record, Measurement)
+    ]
+    return found[0]
+
+
+def check_memory(file: ModelFile, device: Device, *, predicted: float | None, limit: float | None) -> Check:
+    """Most bytes of activations that ONNX Runtime had in use, beside liveness; the budget holds for liveness.
+
+    Raises:
+        DeviceError: The device refuses the model.
+    """
+    protocol = MeasuringProtocol(profile_sittings=1, profile_runs=3, profile_skip=1)
+    profile = next(iter(device.profile([Model("subnet", file.content)], protocol)))
+    is_met = limit is None or predicted is None or predicted <= limit
+    note = "most bytes that ONNX Runtime had in use; predicted is exact liveness without its workspaces"
+    return Check("peak_memory", float(profile.peak_bytes), predicted, "bytes", is_met, note)
+
+
+def check_size(file: ModelFile, *, predicted: float | None, limit: float | None) -> Check:
+    """Bytes of the file beside those of its weights."""
+    size = float(len(file.content))
+    is_met = limit is None or predicted is None or predicted <= limit
+    return Check("file_size", size, predicted, "bytes", is_met, "the file; predicted are its weights")

@@ -1,0 +1,221 @@
+"""From a chosen architecture to an ONNX file on the disk that was checked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.data.sample import load_images
+from ofa_nas.devices import Device, MeasuringProtocol, open_device
+from ofa_nas.errors import CheckpointError, VerificationError
+from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model, save_model
+from ofa_nas.export.verify import (
+    Check,
+    FileAccuracy,
+    ModelFile,
+    check_accuracy,
+    check_latency,
+    check_memory,
+    check_numerics,
+    check_size,
+    count_correct_in_file,
+    time_file,
+)
+from ofa_nas.pipeline.device_table import HOST
+from ofa_nas.search.budgets import Budget
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.supernet import Subnet
+from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.training.evaluate import calibrated_subnet
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is going on, and how far: `done` of `total` steps, 0 of 0 where it is one step."""
+
+    name: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A file and its checks.
+
+    Attributes:
+        path: The ONNX file.
+        card: What the file says of itself.
+        checks: In the order of the report.
+    """
+
+    path: Path
+    card: ModelCard
+    checks: tuple[Check, ...]
+
+    @property
+    def is_met(self) -> bool:
+        """Whether every promise holds."""
+        return all(check.is_met for check in self.checks)
+
+    def measured(self) -> dict[str, float]:
+        """Measured figures under the names of the predicted ones."""
+        names = {
+            "accuracy": "accuracy",
+            "latency": "latency_ms",
+            "latency_p90": "latency_p90_ms",
+            "peak_memory": "peak_activation_bytes",
+            "file_size": "weight_bytes",
+        }
+        return {names[check.quantity]: check.measured for check in self.checks if check.quantity in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a file was chosen for.
+
+    Attributes:
+        predicted: Figures by name, as `Candidate.predicted` gives them.
+        half_width: Of the accuracy's 90 % interval; 0 where nobody knows.
+        budgets: That it must keep.
+        device: Of the predicted latency, empty without one.
+        provenance: Of that device's table.
+        threads: Of ONNX Runtime.
+    """
+
+    predicted: Mapping[str, float]
+    half_width: float = 0.0
+    budgets: tuple[Budget, ...] = ()
+    device: str = ""
+    provenance: str = ""
+    threads: int = 1
+
+
+def deliver(
+    files: SupernetFiles, arch: Architecture, promise: Promise, *, output: Path
+) -> Iterator[Stage | Delivery]:
+    """Export an architecture and check the file; the last record is the delivery.
+
+    Raises:
+        CheckpointError: The supernet or its images are missing or damaged.
+        VerificationError: The file does not compute what the supernet does; it is not kept.
+    """
+    yield Stage("loading the supernet")
+    supernet, card = load_supernet(files)
+    calibration = _images(files.calibration, "calibration")
+    yield Stage("extracting and calibrating")
+    own = replace(
+        model_card(files.name, card, arch, promise.predicted),
+        device=promise.device,
+        latency_provenance=promise.provenance,
+    )
+    subnet, model = export_subnet(supernet, own, calibration=calibration.images)
+    save_model(output, model)
+    try:
+        for record in check_file(output, subnet, promise, held_out=_images(files.held_out, "held-out")):
+            yield record
+            if isinstance(record, Delivery):
+                return
+    except VerificationError:
+        output.unlink(missing_ok=True)
+        raise
+
+
+def verify_file(
+    path: Path, *, device: str | None, budgets: Sequence[Budget], threads: int = 1
+) -> Iterator[Stage | Delivery]:
+    """Check an exported file from what it says of itself; its supernet must be at hand.
+
+    Args:
+        path: ONNX file.
+        device: Where to time it; None for the machine at hand when the file was predicted for it.
+        budgets: That it must keep.
+        threads: Of ONNX Runtime.
+
+    Raises:
+        FileError: The file is no export of this tool.
+        CheckpointError: The supernet that it names is not here, or is another one by now.
+    """
+    card = ModelCard.from_model(read_model(path), path)
+    files = SupernetFiles.find(card.supernet)
+    yield Stage("loading the supernet")
+    supernet, found = load_supernet(files)
+    if found.sha256 != card.supernet_sha256:
+        raise CheckpointError(
+            f"{path} was exported from another version of the supernet {card.supernet}: "
+            f"{card.supernet_sha256[:12]}, not {found.sha256[:12]}"
+        )
+    calibration = _images(files.calibration, "calibration")
+    subnet = calibrated_subnet(
+        supernet, card.arch, images=calibration.images, normalization=card.normalization
+    )
+    name = device or card.device
+    promise = Promise(
+        predicted=card.predicted,
+        budgets=tuple(budgets),
+        device=name,
+        provenance=card.latency_provenance,
+        threads=threads,
+    )
+    yield from check_file(path, subnet, promise, held_out=_images(files.held_out, "held-out"))
+
+
+def check_file(
+    path: Path, subnet: Subnet, promise: Promise, *, held_out: PackedImages
+) -> Iterator[Stage | Delivery]:
+    """Check a file against its subnet and its promise.
+
+    Raises:
+        VerificationError: Numerics are off.
+    """
+    model = read_model(path)
+    card = ModelCard.from_model(model, path)
+    file = ModelFile(model, card.normalization)
+    limits = {budget.name: budget.limit for budget in promise.budgets}
+    predicted = promise.predicted
+    yield Stage("comparing with torch")
+    numerics = check_numerics(file, subnet, held_out.images)
+    if not numerics.is_met:
+        raise VerificationError(
+            f"{path}: its logits differ from torch's by {numerics.measured:.2g} of the largest; "
+            "this is a bug of ofa-nas, please report the architecture"
+        )
+    checks = [numerics]
+    found = FileAccuracy(0, 1)
+    for found in count_correct_in_file(file, held_out):
+        yield Stage("classifying held-out images", found.images, len(held_out))
+    checks.append(check_accuracy(found, predicted=predicted.get("accuracy"), half_width=promise.half_width))
+    device = open_device(HOST)
+    if promise.device == HOST:
+        yield Stage("timing on this machine")
+        protocol = MeasuringProtocol(threads=promise.threads)
+        measured = time_file(file, device, protocol)
+        checks += check_latency(
+            measured,
+            predicted=predicted.get("latency_ms"),
+            limit=limits.get("latency"),
+            device_name="this machine",
+        )
+    checks += _memory_and_size(file, device, predicted, limits)
+    yield Delivery(path, card, tuple(checks))
+
+
+def _memory_and_size(
+    file: ModelFile, device: Device, predicted: Mapping[str, float], limits: Mapping[str, float]
+) -> list[Check]:
+    peak = check_memory(
+        file,
+        device,
+        predicted=predicted.get("peak_activation_bytes"),
+        limit=limits.get("peak_memory"),
+    )
+    size = check_size(file, predicted=predicted.get("weight_bytes"), limit=limits.get("model_size"))
+    return [peak, size]
+
+
+def _images(path: Path, what: str) -> PackedImages:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: the supernet's {what} images are missing; ofa-nas train writes them beside the weights"
+        )
+    return load_images(path)

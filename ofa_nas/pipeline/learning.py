@@ -1,0 +1,150 @@
+"""From a data set to a supernet, and beside it all that search, export and verification need offline."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ofa_nas.data import DataSet, Normalization, Source
+from ofa_nas.data.dataset import open_data
+from ofa_nas.data.packed import PackProgress, default_pack_folder, pack_images
+from ofa_nas.data.sample import balanced_indices, save_sample
+from ofa_nas.provenance import record_provenance
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.checkpoint import save_supernet
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.prepare import (
+    SplitSizes,
+    first_supernet,
+    held_out_half,
+    predictor_half,
+    training_data,
+)
+from ofa_nas.training.recipe import SandwichRecipe
+from ofa_nas.training.train import EpochReport, StepReport, train
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What to train, on what, and where to leave it.
+
+    Attributes:
+        space: Search space, by name or TOML file.
+        data: Data set, as `open_data` takes it.
+        start: Pretrained network, or None.
+        recipe: Every number of the training.
+        sizes: Of the images that serve beside training.
+        folder: Run folder; the supernet becomes `supernet.safetensors` there.
+        image_size: Side of the packed images [px]; None for the native one.
+        resume: Continue from the checkpoint in the run folder.
+        checkpoint_minutes: Minutes between checkpoints.
+    """
+
+    space: str
+    data: str
+    start: str | None
+    recipe: SandwichRecipe
+    sizes: SplitSizes
+    folder: Path
+    image_size: int | None = None
+    resume: bool = False
+    checkpoint_minutes: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSupernet:
+    """The end of a training.
+
+    Attributes:
+        files: Weights, card, calibration images and held-out images.
+        history: One report an epoch.
+    """
+
+    files: SupernetFiles
+    history: tuple[EpochReport, ...]
+
+
+def train_supernet(
+    plan: TrainingPlan, *, device: torch.device
+) -> Iterator[PackProgress | StepReport | EpochReport | TrainedSupernet]:
+    """Decode, train and save; the last record is the supernet.
+
+    Raises:
+        SpaceError: The search space is wrong.
+        DataError: The data are wrong.
+        CheckpointError: There is nothing to resume from.
+        TrainingError: The loss is not a number.
+    """
+    data = open_data(plan.data)
+    space = SearchSpace.load(plan.space)
+    supernet = first_supernet(space, data, start=plan.start, seed=plan.recipe.seed, device=device)
+    packs = []
+    for source in (data.train, data.val.subset(predictor_half(data.val))):
+        for progress in _pack(source, plan.image_size):
+            yield progress
+            if progress.packed is not None:
+                packs.append(progress.packed)
+    prepared = training_data(packs[0], packs[1], plan.sizes, normalization=Normalization())
+    history = []
+    for report in train(
+        supernet,
+        prepared,
+        plan.recipe,
+        checkpoint=plan.folder / "checkpoint.safetensors",
+        resume=plan.resume,
+        checkpoint_minutes=plan.checkpoint_minutes,
+    ):
+        if isinstance(report, EpochReport):
+            history.append(report)
+        yield report
+    made_by = {
+        "recipe": asdict(plan.recipe),
+        "start": plan.start or "random weights",
+        "history": [asdict(report) for report in history],
+        "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
+    }
+    files = SupernetFiles(plan.folder / "supernet.safetensors")
+    _save(files, supernet, data, plan, made_by, prepared.normalization)
+    yield TrainedSupernet(files, tuple(history))
+
+
+def _pack(source: Source, image_size: int | None) -> Iterator[PackProgress]:
+    size_px = image_size or source.size_px
+    return pack_images(source, default_pack_folder(source, size_px=size_px), size_px=size_px)
+
+
+def _save(
+    files: SupernetFiles,
+    supernet: Supernet,
+    data: DataSet,
+    plan: TrainingPlan,
+    made_by: dict[str, Any],
+    normalization: Normalization,
+) -> None:
+    card = SupernetCard(
+        space=supernet.space,
+        data=data.name,
+        class_names=data.class_names,
+        input_mean=normalization.mean,
+        input_std=normalization.std,
+        sha256="",
+        made_by=made_by,
+    )
+    save_images(files, data, plan.sizes)
+    save_supernet(files, supernet, card)
+
+
+def save_images(files: SupernetFiles, data: DataSet, sizes: SplitSizes) -> None:
+    """Write the calibration and the held-out sample beside a supernet's weights, as many of each class."""
+    rng = np.random.default_rng([sizes.seed, 5])
+    held_out = data.val.subset(held_out_half(data.val))
+    for source, path, count in (
+        (data.train, files.calibration, sizes.calibration_sample),
+        (held_out, files.held_out, sizes.held_out_sample),
+    ):
+        per_class = max(1, -(-count // len(data.class_names)))
+        save_sample(path, source, balanced_indices(source.labels, per_class, rng))

@@ -1,0 +1,245 @@
+"""The main job: supernet, device and budgets in, the best subnet and the Pareto front out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.errors import BudgetError, CheckpointError
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.predictors import Predictor, load_predictor
+from ofa_nas.search.budgets import Budget
+from ofa_nas.search.feasibility import BudgetedCost, Feasibility, binding_budgets, check_budgets
+from ofa_nas.search.methods import Generation, load_method
+from ofa_nas.search.problem import Problem, stage_swaps
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
+from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+
+_LAYER_COSTS = {"peak_memory": layer_peak_bytes, "model_size": layer_weight_bytes, "macs": layer_macs}
+_NO_LIMIT = {"latency": "ms", "peak_memory": "bytes", "model_size": "bytes", "macs": "MACs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An architecture with everything that is predicted of it.
+
+    Attributes:
+        accuracy: Top-1, a fraction.
+        latency_ms: On the device of the search; None without one.
+        peak_activation_bytes: Exact liveness, fp32.
+        weight_bytes: Of the exported file, fp32.
+        macs: For one image.
+    """
+
+    architecture: Architecture
+    accuracy: float
+    latency_ms: float | None
+    peak_activation_bytes: int
+    weight_bytes: int
+    macs: int
+
+    def predicted(self) -> dict[str, float]:
+        """Figures by name, as the JSON output has them."""
+        figures: dict[str, float | None] = {
+            "accuracy": self.accuracy,
+            "latency_ms": self.latency_ms,
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "weight_bytes": self.weight_bytes,
+            "macs": self.macs,
+        }
+        return {name: value for name, value in figures.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Estimators:
+    """What predicts accuracy and costs of one supernet's architectures, all of it without torch.
+
+    Attributes:
+        files: The supernet's.
+        card: What is known of it.
+        encoding: Genes of its space.
+        predictor: Of its accuracy.
+        table: Latencies of the device; None when no latency is asked for.
+        costs: One a cost name, latency first where there is a table; unlimited.
+    """
+
+    files: SupernetFiles
+    card: SupernetCard
+    encoding: Encoding
+    predictor: Predictor
+    table: LatencyTable | None
+    costs: dict[str, BudgetedCost]
+
+    @classmethod
+    def load(cls, supernet: str, table: LatencyTable | None) -> "Estimators":
+        """Read a supernet's card and predictor, and tabulate every cost.
+
+        Raises:
+            CheckpointError: The supernet has no predictor yet, or a file is wrong.
+            TableError: The table does not hold a layer of the space.
+        """
+        files = SupernetFiles.find(supernet)
+        card = SupernetCard.load(files.card)
+        encoding = Encoding.of(card.space)
+        if not files.predictor.is_file():
+            raise CheckpointError(
+                f"{files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas predictor "
+                f"collect --supernet {supernet} --data DATA, then ofa-nas predictor fit --supernet {supernet}"
+            )
+        predictor = load_predictor(files.predictor, encoding).predictor
+        tables = {} if table is None else {"latency": table.cost_table(encoding)}
+        tables |= {name: tabulate(encoding, cost) for name, cost in _LAYER_COSTS.items()}
+        device = table.name if table else ""
+        costs = {
+            name: BudgetedCost(
+                Budget(name, np.inf, _NO_LIMIT[name], device if name == "latency" else ""), cost
+            )
+            for name, cost in tables.items()
+        }
+        return cls(files, card, encoding, predictor, table, costs)
+
+    def candidates(self, genes: Genes) -> list[Candidate]:
+        """Everything predicted of architectures `(n, d)`."""
+        accuracies = self.predictor.predict(genes)
+        values = {name: cost.values(genes) for name, cost in self.costs.items()}
+        return [
+            Candidate(
+                architecture=arch,
+                accuracy=float(accuracies[row]),
+                latency_ms=float(values["latency"][row]) if "latency" in values else None,
+                peak_activation_bytes=int(values["peak_memory"][row]),
+                weight_bytes=int(values["model_size"][row]),
+                macs=int(values["macs"][row]),
+            )
+            for row, arch in enumerate(self.encoding.decode(genes))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        chosen: The most accurate candidate within every budget.
+        front: Accuracy against the first cost, by rising cost, within every other budget.
+        budgets: As asked for.
+        binding: One flag a budget: whether a looser one would have allowed a better candidate.
+        evaluations: Architectures scored.
+        cpu_seconds: Processor time of the search [s].
+        half_width: Of the predictor's 90 % interval, a fraction.
+    """
+
+    chosen: Candidate
+    front: tuple[Candidate, ...]
+    budgets: tuple[Budget, ...]
+    binding: tuple[bool, ...]
+    evaluations: int
+    cpu_seconds: float
+    half_width: float
+
+
+def search(
+    estimators: Estimators, budgets: Sequence[Budget], *, method: str = "evolution", seed: int = 0
+) -> Iterator[Generation | SearchResult]:
+    """Search a supernet's space under budgets.
+
+    Args:
+        estimators: Of the supernet.
+        budgets: At most one of each name; none means the most accurate architecture there is.
+        method: Plug-in of `ofa_nas.search.methods`.
+        seed: Of everything random.
+
+    Yields:
+        Generations, then the result.
+
+    Raises:
+        BudgetError: Nothing meets the budgets.
+    """
+    rng = np.random.default_rng(seed)
+    limited = _apply(estimators, budgets)
+    feasibility: Feasibility | None = None
+    if budgets:
+        feasibility = check_budgets([limited[budget.name] for budget in budgets], rng=rng)
+    problem = _problem(estimators, list(limited.values()), feasibility)
+    last: Generation | None = None
+    for last in load_method(method).search(problem, rng=rng):
+        yield last
+    assert last is not None
+    if last.best is None:
+        raise BudgetError(f"{method} found nothing within the budgets in {last.evaluations} architectures")
+    flags = dict(zip(limited, binding_budgets(problem, last.best), strict=True))
+    yield SearchResult(
+        chosen=estimators.candidates(last.best.genes)[0],
+        front=tuple(estimators.candidates(last.front.genes)),
+        budgets=tuple(budgets),
+        binding=tuple(flags[budget.name] for budget in budgets),
+        evaluations=last.evaluations,
+        cpu_seconds=last.cpu_seconds,
+        half_width=estimators.predictor.half_width,
+    )
+
+
+def _apply(estimators: Estimators, budgets: Sequence[Budget]) -> dict[str, BudgetedCost]:
+    """The cost that the front is drawn against, then every other one that has a limit."""
+    limits = {budget.name: budget for budget in budgets}
+    missing = limits.keys() - estimators.costs.keys()
+    if missing:
+        raise BudgetError(
+            "a latency budget needs a device: add --device host, a shipped table or a table file"
+        )
+    first = "latency" if "latency" in estimators.costs else "macs"
+    names = [first, *(name for name in limits if name != first)]
+    return {
+        name: BudgetedCost(limits.get(name, estimators.costs[name].budget), estimators.costs[name].table)
+        for name in names
+    }
+
+
+def _problem(
+    estimators: Estimators, costs: Sequence[BudgetedCost], feasibility: Feasibility | None
+) -> Problem:
+    predictor = estimators.predictor
+
+    def error_rate(genes: Genes) -> npt.NDArray[np.float64]:
+        return 1.0 - predictor.predict(genes)
+
+    def cost_values(genes: Genes) -> npt.NDArray[np.float64]:
+        return np.stack([cost.values(genes) for cost in costs], axis=1)
+
+    return Problem(
+        space=estimators.encoding,
+        predict=error_rate,
+        costs=cost_values,
+        limits=np.array([cost.budget.limit for cost in costs]),
+        names=tuple(cost.budget.name for cost in costs),
+        seeds=feasibility.witness if feasibility else None,
+        swaps=stage_swaps(estimators.encoding),
+    )
+
+
+def result_document(
+    result: SearchResult, estimators: Estimators, measured: dict[str, float] | None
+) -> dict[str, Any]:
+    """The JSON document of a search; see docs/formats.md."""
+    table = estimators.table
+    return {
+        "architecture": str(result.chosen.architecture),
+        "space": estimators.card.space.name,
+        "supernet": estimators.files.name,
+        "device": None if table is None else {"name": table.name, "provenance": table.provenance},
+        "budgets": [
+            {"name": budget.name, "limit": budget.limit, "unit": budget.unit, "binds": binds}
+            for budget, binds in zip(result.budgets, result.binding, strict=True)
+        ],
+        "predicted": result.chosen.predicted() | {"accuracy_half_width": result.half_width},
+        "measured": measured,
+        "front": [
+            {"architecture": str(candidate.architecture), "predicted": candidate.predicted()}
+            for candidate in result.front
+        ],
+        "search": {"evaluations": result.evaluations, "cpu_seconds": result.cpu_seconds},
+    }
