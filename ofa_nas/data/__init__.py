@@ -30,7 +30,7 @@ class Source:
     Attributes:
         labels: `(n,)` int64, indices into `class_names`.
         class_names: One name per class.
-        size_px: Native short side; the median where images differ.
+        size_px: Side of the squares to pack them as: their short side, the median where they differ.
         digest: Changes when the files or their order do; packs are found by it.
         pixels: Decodes image `index` to `(H, W, 3)` uint8; raises DataError naming the image.
         encoded: The bytes of image `index` in its own format, where the data set has any.

@@ -24,6 +24,13 @@ def open_data(text: str) -> DataSet:
         ConfigError: There is no such plug-in or folder; the message says where the data are to be had.
         DataError: A file of the data set is missing or wrong.
     """
+    try:
+        return _open_text(text)
+    except OSError as error:
+        raise DataError(f"data {text[:200]}: cannot be read: {error}") from error
+
+
+def _open_text(text: str) -> DataSet:
     name, equals, folder = text.partition("=")
     if text in plugin_names("data.sources"):
         return _open(text, default_root(text))

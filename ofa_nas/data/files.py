@@ -5,6 +5,7 @@ import hashlib
 import io
 import lzma
 import struct
+import threading
 import tokenize
 import zipfile
 import zlib
@@ -78,6 +79,19 @@ def decode_image(content: bytes, where: str) -> NDArray[np.uint8]:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except _IMAGE_ERRORS as error:
         raise DataError(f"{where}: corrupt image, or none of {', '.join(IMAGE_FORMATS)}: {error}") from error
+
+
+def median_short_side_px(source: Source) -> int:
+    """Median short side [px] of a split, from the headers of up to 31 of its encoded images."""
+    assert source.encoded is not None
+    sides = []
+    for index in range(0, len(source), -(-len(source) // 31)):
+        try:
+            with Image.open(io.BytesIO(source.encoded(index)), formats=IMAGE_FORMATS) as image:
+                sides.append(min(image.size))
+        except _IMAGE_ERRORS:
+            sides.append(min(source.pixels(index).shape[:2]))  # raises the error that names the image
+    return int(np.median(sides))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -224,26 +238,57 @@ def array_source(
     )
 
 
+class _JpegBytes:
+    """The array `jpeg` of a pack, read once whichever thread asks first."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._path = path
+        self._length = length
+        self._lock = threading.Lock()
+        self._content: NDArray[np.uint8] | None = None
+
+    def read(self) -> NDArray[np.uint8]:
+        with self._lock:
+            if self._content is None:
+                content = read_npz(self._path, ("jpeg",))["jpeg"]
+                if content.ndim != 1 or content.dtype != np.uint8:
+                    raise DataError(
+                        f"{self._path}: jpeg is {content.dtype} {content.shape}, not uint8 (bytes,)"
+                    )
+                if len(content) < self._length:
+                    raise DataError(
+                        f"{self._path}: jpeg is truncated: {len(content)} of {self._length} bytes"
+                    )
+                self._content = content
+            return self._content
+
+
 def pack_source(path: Path, *, names_key: str, size_px: int) -> Source:
     """A split in one npz file of encoded images: `jpeg` bytes, `offset` (n + 1,), `label` (n,), names (K,).
+
+    The bytes are read when the first image is asked for: who has a pack of decoded images never waits for them.
+
+    Args:
+        path: The npz file.
+        names_key: Key of the class names.
+        size_px: Native short side.
 
     Raises:
         DataError: The file is damaged or its arrays do not fit together.
     """
-    arrays = read_npz(path, ("jpeg", "offset", "label", names_key))
-    jpeg, offset = arrays["jpeg"], arrays["offset"]
+    arrays = read_npz(path, ("offset", "label", names_key))
+    offset = arrays["offset"]
     class_names = check_names(arrays[names_key], f"{path}: {names_key}")
     labels = check_labels(arrays["label"], len(class_names), str(path))
-    if jpeg.ndim != 1 or jpeg.dtype != np.uint8:
-        raise DataError(f"{path}: jpeg is {jpeg.dtype} {jpeg.shape}, not uint8 (bytes,)")
     if offset.shape != (len(labels) + 1,) or offset.dtype.kind not in "iu":
         raise DataError(f"{path}: offset is {offset.dtype} {offset.shape}, not integers ({len(labels) + 1},)")
     bounds = offset.astype(np.int64)
-    if bounds[0] < 0 or bounds[-1] > len(jpeg) or np.any(bounds[1:] < bounds[:-1]):
-        raise DataError(f"{path}: truncated: offset does not ascend within the {len(jpeg)} bytes of jpeg")
+    if bounds[0] < 0 or np.any(bounds[1:] < bounds[:-1]):
+        raise DataError(f"{path}: offset does not ascend from 0")
+    jpeg = _JpegBytes(path, int(bounds[-1]))
 
     def encoded(index: int) -> bytes:
-        return jpeg[bounds[index] : bounds[index + 1]].tobytes()
+        return jpeg.read()[bounds[index] : bounds[index + 1]].tobytes()
 
     return Source(
         labels=labels,

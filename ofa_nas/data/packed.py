@@ -105,6 +105,7 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
     digest = pack_digest(source, size_px=size_px)
     total = len(source)
     if _read_digest(folder) != digest:
+        _check_replaceable(folder)
         partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
         try:
             _sweep(folder)
@@ -186,6 +187,18 @@ def _read_digest(folder: Path) -> str:
         return ""
 
 
+def _check_replaceable(folder: Path) -> None:
+    # A pack replaces the folder: never one that holds something else.
+    if (
+        folder.exists()
+        and not (folder / "pack.json").is_file()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
+        raise DataError(
+            f"{folder}: holds something that is no pack; name a folder that is empty or not there"
+        )
+
+
 def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
     # Written, not memory-mapped: a full disk must be an error and not a bus fault.
     total = len(source)
@@ -212,6 +225,8 @@ def _put_in_place(partial: Path, folder: Path, digest: str) -> None:
     except OSError:
         # Another process may have put the same pack there in the meantime.
         if _read_digest(folder) != digest:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

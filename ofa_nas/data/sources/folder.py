@@ -1,22 +1,21 @@
 """A folder of the user's own: one sub-folder of images per class, split already or not."""
 
 import hashlib
-import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ofa_nas.data import Source
-from ofa_nas.data.files import file_source, list_folder, list_images, read_bytes
+from ofa_nas.data.files import file_source, list_folder, list_images, median_short_side_px
 from ofa_nas.errors import DataError
 
 DEFAULT_FOLDERS: tuple[str, ...] = ()
 ADDRESS = ""
 CHECKSUM = ""
 VAL_SHARE = 0.1
-# So many headers tell how large the images are.
-_PROBED = 31
+# Photographs are larger than any network's input; packs of more than this would only cost disk.
+MAX_SIZE_PX = 256
 
 
 def is_layout(root: Path) -> bool:
@@ -39,8 +38,8 @@ def splits(root: Path) -> dict[str, Source]:
     else:
         both = _classes(root / "train" if (root / "train").is_dir() else root)
         val = {name: _val_part(paths) for name, paths in both.items()}
-        train = {name: [path for path in both[name] if path not in set(val[name])] for name in both}
-    return {"train": _source(train), "val": _source(val)}
+        train = {name: sorted(set(both[name]).difference(val[name])) for name in both}
+    return {"train": _source(root, train), "val": _source(root, val)}
 
 
 def _classes(root: Path) -> dict[str, list[Path]]:
@@ -67,20 +66,11 @@ def _share(path: Path) -> float:
     return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") / 2**64
 
 
-def _source(classes: dict[str, list[Path]]) -> Source:
+def _source(root: Path, classes: dict[str, list[Path]]) -> Source:
     names = tuple(sorted(classes))
     paths = [path for name in names for path in classes[name]]
-    labels = np.repeat(np.arange(len(names)), [len(classes[name]) for name in names])
     if not paths:
-        raise DataError("a folder per class needs at least one class of two images, to put one aside")
-    step = -(-len(paths) // _PROBED)
-    size_px = int(np.median([_short_side_px(path) for path in paths[::step]]))
-    return file_source(paths, labels.astype(np.int64), names, size_px=size_px)
-
-
-def _short_side_px(path: Path) -> int:
-    try:
-        with Image.open(io.BytesIO(read_bytes(path))) as image:
-            return min(image.size)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{path}: corrupt image: {error}") from error
+        raise DataError(f"{root}: every class has one image only; at least one needs two, to put one aside")
+    labels = np.repeat(np.arange(len(names), dtype=np.int64), [len(classes[name]) for name in names])
+    source = file_source(paths, labels, names, size_px=MAX_SIZE_PX)
+    return replace(source, size_px=min(median_short_side_px(source), MAX_SIZE_PX))
