@@ -9,8 +9,6 @@ import argparse
 import json
 from dataclasses import asdict
 
-import numpy as np
-
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.table import LatencyTable, Measured
@@ -36,18 +34,12 @@ def main() -> None:
         str(size): {
             "table": asdict(table.measured.errors(resolution=size)),
             "macs_linear": asdict(table.measured.errors(resolution=size, by_macs=True)),
-            "noise_floor": _noise_floor(table.measured, size),
+            "noise_floor": table.measured.noise_floor(resolution=size),
         }
         for size in table.measured.resolutions
     }
     made_by = record_provenance(seed=args.seed).to_json()
     print(json.dumps({"space": space.name, "clock": args.clock, "figures": figures, "made_by": made_by}))
-
-
-def _noise_floor(held: Measured, size: int) -> float:
-    """Mean absolute error that exact predictions of these hold-outs would show."""
-    chosen = [one.uncertainty for one in held.holdouts if one.architecture.startswith(f"{size}/")]
-    return float(np.mean(chosen) * np.sqrt(2 / np.pi))
 
 
 def _print(held: Measured) -> None:
@@ -58,7 +50,7 @@ def _print(held: Measured) -> None:
             one = held.errors(resolution=size, by_macs=by_macs)
             errors = f"{one.mape:6.2%} {one.worst:6.1%} {one.bias:+6.1%} {one.spearman or 0:6.3f}"
             shares = f"{one.within_5 or 0:6.0%} {one.within_10 or 0:6.0%}"
-            print(f"{size:4} {name:12} {errors} {shares} {_noise_floor(held, size):5.2%}")
+            print(f"{size:4} {name:12} {errors} {shares} {held.noise_floor(resolution=size):5.2%}")
 
 
 if __name__ == "__main__":

@@ -112,6 +112,10 @@ class Holdout:
     uncertainty: float
 
 
+def _is_of(holdout: Holdout, resolution: int | None) -> bool:
+    return resolution is None or holdout.architecture.startswith(f"{resolution}/")
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a measured table rests on.
@@ -153,13 +157,14 @@ class Measured:
 
     def errors(self, *, resolution: int | None = None, by_macs: bool = False) -> ErrorFigures:
         """Errors on the hold-outs, of all or one resolution; those of MACs fitted linearly with `by_macs`."""
-        chosen = [
-            holdout
-            for holdout in self.holdouts
-            if resolution is None or holdout.architecture.startswith(f"{resolution}/")
-        ]
+        chosen = [holdout for holdout in self.holdouts if _is_of(holdout, resolution)]
         predicted = np.array([holdout.macs_ms if by_macs else holdout.predicted_ms for holdout in chosen])
         return judge(predicted, np.array([holdout.measured_ms for holdout in chosen]))
+
+    def noise_floor(self, *, resolution: int | None = None) -> float:
+        """Mean absolute error that exact predictions would show, for the hold-outs' times are uncertain."""
+        chosen = [one.uncertainty for one in self.holdouts if _is_of(one, resolution)]
+        return float(np.mean(chosen) * np.sqrt(2 / np.pi))  # the mean size of a normal deviation
 
 
 @dataclass(frozen=True)

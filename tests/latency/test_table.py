@@ -223,3 +223,13 @@ def test_a_layer_may_stand_there_once(document: dict[str, Any], tmp_path: Path) 
     path.write_text(json.dumps({**document, "rows": document["rows"] * 2}), encoding="utf-8")
     with pytest.raises(TableError, match="twice"):
         LatencyTable.load(path)
+
+
+def test_noise_floor_is_what_exact_predictions_would_show(table: LatencyTable) -> None:
+    assert table.measured
+    rng = np.random.default_rng(0)
+    holdouts = tuple(replace(one, uncertainty=0.03) for one in table.measured.holdouts)
+    measured = replace(table.measured, holdouts=holdouts)
+    exact = np.abs(rng.normal(0.0, 0.03, 100_000)).mean()
+    assert measured.noise_floor() == pytest.approx(exact, rel=0.02)
+    assert measured.noise_floor(resolution=24) == pytest.approx(exact, rel=0.02)
