@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Delivery, Stage
 
 _TITLES = {
-    "numerics": "logits against torch",
-    "accuracy": "top-1 accuracy",
-    "latency": "latency, median",
-    "latency_p90": "latency, 90th percentile",
-    "peak_memory": "peak activation memory",
+    "numerics": "numerics",
+    "accuracy": "top-1",
+    "latency": "latency",
+    "latency_p90": "latency, p90",
+    "peak_memory": "peak memory",
     "file_size": "file size",
 }
 
@@ -34,24 +34,26 @@ def show_delivery(delivery: "Delivery") -> None:
     """Print the table of checks."""
     from ofa_nas.cli.console import make_table, out
 
-    table = make_table("", "predicted", "measured", "off by", "")
+    table = make_table("", "predicted", "measured", "off by", "how")
+    table.columns[-1].no_wrap = False
     for check in delivery.checks:
         predicted = "" if check.predicted is None else _amount(check.predicted, check)
         mark = "" if check.is_met else "[red]✗ [/red]"
         cells = (predicted, _amount(check.measured, check), _difference(check), mark + check.note)
         table.add_row(_TITLES[check.quantity], *cells)
-    out.print(table)
+    out.print(table, soft_wrap=False)
     verdict = "every promise kept" if delivery.is_met else "[red]a promise is broken, see ✗[/red]"
     out.print(f"{delivery.path}: {verdict}")
 
 
 def _amount(value: float, check: "Check") -> str:
     from ofa_nas.cli.console import format_bytes
+    from ofa_nas.search.budgets import format_amount
 
     if check.quantity == "numerics":
         return f"{value:.1e}"
     if check.unit == "ms":
-        return f"{value:.2f} ms"
+        return format_amount(value, "ms")
     return format_bytes(value) if check.unit == "bytes" else f"{value:.1%}"
 
 

@@ -132,8 +132,9 @@ def _thinned(result: "SearchResult") -> "list[Candidate]":
 
 def _values(candidate: "Candidate") -> tuple[str, ...]:
     from ofa_nas.cli.console import format_bytes, format_count
+    from ofa_nas.search.budgets import format_amount
 
-    latency = [] if candidate.latency_ms is None else [f"{candidate.latency_ms:.2f} ms"]
+    latency = [] if candidate.latency_ms is None else [format_amount(candidate.latency_ms, "ms")]
     return (
         f"{candidate.accuracy:.1%}",
         *latency,

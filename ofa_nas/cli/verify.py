@@ -9,6 +9,9 @@ from ofa_nas.cli.budget_arguments import add_budgets, read_budgets
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `verify`."""
     parser.add_argument("file", type=Path, help="ONNX file that ofa-nas exported")
+    parser.add_argument(
+        "--supernet", help="weights that the file came from (the shipped supernet that it names)"
+    )
     parser.add_argument("--device", choices=("host",), help="time the file on this machine")
     add_budgets(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
@@ -21,7 +24,9 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.pipeline.deliver import verify_file
 
     budgets = read_budgets(args)
-    stream = verify_file(args.file, device=args.device, budgets=budgets, threads=args.threads)
+    stream = verify_file(
+        args.file, supernet=args.supernet, device=args.device, budgets=budgets, threads=args.threads
+    )
     delivery = follow(stream, quiet=args.json)
     if args.json:
         print_json(

@@ -115,7 +115,7 @@ def check_numerics(file: ModelFile, subnet: Subnet, images: npt.NDArray[np.uint8
         None,
         "fraction",
         error <= NUMERIC_TOLERANCE,
-        f"largest difference over the largest logit, {len(few)} images; at most {NUMERIC_TOLERANCE:g}",
+        f"logits against torch's, {len(few)} images, allowed {NUMERIC_TOLERANCE:g}",
     )
 
 
@@ -136,7 +136,7 @@ def check_accuracy(found: FileAccuracy, *, predicted: float | None, half_width: 
         predicted: By the predictor, a fraction.
         half_width: Of the predictor's 90 % interval.
     """
-    note = f"{found.images} held-out images, ± {100 * found.half_width:.1f} points at 90 %"
+    note = f"{found.images} held-out images, ± {100 * found.half_width:.1f} points"
     if predicted is not None and abs(found.value - predicted) > half_width + found.half_width:
         note += "; outside the predictor's interval"
     return Check("accuracy", found.value, predicted, "fraction", is_met=True, note=note)
@@ -147,12 +147,12 @@ def check_latency(
 ) -> list[Check]:
     """Measured beside predicted latency, median and 90th percentile; the budget holds for the median."""
     is_met = limit is None or found.latency_ms <= limit
-    note = f"median of {found.runs} runs on {device_name}"
+    note = f"median of {found.runs} runs, {device_name}"
     note += ", noisy" if found.noisy else ""
     note += "" if is_met else f"; over the budget of {limit:.3g} ms"
     return [
         Check("latency", found.latency_ms, predicted, "ms", is_met, note),
-        Check("latency_p90", found.p90_ms, None, "ms", is_met=True, note="90th percentile of the same runs"),
+        Check("latency_p90", found.p90_ms, None, "ms", is_met=True, note="of the same runs"),
     ]
 
 
@@ -175,7 +175,7 @@ def check_memory(file: ModelFile, device: Device, *, predicted: float | None, li
     protocol = MeasuringProtocol(profile_sittings=1, profile_runs=3, profile_skip=1)
     profile = next(iter(device.profile([Model("subnet", file.content)], protocol)))
     is_met = limit is None or predicted is None or predicted <= limit
-    note = "most bytes that ONNX Runtime had in use; predicted is exact liveness without its workspaces"
+    note = "ONNX Runtime's own count; predicted is liveness"
     return Check("peak_memory", float(profile.peak_bytes), predicted, "bytes", is_met, note)
 
 
@@ -183,4 +183,4 @@ def check_size(file: ModelFile, *, predicted: float | None, limit: float | None)
     """Bytes of the file beside those of its weights."""
     size = float(len(file.content))
     is_met = limit is None or predicted is None or predicted <= limit
-    return Check("file_size", size, predicted, "bytes", is_met, "the file; predicted are its weights")
+    return Check("file_size", size, predicted, "bytes", is_met, "predicted are the weights alone")

@@ -122,12 +122,18 @@ def deliver(
 
 
 def verify_file(
-    path: Path, *, device: str | None, budgets: Sequence[Budget], threads: int = 1
+    path: Path,
+    *,
+    supernet: str | None,
+    device: str | None,
+    budgets: Sequence[Budget],
+    threads: int = 1,
 ) -> Iterator[Stage | Delivery]:
     """Check an exported file from what it says of itself; its supernet must be at hand.
 
     Args:
         path: ONNX file.
+        supernet: Where it came from; None for the shipped one that the file names.
         device: Where to time it; None for the machine at hand when the file was predicted for it.
         budgets: That it must keep.
         threads: Of ONNX Runtime.
@@ -137,7 +143,7 @@ def verify_file(
         CheckpointError: The supernet that it names is not here, or is another one by now.
     """
     card = ModelCard.from_model(read_model(path), path)
-    files = SupernetFiles.find(card.supernet)
+    files = _source(path, card, supernet)
     yield Stage("loading the supernet")
     supernet, found = load_supernet(files)
     if found.sha256 != card.supernet_sha256:
@@ -158,6 +164,18 @@ def verify_file(
         threads=threads,
     )
     yield from check_file(path, subnet, promise, held_out=_images(files.held_out, "held-out"))
+
+
+def _source(path: Path, card: ModelCard, supernet: str | None) -> SupernetFiles:
+    try:
+        return SupernetFiles.find(supernet or card.supernet)
+    except CheckpointError as error:
+        if supernet is not None:
+            raise
+        raise CheckpointError(
+            f"{path} was exported from the supernet {card.supernet!r}, which does not ship; "
+            "give its .safetensors file with --supernet"
+        ) from error
 
 
 def check_file(
