@@ -266,7 +266,7 @@ class _JpegBytes:
 def pack_source(path: Path, *, names_key: str, size_px: int) -> Source:
     """A split in one npz file of encoded images: `jpeg` bytes, `offset` (n + 1,), `label` (n,), names (K,).
 
-    The bytes are read when the first image is asked for: who has a pack of decoded images never waits for them.
+    The bytes are read when the first image is asked for: with a pack of decoded images nobody waits for them.
 
     Args:
         path: The npz file.

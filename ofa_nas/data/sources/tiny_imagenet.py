@@ -39,6 +39,8 @@ def splits(root: Path) -> dict[str, Source]:
 def _packed(path: Path) -> Source:
     source = pack_source(path, names_key="names", size_px=SIZE_PX)
     class_ids = check_names(read_npz(path, ("wnid",))["wnid"], f"{path}: wnid")
+    if len(class_ids) != len(source.class_names):
+        raise DataError(f"{path}: {len(class_ids)} identifiers for {len(source.class_names)} classes")
     return replace(source, class_ids=class_ids)
 
 

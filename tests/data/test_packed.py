@@ -1,0 +1,163 @@
+"""Packs: what is decoded once, reused, replaced, and refused."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_nas.data import Source
+from ofa_nas.data.dataset import open_data
+from ofa_nas.data.packed import default_pack_folder, open_pack, pack, pack_images, square_pixels
+from ofa_nas.errors import DataError
+
+WriteLayout = Callable[[str], Path]
+
+
+@pytest.fixture
+def source(write_layout: WriteLayout) -> Source:
+    return open_data(str(write_layout("folder"))).train
+
+
+def refuse(index: int) -> np.ndarray:
+    raise AssertionError(f"image {index} was decoded again")
+
+
+def test_pack_holds_the_square_pixels_of_every_image(source: Source, tmp_path: Path) -> None:
+    packed = pack(source, tmp_path / "pack", size_px=20)
+    assert packed.images.shape == (len(source), 20, 20, 3)
+    assert packed.images.dtype == np.uint8
+    assert np.array_equal(packed.labels, source.labels)
+    assert packed.class_names == source.class_names
+    for index in range(len(source)):
+        assert np.array_equal(packed.images[index], square_pixels(source.pixels(index), size_px=20))
+
+
+def test_images_of_native_size_are_packed_as_they_are(write_layout: WriteLayout, tmp_path: Path) -> None:
+    train = open_data(str(write_layout("cifar10"))).train
+    packed = pack(train, tmp_path / "pack", size_px=32)
+    assert np.array_equal(packed.images[3], train.pixels(3))
+
+
+def test_square_is_the_centre_of_the_image() -> None:
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 200
+    assert (square_pixels(pixels, size_px=10) == 200).all()
+    assert (square_pixels(pixels.transpose(1, 0, 2), size_px=10) == 200).all()
+
+
+def test_same_source_is_not_decoded_twice(source: Source, tmp_path: Path) -> None:
+    first = pack(source, tmp_path / "pack", size_px=16)
+    second = pack(replace(source, pixels=refuse), tmp_path / "pack", size_px=16)
+    assert np.array_equal(first.images, second.images)
+
+
+def test_other_size_or_images_replace_the_pack(source: Source, tmp_path: Path) -> None:
+    pack(source, tmp_path / "pack", size_px=16)
+    assert pack(source, tmp_path / "pack", size_px=8).size_px == 8
+    part = source.subset(np.array([4, 0]))
+    packed = pack(part, tmp_path / "pack", size_px=8)
+    assert np.array_equal(packed.images[1], square_pixels(source.pixels(0), size_px=8))
+    assert [path.name for path in tmp_path.iterdir() if "pack" in path.name] == ["pack"]
+
+
+def test_splits_and_sizes_have_packs_of_their_own(source: Source) -> None:
+    folders = {default_pack_folder(source, size_px=size_px) for size_px in (8, 16)}
+    folders |= {default_pack_folder(source.subset(np.arange(3)), size_px=8)}
+    assert len(folders) == 3
+
+
+def test_progress_counts_to_the_end_and_brings_the_pack(source: Source, tmp_path: Path) -> None:
+    records = list(pack_images(source, tmp_path / "pack", size_px=8))
+    assert [record.done for record in records] == sorted(record.done for record in records)
+    assert {record.total for record in records} == {len(source)}
+    assert records[-1].packed is not None
+    assert all(record.packed is None for record in records[:-1])
+
+
+def test_stopping_or_failing_leaves_the_old_pack(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    old = np.array(pack(source, folder, size_px=8).images)
+    progress = pack_images(source, folder, size_px=16)
+    next(progress)
+    progress.close()
+    damaged = replace(source, digest="other", pixels=lambda index: broken(source, index))
+    with pytest.raises(DataError, match="image 5"):
+        pack(damaged, folder, size_px=16)
+    assert np.array_equal(open_pack(folder).images, old)
+    assert sorted(path.name for path in tmp_path.iterdir() if path != folder and "pack" in path.name) == []
+
+
+def broken(source: Source, index: int) -> np.ndarray:
+    if index == 5:
+        raise DataError("image 5 is corrupt")
+    return source.pixels(index)
+
+
+def test_what_a_killed_process_left_is_swept_away_later(source: Source, tmp_path: Path) -> None:
+    abandoned, recent = tmp_path / ".pack.partial-1", tmp_path / ".pack.partial-2"
+    for folder in (abandoned, recent):
+        folder.mkdir()
+        (folder / "images.npy").write_bytes(b"half")
+    os.utime(abandoned / "images.npy", (0, 0))
+    pack(source, tmp_path / "pack", size_px=8)
+    assert not abandoned.exists()
+    assert recent.exists()
+
+
+def test_folder_that_holds_something_else_is_never_replaced(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "wedding.jpg").write_bytes(b"dear")
+    with pytest.raises(DataError, match="holds something that is no pack"):
+        pack(source, tmp_path / "photos", size_px=8)
+    assert (tmp_path / "photos" / "wedding.jpg").read_bytes() == b"dear"
+
+
+def test_folder_that_cannot_be_written_is_one_error(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DataError, match="cannot write the pack"):
+        pack(source, tmp_path / "file" / "pack", size_px=8)
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "pack.json"])
+def test_truncated_pack_is_one_error(name: str, source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    pack(source, folder, size_px=8)
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="pack"):
+        open_pack(folder)
+
+
+def test_pack_with_pickled_labels_is_refused(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    pack(source, folder, size_px=8)
+    np.save(folder / "labels.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(DataError, match="not a whole pack"):
+        open_pack(folder)
+
+
+def test_pack_with_a_label_out_of_range_is_refused(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    pack(source, folder, size_px=8)
+    description = json.loads((folder / "pack.json").read_text())
+    description["class_names"] = ["bolts"]
+    (folder / "pack.json").write_text(json.dumps(description))
+    with pytest.raises(DataError, match="out of range 0 to 0"):
+        open_pack(folder)
+
+
+def test_subset_of_a_pack_keeps_the_order_asked_for(source: Source, tmp_path: Path) -> None:
+    packed = pack(source, tmp_path / "pack", size_px=8)
+    part = packed.subset(np.array([6, 2]))
+    assert np.array_equal(part.images, packed.images[[6, 2]])
+    assert part.labels.tolist() == packed.labels[[6, 2]].tolist()
+
+
+def test_pack_is_found_again_in_the_cache(source: Source) -> None:
+    folder = default_pack_folder(source, size_px=8)
+    pack(source, folder, size_px=8)
+    assert np.array_equal(open_pack(folder).labels, source.labels)
