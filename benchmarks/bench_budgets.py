@@ -1,0 +1,172 @@
+"""Do budgets hold, and is searching worth it? Five latency budgets on this machine, measured afterwards.
+
+For each budget: search, export, time the file (all five interleaved), and classify held-out images with it.
+Beside it the mean of random subnets whose predicted latency is within 5 % of the chosen one's, on the same
+images. Prints a table and one JSON line.
+
+    python benchmarks/bench_budgets.py --random 20 --images 1000
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.data.sample import load_images
+from ofa_nas.devices import MeasuringProtocol, Model, open_device
+from ofa_nas.export.export import ModelCard, export_subnet, model_card
+from ofa_nas.export.verify import ModelFile
+from ofa_nas.latency.measure import Measurement, measure
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.device_table import device_table
+from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult, search
+from ofa_nas.provenance import record_provenance
+from ofa_nas.search.budgets import Budget
+from ofa_nas.space.encoding import Genes
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.evaluate import calibrated_subnet, count_correct
+
+WINDOW = 0.05  # random subnets count when their predicted latency is so near the chosen one's
+QUANTILES = (0.05, 0.2, 0.4, 0.6, 0.85)  # of random subnets' latencies: the budgets
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One budget."""
+
+    budget_ms: float
+    architecture: str
+    predicted_ms: float
+    measured_ms: float
+    predicted_top1: float
+    measured_top1: float
+    random_top1: float
+    random_best: float
+    random_count: int
+
+
+def main() -> None:
+    """Search, export, measure, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--supernet", default="efficientnet_lite")
+    parser.add_argument("--random", type=int, default=20, help="random subnets for each budget")
+    parser.add_argument("--images", type=int, default=1000, help="held-out images for the accuracies")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    files = SupernetFiles.find(args.supernet)
+    space = SupernetCard.load(files.card).space
+    table = next(record for record in device_table("host", space) if isinstance(record, LatencyTable))
+    estimators = Estimators.load(args.supernet, table)
+    rng = np.random.default_rng(args.seed)
+    drawn = estimators.encoding.sample(100_000, rng)
+    latencies = estimators.costs["latency"].values(drawn)
+    budgets = [float(np.quantile(latencies, quantile)) for quantile in QUANTILES]
+    chosen = [_search(estimators, budget, args.seed) for budget in budgets]
+    near = [_near(drawn, latencies, candidate, args.random) for candidate in chosen]
+    rows = _measure(files, estimators, budgets, chosen, near, images=args.images)
+    _print(rows, table)
+    made_by = record_provenance(seed=args.seed).to_json()
+    print(json.dumps({"images": args.images, "rows": [asdict(row) for row in rows], "made_by": made_by}))
+
+
+def _search(estimators: Estimators, budget_ms: float, seed: int) -> Candidate:
+    budget = Budget("latency", budget_ms, "ms", "host")
+    return next(
+        record.chosen
+        for record in search(estimators, [budget], seed=seed)
+        if isinstance(record, SearchResult)
+    )
+
+
+def _near(drawn: Genes, latencies: np.ndarray, candidate: Candidate, count: int) -> Genes:
+    assert candidate.latency_ms is not None
+    inside = np.abs(latencies / candidate.latency_ms - 1.0) < WINDOW
+    return np.unique(drawn[inside], axis=0)[:: max(1, int(inside.sum()) // max(1, count))][:count]
+
+
+def _measure(
+    files: SupernetFiles,
+    estimators: Estimators,
+    budgets: Sequence[float],
+    chosen: Sequence[Candidate],
+    near: Sequence[Genes],
+    *,
+    images: int,
+) -> list[Row]:
+    supernet, card = load_supernet(files)
+    calibration = load_images(files.calibration)
+    held_out = load_images(files.held_out)
+    few = held_out.subset(np.arange(min(images, len(held_out))))
+    cards = [model_card(files.name, card, one.architecture, one.predicted()) for one in chosen]
+    exported = [export_subnet(supernet, one, calibration=calibration.images)[1] for one in cards]
+    models = [Model(str(number), model.SerializeToString()) for number, model in enumerate(exported)]
+    device = open_device("host")
+    times = [
+        record.latency_ms
+        for record in measure(device, models, protocol=MeasuringProtocol(rounds=20))
+        if isinstance(record, Measurement)
+    ]
+    rows = []
+    for number, one in enumerate(chosen):
+        file = ModelFile(exported[number], cards[number].normalization)
+        top1 = float((file.logits(few.images).argmax(axis=1) == few.labels).mean())
+        random = _accuracies(supernet, cards[number], estimators, near[number], few, calibration)
+        rows.append(
+            Row(
+                budget_ms=budgets[number],
+                architecture=str(one.architecture),
+                predicted_ms=one.latency_ms or 0.0,
+                measured_ms=times[number],
+                predicted_top1=one.accuracy,
+                measured_top1=top1,
+                random_top1=float(np.mean(random)),
+                random_best=float(np.max(random)),
+                random_count=len(random),
+            )
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def _accuracies(
+    supernet: Supernet,
+    card: ModelCard,
+    estimators: Estimators,
+    genes: Genes,
+    split: PackedImages,
+    calibration: PackedImages,
+) -> list[float]:
+    return [
+        count_correct(
+            calibrated_subnet(supernet, arch, images=calibration.images, normalization=card.normalization),
+            split,
+            normalization=card.normalization,
+        )
+        / len(split)
+        for arch in estimators.encoding.decode(genes)
+    ]
+
+
+def _print(rows: Sequence[Row], table: LatencyTable) -> None:
+    assert table.measured
+    by_macs = table.measured.errors(by_macs=True)
+    print(f"host table, hold-outs: MAPE {table.error.mape:.2%}, MACs linear {by_macs.mape:.2%}\n")
+    print(
+        "| budget | predicted | measured | off by | top-1 predicted | measured | random mean | random best |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row.budget_ms:.2f} ms | {row.predicted_ms:.2f} ms | {row.measured_ms:.2f} ms "
+            f"| {row.measured_ms / row.predicted_ms - 1:+.1%} | {row.predicted_top1:.1%} "
+            f"| {row.measured_top1:.1%} | {row.random_top1:.1%} | {row.random_best:.1%} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
