@@ -225,8 +225,6 @@ def _put_in_place(partial: Path, folder: Path, digest: str) -> None:
     except OSError:
         # Another process may have put the same pack there in the meantime.
         if _read_digest(folder) != digest:
-            if old.exists() and not folder.exists():
-                old.rename(folder)
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -53,6 +53,12 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     return bytes(garbled) + draw(st.binary(max_size=8))
 
 
+@pytest.mark.parametrize("kind", ["PCX", "EPS", "ICO"])
+def test_only_the_listed_formats_are_opened(kind: str) -> None:
+    with pytest.raises(DataError, match="image 7: corrupt image, or none of JPEG, PNG"):
+        decode_image(image_bytes(kind), "image 7")
+
+
 @given(data=st.data(), kind=st.sampled_from(sorted(IMAGES)))
 def test_damaged_image_is_an_image_or_one_error(data: st.DataObject, kind: str) -> None:
     content = data.draw(damaged(IMAGES[kind]))

@@ -146,6 +146,15 @@ def val_names(root: Path) -> set[str]:
     return {path.name for path in folder_source._val_part(paths)}
 
 
+def test_folder_never_puts_a_whole_class_aside(tmp_path: Path) -> None:
+    (tmp_path / "nuts").mkdir()
+    low = [index for index in range(100) if folder_source._share(Path(f"nuts/{index}.png")) < 0.1][:3]
+    for index in low:
+        (tmp_path / "nuts" / f"{index}.png").touch()
+    assert len(low) == 3
+    assert len(val_names(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_folder_gives_every_class_of_two_both_sides(count: int, tmp_path: Path) -> None:
     for name in ("a", "b", "c", "d"):
