@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Evaluate and list."""
     from ofa_nas.cli.console import make_table, out, print_json, progress
+    from ofa_nas.cli.torch_process import prepare_torch
     from ofa_nas.pipeline.evaluation import evaluate
+
+    prepare_torch()
 
     names = args.archs or ["smallest", "middle", "largest"]
     results = []

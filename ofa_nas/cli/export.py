@@ -25,13 +25,16 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.console import print_json
     from ofa_nas.cli.delivery import follow, show_delivery
     from ofa_nas.cli.table_progress import find_table
+    from ofa_nas.cli.torch_process import calm_threads
+
+    calm_threads()
     from ofa_nas.pipeline.deliver import Promise, deliver
+    from ofa_nas.pipeline.evaluation import named_architecture
     from ofa_nas.pipeline.search import Estimators
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
     space = SupernetCard.load(SupernetFiles.find(args.supernet).card).space
-    ends = {"smallest": space.smallest, "middle": space.middle, "largest": space.largest}
-    arch = ends[args.arch] if args.arch in ends else space.parse(args.arch)
+    arch = named_architecture(space, args.arch)
     table = find_table(args.device, space, threads=args.threads, seed=args.seed, quiet=args.json)
     estimators = Estimators.load(args.supernet, table)
     candidate = estimators.candidates(estimators.encoding.encode([arch]))[0]

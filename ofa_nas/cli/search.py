@@ -67,6 +67,9 @@ def _search(
 
 def _deliver(args: argparse.Namespace, estimators: "Estimators", result: "SearchResult") -> "Delivery":
     from ofa_nas.cli.delivery import follow, show_delivery
+    from ofa_nas.cli.torch_process import calm_threads
+
+    calm_threads()
     from ofa_nas.pipeline.deliver import Promise, deliver
 
     table = estimators.table

@@ -3,15 +3,18 @@
 import os
 
 
-def prepare_torch(*, threads: int) -> None:
+def calm_threads() -> None:
+    """Let waiting threads sleep: spinning ones starve each other on a busy machine."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def prepare_torch(*, threads: int = 0) -> None:
     """Import torch for a long computation on this machine.
 
     Args:
         threads: Of the CPU; 0 for torch's own choice.
     """
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "passive"
-    )  # spinning threads starve each other on a busy machine
+    calm_threads()
     import torch
 
     from ofa_nas.training.allocator import keep_freed_memory

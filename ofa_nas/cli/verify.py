@@ -21,6 +21,9 @@ def run(args: argparse.Namespace) -> int:
     """Check; status 1 when a promise is broken."""
     from ofa_nas.cli.console import print_json
     from ofa_nas.cli.delivery import follow, show_delivery
+    from ofa_nas.cli.torch_process import calm_threads
+
+    calm_threads()
     from ofa_nas.pipeline.deliver import verify_file
 
     budgets = read_budgets(args)

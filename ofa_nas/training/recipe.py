@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from ofa_nas.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class SandwichRecipe:
@@ -35,6 +37,21 @@ class SandwichRecipe:
     clip_norm: float = 5.0
     crop_scale: float = 0.35
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        rules = {
+            "epochs": (0.0 < self.epochs < math.inf, "a number above 0"),
+            "batch_size": (self.batch_size >= 2, "2 or more, as batch norm needs"),
+            "learning_rate": (0.0 < self.learning_rate < math.inf, "a number above 0"),
+            "random_subnets": (self.random_subnets >= 0, "0 or more"),
+            "crop_scale": (0.0 < self.crop_scale <= 1.0, "a share of the area, above 0 and at most 1"),
+            "seed": (self.seed >= 0, "0 or more"),
+        }
+        for name, (is_right, expected) in rules.items():
+            if not is_right:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} {getattr(self, name)}: expected {expected}")
 
     def steps_per_epoch(self, images: int) -> int:
         """Full batches in the training images; the rest of an epoch is dropped."""
