@@ -120,7 +120,9 @@ def _nodes(layer: Layer, operator: Operator, source: str) -> list[onnx.NodeProto
             return [_convolution(operator, inputs, output)]
         case Linear():
             flat = f"{output}_flat"
-            gemm = helper.make_node("Gemm", [flat, f"{output}.weight", f"{output}.bias"], [output], name=output, transB=1)
+            gemm = helper.make_node(
+                "Gemm", [flat, f"{output}.weight", f"{output}.bias"], [output], name=output, transB=1
+            )
             return [helper.make_node("Flatten", inputs, [flat], name=flat), gemm]
         case Pool():
             return [helper.make_node("GlobalAveragePool", inputs, [output], name=output)]

@@ -33,6 +33,7 @@ def follow(stream: "Iterator[Stage | Delivery]", *, quiet: bool) -> "Delivery":
 def show_delivery(delivery: "Delivery") -> None:
     """Print the table of checks."""
     from ofa_nas.cli.console import make_table, out
+    from ofa_nas.search.budgets import format_amount
 
     table = make_table("", "predicted", "measured", "off by", "how")
     table.columns[-1].no_wrap = False
@@ -42,6 +43,12 @@ def show_delivery(delivery: "Delivery") -> None:
         cells = (predicted, _amount(check.measured, check), _difference(check), mark + check.note)
         table.add_row(_TITLES[check.quantity], *cells)
     out.print(table, soft_wrap=False)
+    card = delivery.card
+    if card.device and all(check.quantity != "latency" for check in delivery.checks):
+        predicted = format_amount(card.predicted["latency_ms"], "ms")
+        out.print(
+            f"latency   {predicted} predicted on {card.device} ({card.latency_provenance}), not measured here"
+        )
     verdict = "every promise kept" if delivery.is_met else "[red]a promise is broken, see ✗[/red]"
     out.print(f"{delivery.path}: {verdict}")
 

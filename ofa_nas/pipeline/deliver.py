@@ -145,7 +145,7 @@ def verify_file(
     card = ModelCard.from_model(read_model(path), path)
     files = _source(path, card, supernet)
     yield Stage("loading the supernet")
-    supernet, found = load_supernet(files)
+    network, found = load_supernet(files)
     if found.sha256 != card.supernet_sha256:
         raise CheckpointError(
             f"{path} was exported from another version of the supernet {card.supernet}: "
@@ -153,7 +153,7 @@ def verify_file(
         )
     calibration = _images(files.calibration, "calibration")
     subnet = calibrated_subnet(
-        supernet, card.arch, images=calibration.images, normalization=card.normalization
+        network, card.arch, images=calibration.images, normalization=card.normalization
     )
     name = device or card.device
     promise = Promise(
