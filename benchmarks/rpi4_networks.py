@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Operator, same_padding
-from ofa_nas.space.search_space import make_divisible
+from ofa_nas.space.stages import make_divisible
 
 
 @dataclass(frozen=True, slots=True)

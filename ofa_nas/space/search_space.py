@@ -10,57 +10,13 @@ from typing import Any, Self
 
 from ofa_nas.assets import find_asset
 from ofa_nas.errors import ArchitectureError, SpaceError
-from ofa_nas.plugins import plugin_names
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.stages import Head, Stage, Stem, make_divisible, read_head, read_stage, read_stem
 from ofa_nas.space.toml_reader import Section, read_toml
 
-ACTIVATIONS = ("relu", "relu6", "hard_swish")
 PADDINGS = ("symmetric", "same")
 SE_REDUCTION = 4  # squeeze-excite bottleneck: a quarter of the middle channels (OFA, MobileNetV3)
-
-
-@dataclass(frozen=True, slots=True)
-class Stem:
-    """The first convolution; `width` is before the width multiplier if the space scales it."""
-
-    width: int
-    kernel_size: int
-    stride: int
-    activation: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Blocks of equal width: what may be chosen for each, and how many there may be.
-
-    Only the first block has the stride; the others, and a first block that changes neither size nor width,
-    have a residual connection.
-    """
-
-    block: str
-    width: int
-    stride: int
-    kernel_sizes: tuple[int, ...]
-    expand_ratios: tuple[int, ...]
-    depths: tuple[int, ...]
-    activation: str
-    squeeze_excite: bool
-
-    @property
-    def choices(self) -> tuple[Block, ...]:
-        """Every block that may stand in this stage, kernel size varying slowest."""
-        return tuple(Block(kernel, expand) for kernel in self.kernel_sizes for expand in self.expand_ratios)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The 1x1 convolution before pooling, one behind it if `mix_width` > 0, dropout, classifier."""
-
-    width: int
-    mix_width: int
-    activation: str
-    dropout: float
 
 
 @dataclass(frozen=True)
@@ -109,9 +65,9 @@ class SearchSpace:
             classes=root.integer("classes", minimum=2),
             padding=root.text("padding", default="symmetric", choices=PADDINGS),
             bn_epsilon=root.number("bn_epsilon", default=1e-5, minimum=0.0, maximum=1.0),
-            stem=_read_stem(root.section("stem"), multiplier),
-            stages=tuple(_read_stage(section, multiplier) for section in root.sections("stages")),
-            head=_read_head(root.section("head"), multiplier),
+            stem=read_stem(root.section("stem"), multiplier),
+            stages=tuple(read_stage(section, multiplier) for section in root.sections("stages")),
+            head=read_head(root.section("head"), multiplier),
         )
         root.close()
         return space
@@ -277,15 +233,6 @@ class SearchSpace:
         )
 
 
-def make_divisible(channels: float, divisor: int = 8) -> int:
-    """Round channels to a multiple of `divisor`, never below nine tenths.
-
-    Source: TensorFlow's slim MobileNet (`make_divisible`), used by MobileNetV2/V3 and once-for-all.
-    """
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
 def _strided(size: int, stride: int) -> int:
     return -(-size // stride)
 
@@ -296,62 +243,3 @@ def _middle(values: tuple[int, ...]) -> int:
 
 def _join(values: tuple[int, ...]) -> str:
     return ", ".join(str(value) for value in values)
-
-
-def _scaled(width: int, multiplier: float) -> int:
-    return width if multiplier == 1.0 else make_divisible(width * multiplier)
-
-
-def _read_stem(section: Section, multiplier: float) -> Stem:
-    stem = Stem(
-        width=_scaled(section.integer("width", maximum=4096), multiplier),
-        kernel_size=_read_odd(section, "kernel_size"),
-        stride=section.integer("stride", maximum=4),
-        activation=section.text("activation", choices=ACTIVATIONS),
-    )
-    section.close()
-    return stem
-
-
-def _read_odd(section: Section, key: str) -> int:
-    value = section.integer(key, maximum=15)
-    if value % 2 == 0:
-        raise SpaceError(f"{section.path}: {section.key}.{key}: expected an odd number, got {value}")
-    return value
-
-
-def _read_stage(section: Section, multiplier: float) -> Stage:
-    stage = Stage(
-        block=section.text("block", default="mbconv"),
-        width=_scaled(section.integer("width", maximum=4096), multiplier),
-        stride=section.integer("stride", maximum=4),
-        kernel_sizes=section.integers("kernel_sizes", maximum=15),
-        expand_ratios=section.integers("expand_ratios", maximum=16),
-        depths=section.integers("depths", maximum=32),
-        activation=section.text("activation", choices=ACTIVATIONS),
-        squeeze_excite=section.flag("squeeze_excite", default=False),
-    )
-    section.close()
-    kinds = plugin_names("space.blocks")
-    if "." not in stage.block and stage.block not in kinds:
-        raise SpaceError(
-            f"{section.path}: {section.key}.block: expected one of {', '.join(kinds)}, got {stage.block!r}"
-        )
-    if any(kernel % 2 == 0 for kernel in stage.kernel_sizes):
-        raise SpaceError(
-            f"{section.path}: {section.key}.kernel_sizes: expected odd numbers, "
-            f"got {list(stage.kernel_sizes)}"
-        )
-    return stage
-
-
-def _read_head(section: Section, multiplier: float) -> Head:
-    mix_width = section.integer("mix_width", default=0, minimum=0, maximum=8192)
-    head = Head(
-        width=_scaled(section.integer("width", maximum=8192), multiplier),
-        mix_width=_scaled(mix_width, multiplier) if mix_width else 0,
-        activation=section.text("activation", choices=ACTIVATIONS),
-        dropout=section.number("dropout", default=0.0, minimum=0.0, maximum=0.9),
-    )
-    section.close()
-    return head

@@ -13,7 +13,8 @@ from ofa_nas.assets import asset_folder
 from ofa_nas.errors import ArchitectureError, OfaNasError, SpaceError
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.costs import layer_macs, layer_parameters
-from ofa_nas.space.search_space import SearchSpace, make_divisible
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.space.stages import make_divisible
 
 TINY_TEXT = (asset_folder("search_spaces") / "tiny.toml").read_text()
 TINY_LINES = TINY_TEXT.splitlines()
