@@ -6,12 +6,16 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"  # read when numpy and torch are imported, so before anything else here
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from tests.small_supernet import SmallSupernet
 
 settings.register_profile(
     "gate",
@@ -51,3 +55,11 @@ def tiny() -> SearchSpace:
 @pytest.fixture(scope="session")
 def encoding(tiny: SearchSpace) -> Encoding:
     return Encoding.of(tiny)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> "SmallSupernet":
+    """A supernet of `tiny`, really trained for a few seconds, with its predictor and its images."""
+    from tests.small_supernet import make_small_supernet
+
+    return make_small_supernet(tmp_path_factory.mktemp("small"))

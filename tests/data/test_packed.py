@@ -83,7 +83,7 @@ def test_stopping_or_failing_leaves_the_old_pack(source: Source, tmp_path: Path)
     old = np.array(pack(source, folder, size_px=8).images)
     progress = pack_images(source, folder, size_px=16)
     next(progress)
-    progress.close()
+    del progress  # the last reference: the generator is closed
     damaged = replace(source, digest="other", pixels=lambda index: broken(source, index))
     with pytest.raises(DataError, match="image 5"):
         pack(damaged, folder, size_px=16)

@@ -26,6 +26,8 @@ def test_sample_keeps_the_original_bytes(write_layout: WriteLayout, tmp_path: Pa
     assert sample.labels.tolist() == train.labels[indices].tolist()
     assert sample.class_names == train.class_names
     assert sample.size_px == 64
+    assert sample.encoded is not None
+    assert train.encoded is not None
     assert [sample.encoded(index) for index in range(3)] == [train.encoded(int(index)) for index in indices]
 
 

@@ -30,6 +30,7 @@ def test_tiny_imagenet_pack_gives_what_the_folder_gives(write_layout: WriteLayou
     root = tmp_path / "packs"
     root.mkdir()
     for split, source in (("train", official.train), ("val", official.val)):
+        assert source.encoded is not None
         images = [source.encoded(index) for index in range(len(source))]
         np.savez(
             root / f"{split}.npz",
