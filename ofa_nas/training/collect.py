@@ -1,17 +1,14 @@
 """Evaluate many subnets of a supernet for real: what an accuracy predictor is fitted to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, SampleStore
-from ofa_nas.data import Normalization
-from ofa_nas.data.packed import PackedImages
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.training.evaluate import Images, calibrated_subnet, count_correct
 
 CANDIDATES_PER_BIN = 200
 
@@ -27,51 +24,38 @@ def stratified_sample(encoding: Encoding, count: int, rng: np.random.Generator) 
     edges = np.linspace(macs.min(), macs.max(), count + 1)[1:-1]
     bins = np.searchsorted(edges, macs)
     order = rng.permutation(len(genes))
-    _, first = np.unique(bins[order], return_index=True)
-    chosen = encoding.decode(genes[order[first]])
-    rest = encoding.decode(genes[np.delete(order, first)[: max(0, count - len(chosen))]])
+    numbers, first = np.unique(bins[order], return_index=True)
+    first = first[(numbers > 0) & (numbers < count - 1)]  # smallest and largest stand for the outer bins
     ends = [space.smallest, space.largest]
-    middle = [arch for arch in chosen + rest if arch not in ends]
+    chosen = encoding.decode(genes[order[first]])
+    rest = encoding.decode(genes[np.delete(order, first)[:count]])
+    middle = (chosen + [arch for arch in rest if arch not in ends])[: max(0, count - len(ends))]
     return (ends + [middle[index] for index in rng.permutation(len(middle))])[:count]
 
 
 def collect(
-    supernet: Supernet,
     archs: Sequence[Architecture],
     store: SampleStore,
     *,
-    calibration: Images,
-    split: PackedImages,
-    normalization: Normalization,
-    labels: tuple[str, str],
+    evaluate: Callable[[Architecture], int],
+    blank: AccuracySample,
 ) -> Iterator[AccuracySample]:
     """Evaluate the architectures that the store does not hold yet, appending each.
 
     Args:
-        supernet: Where they come from.
         archs: In the order of evaluation.
         store: Grows by one sample an architecture.
-        calibration: `(n, S, S, 3)` uint8 for batch norm.
-        split: Images never trained on, and never used to report the accuracy of what was searched.
-        normalization: Of the supernet.
-        labels: Name of the split, and digest of the supernet's weights.
+        evaluate: Says how many of the images an architecture classifies right.
+        blank: Every sample but for its architecture and what was right.
 
     Yields:
         Samples as they are stored.
     """
-    split_name, digest = labels
-    done = {(sample.arch, sample.split, sample.supernet) for sample in store.read()}
+    done = {replace(sample, correct=0) for sample in store.read()}
     for arch in archs:
-        if (str(arch), split_name, digest) in done:
+        sample = replace(blank, arch=str(arch), correct=0)
+        if sample in done:
             continue
-        subnet = calibrated_subnet(supernet, arch, images=calibration, normalization=normalization)
-        sample = AccuracySample(
-            arch=str(arch),
-            correct=count_correct(subnet, split, normalization=normalization),
-            images=len(split),
-            split=split_name,
-            calibration=f"{len(calibration)} images",
-            supernet=digest,
-        )
+        sample = replace(sample, correct=evaluate(arch))
         store.append(sample)
         yield sample

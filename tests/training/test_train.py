@@ -1,0 +1,243 @@
+"""Training: what a step does, that it learns, and that nothing is lost when it stops."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+
+import ofa_nas
+from ofa_nas.data import Normalization
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.errors import CheckpointError, DataError, TrainingError
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.checkpoint import read_tensors
+from ofa_nas.supernet.elastic import EVALUATE, TRAIN, TRAIN_LARGEST, ElasticConvolution, ElasticLinear, Mode
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.training.recipe import SandwichRecipe
+from ofa_nas.training.train import EpochReport, StepReport, TrainingData, train
+from tests.small_supernet import RECIPE, SmallSupernet, write_images
+from tests.supernet.test_supernet import lively_supernet
+
+SHORT = SandwichRecipe(epochs=2.0, batch_size=8, learning_rate=0.1, random_subnets=1)
+ONE_STEP = SandwichRecipe(epochs=1.0, batch_size=24, learning_rate=0.1, weight_decay=0.0, clip_norm=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One forward pass of a supernet."""
+
+    x: Tensor
+    arch: Architecture
+    mode: Mode
+
+
+class WatchedSupernet(Supernet):
+    """A supernet that remembers what it was run on."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__(space)
+        self.load_state_dict(restless(space).state_dict())
+        self.calls: list[Call] = []
+
+    def forward(self, x: Tensor, arch: Architecture, mode: Mode = EVALUATE) -> Tensor:
+        if mode is not EVALUATE:
+            self.calls.append(Call(x, arch, mode))
+        return super().forward(x, arch, mode)
+
+
+def restless(space: SearchSpace) -> Supernet:
+    """A supernet all of whose parameters, biases too, differ from zero."""
+    supernet = lively_supernet(space)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, parameter in supernet.named_parameters():
+            if name.endswith("bias"):
+                parameter.uniform_(0.1, 0.2, generator=generator)
+    return supernet
+
+
+def noise(space: SearchSpace, count: int = 24) -> TrainingData:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    names = tuple(f"class {index}" for index in range(space.classes))
+    packed = PackedImages(images, rng.integers(0, space.classes, count), names)
+    return TrainingData(packed, packed, images[:16], Normalization())
+
+
+def run(
+    supernet: Supernet, recipe: SandwichRecipe, checkpoint: Path, *, resume: bool = False
+) -> Iterator[StepReport | EpochReport]:
+    data = noise(supernet.space)
+    return train(supernet, data, recipe, checkpoint=checkpoint, resume=resume, checkpoint_minutes=0.0)
+
+
+def test_training_learns(small: SmallSupernet) -> None:
+    assert small.losses[0] == pytest.approx(math.log(10), abs=0.3)
+    assert np.mean(small.losses[-10:]) < 0.75 * small.losses[0]
+    last = small.trained.history[-1]
+    assert min(last.smallest, last.middle, last.largest) > 0.35  # chance is 0.1
+
+
+def test_reports_come_once_a_step_and_once_an_epoch(small: SmallSupernet) -> None:
+    assert len(small.losses) == RECIPE.total_steps(400) == 60
+    assert [report.epoch for report in small.trained.history] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert [report.step for report in small.trained.history] == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_part_of_an_epoch_ends_in_a_report(tiny: SearchSpace, tmp_path: Path) -> None:
+    reports = list(run(restless(tiny), replace(SHORT, epochs=1.5), tmp_path / "state"))
+    epochs = [(report.step, report.epoch) for report in reports if isinstance(report, EpochReport)]
+    assert epochs == [(3, 1.0), (4, pytest.approx(4 / 3))]
+
+
+def test_a_step_descends_the_summed_gradients_of_its_subnets(tiny: SearchSpace, tmp_path: Path) -> None:
+    recipe = replace(ONE_STEP, random_subnets=2)
+    supernet = WatchedSupernet(tiny)
+    list(run(supernet, recipe, tmp_path / "state"))
+    first, second, *others = supernet.calls
+    size = first.arch.resolution
+    assert first.arch == replace(tiny.largest, resolution=size)
+    assert second.arch == replace(tiny.smallest, resolution=size)
+    assert [call.mode for call in supernet.calls] == [TRAIN_LARGEST, TRAIN, TRAIN, TRAIN]
+    assert len(others) == 2
+    assert all(call.arch.resolution == size and torch.equal(call.x, first.x) for call in supernet.calls)
+
+    plain = restless(tiny)
+    labels = torch.from_numpy(noise(tiny).train.labels)  # one batch is all images, in order
+    logits = plain(first.x, first.arch, TRAIN_LARGEST)
+    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    teacher = logits.detach().softmax(dim=1)
+    for call in (second, *others):
+        loss = loss + F.cross_entropy(plain(call.x, call.arch, TRAIN), teacher)
+    loss.backward()  # type: ignore[no-untyped-call]
+    rate = recipe.rate_at(0, 1) * (1.0 + recipe.momentum)  # Nesterov's first step
+    found = dict(supernet.named_parameters())
+    for name, parameter in plain.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(found[name], parameter - rate * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_is_clipped_to_its_norm(tiny: SearchSpace, tmp_path: Path) -> None:
+    supernet = restless(tiny)
+    before = parameters_to_vector(supernet.parameters()).detach()
+    recipe = replace(ONE_STEP, clip_norm=0.1)
+    list(run(supernet, recipe, tmp_path / "state"))
+    moved = parameters_to_vector(supernet.parameters()).detach() - before
+    expected = 0.1 * recipe.rate_at(0, 1) * (1.0 + recipe.momentum)
+    assert float(moved.norm()) == pytest.approx(expected, rel=0.01)
+
+
+def test_weights_decay_but_norms_biases_and_transforms_do_not(tiny: SearchSpace, tmp_path: Path) -> None:
+    states = []
+    for decay in (0.0, 0.1):
+        supernet = restless(tiny)
+        list(run(supernet, replace(ONE_STEP, weight_decay=decay), tmp_path / "state"))
+        states.append(dict(supernet.named_parameters()))
+    decayed = {name for name, value in states[0].items() if not torch.equal(value, states[1][name])}
+    weights = {
+        f"{name}.weight"
+        for name, module in restless(tiny).named_modules()
+        if isinstance(module, ElasticConvolution | ElasticLinear | nn.Conv2d | nn.Linear)
+    }
+    assert decayed == weights
+    assert any(".transforms." in name for name in states[0])
+
+
+def test_resuming_continues_bit_for_bit(tiny: SearchSpace, tmp_path: Path) -> None:
+    whole, halved = tmp_path / "whole", tmp_path / "halved"
+    list(run(restless(tiny), SHORT, whole))
+    for report in run(restless(tiny), SHORT, halved):
+        if isinstance(report, StepReport) and report.step == 5:  # told before its checkpoint is written
+            break
+    resumed = Supernet(tiny, torch.Generator().manual_seed(99))
+    reports = list(run(resumed, SHORT, halved, resume=True))
+    assert isinstance(reports[0], StepReport)
+    assert reports[0].step == 5
+    assert_same_tensors(whole, halved)
+
+
+def assert_same_tensors(first: Path, second: Path) -> None:
+    expected, found = read_tensors(first), read_tensors(second)
+    assert expected.keys() == found.keys()
+    assert any(name.startswith("momentum:") for name in expected)
+    assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "images"), [(replace(SHORT, learning_rate=0.2), 24), (replace(SHORT, seed=1), 24), (SHORT, 32)]
+)
+def test_resuming_with_other_settings_is_refused(
+    recipe: SandwichRecipe, images: int, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    list(run(restless(tiny), SHORT, tmp_path / "state"))
+    changed = "images = 24, now it is 32" if images == 32 else "recipe = {"
+    with pytest.raises(CheckpointError, match=rf"state: made with {changed}.*resume with the same settings"):
+        list(train(restless(tiny), noise(tiny, images), recipe, checkpoint=tmp_path / "state", resume=True))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"junk" * 100])
+def test_nothing_to_resume_from_is_named(content: bytes | None, tiny: SearchSpace, tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"state: (cannot be read|not a safetensors file)"):
+        list(run(restless(tiny), SHORT, path, resume=True))
+
+
+def test_weights_that_are_no_checkpoint_are_refused(small: SmallSupernet, tiny: SearchSpace) -> None:
+    with pytest.raises(CheckpointError, match=r"supernet\.safetensors: made with recipe = None"):
+        list(run(restless(tiny), SHORT, small.files.weights, resume=True))
+
+
+def test_a_diverging_loss_stops_with_step_and_rate(tiny: SearchSpace, tmp_path: Path) -> None:
+    wild = replace(SHORT, epochs=20.0, learning_rate=1e12, clip_norm=0.0, warmup=0.0)
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) at step \d+, learning rate 1e\+12"
+    ) as caught:
+        list(run(restless(tiny), wild, tmp_path / "state"))
+    assert str(tmp_path / "state") in str(caught.value)
+
+
+def test_less_than_one_batch_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="24 training images are less than one batch of 25"):
+        list(run(restless(tiny), replace(SHORT, batch_size=25), tmp_path / "state"))
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_bit_for_bit(tmp_path: Path) -> None:
+    data = write_images(tmp_path / "shapes", train=8, val=4)
+    root = Path(ofa_nas.__file__).parents[1]
+    settings = ["train", "--space", "tiny", "--device", "cpu", "--threads", "1", "--random-subnets", "1"]
+    settings += ["--epochs", "3", "--batch-size", "20", "--checkpoint-minutes", "0", "--data", str(data)]
+
+    def start(output: str, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(root / "cli.py"), *settings, "--output", str(tmp_path / output), *more]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+    with start("killed") as killed:
+        assert killed.stderr is not None
+        assert next(line for line in killed.stderr if line.startswith("epoch 1.00"))
+        os.kill(killed.pid, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "supernet.safetensors").exists()
+    for output, more in (("killed", ["--resume"]), ("whole", [])):
+        with start(output, *more) as process:
+            _, shown = process.communicate()
+        assert process.returncode == 0, shown
+    assert_same_tensors(
+        tmp_path / "whole" / "checkpoint.safetensors", tmp_path / "killed" / "checkpoint.safetensors"
+    )
+    for name in ("supernet.safetensors", "supernet.calibration.npz", "supernet.heldout.npz"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
