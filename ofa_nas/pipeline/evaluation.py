@@ -20,6 +20,8 @@ from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 if TYPE_CHECKING:
     from ofa_nas.data import Source
     from ofa_nas.data.packed import PackedImages
+    from ofa_nas.supernet.supernet import Supernet
+    from ofa_nas.training.evaluate import Images
 
 REPEATS = 10  # splits over which held-out figures of a predictor are averaged
 HELD_OUT = 0.2
@@ -65,23 +67,16 @@ def evaluate(
         DataError: The data set has other classes.
     """
     from ofa_nas.data.dataset import open_data
-    from ofa_nas.data.sample import load_images, load_sample
-    from ofa_nas.export.export import model_card
+    from ofa_nas.data.sample import load_sample
     from ofa_nas.export.verify import FileAccuracy
-    from ofa_nas.supernet.checkpoint import load_supernet
-    from ofa_nas.training.evaluate import calibrated_subnet, count_correct
 
-    files = SupernetFiles.find(supernet)
-    network, card = load_supernet(files)
-    chosen = [named_architecture(card.space, text) for text in archs]
-    calibration = load_images(files.calibration)
-    source = load_sample(files.held_out) if data is None else open_data(data).val
-    split = _decode(_draw(source, card, images, seed))
+    bench = _Bench.open(supernet)
+    chosen = [named_architecture(bench.card.space, text) for text in archs]
+    source = load_sample(bench.files.held_out) if data is None else open_data(data).val
+    split = _decode(_draw(source, bench.card, images, seed))
     for arch in chosen:
-        normalization = model_card(files.name, card, arch, {}).normalization
-        subnet = calibrated_subnet(network, arch, images=calibration.images, normalization=normalization)
-        found = FileAccuracy(count_correct(subnet, split, normalization=normalization), len(split))
-        macs = sum(map(layer_macs, card.space.layers(arch)))
+        found = FileAccuracy(bench.count_correct(arch, split), len(split))
+        macs = sum(map(layer_macs, bench.card.space.layers(arch)))
         yield Evaluation(arch, found.value, found.half_width, found.images, macs)
 
 
@@ -97,27 +92,55 @@ def collect_samples(
         DataError: The data set has other classes.
     """
     from ofa_nas.data.dataset import open_data
-    from ofa_nas.data.sample import load_images
-    from ofa_nas.export.export import model_card
-    from ofa_nas.supernet.checkpoint import load_supernet
     from ofa_nas.training.collect import collect, stratified_sample
     from ofa_nas.training.prepare import predictor_half
 
-    files = SupernetFiles.find(supernet)
-    network, card = load_supernet(files)
+    bench = _Bench.open(supernet)
     val = open_data(data).val
-    split = _decode(_draw(val.subset(predictor_half(val)), card, images, seed))
-    encoding = Encoding.of(card.space)
-    archs = stratified_sample(encoding, count, np.random.default_rng([seed, 3]))
-    yield from collect(
-        network,
-        archs,
-        SampleStore(files.samples),
-        calibration=load_images(files.calibration).images,
-        split=split,
-        normalization=model_card(files.name, card, archs[0], {}).normalization,
-        labels=(f"{card.data}/{PREDICTOR_SPLIT}, {len(split)} images, seed {seed}", card.sha256),
+    split = _decode(_draw(val.subset(predictor_half(val)), bench.card, images, seed))
+    archs = stratified_sample(Encoding.of(bench.card.space), count, np.random.default_rng([seed, 3]))
+    blank = AccuracySample(
+        arch="",
+        correct=0,
+        images=len(split),
+        split=f"{bench.card.data}/{PREDICTOR_SPLIT}, seed {seed}",
+        calibration=f"{len(bench.calibration)} images",
+        supernet=bench.card.sha256,
     )
+    yield from collect(
+        archs,
+        SampleStore(bench.files.samples),
+        evaluate=lambda arch: bench.count_correct(arch, split),
+        blank=blank,
+    )
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A supernet on which subnets are evaluated as the files that they would be exported to."""
+
+    files: SupernetFiles
+    card: SupernetCard
+    supernet: "Supernet"
+    calibration: "Images"
+
+    @classmethod
+    def open(cls, supernet: str) -> "_Bench":
+        from ofa_nas.data.sample import load_images
+        from ofa_nas.supernet.checkpoint import load_supernet
+
+        files = SupernetFiles.find(supernet)
+        network, card = load_supernet(files)
+        return cls(files, card, network, load_images(files.calibration).images)
+
+    def count_correct(self, arch: Architecture, split: "PackedImages") -> int:
+        from ofa_nas.export.export import export_subnet, model_card
+        from ofa_nas.export.verify import ModelFile, count_correct_in_file
+
+        card = model_card(self.files.name, self.card, arch, {})
+        _, model = export_subnet(self.supernet, card, calibration=self.calibration)
+        *_, found = count_correct_in_file(ModelFile(model, card.normalization), split)
+        return found.correct
 
 
 @dataclass(frozen=True, slots=True)

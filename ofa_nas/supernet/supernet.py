@@ -120,6 +120,7 @@ class Supernet(_Network):
         """
         self.space.check(arch)
         subnet = Subnet(self.space, arch).to(next(self.parameters()).device)
+        subnet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
         with torch.no_grad():
             for layer in subnet.walk:
                 for operator in lower(layer):
