@@ -14,6 +14,7 @@ _TITLES = {
     "latency_p90": "latency, p90",
     "peak_memory": "peak memory",
     "file_size": "file size",
+    "macs": "MACs",
 }
 
 
@@ -54,13 +55,15 @@ def show_delivery(delivery: "Delivery") -> None:
 
 
 def _amount(value: float, check: "Check") -> str:
-    from ofa_nas.cli.console import format_bytes
+    from ofa_nas.cli.console import format_bytes, format_count
     from ofa_nas.search.budgets import format_amount
 
     if check.quantity == "numerics":
         return f"{value:.1e}"
     if check.unit == "ms":
         return format_amount(value, "ms")
+    if check.unit == "MACs":
+        return format_count(value)
     return format_bytes(value) if check.unit == "bytes" else f"{value:.1%}"
 
 

@@ -1,14 +1,16 @@
 """Extract a subnet, calibrate its batch norms, and write it as one ONNX file that says what it is."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
 from ofa_nas.data import Normalization
-from ofa_nas.errors import FileError
+from ofa_nas.errors import ArchitectureError, FileError
 from ofa_nas.files import write_bytes
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.space.architecture import Architecture
@@ -84,7 +86,7 @@ class ModelCard:
                 supernet=found["supernet"],
                 supernet_sha256=found["supernet_sha256"],
                 data=found["data"],
-                class_names=tuple(str(name) for name in json.loads(found["class_names"])),
+                class_names=_class_names(json.loads(found["class_names"]), space.classes),
                 normalization=_normalization(json.loads(found["input_mean"]), json.loads(found["input_std"])),
                 predicted={str(key): float(value) for key, value in json.loads(found["predicted"]).items()},
                 device=found["device"],
@@ -94,7 +96,14 @@ class ModelCard:
             raise FileError(
                 f"{path}: its metadata lack {error.args[0]!r}: not exported by this version of ofa-nas"
             ) from error
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (
+            ArchitectureError,
+            ArithmeticError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise FileError(f"{path}: its metadata are damaged: {error}") from error
 
 
@@ -149,15 +158,37 @@ def read_model(path: Path) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
-        onnx.checker.check_model(model)
+        refers_elsewhere = _has_external_data(model)
+        if not refers_elsewhere:
+            onnx.checker.check_model(model)
     except Exception as error:
         raise FileError(f"{path}: not a valid ONNX model: {str(error).splitlines()[0][:200]}") from error
+    if refers_elsewhere:
+        raise FileError(f"{path}: keeps weights in another file; ofa-nas writes and reads single files only")
     return model
 
 
+def _has_external_data(message: Any) -> bool:
+    """Whether a tensor anywhere inside a protobuf message lies in another file."""
+    if isinstance(message, onnx.TensorProto) and message.data_location == onnx.TensorProto.EXTERNAL:
+        return True
+    values = [value for field, value in message.ListFields() if field.message_type is not None]
+    parts = [part for value in values for part in ([value] if hasattr(value, "ListFields") else value)]
+    return any(map(_has_external_data, parts))
+
+
+def _class_names(names: Any, count: int) -> tuple[str, ...]:
+    if not isinstance(names, list) or len(names) != count:
+        raise ValueError(f"class_names must be a list of {count} names")
+    return tuple(map(str, names))
+
+
 def _normalization(mean: list[float], std: list[float]) -> Normalization:
-    if len(mean) != 3 or len(std) != 3 or not all(float(value) > 0 for value in std):
-        raise ValueError("input_mean and input_std must be three numbers each")
+    for values in (mean, std):
+        if not isinstance(values, list) or len(values) != 3 or not all(map(math.isfinite, values)):
+            raise ValueError("input_mean and input_std must be three numbers each")
+    if min(std) <= 0:
+        raise ValueError("input_std must be above 0")
     return Normalization(
         (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
     )

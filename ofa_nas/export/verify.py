@@ -20,6 +20,9 @@ from ofa_nas.devices import Device, MeasuringProtocol, Model
 from ofa_nas.errors import VerificationError
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.onnx_writer import IMAGE, LOGITS
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Subnet
 
 NUMERIC_TOLERANCE = 1e-4  # of the largest logit; what fp32 in another order of summation may differ by
@@ -32,10 +35,10 @@ class Check:
     """One figure of a file, as measured, beside what it should be.
 
     Attributes:
-        quantity: `numerics`, `accuracy`, `latency`, `latency_p90`, `peak_memory` or `file_size`.
+        quantity: `numerics`, `accuracy`, `latency`, `latency_p90`, `peak_memory`, `file_size` or `macs`.
         measured: On the file itself.
         predicted: What the search promised; None where nothing was.
-        unit: `fraction`, `ms` or `bytes`.
+        unit: `fraction`, `ms`, `bytes` or `MACs`.
         is_met: False when the figure breaks a promise: numerics off, or a budget exceeded.
         note: How it was measured, or why it deviates.
     """
@@ -189,3 +192,9 @@ def check_size(file: ModelFile, *, predicted: float | None, limit: float | None)
     size = float(len(file.content))
     is_met = limit is None or predicted is None or predicted <= limit
     return Check("file_size", size, predicted, "bytes", is_met, "predicted are the weights alone")
+
+
+def check_macs(space: SearchSpace, arch: Architecture, *, limit: float) -> Check:
+    """Multiply-accumulates of the architecture whose numerics the file was found to have."""
+    count = float(sum(map(layer_macs, space.layers(arch))))
+    return Check("macs", count, count, "MACs", count <= limit, "counted from the architecture")

@@ -7,7 +7,7 @@ from pathlib import Path
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
 from ofa_nas.devices import Device, MeasuringProtocol, open_device
-from ofa_nas.errors import CheckpointError, VerificationError
+from ofa_nas.errors import BudgetError, CheckpointError, VerificationError
 from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model, save_model
 from ofa_nas.export.verify import (
     Check,
@@ -15,6 +15,7 @@ from ofa_nas.export.verify import (
     ModelFile,
     check_accuracy,
     check_latency,
+    check_macs,
     check_memory,
     check_numerics,
     check_size,
@@ -24,6 +25,7 @@ from ofa_nas.export.verify import (
 from ofa_nas.pipeline.device_table import HOST
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.supernet_card import SupernetFiles
@@ -66,6 +68,7 @@ class Delivery:
             "latency_p90": "latency_p90_ms",
             "peak_memory": "peak_activation_bytes",
             "file_size": "weight_bytes",
+            "macs": "macs",
         }
         return {names[check.quantity]: check.measured for check in self.checks if check.quantity in names}
 
@@ -103,6 +106,7 @@ def deliver(
     yield Stage("loading the supernet")
     supernet, card = load_supernet(files)
     calibration = _images(files.calibration, "calibration")
+    held_out = _images(files.held_out, "held-out")
     yield Stage("extracting and calibrating")
     own = replace(
         model_card(files.name, card, arch, promise.predicted),
@@ -112,7 +116,7 @@ def deliver(
     subnet, model = export_subnet(supernet, own, calibration=calibration.images)
     save_model(output, model)
     try:
-        for record in check_file(output, subnet, promise, held_out=_images(files.held_out, "held-out")):
+        for record in check_file(output, subnet, promise, held_out=held_out):
             yield record
             if isinstance(record, Delivery):
                 return
@@ -141,8 +145,12 @@ def verify_file(
     Raises:
         FileError: The file is no export of this tool.
         CheckpointError: The supernet that it names is not here, or is another one by now.
+        BudgetError: A latency is limited, and the file would not be timed.
     """
     card = ModelCard.from_model(read_model(path), path)
+    name = device or card.device
+    if name != HOST and any(budget.name == "latency" for budget in budgets):
+        raise BudgetError("a latency budget needs a machine to time the file on: add --device host")
     files = _source(path, card, supernet)
     yield Stage("loading the supernet")
     network, found = load_supernet(files)
@@ -155,9 +163,13 @@ def verify_file(
     subnet = calibrated_subnet(
         network, card.arch, images=calibration.images, normalization=card.normalization
     )
-    name = device or card.device
+    layers = list(card.space.layers(card.arch))
+    exact = {
+        "peak_activation_bytes": float(max(map(layer_peak_bytes, layers))),
+        "weight_bytes": float(sum(map(layer_weight_bytes, layers))),
+    }
     promise = Promise(
-        predicted=card.predicted,
+        predicted={**card.predicted, **exact},
         budgets=tuple(budgets),
         device=name,
         provenance=card.latency_provenance,
@@ -215,6 +227,8 @@ def check_file(
             device_name="this machine",
         )
     checks += _memory_and_size(file, device, predicted, limits)
+    if "macs" in limits:
+        checks.append(check_macs(card.space, card.arch, limit=limits["macs"]))
     yield Delivery(path, card, tuple(checks))
 
 

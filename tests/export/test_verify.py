@@ -1,0 +1,137 @@
+"""Checks look at the file itself, and a broken promise is told."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from ofa_nas.data import Normalization
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.devices import open_device
+from ofa_nas.errors import VerificationError
+from ofa_nas.export.export import export_subnet, model_card
+from ofa_nas.export.verify import (
+    FileAccuracy,
+    ModelFile,
+    check_accuracy,
+    check_latency,
+    check_memory,
+    check_numerics,
+    check_size,
+    count_correct_in_file,
+)
+from ofa_nas.latency.measure import Measurement
+from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.supernet import Subnet
+from ofa_nas.training.evaluate import count_correct
+from tests.small_supernet import SmallSupernet
+
+MEASURED = Measurement(
+    model="subnet",
+    latency_ms=2.0,
+    low_ms=1.9,
+    high_ms=2.1,
+    p90_ms=2.5,
+    iqr_ms=0.1,
+    wall_ms=2.0,
+    cpu_ms=2.0,
+    visits=10,
+    runs=500,
+    noisy=False,
+    throttled=False,
+)
+
+
+@pytest.fixture(scope="module")
+def exported(small: SmallSupernet) -> tuple[Subnet, onnx.ModelProto]:
+    supernet, card = load_supernet(small.files)
+    own = model_card(small.files.name, card, card.space.parse("24/5x2.3x3/3x3"), {})
+    return export_subnet(supernet, own, calibration=small.calibration)
+
+
+def test_the_file_classifies_as_torch_does(
+    exported: tuple[Subnet, onnx.ModelProto], small: SmallSupernet
+) -> None:
+    subnet, model = exported
+    held_out, normalization = small.held_out, Normalization()
+    rows = np.arange(130) % len(held_out)
+    split = PackedImages(held_out.images[rows], held_out.labels[rows], held_out.class_names)
+    counts = list(count_correct_in_file(ModelFile(model, normalization), split))
+    assert [count.images for count in counts] == [100, 130]
+    assert counts[-1].correct == count_correct(subnet, split, normalization=normalization)
+    assert counts[-1].value > 0.3
+
+
+def test_numerics_hold_for_the_file_and_not_for_a_spoilt_one(
+    exported: tuple[Subnet, onnx.ModelProto], small: SmallSupernet
+) -> None:
+    subnet, model = exported
+    check = check_numerics(ModelFile(model, Normalization()), subnet, small.held_out.images)
+    assert check.is_met
+    assert check.measured < 1e-4
+    for index in range(len(model.graph.initializer)):
+        spoilt = onnx.ModelProto()
+        spoilt.CopyFrom(model)
+        tensor = spoilt.graph.initializer[index]
+        values = np.array(numpy_helper.to_array(tensor))
+        values[0] += 0.5
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        found = check_numerics(ModelFile(spoilt, Normalization()), subnet, small.held_out.images)
+        assert not found.is_met, tensor.name
+
+
+def test_a_wrong_normalization_breaks_numerics(
+    exported: tuple[Subnet, onnx.ModelProto], small: SmallSupernet
+) -> None:
+    subnet, model = exported
+    right, shifted = Normalization(), Normalization(mean=(120.0, 127.0, 127.0))
+    file = ModelFile(model, right)
+    file.normalization = shifted
+    expected = ModelFile(model, right).logits(small.held_out.images[:8])
+    assert np.abs(file.logits(small.held_out.images[:8]) - expected).max() > 1e-3
+    assert check_numerics(ModelFile(model, shifted), subnet, small.held_out.images).is_met  # both alike
+
+
+def test_a_model_that_cannot_run_is_refused(exported: tuple[Subnet, onnx.ModelProto]) -> None:
+    broken = onnx.ModelProto()
+    broken.CopyFrom(exported[1])
+    del broken.graph.initializer[3]
+    with pytest.raises(VerificationError, match="ONNX Runtime refuses the model"):
+        ModelFile(broken, Normalization())
+
+
+@pytest.mark.parametrize(("limit", "is_met"), [(None, True), (2.0, True), (1.99, False)])
+def test_a_latency_budget_holds_for_the_median(limit: float | None, is_met: bool) -> None:
+    median, tail = check_latency(MEASURED, predicted=1.5, limit=limit, device_name="this machine")
+    assert (median.measured, median.predicted, median.is_met) == (2.0, 1.5, is_met)
+    assert ("over the budget of" in median.note) == (not is_met)
+    assert (tail.quantity, tail.measured, tail.is_met) == ("latency_p90", 2.5, True)
+
+
+def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.ModelProto]) -> None:
+    subnet, model = exported
+    file = ModelFile(model, Normalization())
+    weights = float(sum(map(layer_weight_bytes, subnet.walk)))
+    size = check_size(file, predicted=weights, limit=weights)
+    assert size.is_met
+    assert size.measured == len(model.SerializeToString())
+    assert weights < size.measured < 1.5 * weights + 20_000
+    assert not check_size(file, predicted=weights, limit=weights - 1).is_met
+    liveness = float(max(map(layer_peak_bytes, subnet.walk)))
+    device = open_device("host")
+    memory = check_memory(file, device, predicted=liveness, limit=liveness)
+    assert memory.is_met
+    assert 0.5 * liveness < memory.measured < 10 * liveness
+    assert not check_memory(file, device, predicted=liveness, limit=liveness - 1).is_met
+
+
+def test_an_accuracy_beyond_both_intervals_is_told_and_breaks_nothing() -> None:
+    found = FileAccuracy(60, 100)
+    assert found.half_width == pytest.approx(1.645 * (0.6 * 0.4 / 100) ** 0.5)
+    near = check_accuracy(found, predicted=0.69, half_width=0.02)
+    far = check_accuracy(found, predicted=0.72, half_width=0.02)
+    assert near.is_met
+    assert far.is_met
+    assert "outside the predictor's interval" in far.note
+    assert "outside" not in near.note

@@ -1,0 +1,159 @@
+"""Files that leave were checked; what fails a check does not stay."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import ofa_nas.pipeline.deliver
+from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
+from ofa_nas.export.export import read_model, save_model
+from ofa_nas.pipeline.deliver import Delivery, Promise, Stage, deliver, verify_file
+from ofa_nas.search.budgets import Budget
+from ofa_nas.space.costs import layer_macs, layer_weight_bytes
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from tests.small_supernet import SmallSupernet
+
+
+def weight_bytes(space: SearchSpace) -> int:
+    return sum(map(layer_weight_bytes, space.layers(space.middle)))
+
+
+def export_to(output: Path, files: SupernetFiles, *budgets: Budget) -> Delivery:
+    space = SupernetCard.load(files.card).space
+    predicted = {"accuracy": 0.5, "weight_bytes": float(weight_bytes(space))}
+    promise = Promise(predicted=predicted, half_width=0.1, budgets=budgets)
+    *stages, delivery = deliver(files, space.middle, promise, output=output)
+    assert isinstance(delivery, Delivery)
+    assert all(isinstance(stage, Stage) and stage.done <= stage.total for stage in stages)
+    return delivery
+
+
+def spoil_and_save(path: Path, model: onnx.ModelProto) -> None:
+    """What a bug of the writer would leave: one weight is off."""
+    tensor = model.graph.initializer[4]
+    values = np.array(numpy_helper.to_array(tensor))
+    values[0] += 0.1
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    save_model(path, model)
+
+
+def test_a_delivery_measures_every_figure_it_can(small: SmallSupernet, tmp_path: Path) -> None:
+    delivery = export_to(tmp_path / "out" / "subnet.onnx", small.files)
+    assert [check.quantity for check in delivery.checks] == [
+        "numerics",
+        "accuracy",
+        "peak_memory",
+        "file_size",
+    ]
+    assert delivery.is_met
+    measured = delivery.measured()
+    assert measured.keys() == {"accuracy", "peak_activation_bytes", "weight_bytes"}
+    assert measured["accuracy"] > 0.3
+    assert measured["weight_bytes"] == delivery.path.stat().st_size
+    assert delivery.card.supernet_sha256 == SupernetCard.load(small.files.card).sha256
+
+
+def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp_path: Path) -> None:
+    space = SupernetCard.load(small.files.card).space
+    exact = Budget("model_size", weight_bytes(space), "bytes")
+    assert export_to(tmp_path / "a.onnx", small.files, exact).is_met
+    tight = Budget("model_size", weight_bytes(space) - 1, "bytes")
+    delivery = export_to(tmp_path / "b.onnx", small.files, tight)
+    assert not delivery.is_met
+    assert [check.quantity for check in delivery.checks if not check.is_met] == ["file_size"]
+    assert delivery.path.is_file()
+
+
+def test_a_file_that_computes_something_else_is_not_kept(
+    small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ofa_nas.pipeline.deliver, "save_model", spoil_and_save)
+    with pytest.raises(VerificationError, match=r"subnet\.onnx: its logits differ from torch's by "):
+        export_to(tmp_path / "subnet.onnx", small.files)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["calibration", "held-out"])
+def test_missing_images_are_named_and_nothing_is_left(
+    what: str, small: SmallSupernet, tmp_path: Path
+) -> None:
+    files = small.copy_to(tmp_path / "run")
+    (files.calibration if what == "calibration" else files.held_out).unlink()
+    with pytest.raises(CheckpointError, match=f"the supernet's {what} images are missing; ofa-nas train"):
+        export_to(tmp_path / "subnet.onnx", files)
+    assert not (tmp_path / "subnet.onnx").exists()
+
+
+def verify(path: Path, files: SupernetFiles, *budgets: Budget, device: str | None = None) -> Delivery:
+    *_, delivery = verify_file(path, supernet=str(files.weights), device=device, budgets=budgets)
+    assert isinstance(delivery, Delivery)
+    return delivery
+
+
+def test_verifying_again_finds_the_same(small: SmallSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "subnet.onnx"
+    first = export_to(path, small.files)
+    again = verify(path, small.files)
+    assert again.card == first.card
+    assert again.measured()["accuracy"] == first.measured()["accuracy"]
+    assert again.is_met
+
+
+def test_verifying_finds_a_weight_that_was_changed(small: SmallSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "subnet.onnx"
+    export_to(path, small.files)
+    spoil_and_save(path, read_model(path))
+    with pytest.raises(VerificationError, match=r"subnet\.onnx: its logits differ"):
+        verify(path, small.files)
+    assert path.is_file()  # it is the user's
+
+
+def test_another_version_of_the_supernet_is_refused(small: SmallSupernet, tmp_path: Path) -> None:
+    path, files = tmp_path / "subnet.onnx", small.copy_to(tmp_path / "run")
+    export_to(path, small.files)
+    supernet, card = load_supernet(files)
+    supernet.get_parameter("layers.classifier.linear.bias").data.add_(0.5)
+    save_supernet(files, supernet, card)
+    with pytest.raises(
+        CheckpointError, match=r"subnet\.onnx was exported from another version of the supernet"
+    ):
+        verify(path, files)
+
+
+def test_a_supernet_that_does_not_ship_must_be_given(small: SmallSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "subnet.onnx"
+    export_to(path, small.files)
+    with pytest.raises(CheckpointError, match="exported from the supernet 'supernet', which does not ship"):
+        list(verify_file(path, supernet=None, device=None, budgets=()))
+
+
+@pytest.mark.parametrize(("share", "is_met"), [(1.0, True), (0.99, False)])
+def test_a_budget_of_macs_is_counted_in_verification(
+    share: float, is_met: bool, small: SmallSupernet, tmp_path: Path
+) -> None:
+    path = tmp_path / "subnet.onnx"
+    export_to(path, small.files)
+    space = SupernetCard.load(small.files.card).space
+    macs = sum(map(layer_macs, space.layers(space.middle)))
+    budget = Budget("macs", share * macs, "MACs")
+    delivery = verify(path, small.files, budget)
+    assert delivery.is_met == is_met
+
+
+def test_a_latency_budget_needs_a_device_to_measure_it_on(small: SmallSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "subnet.onnx"
+    export_to(path, small.files)
+    with pytest.raises(BudgetError, match="--device host"):
+        verify(path, small.files, Budget("latency", 1e6, "ms"))
+
+
+def test_a_damaged_file_is_refused(small: SmallSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "subnet.onnx"
+    path.write_bytes(b"not onnx")
+    with pytest.raises(FileError, match=r"subnet\.onnx: not a valid ONNX model"):
+        verify(path, small.files)
