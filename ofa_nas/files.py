@@ -17,6 +17,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         FileError: The folder cannot be made, or the file cannot be written.
     """
+    if not path.name:
+        raise FileError(f"{path}: cannot be written: it names no file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

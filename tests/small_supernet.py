@@ -27,7 +27,7 @@ from ofa_nas.training.train import StepReport
 CLASSES, SIZE_PX = 10, 32
 TRAIN_IMAGES, VAL_IMAGES = 40, 20  # of each class
 SUBNETS = 24
-RECIPE = SandwichRecipe(epochs=6.0, batch_size=40, learning_rate=0.2, random_subnets=1, crop_scale=0.7)
+RECIPE = SandwichRecipe(epochs=8.0, batch_size=40, learning_rate=0.2, random_subnets=1, crop_scale=0.7)
 MS_PER_MAC, CONSTANT_MS = 1e-5, 0.5  # of the device that `exact_table` describes
 
 
@@ -78,15 +78,13 @@ def write_images(root: Path, *, train: int = TRAIN_IMAGES, val: int = VAL_IMAGES
         for label in range(CLASSES):
             folder = root / split / f"class_{label}"
             folder.mkdir(parents=True)
-            angle, waves = (
-                np.pi / 8 * (label % 5),
-                2 + 3 * (label // 5),
-            )  # all differ from each other's mirror image
+            # No class is another's mirror image; the finer bars need the higher resolution.
+            angle, waves = np.pi / 8 * (label % 5), 2 + 7 * (label // 5)
             for index in range(count):
                 phase = rng.uniform(0.0, 2.0 * np.pi)
                 bars = np.sin(2 * np.pi * waves * (np.cos(angle) * right + np.sin(angle) * down) + phase)
                 pixels = 127 + 50 * bars[..., None] * rng.uniform(0.4, 1.0, 3)
-                pixels = pixels + rng.normal(0.0, 25.0, pixels.shape)
+                pixels = pixels + rng.normal(0.0, 40.0, pixels.shape)
                 image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
                 image.save(folder / f"{index}.png", compress_level=1)
     return root
@@ -94,7 +92,7 @@ def write_images(root: Path, *, train: int = TRAIN_IMAGES, val: int = VAL_IMAGES
 
 def plan(data: Path, folder: Path, *, recipe: SandwichRecipe = RECIPE) -> TrainingPlan:
     """A training of `tiny` on such images."""
-    sizes = SplitSizes(reports=40, calibration=40, calibration_sample=200, seed=recipe.seed)
+    sizes = SplitSizes(reports=100, calibration=40, calibration_sample=200, seed=recipe.seed)
     return TrainingPlan(space="tiny", data=str(data), start=None, recipe=recipe, sizes=sizes, folder=folder)
 
 

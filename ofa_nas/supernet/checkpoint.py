@@ -21,7 +21,7 @@ def save_supernet(files: SupernetFiles, supernet: Supernet, card: SupernetCard) 
     """
     tensors = {name: _stored(name, value) for name, value in supernet.state_dict().items()}
     with replacing(files.weights) as temporary:
-        save_file(tensors, temporary)
+        write_tensors(temporary, tensors)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
         card.with_digest(digest).save(files.card)
 
@@ -40,6 +40,16 @@ def load_supernet(files: SupernetFiles) -> tuple[Supernet, SupernetCard]:
     supernet = Supernet(card.space)
     load_tensors(supernet, tensors, where=str(path))
     return supernet, card
+
+
+def write_tensors(
+    temporary: Path, tensors: dict[str, Tensor], *, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file inside `replacing`, which tells the user when the disk is full."""
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

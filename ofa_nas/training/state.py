@@ -5,11 +5,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import replacing
-from ofa_nas.supernet.checkpoint import load_tensors, read_tensors
+from ofa_nas.supernet.checkpoint import load_tensors, read_tensors, write_tensors
 from ofa_nas.supernet.supernet import Supernet
 
 _WEIGHT, _MOMENTUM, _META = "weight:", "momentum:", "training"
@@ -33,7 +32,7 @@ def save_state(
         if buffer is not None:
             tensors[_MOMENTUM + name] = buffer.contiguous()
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_META: json.dumps({"step": step, **meta})})
+        write_tensors(temporary, tensors, metadata={_META: json.dumps({"step": step, **meta})})
 
 
 def load_state(path: Path, supernet: Supernet, optimizer: torch.optim.SGD, *, meta: dict[str, object]) -> int:

@@ -87,13 +87,13 @@ def test_training_learns(small: SmallSupernet) -> None:
     assert small.losses[0] == pytest.approx(math.log(10), abs=0.3)
     assert np.mean(small.losses[-10:]) < 0.75 * small.losses[0]
     last = small.trained.history[-1]
-    assert min(last.smallest, last.middle, last.largest) > 0.35  # chance is 0.1
+    assert min(last.smallest, last.middle, last.largest) > 0.3  # chance is 0.1
 
 
 def test_reports_come_once_a_step_and_once_an_epoch(small: SmallSupernet) -> None:
-    assert len(small.losses) == RECIPE.total_steps(400) == 60
-    assert [report.epoch for report in small.trained.history] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert [report.step for report in small.trained.history] == [10, 20, 30, 40, 50, 60]
+    assert len(small.losses) == RECIPE.total_steps(400) == 80
+    assert [report.epoch for report in small.trained.history] == list(range(1, 9))
+    assert [report.step for report in small.trained.history] == list(range(10, 90, 10))
 
 
 def test_a_part_of_an_epoch_ends_in_a_report(tiny: SearchSpace, tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""Real accuracies of subnets, and the predictor fitted to them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_nas.accuracy import SampleStore
+from ofa_nas.data import Normalization
+from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
+from ofa_nas.pipeline.evaluation import (
+    collect_samples,
+    evaluate,
+    fit_predictor,
+    named_architecture,
+)
+from ofa_nas.pipeline.search import Estimators
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet_card import SupernetCard
+from ofa_nas.training.evaluate import accuracy_of
+from tests.small_supernet import SUBNETS, SmallSupernet, write_images
+
+
+def test_evaluation_is_the_accuracy_of_the_calibrated_subnet(small: SmallSupernet, tiny: SearchSpace) -> None:
+    names = ["smallest", "32/5x2/3x3.3x2"]
+    found = list(evaluate(small.name, names, data=None, images=None, seed=0))
+    supernet, _ = load_supernet(small.files)
+    for one, name in zip(found, names, strict=True):
+        assert one.architecture == named_architecture(tiny, name)
+        assert one.images == 100
+        expected = accuracy_of(
+            supernet,
+            one.architecture,
+            calibration=small.calibration,
+            split=small.held_out,
+            normalization=Normalization(),
+        )
+        assert one.accuracy == expected
+
+
+def test_images_are_drawn_by_the_seed(small: SmallSupernet) -> None:
+    def accuracies(seed: int) -> list[float]:
+        found = evaluate(small.name, ["smallest", "middle"], data=str(small.data), images=37, seed=seed)
+        return [one.accuracy for one in found if one.images == 37]
+
+    assert accuracies(0) == accuracies(0)
+    assert len({tuple(accuracies(seed)) for seed in range(4)}) > 1
+
+
+def test_data_with_other_classes_are_refused(small: SmallSupernet, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "others", train=2, val=2)
+    (data / "train" / "class_4").rename(data / "train" / "zebra")
+    (data / "val" / "class_4").rename(data / "val" / "zebra")
+    for stream in (
+        evaluate(small.name, ["smallest"], data=str(data), images=None, seed=0),
+        collect_samples(small.name, count=3, data=str(data), images=10, seed=0),
+    ):
+        with pytest.raises(DataError, match="they must be the same"):
+            list(stream)
+
+
+def test_what_is_no_architecture_is_refused(small: SmallSupernet) -> None:
+    with pytest.raises(ArchitectureError, match="32/9x9/3x2"):
+        list(evaluate(small.name, ["32/9x9/3x2"], data=None, images=None, seed=0))
+
+
+def test_samples_tell_where_they_came_from(small: SmallSupernet, tiny: SearchSpace) -> None:
+    samples = SampleStore(small.files.samples).read()
+    assert len(samples) == small.fitted.samples == SUBNETS
+    assert [samples[0].arch, samples[1].arch] == [str(tiny.smallest), str(tiny.largest)]
+    assert {sample.split for sample in samples} == {"shapes/predictor, seed 0"}
+    assert {sample.supernet for sample in samples} == {SupernetCard.load(small.files.card).sha256}
+    assert all(sample.images == 60 for sample in samples)
+
+
+def test_the_predictor_fits_what_was_measured(small: SmallSupernet) -> None:
+    estimators = Estimators.load(small.name, None)
+    samples = SampleStore(small.files.samples).read()
+    genes = estimators.encoding.encode([estimators.encoding.space.parse(one.arch) for one in samples])
+    measured = np.array([sample.accuracy for sample in samples])
+    inside = np.abs(estimators.predictor.predict(genes) - measured) <= estimators.predictor.half_width
+    assert inside.mean() >= 0.8
+    assert small.fitted.half_width == estimators.predictor.half_width
+    assert small.fitted.rmse < 0.15
+
+
+def test_fitting_is_the_same_for_the_same_seed(small: SmallSupernet, tmp_path: Path) -> None:
+    files = small.copy_to(tmp_path / "run")
+    report, path = fit_predictor(str(files.weights), kind="additive", seed=0)
+    assert report == small.fitted
+    assert path == files.predictor
+
+
+def test_too_few_samples_or_none_of_these_weights_are_refused(small: SmallSupernet, tmp_path: Path) -> None:
+    files = small.copy_to(tmp_path / "run")
+    lines = files.samples.read_bytes().splitlines(keepends=True)
+    before = files.predictor.read_bytes()
+    files.samples.write_bytes(b"".join(lines[:5]))
+    with pytest.raises(DataError, match="5 accuracy samples: a predictor needs 8 or more"):
+        fit_predictor(str(files.weights), kind="additive", seed=0)
+    digest = SupernetCard.load(files.card).sha256
+    files.samples.write_bytes(b"".join(lines).replace(digest.encode(), b"f" * 64))
+    with pytest.raises(CheckpointError, match="no samples of these weights; make some with ofa-nas"):
+        fit_predictor(str(files.weights), kind="additive", seed=0)
+    with pytest.raises(ConfigError, match="there is no 'oracle'"):
+        fit_predictor(small.name, kind="oracle", seed=0)
+    assert files.predictor.read_bytes() == before

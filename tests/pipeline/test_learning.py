@@ -1,0 +1,79 @@
+"""What a training leaves in its folder, and what each file says."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ofa_nas.data.packed import PackProgress
+from ofa_nas.data.sample import load_sample
+from ofa_nas.errors import ConfigError, DataError, SpaceError
+from ofa_nas.pipeline.learning import TrainedSupernet, train_supernet
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.training.recipe import SandwichRecipe
+from tests.small_supernet import RECIPE, SmallSupernet, plan, write_images
+
+CPU = torch.device("cpu")
+BRIEF = SandwichRecipe(epochs=0.2, batch_size=20, random_subnets=0)
+
+
+def test_the_card_tells_what_made_the_weights(small: SmallSupernet) -> None:
+    _, card = load_supernet(small.files)
+    assert card.data == "shapes"
+    assert card.class_names == tuple(f"class_{index}" for index in range(10))
+    assert card.made_by["recipe"] == asdict(RECIPE)
+    assert card.made_by["start"] == "random weights"
+    assert card.made_by["provenance"]["seed"] == RECIPE.seed
+    assert card.made_by["history"] == [asdict(report) for report in small.trained.history]
+    assert len(load_sample(small.files.calibration)) == 200
+    assert len(load_sample(small.files.held_out)) == 100
+
+
+def test_a_run_folder_holds_what_the_files_name(small: SmallSupernet) -> None:
+    names = {path.name for path in small.files.weights.parent.iterdir()}
+    assert names == {
+        "checkpoint.safetensors",
+        "supernet.safetensors",
+        "supernet.json",
+        "supernet.calibration.npz",
+        "supernet.heldout.npz",
+        "supernet.samples.jsonl",
+        "supernet.predictor.json",
+    }
+    json.loads(small.files.predictor.read_text(encoding="utf-8"))
+
+
+def test_images_are_decoded_once(tmp_path: Path) -> None:
+    data = write_images(tmp_path / "shapes", train=4, val=2)
+    first = list(train_supernet(plan(data, tmp_path / "a", recipe=BRIEF), device=CPU))
+    second = list(train_supernet(plan(data, tmp_path / "b", recipe=BRIEF), device=CPU))
+    decoding = [
+        [record for record in records if isinstance(record, PackProgress) and record.packed is None]
+        for records in (first, second)
+    ]
+    assert decoding[0]
+    assert decoding[1] == []
+    assert isinstance(second[-1], TrainedSupernet)
+    assert (tmp_path / "a" / "supernet.safetensors").read_bytes() == (
+        tmp_path / "b" / "supernet.safetensors"
+    ).read_bytes()
+
+
+def test_wrong_plans_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    data = write_images(tmp_path / "shapes", train=2, val=2)
+    good = plan(data, tmp_path / "run", recipe=BRIEF)
+    with pytest.raises(SpaceError, match="nowhere: no such search space"):
+        list(train_supernet(replace(good, space="nowhere"), device=CPU))
+    with pytest.raises(ConfigError, match="no such folder"):
+        list(train_supernet(replace(good, data=str(tmp_path / "nowhere")), device=CPU))
+    with pytest.raises(DataError, match="20 training images are less than one batch of 40"):
+        list(train_supernet(replace(good, recipe=replace(BRIEF, batch_size=40)), device=CPU))
+    with pytest.raises(ConfigError, match="nothing_such"):
+        list(train_supernet(replace(good, start="nothing_such"), device=CPU))
+    assert not (tmp_path / "run").exists()
+    (data / "train" / "class_3" / "1.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"class_3/1\.png"):
+        list(train_supernet(good, device=CPU))
+    assert not (tmp_path / "run").exists()

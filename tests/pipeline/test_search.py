@@ -1,0 +1,253 @@
+"""The main job on a really trained supernet: budgets hold, optima are found, claims are true."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, TableError
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.device_table import device_table, known_devices
+from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult, search
+from ofa_nas.search.budgets import Budget, parse_budget
+from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.search_space import SearchSpace
+from tests.search.worlds import every_architecture
+from tests.small_supernet import CONSTANT_MS, MS_PER_MAC, SmallSupernet, exact_table
+
+EVERY = every_architecture()
+UNITS = {"latency": "ms", "peak_memory": "bytes", "model_size": "bytes", "macs": "MACs"}
+
+
+@pytest.fixture(scope="module")
+def exact(small: SmallSupernet, tiny: SearchSpace) -> Estimators:
+    """With a device whose latency is known in closed form."""
+    return Estimators.load(small.name, exact_table(tiny))
+
+
+@pytest.fixture(scope="module")
+def candidates(exact: Estimators) -> list[Candidate]:
+    """All 800 architectures of the space."""
+    return exact.candidates(EVERY)
+
+
+def costs_of(candidate: Candidate) -> dict[str, float]:
+    return {
+        "latency": candidate.latency_ms or 0.0,
+        "peak_memory": candidate.peak_activation_bytes,
+        "model_size": candidate.weight_bytes,
+        "macs": candidate.macs,
+    }
+
+
+def limits_at(candidates: Sequence[Candidate], **shares: float) -> list[Budget]:
+    """Budgets that a share of all architectures keeps, each alone."""
+    return [
+        Budget(name, float(np.quantile([costs_of(one)[name] for one in candidates], share)), UNITS[name])
+        for name, share in shares.items()
+    ]
+
+
+def keeps(candidate: Candidate, budgets: Sequence[Budget]) -> bool:
+    return all(costs_of(candidate)[budget.name] <= budget.limit for budget in budgets)
+
+
+def result_of(
+    estimators: Estimators, budgets: Sequence[Budget], *, method: str = "evolution", seed: int = 0
+) -> SearchResult:
+    *_, result = search(estimators, budgets, method=method, seed=seed)
+    assert isinstance(result, SearchResult)
+    return result
+
+
+def test_candidates_cost_what_a_plain_walk_counts(exact: Estimators, tiny: SearchSpace) -> None:
+    for candidate in exact.candidates(EVERY[::97]):
+        layers = list(tiny.layers(candidate.architecture))
+        macs = sum(map(layer_macs, layers))
+        assert candidate.macs == macs
+        assert candidate.peak_activation_bytes == max(map(layer_peak_bytes, layers))
+        assert candidate.weight_bytes == sum(map(layer_weight_bytes, layers))
+        assert candidate.latency_ms == pytest.approx(CONSTANT_MS + MS_PER_MAC * macs, abs=1e-3)
+        assert candidate.predicted().keys() == {
+            "accuracy", "latency_ms", "peak_activation_bytes", "weight_bytes", "macs",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {},
+        {"latency": 0.4},
+        {"macs": 0.1},
+        {"peak_memory": 0.3},
+        {"model_size": 0.5},
+        {"latency": 0.5, "peak_memory": 0.4},
+        {"latency": 0.6, "peak_memory": 0.5, "model_size": 0.4, "macs": 0.5},
+    ],
+)
+def test_the_enumerated_optimum_is_found(
+    shares: dict[str, float], exact: Estimators, candidates: list[Candidate]
+) -> None:
+    budgets = limits_at(candidates, **shares)
+    result = result_of(exact, budgets)
+    kept = [candidate for candidate in candidates if keeps(candidate, budgets)]
+    assert keeps(result.chosen, budgets)
+    assert result.chosen.accuracy == max(candidate.accuracy for candidate in kept)
+    assert result.chosen in kept
+    assert result.half_width == exact.predictor.half_width > 0.0
+    assert result.evaluations > 0
+
+
+@pytest.mark.parametrize("has_device", [True, False])
+def test_the_front_is_sorted_and_no_architecture_dominates_it(
+    has_device: bool, small: SmallSupernet, exact: Estimators, candidates: list[Candidate]
+) -> None:
+    estimators = exact if has_device else Estimators.load(small.name, None)
+    first = "latency" if has_device else "macs"
+    memory = limits_at(candidates, peak_memory=0.6)
+    result = result_of(estimators, [*limits_at(candidates, **{first: 0.5}), *memory])
+    costs = [costs_of(one)[first] for one in result.front]
+    accuracies = [one.accuracy for one in result.front]
+    assert len(result.front) > 3
+    assert all(before < after for before, after in pairwise(costs))
+    assert all(before < after for before, after in pairwise(accuracies))
+    assert all(keeps(one, memory) for one in result.front)
+    for other in candidates:
+        if keeps(other, memory):
+            assert any(
+                one.accuracy >= other.accuracy and costs_of(one)[first] <= costs_of(other)[first]
+                for one in result.front
+            )
+    assert result.chosen.architecture in [one.architecture for one in result.front]
+
+
+def best_but_one(estimators: Estimators) -> Candidate:
+    """The second most accurate of the whole front: as a limit, its cost forbids the best."""
+    return result_of(estimators, []).front[-2]
+
+
+def test_a_budget_above_the_largest_cost_does_not_bind(
+    exact: Estimators, candidates: list[Candidate]
+) -> None:
+    second = best_but_one(exact)
+    tight = Budget("latency", costs_of(second)["latency"], "ms")
+    loose = [
+        Budget(name, 1.001 * max(costs_of(one)[name] for one in candidates), UNITS[name])
+        for name in ("peak_memory", "model_size")
+    ]
+    assert result_of(exact, [tight]).binding == (True,)
+    assert result_of(exact, [tight]).chosen == second
+    assert result_of(exact, loose).binding == (False, False)
+    assert result_of(exact, [loose[0], tight, loose[1]]).binding == (False, True, False)
+    assert result_of(exact, []).binding == ()
+
+
+def test_of_two_budgets_that_are_one_only_one_binds(exact: Estimators) -> None:
+    macs = Budget("macs", best_but_one(exact).macs, "MACs")
+    latency = Budget("latency", CONSTANT_MS + MS_PER_MAC * macs.limit + 1e-3, "ms")
+    assert sorted(result_of(exact, [macs, latency]).binding) == [False, True]
+
+
+@pytest.mark.parametrize("name", ["latency", "peak_memory", "model_size", "macs"])
+def test_an_infeasible_budget_names_the_smallest_reachable_value(
+    name: str, exact: Estimators, candidates: list[Candidate]
+) -> None:
+    least = min(costs_of(candidate)[name] for candidate in candidates)
+    with pytest.raises(BudgetError, match="cannot be met: the smallest that tiny reaches is") as caught:
+        result_of(exact, [Budget(name, 0.5 * least, UNITS[name])])
+    option = f"--{name.replace('_', '-')}"
+    advised = str(caught.value).split(f"raise {option} to ")[1].removesuffix(" or more").removesuffix(" MACs")
+    limit = parse_budget(name, advised).limit
+    assert least <= limit <= 1.01 * least
+    assert keeps(
+        result_of(exact, [Budget(name, limit, UNITS[name])]).chosen, [Budget(name, limit, UNITS[name])]
+    )
+
+
+def test_a_latency_without_a_device_is_refused(small: SmallSupernet) -> None:
+    estimators = Estimators.load(small.name, None)
+    with pytest.raises(BudgetError, match="a latency budget needs a device: add --device host"):
+        result_of(estimators, [Budget("latency", 1.0, "ms")])
+    assert estimators.candidates(EVERY[:1])[0].latency_ms is None
+
+
+@pytest.mark.parametrize("method", ["evolution", "random"])
+def test_the_same_seed_gives_the_same_result(
+    method: str, exact: Estimators, candidates: list[Candidate]
+) -> None:
+    budgets = limits_at(candidates, latency=0.4, peak_memory=0.5)
+    results = [result_of(exact, budgets, method=method, seed=3) for _ in range(2)]
+    first, second = (replace(result, cpu_seconds=0.0) for result in results)
+    assert first == second
+
+
+def test_an_unknown_method_is_refused(exact: Estimators) -> None:
+    with pytest.raises(ConfigError, match="there is no 'annealing'; there are evolution, random"):
+        result_of(exact, [], method="annealing")
+
+
+def test_the_estimated_table_of_the_raspberry_pi_serves_this_space(
+    small: SmallSupernet, tiny: SearchSpace
+) -> None:
+    (table,) = device_table("rpi4", tiny)
+    assert isinstance(table, LatencyTable)
+    assert table.provenance == "estimated"
+    estimators = Estimators.load(small.name, table)
+    latencies = [one.latency_ms or 0.0 for one in estimators.candidates(EVERY)]
+    limit = float(np.quantile(latencies, 0.3))
+    chosen = result_of(estimators, [Budget("latency", limit, "ms", "rpi4")]).chosen
+    assert chosen.latency_ms is not None
+    assert min(latencies) <= chosen.latency_ms <= limit
+
+
+def test_a_table_of_another_space_is_refused_by_name(tiny: SearchSpace, tmp_path: Path) -> None:
+    path = tmp_path / "board.json"
+    exact_table(tiny.with_classes(12)).save(path)
+    with pytest.raises(
+        TableError,
+        match="latency table exact was measured for tiny with 12 classes; the supernet is of tiny with 10",
+    ):
+        list(device_table(str(path), tiny))
+    exact_table(tiny).save(path)
+    (table,) = device_table(str(path), tiny)
+    assert isinstance(table, LatencyTable)
+    assert table.provenance == "measured"
+
+
+def test_a_table_without_a_resolution_of_the_space_is_refused(
+    small: SmallSupernet, tiny: SearchSpace
+) -> None:
+    with pytest.raises(TableError, match=r"resolution 32 is not in it; it holds .* at 24 px"):
+        Estimators.load(small.name, exact_table(replace(tiny, resolutions=(24,))))
+
+
+def test_devices_are_known_by_name(tiny: SearchSpace) -> None:
+    assert {"host", "rpi4"} <= set(known_devices())
+    with pytest.raises(TableError, match=r"no such latency table; shipped: .*rpi4"):
+        list(device_table("toaster", tiny))
+
+
+def test_a_supernet_without_a_predictor_tells_how_to_make_one(small: SmallSupernet, tmp_path: Path) -> None:
+    files = small.copy_to(tmp_path / "run")
+    files.predictor.unlink()
+    with pytest.raises(CheckpointError, match="has no accuracy predictor; make one with ofa-nas predictor"):
+        Estimators.load(str(files.weights), None)
+
+
+def test_a_search_does_without_torch(small: SmallSupernet) -> None:
+    code = (
+        "import sys\n"
+        "from ofa_nas.cli import main\n"
+        "status = main(sys.argv[1:])\n"
+        "sys.exit(f'torch was imported' if 'torch' in sys.modules else status)\n"
+    )
+    arguments = ["search", "--supernet", small.name, "--device", "rpi4", "--latency", "1s", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,158 @@
+"""Files are replaced whole or not at all."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ofa_nas.errors import CheckpointError, FileError, TableError
+from ofa_nas.files import read_json, replacing, write_bytes, write_json
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(document=st.dictionaries(st.text(), JSON, max_size=4))
+def test_what_is_written_is_read(
+    document: dict[str, object], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("json") / "document.json"
+    write_json(path, document)
+    assert read_json(path, error=FileError) == document
+    assert path.read_bytes().endswith(b"}\n")
+
+
+def test_folders_above_are_made(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "one" / "two" / "file", b"content")
+    assert (tmp_path / "one" / "two" / "file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_interrupted_write_leaves_the_old_file_alone(error: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"new, but ha")
+            assert temporary.parent == tmp_path  # a rename across file systems is no rename
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_follow_the_umask(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        with replacing(tmp_path / "file") as temporary:
+            temporary.touch(mode=0o600)
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    with pytest.raises(FileError, match=r"file/below/it: cannot be written: "):
+        write_bytes(tmp_path / "file" / "below" / "it", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "folder", "x" * 250])
+def test_a_name_that_is_no_file_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileError, match="cannot be written: "):
+        write_bytes(Path(name), b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(FileError, match="file: cannot be written: Permission denied"):
+            write_bytes(tmp_path / "file", b"")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import torch
+from ofa_nas.errors import FileError
+from ofa_nas.files import replacing, write_bytes
+from ofa_nas.supernet.checkpoint import write_tensors
+path = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # as if the disk were full after that
+try:
+    if sys.argv[2] == "tensors":
+        with replacing(path) as temporary:
+            write_tensors(temporary, {"weight": torch.zeros(10_000)})
+    else:
+        write_bytes(path, bytes(10_000))
+except FileError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limits")
+@pytest.mark.parametrize("what", ["bytes", "tensors"])
+def test_a_full_disk_is_an_error_that_leaves_the_old_file(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    command = [sys.executable, "-c", FULL_DISK, str(path), what]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.startswith(f"refused: {path}: cannot be written: "), done.stderr
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b'{"a": ', "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"[1, 2]", "expected a JSON object, got list"),
+        (b"null", "expected a JSON object, got NoneType"),
+    ],
+)
+@pytest.mark.parametrize("error", [CheckpointError, TableError])
+def test_what_is_no_json_object_is_refused_in_the_class_of_the_caller(
+    content: bytes | None, message: str, error: type[FileError], tmp_path: Path
+) -> None:
+    path = tmp_path / "document.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(error, match=rf"document\.json: {message}"):
+        read_json(path, error=error)

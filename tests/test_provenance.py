@@ -1,0 +1,49 @@
+"""Files tell what made them."""
+
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import ofa_nas
+from ofa_nas.provenance import processor_name, record_provenance
+
+ROOT = Path(ofa_nas.__file__).parents[1]
+
+
+def test_provenance_describes_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/ofa-nas", "search", "--latency", "30ms"])
+    found = record_provenance(seed=7)
+    assert found.command == "ofa-nas search --latency 30ms"
+    assert found.seed == 7
+    assert found.libraries["numpy"] == version("numpy")
+    assert set(found.libraries) == {"numpy", "torch", "onnx", "onnxruntime"}
+    assert found.machine.startswith(f"{platform.system()} {platform.machine()}, ")
+    assert processor_name() in found.machine
+    age = datetime.now(UTC) - datetime.fromisoformat(found.made_on)
+    assert timedelta(seconds=-1) < age < timedelta(minutes=5)
+
+
+def test_provenance_is_plain_json() -> None:
+    document = record_provenance(seed=0).to_json()
+    assert json.loads(json.dumps(document)) == document
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an installed package has no commit")
+def test_the_commit_is_that_of_the_checkout() -> None:
+    head = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    commit = record_provenance(seed=0).commit
+    assert len(commit) >= 12
+    assert head.stdout.startswith(commit)
+
+
+def test_provenance_imports_no_library_that_it_names() -> None:
+    code = "import sys, ofa_nas.provenance as p; p.record_provenance(seed=0); sys.exit('onnx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
