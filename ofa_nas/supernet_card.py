@@ -13,6 +13,7 @@ from ofa_nas.files import read_json, write_json
 from ofa_nas.space.search_space import SearchSpace
 
 SCHEMA_VERSION = 1
+LARGEST = 1e6  # of the normalisation, which is of pixels in [0, 255]
 _KEYS = ("schema_version", "space", "data", "class_names", "input_mean", "input_std", "sha256", "made_by")
 
 
@@ -144,6 +145,8 @@ def _numbers(document: dict[str, Any], key: str, path: Path) -> tuple[float, ...
     good = isinstance(value, list) and len(value) == 3
     if not good or not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
         raise CheckpointError(f"{path}: {key}: expected three numbers, one a colour")
+    if not all(abs(item) <= LARGEST for item in value):
+        raise CheckpointError(f"{path}: {key}: expected numbers up to {LARGEST:.0e}")
     if key == "input_std" and not all(item > 0 for item in value):
         raise CheckpointError(f"{path}: {key}: expected numbers above 0, got {value}")
     return tuple(float(item) for item in value)

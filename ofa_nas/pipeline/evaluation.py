@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, SampleStore, kendall_tau, rmse
-from ofa_nas.errors import CheckpointError, DataError
+from ofa_nas.errors import CheckpointError, ConfigError, DataError
 from ofa_nas.predictors import Observations, load_module, save_predictor
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -95,6 +95,8 @@ def collect_samples(
     from ofa_nas.training.collect import collect, stratified_sample
     from ofa_nas.training.prepare import predictor_half
 
+    if count < 1:
+        raise ConfigError(f"--count {count}: expected 1 or more")
     bench = _Bench.open(supernet)
     val = open_data(data).val
     split = _decode(_draw(val.subset(predictor_half(val)), bench.card, images, seed))
@@ -206,6 +208,8 @@ def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -
             f"the data have {len(source.class_names)} classes from {source.class_names[0]!r}, the supernet "
             f"{len(card.class_names)} from {card.class_names[0]!r}; they must be the same"
         )
+    if images is not None and images < 1:
+        raise ConfigError(f"--images {images}: expected 1 or more")
     if images is None or images >= len(source):
         return source
     return source.subset(np.sort(np.random.default_rng([seed, 4]).permutation(len(source))[:images]))

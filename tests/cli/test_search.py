@@ -1,0 +1,240 @@
+"""`ofa-nas search`, from the flags to the checked file."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import ofa_nas
+from ofa_nas.errors import OfaNasError
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet_card import SupernetCard
+from tests.cli.conftest import Command
+from tests.small_supernet import SmallSupernet, exact_table
+
+PREDICTED = {"accuracy", "latency_ms", "peak_activation_bytes", "weight_bytes", "macs"}
+Refused = Callable[..., str]
+
+
+def test_the_document_has_the_documented_keys(
+    command: Command, small: SmallSupernet, tiny: SearchSpace
+) -> None:
+    printed = command(
+        "search", "--supernet", small.name, "--device", "rpi4", "--latency", "1s", "--peak-memory", "40kB",
+        "--json",
+    )  # fmt: skip
+    assert (printed.status, printed.err) == (0, "")
+    document = printed.document
+    assert document.keys() == {
+        "architecture", "space", "supernet", "device", "budgets", "predicted", "measured", "front", "search",
+    }  # fmt: skip
+    assert tiny.parse(document["architecture"])
+    assert document["device"] == {"name": "rpi4", "provenance": "estimated"}
+    assert document["predicted"].keys() == PREDICTED | {"accuracy_half_width"}
+    assert document["measured"] is None
+    assert document["predicted"]["peak_activation_bytes"] <= 40_000
+    assert [budget["name"] for budget in document["budgets"]] == ["latency", "peak_memory"]
+    assert document["budgets"][0] == {"name": "latency", "limit": 1000.0, "unit": "ms", "binds": False}
+    assert document["front"]
+    for candidate in document["front"]:
+        assert candidate.keys() == {"architecture", "predicted"}
+        assert candidate["predicted"].keys() == PREDICTED
+    assert document["search"].keys() == {"evaluations", "cpu_seconds"}
+
+
+def test_without_a_device_there_is_no_latency(command: Command, small: SmallSupernet) -> None:
+    document = command("search", "--supernet", small.name, "--macs", "1M", "--json").document
+    assert document["device"] is None
+    assert document["predicted"].keys() == PREDICTED - {"latency_ms"} | {"accuracy_half_width"}
+
+
+def test_people_are_told_that_a_table_is_estimated(command: Command, small: SmallSupernet) -> None:
+    printed = command("search", "--supernet", small.name, "--device", "rpi4", "--latency", "1s")
+    assert printed.status == 0
+    assert "estimated from published measurements" in printed.text
+    assert "Measure your own: run ofa-nas profile on the board" in printed.text
+    assert "latency on rpi4 ≤ 1 s: does not bind" in printed.text
+    assert "trained on shapes (10 classes)" in printed.text
+    assert "subnet 32/" in printed.text
+
+
+def test_people_are_told_how_far_off_a_measured_table_is(
+    command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    exact_table(tiny).save(tmp_path / "board.json")
+    printed = command(
+        "search", "--supernet", small.name, "--device", tmp_path / "board.json", "--latency", "3ms"
+    )
+    assert printed.status == 0
+    assert "measured; off by 0.0% on average" in printed.text
+    assert "on 1 unseen subnets" in printed.text
+    assert "estimated" not in printed.text
+    assert "≤ 3 ms: binds" in printed.text
+
+
+def test_a_found_subnet_is_exported_verified_and_evaluated(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep" / "subnet.onnx"
+    found = command(
+        "search", "--supernet", small.name, "--device", "rpi4", "--latency", "1s", "--macs", "600k",
+        "--export", path, "--json",
+    )  # fmt: skip
+    assert (found.status, found.err) == (0, "")
+    measured = found.document["measured"]
+    assert measured.keys() == {"accuracy", "peak_activation_bytes", "weight_bytes", "macs"}
+    assert measured["macs"] == found.document["predicted"]["macs"] <= 600_000
+    assert measured["weight_bytes"] == path.stat().st_size
+
+    verified = command("verify", path, "--supernet", small.name, "--json")
+    assert (verified.status, verified.err) == (0, "")
+    checks = {check["quantity"]: check for check in verified.document["checks"]}
+    assert checks["accuracy"]["measured"] == measured["accuracy"]
+    assert checks["accuracy"]["predicted"] == found.document["predicted"]["accuracy"]
+
+    arch = found.document["architecture"]
+    evaluated = command("evaluate", arch, "--supernet", small.name, "--json")
+    (result,) = evaluated.document["results"]
+    assert result["architecture"] == arch
+    assert result["accuracy"] == pytest.approx(measured["accuracy"], abs=0.011)  # one image, by rounding
+
+
+def test_the_table_of_checks_comes_last(command: Command, small: SmallSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "subnet.onnx"
+    printed = command("search", "--supernet", small.name, "--macs", "600k", "--export", path)
+    assert printed.status == 0
+    assert printed.out.rstrip().endswith("subnet.onnx: every promise kept")
+    for title in ("numerics", "top-1", "peak memory", "file size", "MACs"):
+        assert title in printed.out.split("predicted", maxsplit=2)[2]
+
+
+def test_the_program_itself_prints_one_document(small: SmallSupernet, tmp_path: Path) -> None:
+    root = Path(ofa_nas.__file__).parents[1]
+    arguments = ["search", "--supernet", small.name, "--macs", "1M", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(root / "cli.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["supernet"] == "supernet"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--macs", "lots"], "--macs 'lots': expected MACs such as 200M"),
+        (["--latency=-3ms"], "--latency '-3ms': expected latency such as"),
+        (["--latency", "30ms"], "a latency budget needs a device: add --device host"),
+        (["--macs", "1k"], "MACs budget 1 k MACs cannot be met: the smallest that tiny reaches is"),
+        (["--device", "toaster"], "toaster: no such latency table; shipped: "),
+        (["--device", "missing/table.json"], "missing/table.json: no such latency table"),
+        (["--method", "annealing"], "there is no 'annealing'; there are evolution, random"),
+        (["--supernet", "no_such"], "no_such: no such supernet"),
+        (["--supernet", "missing.safetensors"], "missing.safetensors: no such supernet"),
+    ],
+)
+def test_a_wrong_input_is_one_line(
+    arguments: list[str], message: str, refused: Refused, small: SmallSupernet, tmp_path: Path
+) -> None:
+    export = ["--export", tmp_path / "out" / "subnet.onnx"]
+    flags = arguments if "--supernet" in arguments else ["--supernet", small.name, *arguments]
+    flags = [flag.replace("missing/", f"{tmp_path}/missing/") for flag in flags]
+    assert message in refused("search", *flags, *export)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 1, "provenance": "measured"}', "\0"])
+def test_a_broken_table_is_named(
+    content: str, refused: Refused, small: SmallSupernet, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(content)
+    line = refused("search", "--supernet", small.name, "--device", path, "--latency", "3ms")
+    assert "table.json: " in line
+
+
+def test_a_table_of_another_space_is_named(
+    refused: Refused, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    exact_table(tiny.with_classes(12)).save(tmp_path / "table.json")
+    line = refused(
+        "search", "--supernet", small.name, "--device", tmp_path / "table.json", "--latency", "3ms"
+    )
+    assert "latency table exact was measured for tiny with 12 classes" in line
+
+
+@pytest.mark.parametrize("name", ["below/subnet.onnx", "", "."])
+def test_a_place_that_cannot_be_written_is_named(
+    name: str, command: Command, small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("below").write_bytes(b"a file in the way")
+    printed = command("search", "--supernet", small.name, "--macs", "1M", "--export", name, "--json")
+    assert (printed.status, printed.out) == (1, "")
+    assert printed.err.startswith("error: ")
+    assert "cannot be written: " in printed.err
+    assert [path.name for path in tmp_path.iterdir()] == ["below"]
+
+
+JUNK = st.sampled_from(
+    [None, True, "x", "", -1, 0, 1e300, 10**400, 3.5, [], {}, [None], {"a": 1}, ["x", "y", "z"]]
+)
+
+
+@pytest.mark.parametrize("value", [[1, 2, 10**400], [1, 2, float("nan")], [1, 2, 0], [1, 2], "123", None])
+def test_a_card_with_a_normalization_of_no_use_is_refused(
+    value: object, refused: Refused, small: SmallSupernet, tmp_path: Path
+) -> None:
+    files = small.copy_to(tmp_path / "run")
+    document = json.loads(files.card.read_text(encoding="utf-8")) | {"input_std": value}
+    files.card.write_text(json.dumps(document), encoding="utf-8")
+    assert "supernet.json: input_std: expected" in refused("search", "--supernet", files.weights)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_spoilt_card_is_one_error_that_names_the_file(
+    data: st.DataObject, small: SmallSupernet, tmp_path: Path
+) -> None:
+    document = json.loads(small.files.card.read_text(encoding="utf-8"))
+    place = document
+    if data.draw(st.booleans()):
+        place = document["space"]
+        if data.draw(st.booleans()):
+            place = data.draw(st.sampled_from([place["stem"], place["head"], *place["stages"]]))
+    key = data.draw(st.sampled_from(sorted(place)))
+    if data.draw(st.booleans()):
+        del place[key]
+    else:
+        place[key] = data.draw(JUNK)
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    try:
+        card = SupernetCard.load(path)
+    except OfaNasError as error:
+        assert "net.json" in str(error)  # noqa: PT017 - some values are right
+    else:
+        assert len(card.class_names) == card.space.classes
+
+
+def test_a_corrupt_card_is_one_line(refused: Refused, small: SmallSupernet, tmp_path: Path) -> None:
+    files = small.copy_to(tmp_path / "run")
+    files.card.write_text(files.card.read_text(encoding="utf-8")[:300], encoding="utf-8")
+    line = refused("search", "--supernet", files.weights, "--macs", "1M", "--export", tmp_path / "x.onnx")
+    assert "supernet.json: not valid JSON" in line
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_corrupt_predictor_is_one_line(refused: Refused, small: SmallSupernet, tmp_path: Path) -> None:
+    files = small.copy_to(tmp_path / "run")
+    files.predictor.write_text("{}", encoding="utf-8")
+    assert "supernet.predictor.json" in refused("search", "--supernet", files.weights, "--macs", "1M")

@@ -1,0 +1,84 @@
+"""`ofa-nas train`; that a killed training resumes is in tests/training/test_train.py."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet_card import SupernetFiles
+from tests.cli.conftest import Command
+from tests.small_supernet import write_images
+
+TINY = [
+    "train",
+    "--space",
+    "tiny",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+    "--batch-size",
+    "20",
+    "--epochs",
+    "1",
+]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("data") / "shapes", train=4, val=2)
+
+
+def test_training_leaves_a_supernet_and_its_history(command: Command, shapes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    printed = command(*TINY, "--data", shapes, "--output", output, "--seed", "3", "--json")
+    assert printed.status == 0
+    assert printed.err.startswith("epoch 1.00  loss ")
+    assert printed.document["supernet"] == str(output / "supernet.safetensors")
+    (report,) = printed.document["history"]
+    assert report.keys() == {"step", "epoch", "loss", "smallest", "middle", "largest", "elapsed_s"}
+    assert report["step"] == 2
+    _, card = load_supernet(SupernetFiles(output / "supernet.safetensors"))
+    assert card.made_by["recipe"]["seed"] == 3
+    assert card.made_by["recipe"]["batch_size"] == 20
+
+
+def test_people_are_told_where_the_supernet_lies(command: Command, shapes: Path, tmp_path: Path) -> None:
+    printed = command(*TINY, "--data", shapes, "--output", tmp_path / "run")
+    assert printed.status == 0
+    assert f"supernet {tmp_path / 'run' / 'supernet.safetensors'}" in printed.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--space", "nowhere"], "nowhere: no such search space"),
+        (["--data", "no/such/folder"], "no such folder"),
+        (["--device", "abacus"], "--device abacus: expected auto, cpu, cuda or cuda:N"),
+        (["--from", "nothing_such"], "nothing_such"),
+        (["--batch-size", "41"], "40 training images are less than one batch of 41"),
+        (["--batch-size", "0"], "--batch-size 0: expected"),
+        (["--epochs", "nan"], "--epochs nan: expected"),
+        (["--epochs", "-1"], "--epochs -1.0: expected"),
+        (["--random-subnets", "-1"], "--random-subnets -1: expected 0 or more"),
+        (["--learning-rate", "-0.1"], "--learning-rate -0.1: expected a number above 0"),
+        (["--crop-scale", "0"], "--crop-scale 0.0: expected a share"),
+        (["--resume"], "checkpoint.safetensors: cannot be read: No such file"),
+    ],
+)
+def test_a_wrong_input_is_one_line_and_leaves_nothing(
+    flags: list[str], message: str, refused: Callable[..., str], shapes: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    assert message in refused(*TINY, "--data", shapes, "--output", output, *flags)
+    assert not output.exists()
+
+
+def test_a_training_that_diverges_tells_step_and_rate(command: Command, shapes: Path, tmp_path: Path) -> None:
+    flags = ["--data", shapes, "--output", tmp_path / "run", "--epochs", "40", "--learning-rate", "1e30"]
+    printed = command(*TINY, *flags)
+    assert printed.status == 1
+    assert "the loss is nan at step" in printed.err
+    assert "lower --learning-rate" in printed.err
+    assert not (tmp_path / "run" / "supernet.safetensors").exists()

@@ -1,0 +1,77 @@
+"""`ofa-nas verify`: the exit status is the verdict."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.small_supernet import SmallSupernet
+
+
+@pytest.fixture(scope="module")
+def exported(small: SmallSupernet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from ofa_nas.cli import main
+
+    path = tmp_path_factory.mktemp("exported") / "subnet.onnx"
+    assert main(["export", "middle", "--supernet", small.name, "--output", str(path), "--json"]) == 0
+    return path
+
+
+@pytest.mark.parametrize(
+    ("budget", "status"),
+    [
+        (["--model-size", "1MB"], 0),
+        (["--model-size", "1kB"], 1),
+        (["--peak-memory", "1MB"], 0),
+        (["--peak-memory", "1kB"], 1),
+        (["--macs", "1G"], 0),
+        (["--macs", "1k"], 1),
+        (["--model-size", "1MB", "--macs", "1k"], 1),
+    ],
+)
+def test_a_budget_that_is_exceeded_is_status_one(
+    budget: list[str], status: int, command: Command, small: SmallSupernet, exported: Path
+) -> None:
+    printed = command("verify", exported, "--supernet", small.name, *budget, "--json")
+    assert (printed.status, printed.err) == (status, "")
+    document = printed.document
+    assert document.keys() == {"file", "architecture", "is_met", "checks"}
+    assert document["is_met"] == (status == 0)
+    assert all(
+        check.keys() == {"quantity", "measured", "predicted", "unit", "is_met", "note"}
+        for check in document["checks"]
+    )
+
+
+def test_people_see_which_promise_is_broken(command: Command, small: SmallSupernet, exported: Path) -> None:
+    printed = command("verify", exported, "--supernet", small.name, "--macs", "1k")
+    assert printed.status == 1
+    assert "✗ counted from the architecture" in printed.text
+    assert "a promise is broken, see ✗" in printed.text
+    assert "every promise kept" in command("verify", exported, "--supernet", small.name).text
+
+
+@pytest.mark.slow
+def test_a_latency_budget_is_measured_on_this_machine(
+    command: Command, small: SmallSupernet, exported: Path
+) -> None:
+    printed = command(
+        "verify", exported, "--supernet", small.name, "--device", "host", "--latency", "1us", "--json"
+    )
+    assert printed.status == 1
+    checks = {check["quantity"]: check for check in printed.document["checks"]}
+    assert not checks["latency"]["is_met"]
+    assert checks["latency_p90"]["measured"] >= checks["latency"]["measured"] * 0.5 > 0.0
+
+
+def test_wrong_inputs_are_one_line(
+    refused: Callable[..., str], small: SmallSupernet, exported: Path, tmp_path: Path
+) -> None:
+    missing = refused("verify", tmp_path / "nope.onnx", "--supernet", small.name)
+    assert "nope.onnx: cannot be read: No such file" in missing
+    assert "add --device host" in refused("verify", exported, "--supernet", small.name, "--latency", "1s")
+    assert "which does not ship; give its .safetensors file" in refused("verify", exported)
+    (tmp_path / "torn.onnx").write_bytes(exported.read_bytes()[:-100])
+    assert "torn.onnx: not a valid ONNX model" in refused("verify", tmp_path / "torn.onnx")
+    assert "--macs 'x'" in refused("verify", exported, "--supernet", small.name, "--macs", "x")
