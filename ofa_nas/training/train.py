@@ -91,7 +91,7 @@ def train(
 
     Raises:
         DataError: There are fewer images than one batch.
-        TrainingError: The loss is not a number.
+        TrainingError: The loss or a weight is not a number.
     """
     images = len(data.train.labels)
     if recipe.steps_per_epoch(images) < 1:
@@ -108,19 +108,29 @@ def train(
         rate = recipe.rate_at(step, total)
         loss = sandwich.step(step, rate)
         if not np.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {step + 1}, learning rate {rate:.2g}; lower --learning-rate; "
-                f"the last good state is {checkpoint}"
-            )
+            raise _divergence(f"the loss is {loss}", step, rate, checkpoint)
         speed = recipe.batch_size / (time.monotonic() - step_began)
         yield StepReport(step + 1, total, loss, rate, speed)
         done = step + 1 == total
         if done or time.monotonic() - saved > 60.0 * checkpoint_minutes:
+            if not _is_finite(supernet):
+                raise _divergence("a weight is not finite", step, rate, checkpoint)
             save_state(checkpoint, supernet, optimizer, step=step + 1, meta=meta)
             saved = time.monotonic()
         if done or (step + 1) % recipe.steps_per_epoch(images) == 0:
             epoch = (step + 1) / recipe.steps_per_epoch(images)
             yield _epoch_report(supernet, data, step + 1, epoch, loss, time.monotonic() - began)
+
+
+def _divergence(what: str, step: int, rate: float, checkpoint: Path) -> TrainingError:
+    return TrainingError(
+        f"{what} at step {step + 1}, learning rate {rate:.2g}; lower --learning-rate; "
+        f"the last good state is {checkpoint}"
+    )
+
+
+def _is_finite(supernet: Supernet) -> bool:
+    return all(bool(torch.isfinite(value).all()) for value in supernet.state_dict().values())
 
 
 class _Sandwich:

@@ -7,6 +7,8 @@ import pytest
 
 from ofa_nas.accuracy import SampleStore
 from ofa_nas.data import Normalization
+from ofa_nas.data.dataset import open_data
+from ofa_nas.data.sample import decode
 from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
 from ofa_nas.pipeline.evaluation import (
     collect_samples,
@@ -18,7 +20,8 @@ from ofa_nas.pipeline.search import Estimators
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard
-from ofa_nas.training.evaluate import accuracy_of
+from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet, count_correct
+from ofa_nas.training.prepare import predictor_half
 from tests.small_supernet import SUBNETS, SmallSupernet, write_images
 
 
@@ -72,6 +75,18 @@ def test_samples_tell_where_they_came_from(small: SmallSupernet, tiny: SearchSpa
     assert {sample.split for sample in samples} == {"shapes/predictor, seed 0"}
     assert {sample.supernet for sample in samples} == {SupernetCard.load(small.files.card).sha256}
     assert all(sample.images == 60 for sample in samples)
+
+
+def test_samples_are_of_the_half_that_verification_never_sees(small: SmallSupernet, tmp_path: Path) -> None:
+    files = small.copy_to(tmp_path / "run")
+    (sample,) = collect_samples(str(files.weights), count=1, data=str(small.data), images=10_000, seed=1)
+    val = open_data(str(small.data)).val
+    half = decode(val.subset(predictor_half(val)))
+    supernet, card = load_supernet(files)
+    arch = card.space.smallest
+    subnet = calibrated_subnet(supernet, arch, images=small.calibration, normalization=Normalization())
+    assert sample.images == len(half) == 100
+    assert sample.correct == count_correct(subnet, half, normalization=Normalization())
 
 
 def test_the_predictor_fits_what_was_measured(small: SmallSupernet) -> None:
