@@ -22,6 +22,7 @@ from ofa_nas.export.verify import (
     count_correct_in_file,
     time_file,
 )
+from ofa_nas.files import replacing
 from ofa_nas.pipeline.device_table import HOST
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
@@ -101,7 +102,7 @@ def deliver(
 
     Raises:
         CheckpointError: The supernet or its images are missing or damaged.
-        VerificationError: The file does not compute what the supernet does; it is not kept.
+        VerificationError: The file does not compute what the supernet does; it is not written.
     """
     yield Stage("loading the supernet")
     supernet, card = load_supernet(files)
@@ -109,20 +110,19 @@ def deliver(
     held_out = _images(files.held_out, "held-out")
     yield Stage("extracting and calibrating")
     own = replace(
-        model_card(files.name, card, arch, promise.predicted),
+        model_card(files.name, card, arch, {**promise.predicted, "accuracy_half_width": promise.half_width}),
         device=promise.device,
         latency_provenance=promise.provenance,
     )
     subnet, model = export_subnet(supernet, own, calibration=calibration.images)
-    save_model(output, model)
-    try:
-        for record in check_file(output, subnet, promise, held_out=held_out):
-            yield record
-            if isinstance(record, Delivery):
-                return
-    except VerificationError:
-        output.unlink(missing_ok=True)
-        raise
+    with replacing(output) as temporary:  # whatever goes wrong, an older file stays
+        save_model(temporary, model)
+        for record in check_file(temporary, subnet, promise, held_out=held_out):
+            last = record
+            if isinstance(record, Stage):
+                yield record
+    assert isinstance(last, Delivery)
+    yield replace(last, path=output)
 
 
 def verify_file(
@@ -170,6 +170,7 @@ def verify_file(
     }
     promise = Promise(
         predicted={**card.predicted, **exact},
+        half_width=card.predicted.get("accuracy_half_width", 0.0),
         budgets=tuple(budgets),
         device=name,
         provenance=card.latency_provenance,
@@ -207,8 +208,8 @@ def check_file(
     numerics = check_numerics(file, subnet, held_out.images)
     if not numerics.is_met:
         raise VerificationError(
-            f"{path}: its logits differ from torch's by {numerics.measured:.2g} of the largest; "
-            "this is a bug of ofa-nas, please report the architecture"
+            f"{card.arch}: the file's logits differ from torch's by {numerics.measured:.2g} of the largest; "
+            "either the file was changed, or this is a bug of ofa-nas"
         )
     checks = [numerics]
     found = FileAccuracy(0, 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ofa_nas.assets import asset_names, find_asset
+from ofa_nas.assets import find_asset
 from ofa_nas.devices import open_device
 from ofa_nas.errors import TableError
 from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, profile_host
@@ -32,6 +32,7 @@ def device_table(
     if name != HOST:
         found = LatencyTable.load(find_asset("latency_tables", name, suffix=".json", error=TableError))
         _check_space(found, space)
+        _check_threads(found, threads)
         yield found
         return
     info = open_device(HOST).info()
@@ -47,9 +48,12 @@ def device_table(
         yield record
 
 
-def known_devices() -> list[str]:
-    """Names that `device_table` takes."""
-    return [HOST, *asset_names("latency_tables", suffix=".json")]
+def _check_threads(table: LatencyTable, threads: int) -> None:
+    if table.measured is not None and table.device.threads != threads:
+        raise TableError(
+            f"latency table {table.name} was measured with {table.device.threads} threads, not {threads}; "
+            f"search with --threads {table.device.threads}, or measure another"
+        )
 
 
 def _check_space(table: LatencyTable, space: SearchSpace) -> None:

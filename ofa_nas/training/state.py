@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -42,8 +43,7 @@ def load_state(path: Path, supernet: Supernet, optimizer: torch.optim.SGD, *, me
         CheckpointError: It is missing, damaged, or of another training.
     """
     tensors = read_tensors(path)
-    with safe_open(path, framework="pt") as file:
-        found = json.loads((file.metadata() or {}).get(_META, "{}"))
+    found = _read_meta(path)
     for key, value in meta.items():
         if found.get(key) != value:
             raise CheckpointError(
@@ -58,3 +58,14 @@ def load_state(path: Path, supernet: Supernet, optimizer: torch.optim.SGD, *, me
         if _MOMENTUM + name in tensors:
             optimizer.state[parameter]["momentum_buffer"] = tensors[_MOMENTUM + name].to(parameter.device)
     return int(found["step"])
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_META, "")
+    try:
+        found = json.loads(text)
+        found["step"] = int(found["step"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not the checkpoint of a training") from error
+    return dict(found)

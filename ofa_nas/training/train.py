@@ -123,9 +123,9 @@ def train(
 
 
 def _divergence(what: str, step: int, rate: float, checkpoint: Path) -> TrainingError:
+    saved = f"the last good state is {checkpoint}" if checkpoint.exists() else "nothing was saved yet"
     return TrainingError(
-        f"{what} at step {step + 1}, learning rate {rate:.2g}; lower --learning-rate; "
-        f"the last good state is {checkpoint}"
+        f"{what} at step {step + 1}, learning rate {rate:.2g}; lower --learning-rate; {saved}"
     )
 
 

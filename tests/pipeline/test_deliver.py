@@ -73,8 +73,22 @@ def test_a_file_that_computes_something_else_is_not_kept(
     small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ofa_nas.pipeline.deliver, "save_model", spoil_and_save)
-    with pytest.raises(VerificationError, match=r"subnet\.onnx: its logits differ from torch's by "):
-        export_to(tmp_path / "subnet.onnx", small.files)
+    older = tmp_path / "subnet.onnx"
+    older.write_bytes(b"an older file")
+    with pytest.raises(VerificationError, match=r"the file's logits differ from torch's by "):
+        export_to(older, small.files)
+    assert older.read_bytes() == b"an older file"
+    assert list(tmp_path.iterdir()) == [older]
+
+
+def test_stopping_during_the_checks_leaves_nothing(
+    small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    stream = deliver(small.files, tiny.middle, Promise(predicted={}), output=tmp_path / "subnet.onnx")
+    while next(stream) != Stage("comparing with torch"):
+        pass
+    assert len(list(tmp_path.iterdir())) == 1
+    del stream  # the last reference: the generator is closed
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,7 +122,7 @@ def test_verifying_finds_a_weight_that_was_changed(small: SmallSupernet, tmp_pat
     path = tmp_path / "subnet.onnx"
     export_to(path, small.files)
     spoil_and_save(path, read_model(path))
-    with pytest.raises(VerificationError, match=r"subnet\.onnx: its logits differ"):
+    with pytest.raises(VerificationError, match="the file's logits differ"):
         verify(path, small.files)
     assert path.is_file()  # it is the user's
 
