@@ -16,6 +16,9 @@ from rich.table import Table
 from ofa_nas.space.architecture import Architecture
 
 out = Console(highlight=False, soft_wrap=True)
+wide = Console(
+    highlight=False, soft_wrap=True, width=160
+)  # for rows that a terminal may wrap, but nobody may cut
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 

@@ -47,8 +47,15 @@ def run(args: argparse.Namespace) -> int:
     )
     delivery = follow(deliver(estimators.files, arch, promise, output=args.output), quiet=args.json)
     if args.json:
-        document = {"architecture": arch, "predicted": candidate.predicted(), "measured": delivery.measured()}
-        print_json(document | {"file": str(delivery.path), "is_met": delivery.is_met})
+        print_json(
+            {
+                "architecture": arch,
+                "predicted": delivery.card.predicted,
+                "measured": delivery.measured(),
+                "file": str(delivery.path),
+                "is_met": delivery.is_met,
+            }
+        )
     else:
         show_delivery(delivery)
     return 0 if delivery.is_met else 1

@@ -109,7 +109,7 @@ def _show(result: "SearchResult", estimators: "Estimators") -> None:
 
 
 def _show_front(result: "SearchResult") -> None:
-    from ofa_nas.cli.console import make_table, out
+    from ofa_nas.cli.console import make_table, wide
 
     has_latency = result.chosen.latency_ms is not None
     table = make_table(
@@ -118,7 +118,7 @@ def _show_front(result: "SearchResult") -> None:
     for candidate in _thinned(result):
         is_chosen = candidate.architecture == result.chosen.architecture
         table.add_row(*_values(candidate), str(candidate.architecture), style="bold" if is_chosen else "")
-    out.print(table)
+    wide.print(table)
 
 
 def _thinned(result: "SearchResult") -> "list[Candidate]":

@@ -87,7 +87,7 @@ class Profile:
     """Node times of one model in one sitting, in execution order.
 
     Attributes:
-        peak_bytes: Most bytes that ONNX Runtime had in use; 0 where it does not tell.
+        peak_bytes: Most bytes of activations at once; 0 where ONNX Runtime does not tell.
     """
 
     model: str

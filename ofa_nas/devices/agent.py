@@ -299,23 +299,28 @@ def read_profile(events: Sequence[Json], skip: int) -> Json:
         skip: Runs at the start to drop.
 
     Returns:
-        `nodes`: name, operator, `ms`, in execution order; `peak_bytes`: most bytes in use, 0 before 1.28.
+        `nodes`: name, operator, `ms`, in execution order; `peak_bytes`: most bytes of activations requested
+        at once in the first run, before memory is planned as one block; 0 before version 1.28.
     """
     durations = {}  # type: Dict[str, List[float]]
     operators = {}  # type: Dict[str, str]
-    peak = 0
+    requested = []  # type: List[int]
     for event in events:
         if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
             continue
         name = event["name"][: -len("_kernel_time")]
         durations.setdefault(name, []).append(event["dur"] / 1000.0)
         operators[name] = event["args"].get("op_name", "")
-        peak = max(peak, int(event["args"].get("mem_in_use_peak", 0)))
+        if len(durations[name]) == 1:
+            in_use = int(event["args"].get("mem_bytes_requested_in_use", 0))
+            if not requested:  # what was there before the first node: weights
+                requested.append(in_use - int(event["args"].get("mem_requested_in_use_delta", 0)))
+            requested.append(in_use)
     nodes = [
         {"name": name, "operator": operators[name], "ms": round(float(np.percentile(times[skip:], 30)), 6)}
         for name, times in durations.items()
     ]
-    return {"nodes": nodes, "peak_bytes": peak}
+    return {"nodes": nodes, "peak_bytes": max(requested) - requested[0] if requested else 0}
 
 
 def _cpu_name() -> str:
