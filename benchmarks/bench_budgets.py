@@ -10,9 +10,10 @@ images. Prints a table and one JSON line.
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import onnx
 
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
@@ -29,7 +30,6 @@ from ofa_nas.space.encoding import Genes
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from ofa_nas.training.evaluate import calibrated_subnet, count_correct
 
 WINDOW = 0.05  # random subnets count when their predicted latency is so near the chosen one's
 QUANTILES = (0.05, 0.2, 0.4, 0.6, 0.85)  # of random subnets' latencies: the budgets
@@ -108,13 +108,19 @@ def _measure(
     device = open_device("host")
     times = [
         record.latency_ms
-        for record in measure(device, models, protocol=MeasuringProtocol(rounds=20))
+        for record in measure(device, models, protocol=MeasuringProtocol(rounds=20, max_rounds=20))
         if isinstance(record, Measurement)
     ]
+    print(
+        "measured",
+        [f"{time:.3f}" for time in times],
+        "predicted",
+        [one.latency_ms for one in chosen],
+        flush=True,
+    )
     rows = []
     for number, one in enumerate(chosen):
-        file = ModelFile(exported[number], cards[number].normalization)
-        top1 = float((file.logits(few.images).argmax(axis=1) == few.labels).mean())
+        top1 = _top1(exported[number], cards[number], few)
         random = _accuracies(supernet, cards[number], estimators, near[number], few, calibration)
         rows.append(
             Row(
@@ -141,15 +147,17 @@ def _accuracies(
     split: PackedImages,
     calibration: PackedImages,
 ) -> list[float]:
-    return [
-        count_correct(
-            calibrated_subnet(supernet, arch, images=calibration.images, normalization=card.normalization),
-            split,
-            normalization=card.normalization,
-        )
-        / len(split)
-        for arch in estimators.encoding.decode(genes)
-    ]
+    found = []
+    for arch in estimators.encoding.decode(genes):
+        own = replace(card, arch=arch)
+        _, model = export_subnet(supernet, own, calibration=calibration.images)
+        found.append(_top1(model, own, split))
+    return found
+
+
+def _top1(model: onnx.ModelProto, card: ModelCard, split: PackedImages) -> float:
+    logits = ModelFile(model, card.normalization).logits(split.images)
+    return float((logits.argmax(axis=1) == split.labels).mean())
 
 
 def _print(rows: Sequence[Row], table: LatencyTable) -> None:

@@ -135,6 +135,7 @@ def exact_table(space: SearchSpace) -> LatencyTable:
         networks=1,
         protocol=asdict(MeasuringProtocol()),
         environment={},
+        references={},
     )
     return LatencyTable(
         name="exact",

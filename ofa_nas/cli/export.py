@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         device=table.name if table else "",
         provenance=table.provenance if table else "",
         threads=args.threads,
+        references=table.measured.references if table and table.measured else {},
     )
     delivery = follow(deliver(estimators.files, arch, promise, output=args.output), quiet=args.json)
     if args.json:

@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", help="collect: data set with the supernet's classes")
     parser.add_argument("--count", type=int, default=150, help="collect: subnets in all (150)")
+    parser.add_argument(
+        "--near-front", action="store_true", help="collect: subnets of the front that the predictor finds"
+    )
     parser.add_argument("--images", type=int, default=2000, help="collect: images for each (2000)")
     parser.add_argument("--kind", default="additive", help="fit: plug-in (additive)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch (all cores)")
@@ -41,7 +44,12 @@ def _collect(args: argparse.Namespace) -> None:
     count = 0
     with progress("evaluating subnets", total=args.count, quiet=args.json) as bar:
         for sample in collect_samples(
-            args.supernet, count=args.count, data=args.data, images=args.images, seed=args.seed
+            args.supernet,
+            count=args.count,
+            data=args.data,
+            images=args.images,
+            seed=args.seed,
+            near_front=args.near_front,
         ):
             count += 1
             bar.advance(note=f"{sample.arch.split('/')[0]} px {sample.accuracy:.1%}")

@@ -80,6 +80,7 @@ def _deliver(args: argparse.Namespace, estimators: "Estimators", result: "Search
         device=table.name if table else "",
         provenance=table.provenance if table else "",
         threads=args.threads,
+        references=table.measured.references if table and table.measured else {},
     )
     stream = deliver(estimators.files, result.chosen.architecture, promise, output=args.export)
     delivery = follow(stream, quiet=args.json)

@@ -5,7 +5,7 @@ have in common is drift, and is divided out before the median over a network's v
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,11 @@ class Measurement:
     noisy: bool
     throttled: bool
 
+    def at_speed(self, factor: float) -> "Measurement":
+        """The same measurement on a machine that takes `1 / factor` of the time."""
+        times = ("latency_ms", "low_ms", "high_ms", "p90_ms", "iqr_ms", "wall_ms", "cpu_ms")
+        return replace(self, **{name: getattr(self, name) / factor for name in times})
+
     @property
     def uncertainty(self) -> float:
         """Standard error of the latency over the latency, from its interval."""
@@ -76,7 +81,8 @@ def measure(
     for visit in device.time(models, protocol):
         visits.append(visit)
         yield visit
-    yield from summarise(visits, protocol=protocol)
+    found = {one.model: one for one in summarise(visits, protocol=protocol)}
+    yield from (found[model.name] for model in models)
 
 
 def summarise(visits: Sequence[Visit], *, protocol: MeasuringProtocol) -> list[Measurement]:

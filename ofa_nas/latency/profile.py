@@ -1,18 +1,19 @@
 """Profile a device: draw networks, measure them, and make a table of them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from ofa_nas.assets import cache_folder
-from ofa_nas.devices import Device, DeviceInfo, MeasuringProtocol, Model, Profile, Visit, open_device
+from ofa_nas.devices import Device, DeviceInfo, MeasuringProtocol, Profile, Visit, open_device
 from ofa_nas.errors import ConfigError
 from ofa_nas.latency.attribution import Attribution, LayerLatency, Network, attribute
 from ofa_nas.latency.design import Design, draw_design
 from ofa_nas.latency.measure import Measurement, measure
+from ofa_nas.latency.references import common_level, reference_models, slowdown, write_network
 from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -41,6 +42,20 @@ class _Session:
     design: Design
     profiles: tuple[Profile, ...]
     measurements: dict[str, Measurement]
+
+    @property
+    def references(self) -> dict[str, float]:
+        """What the reference networks took [ms]."""
+        return {
+            name: one.latency_ms for name, one in self.measurements.items() if name.startswith("reference ")
+        }
+
+    def at_level(self, level: Mapping[str, float]) -> "_Session":
+        """The same session at the speed at which references take `level` [ms]."""
+        factor = slowdown(self.references, level)
+        return replace(
+            self, measurements={name: one.at_speed(factor) for name, one in self.measurements.items()}
+        )
 
 
 def profile_host(
@@ -85,7 +100,7 @@ def profile_device(
     sessions = []
     for number, size in enumerate(sizes):
         design = draw_design(space, size, rng)
-        steps = len(design.networks) * protocol.rounds + len(design.latin) * protocol.profile_sittings
+        steps = (len(design.networks) + 3) * protocol.rounds + len(design.latin) * protocol.profile_sittings
         for done, record in enumerate(_run(device, space, design, protocol=protocol, rng=rng)):
             if isinstance(record, _Session):
                 sessions.append(record)
@@ -102,13 +117,13 @@ def _run(
     protocol: MeasuringProtocol,
     rng: np.random.Generator,
 ) -> Iterator[Profile | Visit | _Session]:
-    models = [_write(space, arch, rng) for arch in design.networks]
+    models = [write_network(space, arch, rng, name=str(arch)) for arch in design.networks]
     profiles = []
     for profile in device.profile(models[: len(design.latin)], protocol):
         profiles.append(profile)
         yield profile
     measurements = {}
-    for record in measure(device, models, protocol=protocol):
+    for record in measure(device, models + reference_models(space), protocol=protocol):
         if isinstance(record, Measurement):
             measurements[record.model] = record
         else:
@@ -116,17 +131,12 @@ def _run(
     yield _Session(design, tuple(profiles), measurements)
 
 
-def _write(space: SearchSpace, arch: Architecture, rng: np.random.Generator) -> Model:
-    from ofa_nas.onnx_writer import random_weights, write_model
-
-    layers = list(space.layers(arch))
-    return Model(str(arch), write_model(layers, random_weights(layers, rng)).SerializeToString())
-
-
 def make_table(
     space: SearchSpace, sessions: Sequence[_Session], *, info: DeviceInfo, protocol: MeasuringProtocol
 ) -> LatencyTable:
     """Attribute, fit on designs and anchors, judge on hold-outs."""
+    level = common_level([session.references for session in sessions])
+    sessions = [session.at_level(level) for session in sessions]
     fits = [_attribute(space, session) for session in sessions]
     rows = _pool([fit.rows for fit in fits])
     prices = {row.layer: row.ms for row in rows}
@@ -158,6 +168,7 @@ def make_table(
         networks=len(all_measured),
         protocol=asdict(protocol),
         environment=info.environment,
+        references=level,
     )
     runtime = f"onnxruntime {info.onnxruntime}"
     return LatencyTable(

@@ -134,6 +134,7 @@ class Measured:
         networks: Networks measured in all.
         protocol: As `ofa_nas.devices.agent.Protocol`.
         environment: What the device told of itself.
+        references: Latency of each reference network by name [ms]; they tell the machine's speed later.
     """
 
     space: str
@@ -149,6 +150,7 @@ class Measured:
     networks: int
     protocol: Mapping[str, Any]
     environment: Mapping[str, Any]
+    references: Mapping[str, float]
 
     @cached_property
     def prices(self) -> dict[Layer, float]:
@@ -291,6 +293,7 @@ class LatencyTable:
             "networks": {"measured": held.networks, "noisy": held.noisy, "throttled": held.throttled},
             "protocol": dict(held.protocol),
             "environment": dict(held.environment),
+            "references": {name: round(value, 6) for name, value in held.references.items()},
             "validation": {
                 "holdouts": asdict(held.errors()),
                 "macs_linear": asdict(held.errors(by_macs=True)),

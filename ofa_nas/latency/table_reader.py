@@ -107,12 +107,17 @@ def _read_measured(root: Section) -> Measured:
         networks=networks.integer("measured"),
         protocol=root.section("protocol").content,
         environment=root.section("environment").content,
+        references=_read_references(root.section("references")),
     )
     for section in (space, networks):
         section.close()
     if len(measured.prices) < len(measured.rows):
         raise TableError(f"{root.path}: rows: a layer stands there twice; each may be there once")
     return measured
+
+
+def _read_references(section: Section) -> dict[str, float]:
+    return {name: section.number(name, minimum=1e-6, maximum=LARGEST_MS) for name in section.content}
 
 
 def _read_intercepts(root: Section, count: int) -> tuple[float, ...]:

@@ -1,7 +1,7 @@
 """From a chosen architecture to an ONNX file on the disk that was checked."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ofa_nas.data.packed import PackedImages
@@ -85,6 +85,7 @@ class Promise:
         device: Of the predicted latency, empty without one.
         provenance: Of that device's table.
         threads: Of ONNX Runtime.
+        references: What the reference networks took for that table, by name [ms]; empty where nobody knows.
     """
 
     predicted: Mapping[str, float]
@@ -93,6 +94,7 @@ class Promise:
     device: str = ""
     provenance: str = ""
     threads: int = 1
+    references: Mapping[str, float] = field(default_factory=dict)
 
 
 def deliver(
@@ -220,9 +222,10 @@ def check_file(
     if promise.device == HOST:
         yield Stage("timing on this machine")
         protocol = MeasuringProtocol(threads=promise.threads)
-        measured = time_file(file, device, protocol)
+        measured, factor = time_file(file, device, protocol, space=card.space, references=promise.references)
         checks += check_latency(
             measured,
+            factor,
             predicted=predicted.get("latency_ms"),
             limit=limits.get("latency"),
             device_name="this machine",

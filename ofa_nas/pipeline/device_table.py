@@ -1,6 +1,8 @@
 """From what a user calls a device to its latency table: shipped, a file, measured before, or measured now."""
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 from ofa_nas.assets import find_asset
 from ofa_nas.devices import open_device
@@ -37,15 +39,23 @@ def device_table(
         return
     info = open_device(HOST).info()
     path = cached_table_path(space, info, threads=threads)
-    if path.is_file():
-        table = LatencyTable.load(path)
-        if is_fresh(table, space, info, threads=threads):
-            yield table
-            return
+    table = _cached(path)
+    if table is not None and is_fresh(table, space, info, threads=threads):
+        yield table
+        return
     for record in profile_host(space, threads=threads, seed=seed):
         if isinstance(record, LatencyTable):
             record.save(path)
         yield record
+
+
+def _cached(path: Path) -> LatencyTable | None:
+    """A table measured before; None where there is none, or one that cannot be read any more."""
+    try:
+        return LatencyTable.load(path) if path.is_file() else None
+    except TableError as error:
+        logging.getLogger(__name__).warning("%s; it is measured anew", error)
+        return None
 
 
 def _check_threads(table: LatencyTable, threads: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, SampleStore, kendall_tau, rmse
 from ofa_nas.errors import CheckpointError, ConfigError, DataError
+from ofa_nas.pipeline.search import Estimators, SearchResult, search
 from ofa_nas.predictors import Observations, load_module, save_predictor
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -81,9 +82,12 @@ def evaluate(
 
 
 def collect_samples(
-    supernet: str, *, count: int, data: str, images: int, seed: int
+    supernet: str, *, count: int, data: str, images: int, seed: int, near_front: bool = False
 ) -> Iterator[AccuracySample]:
-    """Evaluate `count` subnets spread over MACs, and append them to the supernet's samples.
+    """Evaluate `count` subnets, and append them to the supernet's samples.
+
+    They are spread over MACs, or taken from the front that the present predictor finds: it is too optimistic
+    exactly there, where it chose, until it has seen such subnets.
 
     The images are drawn from the half of the validation images that verification never sees.
 
@@ -100,7 +104,11 @@ def collect_samples(
     bench = _Bench.open(supernet)
     val = open_data(data).val
     split = _decode(_draw(val.subset(predictor_half(val)), bench.card, images, seed))
-    archs = stratified_sample(Encoding.of(bench.card.space), count, np.random.default_rng([seed, 3]))
+    encoding = Encoding.of(bench.card.space)
+    if near_front:
+        archs = _front(supernet, count, seed)
+    else:
+        archs = stratified_sample(encoding, count, np.random.default_rng([seed, 3]))
     blank = AccuracySample(
         arch="",
         correct=0,
@@ -115,6 +123,14 @@ def collect_samples(
         evaluate=lambda arch: bench.count_correct(arch, split),
         blank=blank,
     )
+
+
+def _front(supernet: str, count: int, seed: int) -> list[Architecture]:
+    """Architectures on the predicted front of accuracy and MACs, evenly spread along it."""
+    *_, result = search(Estimators.load(supernet, None), [], seed=seed)
+    assert isinstance(result, SearchResult)
+    places = np.unique(np.linspace(0, len(result.front) - 1, count).round().astype(int))
+    return [result.front[place].architecture for place in places]
 
 
 @dataclass(frozen=True)

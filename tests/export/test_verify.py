@@ -7,7 +7,7 @@ from onnx import numpy_helper
 
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.devices import open_device
+from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.verify import (
@@ -19,8 +19,10 @@ from ofa_nas.export.verify import (
     check_numerics,
     check_size,
     count_correct_in_file,
+    time_file,
 )
 from ofa_nas.latency.measure import Measurement
+from ofa_nas.latency.references import reference_models
 from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
@@ -101,12 +103,33 @@ def test_a_model_that_cannot_run_is_refused(exported: tuple[Subnet, onnx.ModelPr
         ModelFile(broken, Normalization())
 
 
-@pytest.mark.parametrize(("limit", "is_met"), [(None, True), (2.0, True), (1.99, False)])
-def test_a_latency_budget_holds_for_the_median(limit: float | None, is_met: bool) -> None:
-    median, tail = check_latency(MEASURED, predicted=1.5, limit=limit, device_name="this machine")
+@pytest.mark.parametrize(("limit", "is_met"), [(None, True), (1.96, True), (1.89, False)])
+def test_a_latency_budget_is_broken_when_the_whole_interval_is_above_it(
+    limit: float | None, is_met: bool
+) -> None:
+    median, tail = check_latency(MEASURED, 1.0, predicted=1.5, limit=limit, device_name="this machine")
     assert (median.measured, median.predicted, median.is_met) == (2.0, 1.5, is_met)
     assert ("over the budget of" in median.note) == (not is_met)
     assert (tail.quantity, tail.measured, tail.is_met) == ("latency_p90", 2.5, True)
+
+
+def test_another_speed_of_the_machine_is_told_and_divided_out(
+    exported: tuple[Subnet, onnx.ModelProto],
+) -> None:
+    subnet, model = exported
+    file, device = ModelFile(model, Normalization()), open_device("host")
+    protocol = MeasuringProtocol(rounds=3, max_rounds=3, visit_ms=1.0, retries=0)
+    plain, factor = time_file(file, device, protocol, space=subnet.space, references={})
+    assert factor == 1.0
+    then = {model.name: 1e-6 for model in reference_models(subnet.space)}
+    slower, factor = time_file(file, device, protocol, space=subnet.space, references=then)
+    assert factor > 100.0
+    assert slower.latency_ms < plain.latency_ms / 10.0
+    note = check_latency(slower, factor, predicted=None, limit=None, device_name="here")[0].note
+    assert "times as long" in note
+    assert (
+        "times as long" not in check_latency(slower, 1.01, predicted=None, limit=None, device_name="")[0].note
+    )
 
 
 def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.ModelProto]) -> None:

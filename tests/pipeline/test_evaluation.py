@@ -16,7 +16,7 @@ from ofa_nas.pipeline.evaluation import (
     fit_predictor,
     named_architecture,
 )
-from ofa_nas.pipeline.search import Estimators
+from ofa_nas.pipeline.search import Estimators, SearchResult, search
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard
@@ -121,3 +121,14 @@ def test_too_few_samples_or_none_of_these_weights_are_refused(small: SmallSupern
     with pytest.raises(ConfigError, match="there is no 'oracle'"):
         fit_predictor(small.name, kind="oracle", seed=0)
     assert files.predictor.read_bytes() == before
+
+
+def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet, tmp_path: Path) -> None:
+    files = small.copy_to(tmp_path / "run")
+    name = str(files.weights)
+    *_, result = search(Estimators.load(name, None), [], seed=0)
+    assert isinstance(result, SearchResult)
+    front = {str(candidate.architecture) for candidate in result.front}
+    samples = list(collect_samples(name, count=3, data=str(small.data), images=10, seed=0, near_front=True))
+    assert 1 <= len(samples) <= 3
+    assert {sample.arch for sample in samples} <= front

@@ -1,0 +1,52 @@
+"""Reference networks: they tell how fast a machine is now, beside how fast it was.
+
+A shared machine's speed changes from minute to minute. The same three networks are timed among those of every
+resolution, so that all of a table is at one speed, and again beside a file that is checked against the table.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ofa_nas.devices import Model
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.search_space import SearchSpace
+
+
+def reference_architectures(space: SearchSpace) -> tuple[Architecture, ...]:
+    """The smallest, a middle and the largest architecture."""
+    return tuple(dict.fromkeys((space.smallest, space.middle, space.largest)))
+
+
+def write_network(space: SearchSpace, arch: Architecture, rng: np.random.Generator, *, name: str) -> Model:
+    """An architecture as a model with random weights."""
+    from ofa_nas.onnx_writer import random_weights, write_model
+
+    layers = list(space.layers(arch))
+    return Model(name, write_model(layers, random_weights(layers, rng)).SerializeToString())
+
+
+def reference_name(arch: Architecture) -> str:
+    """Name of a reference's model, which no other network has."""
+    return f"reference {arch}"
+
+
+def reference_models(space: SearchSpace) -> list[Model]:
+    """The references as models, always the same."""
+    rng = np.random.default_rng(0)
+    return [
+        write_network(space, arch, rng, name=reference_name(arch)) for arch in reference_architectures(space)
+    ]
+
+
+def slowdown(now_ms: Mapping[str, float], then_ms: Mapping[str, float]) -> float:
+    """How many times as long the references take now; the geometric mean over those that both know."""
+    shared = now_ms.keys() & then_ms.keys()
+    return (
+        float(np.exp(np.mean([np.log(now_ms[name] / then_ms[name]) for name in shared]))) if shared else 1.0
+    )
+
+
+def common_level(sessions: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What each reference took in the median session [ms]."""
+    return {name: float(np.median([session[name] for session in sessions])) for name in sessions[0]}
