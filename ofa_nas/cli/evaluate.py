@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate and list."""
-    from ofa_nas.cli.console import make_table, out, print_json, progress
+    from ofa_nas.cli.console import make_table, print_json, progress, wide
     from ofa_nas.cli.torch_process import prepare_torch
     from ofa_nas.pipeline.evaluation import evaluate
 
@@ -50,4 +50,4 @@ def run(args: argparse.Namespace) -> None:
             f"{result.macs / 1e6:.1f} M",
             str(result.architecture),
         )
-    out.print(table)
+    wide.print(table)
