@@ -170,7 +170,8 @@ def _print(rows: Sequence[Row], table: LatencyTable) -> None:
         print(
             f"| {row.budget_ms:.2f} ms | {row.predicted_ms:.2f} ms | {row.measured_ms:.2f} ms "
             f"| {row.measured_ms / row.predicted_ms - 1:+.1%} | {row.raw_ms:.2f} ms "
-            f"| {row.predicted_top1:.1%} | {row.measured_top1:.1%} | {row.random_top1:.1%}, {row.random_best:.1%} |"
+            f"| {row.predicted_top1:.1%} | {row.measured_top1:.1%} "
+            f"| {row.random_top1:.1%}, {row.random_best:.1%} |"
         )
 
 
