@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.accuracy import spearman_rho
 from ofa_nas.errors import TableError
 from ofa_nas.files import write_bytes
 from ofa_nas.latency.attribution import LayerLatency
@@ -80,17 +81,10 @@ def judge(predicted_ms: Floats, measured_ms: Floats) -> ErrorFigures:
         p95=float(np.percentile(size, 95)),
         worst=float(size.max()),
         bias=float(error.mean()),
-        spearman=_spearman(predicted_ms, measured_ms),
+        spearman=spearman_rho(predicted_ms, measured_ms),
         within_5=float((size < 0.05).mean()),
         within_10=float((size < 0.10).mean()),
     )
-
-
-def _spearman(first: Floats, second: Floats) -> float:
-    if len(first) < 3:
-        return 1.0
-    deviations = [np.argsort(np.argsort(values)) - (len(first) - 1) / 2 for values in (first, second)]
-    return float(deviations[0] @ deviations[1] / (deviations[0] @ deviations[0]))
 
 
 @dataclass(frozen=True, slots=True)
