@@ -16,9 +16,10 @@ from itertools import groupby
 from typing import Protocol
 
 import ofa_nas
-from ofa_nas.errors import OfaNasError
+from ofa_nas.errors import ConfigError, OfaNasError
 
 DEBUG = "OFA_NAS_DEBUG"
+LEAST = {"seed": 0, "threads": 1, "held_out": 1, "image_size": 8, "checkpoint_minutes": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(
             level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
         )
+        _check_numbers(args)
         status = load_command(args.command).run(args)
         sys.stdout.flush()
     except OfaNasError as error:
@@ -133,6 +135,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"internal error: {type(error).__name__}: {error} (run with {DEBUG}=1 for the traceback)", 1
         )
     return status or 0
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Refuse numbers below what every command needs of them.
+
+    Raises:
+        ConfigError: Names the flag and the least that it takes.
+    """
+    for name, least in LEAST.items():
+        value = getattr(args, name, None)
+        if value is not None and value < least:
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {least} or more")
 
 
 def _fail(message: str, status: int) -> int:

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--images", type=int, default=2000, help="collect: images for each (2000)")
     parser.add_argument("--kind", default="additive", help="fit: plug-in (additive)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch (all cores)")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 

@@ -56,12 +56,9 @@ def run(args: argparse.Namespace) -> None:
         max_rounds=-(-args.rounds * 6 // 5),
     )
     with progress(f"measuring {args.device}", total=None, quiet=args.json) as bar:
-        done = 0
         for record in profile_device(device, space, protocol=protocol, resolutions=args.resolution):
             if isinstance(record, Progress):
-                bar.display.update(bar.task, total=record.total)
-                bar.advance(record.done - done, note=f"{record.resolution} px")
-                done = record.done
+                bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
             else:
                 table = record
     table.save(path)

@@ -8,11 +8,11 @@ def calm_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def prepare_torch(*, threads: int = 0) -> None:
+def prepare_torch(*, threads: int | None = None) -> None:
     """Import torch for a long computation on this machine.
 
     Args:
-        threads: Of the CPU; 0 for torch's own choice.
+        threads: Of the CPU; None for torch's own choice.
     """
     calm_threads()
     import torch
@@ -20,5 +20,5 @@ def prepare_torch(*, threads: int = 0) -> None:
     from ofa_nas.training.allocator import keep_freed_memory
 
     keep_freed_memory()
-    if threads:
+    if threads is not None:
         torch.set_num_threads(threads)

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints (5)"
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch (all cores)")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 

@@ -152,3 +152,23 @@ def test_numbers_are_shown_in_peoples_units() -> None:
         "2.4 G",
     ]
     assert [format_bytes(value) for value in (7, 1500, 6_020_000)] == ["7 B", "1.5 kB", "6.02 MB"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--macs", "1M", "--seed", "-1"], "--seed -1: expected 0 or more"),
+        (
+            ["search", "--device", "host", "--latency", "1ms", "--threads", "0"],
+            "--threads 0: expected 1 or more",
+        ),
+        (["train", "--data", "x", "--threads", "-2"], "--threads -2: expected 1 or more"),
+        (["train", "--data", "x", "--held-out", "-5"], "--held-out -5: expected 1 or more"),
+        (["evaluate", "--seed", "-4"], "--seed -4: expected 0 or more"),
+    ],
+)
+def test_a_number_too_small_is_refused_by_its_flag(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == f"error: {message}\n"
