@@ -12,12 +12,17 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--space", default="efficientnet_lite", help="search space, by name or TOML file")
+    parser.add_argument(
+        "--space", help="search space, by name or TOML file (that of --from, else efficientnet_lite)"
+    )
     parser.add_argument(
         "--data", required=True, help="data set: a name, NAME=FOLDER, or a folder with one sub-folder a class"
     )
     parser.add_argument(
-        "--from", dest="start", help="pretrained network to start from, e.g. efficientnet_lite0"
+        "--from",
+        dest="start",
+        help="what to start from: a supernet (efficientnet_lite, or a .safetensors file) "
+        "or a pretrained network (efficientnet_lite0)",
     )
     parser.add_argument("--output", type=Path, default=Path("runs/train"), help="run folder (runs/train)")
     parser.add_argument("--resume", action="store_true", help="continue the training in the run folder")

@@ -13,7 +13,6 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, save_sample
 from ofa_nas.provenance import record_provenance
-from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -33,9 +32,9 @@ class TrainingPlan:
     """What to train, on what, and where to leave it.
 
     Attributes:
-        space: Search space, by name or TOML file.
+        space: Search space, by name or TOML file; None for that of the start.
         data: Data set, as `open_data` takes it.
-        start: Pretrained network, or None.
+        start: Supernet or pretrained network, as `open_start` takes it, or None.
         recipe: Every number of the training.
         sizes: Of the images that serve beside training.
         folder: Run folder; the supernet becomes `supernet.safetensors` there.
@@ -44,7 +43,7 @@ class TrainingPlan:
         checkpoint_minutes: Minutes between checkpoints.
     """
 
-    space: str
+    space: str | None
     data: str
     start: str | None
     recipe: SandwichRecipe
@@ -80,15 +79,15 @@ def train_supernet(
         TrainingError: The loss is not a number.
     """
     data = open_data(plan.data)
-    space = SearchSpace.load(plan.space)
-    supernet = first_supernet(space, data, start=plan.start, seed=plan.recipe.seed, device=device)
+    first = first_supernet(plan.space, data, start=plan.start, seed=plan.recipe.seed, device=device)
+    supernet = first.supernet
     packs = []
     for source in (data.train, data.val.subset(predictor_half(data.val))):
         for progress in _pack(source, plan.image_size):
             yield progress
             if progress.packed is not None:
                 packs.append(progress.packed)
-    prepared = training_data(packs[0], packs[1], plan.sizes, normalization=Normalization())
+    prepared = training_data(packs[0], packs[1], plan.sizes, normalization=first.normalization)
     history = []
     for report in train(
         supernet,
@@ -103,7 +102,7 @@ def train_supernet(
         yield report
     made_by = {
         "recipe": asdict(plan.recipe),
-        "start": plan.start or "random weights",
+        "start": first.start,
         "history": [asdict(report) for report in history],
         "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
     }

@@ -10,9 +10,11 @@ from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet.bootstrap import bootstrap
+from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.train import TrainingData
+
+DEFAULT_SPACE = "efficientnet_lite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +71,58 @@ def training_data(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FirstSupernet:
+    """A supernet before its training.
+
+    Attributes:
+        supernet: On the device of the training.
+        normalization: That of its start; its inputs are to be normalised so from now on.
+        start: What its weights come from, for the card.
+    """
+
+    supernet: Supernet
+    normalization: Normalization
+    start: str
+
+
 def first_supernet(
-    space: SearchSpace, data: DataSet, *, start: str | None, seed: int, device: torch.device
-) -> Supernet:
-    """A supernet for the classes of a data set, from noise or from a pretrained network (`start`)."""
+    space: str | None, data: DataSet, *, start: str | None, seed: int, device: torch.device
+) -> FirstSupernet:
+    """A supernet for the classes of a data set, from noise or from what exists.
+
+    Args:
+        space: Search space, by name or TOML file; None for that of the start, `DEFAULT_SPACE` without one.
+        data: Its classes become the outputs.
+        start: As `open_start` takes it, or None.
+        seed: Of the weights that are drawn.
+        device: Where the supernet is to be.
+
+    Raises:
+        ConfigError: There is no such start, or it belongs to another space.
+        SpaceError: There is no such space.
+        CheckpointError: The start is damaged.
+    """
     generator = torch.Generator().manual_seed(seed)
-    space = space.with_classes(len(data.class_names))
     if start is None:
-        supernet = Supernet(space, generator)
+        named = SearchSpace.load(space or DEFAULT_SPACE).with_classes(len(data.class_names))
+        first = FirstSupernet(Supernet(named, generator), Normalization(), "random weights")
     else:
-        supernet = bootstrap(start, space=space, class_ids=data.train.class_ids, generator=generator)
-    supernet.to(device)
-    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-    return supernet
+        own = open_start(start)
+        if space is not None:
+            own.check_space(SearchSpace.load(space))
+        supernet = start_supernet(
+            own, class_ids=data.train.class_ids, class_names=data.class_names, generator=generator
+        )
+        first = FirstSupernet(supernet, _normalization(own), own.name)
+    first.supernet.to(device)
+    first.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+    return first
+
+
+def _normalization(start: Start) -> Normalization:
+    (r, g, b), (r_std, g_std, b_std) = start.input_mean, start.input_std
+    return Normalization((r, g, b), (r_std, g_std, b_std))
 
 
 def pick_device(name: str) -> torch.device:

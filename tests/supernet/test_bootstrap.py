@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet.bootstrap import bootstrap
+from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet.supernet import Supernet
 
@@ -50,9 +50,11 @@ def lite0_logits(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def start(classes: tuple[str, ...]) -> Supernet:
-    space = SearchSpace.load("efficientnet_lite").with_classes(len(classes))
-    return bootstrap(
-        "efficientnet_lite0", space=space, class_ids=classes, generator=torch.Generator().manual_seed(0)
+    return start_supernet(
+        open_start("efficientnet_lite0"),
+        class_ids=classes,
+        class_names=classes,
+        generator=torch.Generator().manual_seed(0),
     )
 
 
@@ -86,5 +88,6 @@ def test_classes_that_are_not_imagenets_start_anew() -> None:
 
 
 def test_another_space_is_refused(tiny: SearchSpace) -> None:
-    with pytest.raises(ConfigError, match="starts a supernet of the space efficientnet_lite, not of tiny"):
-        bootstrap("efficientnet_lite0", space=tiny, class_ids=(), generator=torch.Generator())
+    message = "starts a supernet of the space efficientnet_lite, not of tiny: "
+    with pytest.raises(ConfigError, match=message):
+        open_start("efficientnet_lite0").check_space(tiny)

@@ -13,7 +13,6 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode, load_sample
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.learning import save_images
-from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.prepare import (
     SplitSizes,
@@ -79,13 +78,9 @@ def test_reports_and_calibration_are_drawn_by_the_seed() -> None:
 
 def test_the_first_supernet_has_the_classes_of_the_data_and_depends_on_the_seed(small: SmallSupernet) -> None:
     data, cpu = open_data(str(small.data)), torch.device("cpu")
-    space = SearchSpace.load("tiny").with_classes(3)
-    weights = [
-        first_supernet(space, data, start=None, seed=seed, device=cpu).state_dict()[
-            "layers.classifier.linear.weight"
-        ]
-        for seed in (0, 0, 1)
-    ]
+    firsts = [first_supernet("tiny", data, start=None, seed=seed, device=cpu) for seed in (0, 0, 1)]
+    assert {(first.normalization, first.start) for first in firsts} == {(Normalization(), "random weights")}
+    weights = [first.supernet.state_dict()["layers.classifier.linear.weight"] for first in firsts]
     assert weights[0].shape[0] == 10
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

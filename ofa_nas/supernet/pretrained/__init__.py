@@ -1,7 +1,8 @@
 """Pretrained static networks that a supernet can start from: one file each.
 
-A module holds `SPACE`, the search space whose largest widths, depths and kernels contain the network, and
-`tensors()`, the network's weights under the supernet's names. Its classes are ImageNet's.
+A module holds `SPACE`, the search space whose largest widths, depths and kernels contain the network,
+`INPUT_MEAN` and `INPUT_STD`, and `tensors()`, the network's weights under the supernet's names. Its classes
+are ImageNet's.
 """
 
 from functools import lru_cache
@@ -10,11 +11,21 @@ from typing import Protocol
 
 from torch import Tensor
 
+ATTRIBUTES = ("SPACE", "INPUT_MEAN", "INPUT_STD", "tensors")
+
 
 class PretrainedNetwork(Protocol):
-    """What a module of this folder holds."""
+    """What a module of this folder holds.
+
+    Attributes:
+        SPACE: Search space, by name or TOML file.
+        INPUT_MEAN: Per RGB channel, subtracted from pixels in [0, 255].
+        INPUT_STD: Per RGB channel, by which that is divided.
+    """
 
     SPACE: str
+    INPUT_MEAN: tuple[float, float, float]
+    INPUT_STD: tuple[float, float, float]
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and batch norm statistics under the supernet's names, kernels as the network has them."""
