@@ -70,20 +70,30 @@ def load_tensors(supernet: Supernet, tensors: dict[str, Tensor], *, where: str) 
     """Copy tensors into a supernet, which must have exactly these.
 
     Raises:
-        CheckpointError: A tensor is missing, unknown, of another shape, or not finite.
+        CheckpointError: As `check_tensors` does.
     """
     own = supernet.state_dict()
-    for name in own.keys() ^ tensors.keys():
-        raise CheckpointError(f"{where}: tensor {name} is {'missing' if name in own else 'unknown'}")
+    check_tensors(tensors, own, where=where)
     with torch.no_grad():
         for name, value in tensors.items():
-            if value.shape != own[name].shape:
-                raise CheckpointError(
-                    f"{where}: {name} is {tuple(value.shape)}; the space needs {tuple(own[name].shape)}"
-                )
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise CheckpointError(f"{where}: {name} holds a value that is not finite")
             own[name].copy_(value)
+
+
+def check_tensors(tensors: dict[str, Tensor], needed: dict[str, Tensor], *, where: str) -> None:
+    """Refuse tensors that are not those needed, by name and shape.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown, of another shape, or not finite.
+    """
+    for name in sorted(needed.keys() ^ tensors.keys()):
+        raise CheckpointError(f"{where}: tensor {name} is {'missing' if name in needed else 'unknown'}")
+    for name, value in tensors.items():
+        if value.shape != needed[name].shape:
+            raise CheckpointError(
+                f"{where}: {name} is {tuple(value.shape)}; the space needs {tuple(needed[name].shape)}"
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{where}: {name} holds a value that is not finite")
 
 
 def _stored(name: str, value: Tensor) -> Tensor:
