@@ -6,6 +6,7 @@ OfaNasError
 │   ├── SpaceError       a search space file
 │   ├── TableError       a latency table, or a table asked for what it does not hold
 │   ├── DataError        images, labels, packs
+│   ├── RecipeError      a training recipe
 │   └── CheckpointError  a supernet, predictor or training checkpoint
 ├── ArchitectureError    a text is no architecture, or one outside the search space
 ├── BudgetError          no architecture meets the budgets
@@ -39,6 +40,10 @@ class TableError(FileError):
 
 class DataError(FileError):
     """Images, labels or packs are wrong."""
+
+
+class RecipeError(FileError):
+    """A training recipe is wrong."""
 
 
 class CheckpointError(FileError):

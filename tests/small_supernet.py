@@ -1,7 +1,7 @@
 """A data set written here, a supernet really trained on it, and a device whose latencies are known."""
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,14 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.evaluate import Images
 from ofa_nas.training.prepare import SplitSizes
-from ofa_nas.training.recipe import SandwichRecipe
+from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.train import StepReport
 
 CLASSES, SIZE_PX = 10, 32
 TRAIN_IMAGES, VAL_IMAGES = 40, 20  # of each class
 SUBNETS = 24
-RECIPE = SandwichRecipe(epochs=8.0, batch_size=40, learning_rate=0.2, random_subnets=1, crop_scale=0.7)
+SANDWICH = Phase("sandwich", "largest", epochs=2.0, learning_rate=0.1, warmup=0.03, random_subnets=1)
+RECIPE = Recipe("small", (replace(SANDWICH, epochs=8.0, learning_rate=0.2),), batch_size=40, crop_scale=0.7)
 MS_PER_MAC, CONSTANT_MS = 1e-5, 0.5  # of the device that `exact_table` describes
 
 
@@ -90,7 +91,7 @@ def write_images(root: Path, *, train: int = TRAIN_IMAGES, val: int = VAL_IMAGES
     return root
 
 
-def plan(data: Path, folder: Path, *, recipe: SandwichRecipe = RECIPE) -> TrainingPlan:
+def plan(data: Path, folder: Path, *, recipe: Recipe = RECIPE) -> TrainingPlan:
     """A training of `tiny` on such images."""
     sizes = SplitSizes(reports=100, calibration=40, calibration_sample=200, seed=recipe.seed)
     return TrainingPlan(space="tiny", data=str(data), start=None, recipe=recipe, sizes=sizes, folder=folder)

@@ -1,12 +1,18 @@
-"""`ofa-nas train`: train a supernet by the sandwich rule."""
+"""`ofa-nas train`: train a supernet, by the sandwich rule or by progressive shrinking."""
 
 import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
+
     from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan
-    from ofa_nas.training.recipe import SandwichRecipe
+    from ofa_nas.training.distributed import Ranks
+    from ofa_nas.training.recipe import Recipe
     from ofa_nas.training.train import EpochReport
 
 
@@ -26,21 +32,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("runs/train"), help="run folder (runs/train)")
     parser.add_argument("--resume", action="store_true", help="continue the training in the run folder")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument(
-        "--epochs", type=float, default=30.0, help="passes over the images, may be a fraction (30)"
+        "--recipe", default="sandwich", help="sandwich, progressive, or a .toml file of your own (sandwich)"
     )
-    parser.add_argument("--batch-size", type=int, default=64, help="images per step (64)")
-    parser.add_argument("--learning-rate", type=float, default=0.05, help="peak rate (0.05)")
-    parser.add_argument("--random-subnets", type=int, default=2, help="random subnets per step (2)")
     parser.add_argument(
-        "--crop-scale", type=float, default=0.35, help="least share of the area a crop keeps (0.35)"
+        "--epochs", type=float, help="passes over the images, may be a fraction (the recipe's)"
+    )
+    parser.add_argument("--batch-size", type=int, help="images per step, over all processes (the recipe's)")
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        help="peak rate of the first phase (the recipe's, in proportion to the batch size)",
+    )
+    parser.add_argument("--random-subnets", type=int, help="random subnets per step (the recipe's)")
+    parser.add_argument(
+        "--crop-scale", type=float, help="least share of the area a crop keeps (the recipe's)"
     )
     parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
     parser.add_argument("--held-out", type=int, default=1000, help="validation images of the reports (1000)")
     parser.add_argument(
         "--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints (5)"
     )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write scalars for TensorBoard into the run folder"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
@@ -52,7 +68,8 @@ def run(args: argparse.Namespace) -> None:
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import out, print_json
     from ofa_nas.pipeline.learning import TrainingPlan
-    from ofa_nas.training.prepare import SplitSizes
+    from ofa_nas.training.distributed import join_ranks, leave_ranks
+    from ofa_nas.training.prepare import SplitSizes, pick_device
 
     plan = TrainingPlan(
         space=args.space,
@@ -64,40 +81,24 @@ def run(args: argparse.Namespace) -> None:
         image_size=args.image_size,
         resume=args.resume,
         checkpoint_minutes=args.checkpoint_minutes,
+        has_tensorboard=args.tensorboard,
     )
-    trained = _follow(plan, args)
+    device = pick_device(args.device)
+    ranks = join_ranks(device)
+    trained = _follow(plan, device, ranks=ranks, quiet=args.json or not ranks.is_first)
+    leave_ranks()
+    if trained is None:  # the first process tells
+        return
     if args.json:
         print_json({"supernet": str(trained.files.weights), "history": trained.history})
     else:
         out.print(f"supernet  {trained.files.weights}")
 
 
-def _follow(plan: "TrainingPlan", args: argparse.Namespace) -> "TrainedSupernet":
-    from ofa_nas.cli.console import err, progress
-    from ofa_nas.data.packed import PackProgress
-    from ofa_nas.pipeline.learning import TrainedSupernet, train_supernet
-    from ofa_nas.training.prepare import pick_device
-    from ofa_nas.training.train import EpochReport, StepReport
+def _recipe(args: argparse.Namespace) -> "Recipe":
+    from ofa_nas.training.recipe import Recipe, Settings
 
-    with progress("training", total=None, quiet=args.json) as bar:
-        for record in train_supernet(plan, device=pick_device(args.device)):
-            match record:
-                case PackProgress():
-                    bar.move_to(0, note=f"decoding {record.done} of {record.total} images")
-                case StepReport():
-                    note = f"{record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
-                    bar.move_to(record.step, total=record.total_steps, note=note)
-                case EpochReport():
-                    err.print(_epoch_line(record))
-                case TrainedSupernet():
-                    return record
-    raise AssertionError("a training ended without a supernet")
-
-
-def _recipe(args: argparse.Namespace) -> "SandwichRecipe":
-    from ofa_nas.training.recipe import SandwichRecipe
-
-    return SandwichRecipe(
+    settings = Settings(
         epochs=args.epochs,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
@@ -105,10 +106,60 @@ def _recipe(args: argparse.Namespace) -> "SandwichRecipe":
         crop_scale=args.crop_scale,
         seed=args.seed,
     )
+    return Recipe.load(args.recipe).override(settings)
+
+
+def _follow(
+    plan: "TrainingPlan", device: "torch.device", *, ranks: "Ranks", quiet: bool
+) -> "TrainedSupernet | None":
+    """Show the records; a first Ctrl-C ends the step and leaves a checkpoint, a second one kills."""
+    from ofa_nas.cli.console import err, progress
+    from ofa_nas.data.packed import PackProgress
+    from ofa_nas.pipeline.learning import TrainedSupernet, train_supernet
+    from ofa_nas.training.train import EpochReport, StepReport
+
+    records = train_supernet(plan, device=device, ranks=ranks)
+    with _signals_noted() as signals, progress("training", total=None, quiet=quiet) as bar:
+        for record in records:
+            match record:
+                case PackProgress():
+                    bar.move_to(0, note=f"decoding {record.done} of {record.total} images")
+                case StepReport():
+                    note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
+                    bar.move_to(record.step, total=record.total_steps, note=note)
+                case EpochReport():
+                    err.print(_epoch_line(record))
+                case TrainedSupernet():
+                    return record
+            if signals:
+                records.close()
+                raise KeyboardInterrupt
+    return None
+
+
+@contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Collect the first SIGINT or SIGTERM instead of dying of it in the middle of a step."""
+    noted: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _epoch_line(report: "EpochReport") -> str:
     return (
-        f"epoch {report.epoch:.2f}  loss {report.loss:.3f}  accuracy: smallest {report.smallest:.1%}, "
-        f"middle {report.middle:.1%}, largest {report.largest:.1%}  ({report.elapsed_s / 60:.1f} min)"
+        f"epoch {report.epoch:.2f} ({report.phase})  loss {report.loss:.3f}  accuracy: "
+        f"smallest {report.smallest:.1%}, middle {report.middle:.1%}, largest {report.largest:.1%}  "
+        f"({report.elapsed_s / 60:.1f} min)"
     )

@@ -34,12 +34,20 @@ def to_input(images: Tensor, size_px: int, normalization: Normalization) -> Tens
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
+def augmentation_draws(count: int, rng: torch.Generator) -> Tensor:
+    """Everything random in the augmentation of `count` images, `(7, count)` float32 in [0, 1).
+
+    Drawn on the CPU, they give the same augmentation on every device.
+    """
+    return torch.rand(7, count, generator=rng, device=rng.device)
+
+
 def augment(
     images: Tensor,
     size_px: int,
     *,
     normalization: Normalization,
-    rng: torch.Generator,
+    draws: Tensor,
     scale: tuple[float, float] = (0.35, 1.0),
     has_color_jitter: bool = True,
 ) -> Tensor:
@@ -49,7 +57,7 @@ def augment(
         images: `(B, S, S, 3)` uint8.
         size_px: Side R of the result.
         normalization: Of the network.
-        rng: Draws everything; on the CPU it gives the same augmentation on every device.
+        draws: `(7, B)` of `augmentation_draws`, on the images' device.
         scale: Least and largest share of the image's area that a crop keeps.
         has_color_jitter: Whether brightness (± 32/255) and saturation (± 0.5) vary.
 
@@ -58,8 +66,6 @@ def augment(
 
     Source: Cai et al. 2020, arXiv:1908.09791, and its code: random resized crop, flip, colour "tf".
     """
-    batch = images.shape[0]
-    draws = torch.rand(7, batch, generator=rng, device=rng.device).to(images.device)
     area = scale[0] + (scale[1] - scale[0]) * draws[0]
     ratio = torch.exp((2 * draws[1] - 1) * _LOG_RATIO)
     width = (area * ratio).sqrt().clamp(max=1.0)

@@ -1,6 +1,7 @@
 """From a data set to a supernet, and beside it all that search, export and verification need offline."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, save_sample
+from ofa_nas.errors import ConfigError
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.history import History
 from ofa_nas.training.prepare import (
     SplitSizes,
     first_supernet,
@@ -23,8 +27,10 @@ from ofa_nas.training.prepare import (
     predictor_half,
     training_data,
 )
-from ofa_nas.training.recipe import SandwichRecipe
-from ofa_nas.training.train import EpochReport, StepReport, train
+from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.train import EpochReport, Report, train
+
+_ALONE = Ranks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +47,19 @@ class TrainingPlan:
         image_size: Side of the packed images [px]; None for the native one.
         resume: Continue from the checkpoint in the run folder.
         checkpoint_minutes: Minutes between checkpoints.
+        has_tensorboard: Write scalars for TensorBoard into the run folder.
     """
 
     space: str | None
     data: str
     start: str | None
-    recipe: SandwichRecipe
+    recipe: Recipe
     sizes: SplitSizes
     folder: Path
     image_size: int | None = None
     resume: bool = False
     checkpoint_minutes: float = 5.0
+    has_tensorboard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class TrainedSupernet:
 
     Attributes:
         files: Weights, card, calibration images and held-out images.
-        history: One report an epoch.
+        history: One report an epoch, those before a resume too.
     """
 
     files: SupernetFiles
@@ -68,47 +76,68 @@ class TrainedSupernet:
 
 
 def train_supernet(
-    plan: TrainingPlan, *, device: torch.device
-) -> Iterator[PackProgress | StepReport | EpochReport | TrainedSupernet]:
+    plan: TrainingPlan, *, device: torch.device, ranks: Ranks = _ALONE
+) -> Generator[PackProgress | Report | TrainedSupernet, None, None]:
     """Decode, train and save; the last record is the supernet.
 
+    Closing the generator between two reports leaves a checkpoint to resume from.
+
+    Args:
+        plan: What to train.
+        device: Of this process.
+        ranks: This process among those that train together; the others yield no epochs and no supernet.
+
     Raises:
+        ConfigError: The run folder holds another training.
         SpaceError: The search space is wrong.
         DataError: The data are wrong.
         CheckpointError: There is nothing to resume from.
         TrainingError: The loss is not a number.
     """
+    checkpoint = plan.folder / "checkpoint.safetensors"
+    if checkpoint.exists() and not plan.resume:
+        raise ConfigError(
+            f"{plan.folder} holds a training: --resume continues it, another --output leaves it alone"
+        )
     data = open_data(plan.data)
     first = first_supernet(plan.space, data, start=plan.start, seed=plan.recipe.seed, device=device)
-    supernet = first.supernet
+    if not ranks.is_first:
+        ranks.wait()  # the first one decodes for all
     packs = []
     for source in (data.train, data.val.subset(predictor_half(data.val))):
         for progress in _pack(source, plan.image_size):
             yield progress
             if progress.packed is not None:
                 packs.append(progress.packed)
+    if ranks.is_first:
+        ranks.wait()
     prepared = training_data(packs[0], packs[1], plan.sizes, normalization=first.normalization)
-    history = []
-    for report in train(
-        supernet,
+    reports = train(
+        first.supernet,
         prepared,
         plan.recipe,
-        checkpoint=plan.folder / "checkpoint.safetensors",
+        checkpoint=checkpoint,
         resume=plan.resume,
         checkpoint_minutes=plan.checkpoint_minutes,
-    ):
-        if isinstance(report, EpochReport):
-            history.append(report)
-        yield report
+        ranks=ranks,
+    )
+    if not ranks.is_first:
+        yield from reports
+        return
+    with closing(History(plan.folder, has_tensorboard=plan.has_tensorboard)) as history, closing(reports):
+        for report in reports:
+            history.add(report)
+            yield report
+    epochs = history.epochs()
     made_by = {
         "recipe": asdict(plan.recipe),
         "start": first.start,
-        "history": [asdict(report) for report in history],
+        "history": [asdict(report) for report in epochs],
         "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
     }
     files = SupernetFiles(plan.folder / "supernet.safetensors")
-    _save(files, supernet, data, plan, made_by, prepared.normalization)
-    yield TrainedSupernet(files, tuple(history))
+    _save(files, first.supernet, data, plan, made_by, prepared.normalization)
+    yield TrainedSupernet(files, epochs)
 
 
 def _pack(source: Source, image_size: int | None) -> Iterator[PackProgress]:

@@ -89,6 +89,19 @@ class SearchSpace:
         """The same space with a classifier of another width."""
         return replace(self, classes=classes)
 
+    def keep_largest(self, *, kernel_sizes: int = 0, depths: int = 0, expand_ratios: int = 0) -> Self:
+        """The same space with fewer choices: the so many largest of each kind in every stage, 0 for all."""
+        stages = tuple(
+            replace(
+                stage,
+                kernel_sizes=stage.kernel_sizes[-kernel_sizes:],
+                depths=stage.depths[-depths:],
+                expand_ratios=stage.expand_ratios[-expand_ratios:],
+            )
+            for stage in self.stages
+        )
+        return replace(self, stages=stages)
+
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits that change whenever the geometry of any architecture may."""

@@ -6,8 +6,10 @@ Both kinds are called with the operator they are to be, `module(x, operator)`; n
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool
 
@@ -20,11 +22,13 @@ class Mode:
         use_batch: Batch norms normalise by the batch instead of the running statistics.
         momentum: Weight of the batch when it updates the running statistics; 0 leaves them alone.
         has_dropout: Drop inputs of the classifier, at the rate of the search space.
+        is_global: Take batch statistics over all processes of `torch.distributed`.
     """
 
     use_batch: bool
     momentum: float = 0.0
     has_dropout: bool = False
+    is_global: bool = False
 
 
 EVALUATE = Mode(use_batch=False)
@@ -106,11 +110,38 @@ def normalise(x: Tensor, bn: nn.BatchNorm2d, mode: Mode) -> Tensor:
     mean, variance = bn.running_mean, bn.running_var
     assert mean is not None
     assert variance is not None
+    if mode.is_global:
+        return _normalise_globally(x, weight, bias, bn, mode)
     if mode.use_batch and mode.momentum == 0.0:
         return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
     return F.batch_norm(
         x, mean[:channels], variance[:channels], weight, bias, mode.use_batch, mode.momentum, bn.eps
     )
+
+
+def _normalise_globally(x: Tensor, weight: Tensor, bias: Tensor, bn: nn.BatchNorm2d, mode: Mode) -> Tensor:
+    """Batch norm by the statistics of the batches of all processes, which are equally large.
+
+    torch's own SyncBatchNorm runs on accelerators alone and knows no slices.
+    """
+    channels, count = x.shape[1], x.numel() // x.shape[1] * dist.get_world_size()
+    pixels = x.float()
+    moments = torch.stack([pixels.mean(dim=(0, 2, 3)), pixels.square().mean(dim=(0, 2, 3))])
+    mean, square = all_reduce(moments) / dist.get_world_size()  # type: ignore[no-untyped-call]
+    variance = square - mean.square()
+    if mode.momentum > 0.0:
+        with torch.no_grad():
+            _running(bn.running_mean)[:channels].lerp_(mean, mode.momentum)
+            _running(bn.running_var)[:channels].lerp_(variance * (count / (count - 1)), mode.momentum)
+    scale = weight * torch.rsqrt(variance + bn.eps)
+    shift = bias - mean * scale
+    normalised: Tensor = pixels * scale[:, None, None] + shift[:, None, None]
+    return normalised.to(x.dtype)
+
+
+def _running(statistics: Tensor | None) -> Tensor:
+    assert statistics is not None
+    return statistics
 
 
 def apply_fixed(operator: Operator, inputs: list[Tensor]) -> Tensor:

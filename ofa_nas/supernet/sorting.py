@@ -1,10 +1,15 @@
 """Sort the middle channels of every block by importance, so that a narrow subnet keeps the best ones."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
+from ofa_nas.space.architecture import Block
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.operators import Convolution
+from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import ElasticConvolution
 from ofa_nas.supernet.supernet import Supernet
 
@@ -13,13 +18,19 @@ _MAKERS = ("expand", "depthwise", "se_expand")
 _READERS = ("project", "se_reduce")
 
 
-def sort_channels(supernet: Supernet) -> None:
+def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> None:
     """Reorder middle channels by falling L1 norm of the projection's weights that read them.
 
     The largest subnet computes the same function as before; narrower ones change.
 
+    Args:
+        supernet: Changed in place.
+        kept: A part of its space whose subnets are to stay as they are, too: channels change places only
+            within the groups by which one of its expand ratios exceeds the next smaller one.
+
     Source: Cai et al. 2020, arXiv:1908.09791, section 3.3 (elastic width).
     """
+    groups = {} if kept is None else _narrower_widths(kept)
     with torch.no_grad():
         for layer in supernet.space.layers(supernet.space.largest):
             operators = {operator.name: operator for operator in lower(layer)}
@@ -32,8 +43,32 @@ def sort_channels(supernet: Supernet) -> None:
                     assert isinstance(module, ElasticConvolution)
                     modules[name] = module
             importance = modules["project"].weight.abs().sum(dim=(0, 2, 3))
-            order = torch.argsort(importance, descending=True, stable=True)
+            bounds = [0, *groups.get(layer.name, ()), layer.mid_channels]
+            order = torch.cat(
+                [
+                    start + torch.argsort(importance[start:stop], descending=True, stable=True)
+                    for start, stop in pairwise(bounds)
+                ]
+            )
             _permute(modules, order)
+
+
+def _narrower_widths(space: SearchSpace) -> dict[str, list[int]]:
+    """Middle channels of every layer at each expand ratio but the largest, rising."""
+    widths: dict[str, list[int]] = {}
+    for turn in range(1, max(len(stage.expand_ratios) for stage in space.stages)):
+        stages = tuple(
+            (Block(stage.kernel_sizes[-1], stage.expand_ratios[-1 - turn]),) * stage.depths[-1]
+            if turn < len(stage.expand_ratios)
+            else blocks
+            for stage, blocks in zip(space.stages, space.largest.stages, strict=True)
+        )
+        for layer, largest in zip(
+            space.layers(replace(space.largest, stages=stages)), space.layers(space.largest), strict=True
+        ):
+            if layer.mid_channels < largest.mid_channels:
+                widths.setdefault(layer.name, []).insert(0, layer.mid_channels)
+    return widths
 
 
 def _permute(modules: dict[str, ElasticConvolution], order: Tensor) -> None:

@@ -12,6 +12,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.training.distributed import local_rank
 from ofa_nas.training.train import TrainingData
 
 DEFAULT_SPACE = "efficientnet_lite"
@@ -128,11 +129,13 @@ def _normalization(start: Start) -> Normalization:
 def pick_device(name: str) -> torch.device:
     """The torch device of a name: `auto`, `cpu`, `cuda`, `cuda:1`.
 
+    `auto` is this process's own CUDA device where several were started together.
+
     Raises:
         ConfigError: There is no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:

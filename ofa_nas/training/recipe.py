@@ -1,36 +1,131 @@
-"""The sandwich recipe as data, and the learning rate that it sets."""
+"""A training recipe as data: phases, read from TOML, and the learning rate that each step has."""
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal, Self, TypeVar, cast, get_args
 
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import ConfigError, RecipeError
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.space.toml_reader import Section, read_toml
+
+Teacher = Literal["none", "largest", "frozen"]
+Divergence = Literal["cross_entropy", "alpha"]
+_T = TypeVar("_T")
+_FOLDER = Path(__file__).parent / "recipes"
 
 
 @dataclass(frozen=True, slots=True)
-class SandwichRecipe:
-    """How a supernet is trained: largest by labels, smallest and random ones by in-place distillation.
+class Phase:
+    """A part of a training in which the same subnets learn in the same way.
 
     Attributes:
+        name: For reports.
+        teacher: `none`: the largest subnet learns from labels alone. `largest`: the sandwich rule; the
+            largest learns from labels, smallest and random subnets from its answers in the same step.
+            `frozen`: random subnets learn from labels and from the largest as it was after the first phase.
         epochs: Passes over the training images; may be a fraction.
-        batch_size: Images per step.
         learning_rate: Peak rate; it rises for `warmup` of the steps and falls as a cosine.
-        warmup: Share of the steps, in [0, 1].
-        random_subnets: Random architectures per step, beside largest and smallest.
+        warmup: Share of the phase's steps, in [0, 1].
+        rate_floor: Share of the peak at which the cosine ends, in [0, 1].
+        random_subnets: Random architectures per step.
+        resolutions: How many of the space's lowest resolutions are trained at; 0 for all.
+        kernel_sizes: How many of a stage's largest kernel sizes may be chosen; 0 for all.
+        depths: Of its depths.
+        expand_ratios: Of its expand ratios.
+        sort_channels: Sort middle channels by importance before the first step.
+    """
+
+    name: str
+    teacher: Teacher
+    epochs: float
+    learning_rate: float
+    warmup: float = 0.0
+    rate_floor: float = 0.0
+    random_subnets: int = 0
+    resolutions: int = 0
+    kernel_sizes: int = 0
+    depths: int = 0
+    expand_ratios: int = 0
+    sort_channels: bool = False
+
+    @classmethod
+    def from_section(cls, section: Section) -> Self:
+        """Read one `[[phases]]` table."""
+        phase = cls(
+            name=section.text("name"),
+            teacher=cast(Teacher, section.text("teacher", choices=get_args(Teacher))),
+            epochs=section.number("epochs", minimum=1e-6, maximum=1e6),
+            learning_rate=section.number("learning_rate", minimum=1e-9, maximum=1e3),
+            warmup=section.number("warmup", default=0.0, minimum=0.0, maximum=1.0),
+            rate_floor=section.number("rate_floor", default=0.0, minimum=0.0, maximum=1.0),
+            random_subnets=section.integer("random_subnets", default=0, minimum=0, maximum=64),
+            resolutions=section.integer("resolutions", default=0, minimum=0),
+            kernel_sizes=section.integer("kernel_sizes", default=0, minimum=0),
+            depths=section.integer("depths", default=0, minimum=0),
+            expand_ratios=section.integer("expand_ratios", default=0, minimum=0),
+            sort_channels=section.flag("sort_channels", default=False),
+        )
+        section.close()
+        return phase
+
+    def space(self, space: SearchSpace) -> SearchSpace:
+        """The part of a space that is elastic in this phase."""
+        return space.keep_largest(
+            kernel_sizes=self.kernel_sizes, depths=self.depths, expand_ratios=self.expand_ratios
+        )
+
+    def rate_at(self, progress: float) -> float:
+        """Learning rate where `progress` in [0, 1] of the phase is done.
+
+        Source: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5; Goyal et al. 2017, arXiv:1706.02677,
+        section 2.2 (warm-up).
+        """
+        if progress < self.warmup:
+            return self.learning_rate * progress / self.warmup
+        falling = (progress - self.warmup) / max(1e-12, 1.0 - self.warmup)
+        share = self.rate_floor + (1.0 - self.rate_floor) * 0.5 * (1.0 + math.cos(math.pi * falling))
+        return self.learning_rate * share
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a step stands: its phase, the phase's number from 0, steps done in it, and steps that it has."""
+
+    phase: Phase
+    number: int
+    step: int
+    steps: int
+
+    @property
+    def learning_rate(self) -> float:
+        """Of this step; the middle of the step counts, so that neither the first nor the last has none."""
+        return self.phase.rate_at((self.step + 0.5) / self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a supernet is trained.
+
+    Attributes:
+        name: Of the file that it came from.
+        phases: One after the other.
+        batch_size: Images per step, over all processes.
+        divergence: Between a subnet's answers and its teacher's.
         momentum: Of SGD with Nesterov's rule.
         weight_decay: On convolution and classifier weights, not on batch norms, biases and kernel transforms.
-        label_smoothing: Of the largest subnet's loss.
+        label_smoothing: Of the loss on labels.
         clip_norm: Largest norm of the summed gradient; 0 leaves it alone.
         crop_scale: Smallest share of an image's area that a random crop keeps.
         seed: Of order, crops, architectures and first weights.
-
-    Source: Yu et al. 2020, arXiv:2003.11142 (BigNAS), sections 3.1 and 3.2.
     """
 
-    epochs: float = 30.0
+    name: str
+    phases: tuple[Phase, ...]
     batch_size: int = 64
-    learning_rate: float = 0.05
-    warmup: float = 0.03
-    random_subnets: int = 2
+    divergence: Divergence = "cross_entropy"
     momentum: float = 0.9
     weight_decay: float = 3e-5
     label_smoothing: float = 0.1
@@ -40,31 +135,150 @@ class SandwichRecipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        rules = {
-            "epochs": (0.0 < self.epochs < math.inf, "a number above 0"),
-            "batch_size": (self.batch_size >= 2, "2 or more, as batch norm needs"),
-            "learning_rate": (0.0 < self.learning_rate < math.inf, "a number above 0"),
-            "random_subnets": (self.random_subnets >= 0, "0 or more"),
-            "crop_scale": (0.0 < self.crop_scale <= 1.0, "a share of the area, above 0 and at most 1"),
-            "seed": (self.seed >= 0, "0 or more"),
-        }
-        for name, (is_right, expected) in rules.items():
-            if not is_right:
-                flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{flag} {getattr(self, name)}: expected {expected}")
+        if self.phases[0].teacher == "frozen":
+            raise RecipeError(
+                f"recipe {self.name}: phases[0].teacher: frozen is the largest subnet after the first phase, "
+                "so the first phase needs none or largest"
+            )
+        for phase in self.phases:
+            if phase.teacher == "none" and phase.random_subnets:
+                raise RecipeError(
+                    f"recipe {self.name}: phase {phase.name}: random_subnets need a teacher: largest, frozen"
+                )
+            if phase.teacher == "frozen" and not phase.random_subnets:
+                raise RecipeError(
+                    f"recipe {self.name}: phase {phase.name}: needs random_subnets of 1 or more"
+                )
+
+    @classmethod
+    def load(cls, name_or_path: str) -> Self:
+        """Read a shipped recipe by name, or a user's own `.toml` file.
+
+        Raises:
+            RecipeError: There is none, or the file is wrong; the message names the key path.
+        """
+        path = Path(name_or_path)
+        if path.suffix != ".toml":
+            path = _FOLDER / f"{name_or_path}.toml"
+            if name_or_path not in recipe_names():
+                raise RecipeError(
+                    f"recipe {name_or_path[:60]!r}: there are {', '.join(recipe_names())}; "
+                    "or give the path of a .toml file"
+                )
+        root = read_toml(path, error=RecipeError)
+        root.text("description", default="-")
+        root.text("source", default="-")
+        recipe = cls(
+            name=path.stem,
+            phases=tuple(Phase.from_section(section) for section in root.sections("phases")),
+            batch_size=root.integer("batch_size", default=64, minimum=2),
+            divergence=cast(
+                Divergence, root.text("divergence", default="cross_entropy", choices=get_args(Divergence))
+            ),
+            momentum=root.number("momentum", default=0.9, minimum=0.0, maximum=0.999),
+            weight_decay=root.number("weight_decay", default=3e-5, minimum=0.0, maximum=1.0),
+            label_smoothing=root.number("label_smoothing", default=0.1, minimum=0.0, maximum=0.9),
+            clip_norm=root.number("clip_norm", default=5.0, minimum=0.0, maximum=1e6),
+            crop_scale=root.number("crop_scale", default=0.35, minimum=0.01, maximum=1.0),
+        )
+        root.close()
+        return recipe
+
+    def override(self, settings: "Settings") -> Self:
+        """The same recipe with settings of the user's own.
+
+        Source: Goyal et al. 2017, arXiv:1706.02677, section 2.1 (rates in proportion to the batch).
+        """
+        batch_size = settings.batch_size or self.batch_size
+        stretch = 1.0 if settings.epochs is None else settings.epochs / self.epochs
+        rate = batch_size / self.batch_size
+        if settings.learning_rate is not None:
+            rate = settings.learning_rate / self.phases[0].learning_rate
+        phases = tuple(
+            replace(
+                phase,
+                epochs=phase.epochs * stretch,
+                learning_rate=phase.learning_rate * rate,
+                random_subnets=_pick(
+                    settings.random_subnets if phase.teacher != "none" else None, phase.random_subnets
+                ),
+            )
+            for phase in self.phases
+        )
+        return replace(
+            self,
+            phases=phases,
+            batch_size=batch_size,
+            crop_scale=_pick(settings.crop_scale, self.crop_scale),
+            seed=settings.seed,
+        )
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training images in all phases together."""
+        return sum(phase.epochs for phase in self.phases)
 
     def steps_per_epoch(self, images: int) -> int:
         """Full batches in the training images; the rest of an epoch is dropped."""
         return images // self.batch_size
 
+    def phase_steps(self, images: int) -> tuple[int, ...]:
+        """Steps of each phase."""
+        per_epoch = self.steps_per_epoch(images)
+        return tuple(max(1, round(phase.epochs * per_epoch)) for phase in self.phases)
+
     def total_steps(self, images: int) -> int:
         """Steps of the whole training."""
-        return max(1, round(self.epochs * self.steps_per_epoch(images)))
+        return sum(self.phase_steps(images))
 
-    def rate_at(self, step: int, total_steps: int) -> float:
-        """Learning rate of a step counted from 0."""
-        warmup_steps = self.warmup * total_steps
-        if step < warmup_steps:
-            return self.learning_rate * (step + 1) / (warmup_steps + 1)
-        progress = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
-        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+    def position(self, step: int, images: int) -> Position:
+        """Where a step, counted from 0 over the whole training, stands."""
+        steps = self.phase_steps(images)
+        ends = list(accumulate(steps))
+        number = bisect_right(ends, step)
+        return Position(self.phases[number], number, step - ends[number] + steps[number], steps[number])
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user sets differently from a recipe; None keeps the recipe's.
+
+    Attributes:
+        epochs: Of all phases together; each keeps its share.
+        batch_size: Images per step; without `learning_rate`, rates change in proportion to it.
+        learning_rate: Peak rate of the first phase as it is used; the others keep their ratio to it.
+        random_subnets: Of every phase that draws subnets.
+        crop_scale: Smallest share of an image's area that a random crop keeps.
+        seed: Of everything random.
+    """
+
+    epochs: float | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    random_subnets: int | None = None
+    crop_scale: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with, by the names of the flags."""
+        rules = {
+            "epochs": (1e-9, 1e9, "a number above 0"),
+            "batch_size": (2, 10**9, "2 or more, as batch norm needs"),
+            "learning_rate": (1e-12, 1e38, "a number above 0"),
+            "random_subnets": (0, 64, "a number from 0 to 64"),
+            "crop_scale": (1e-3, 1.0, "a share of the area, above 0 and at most 1"),
+            "seed": (0, 2**62, "0 or more"),
+        }
+        for name, (least, most, expected) in rules.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {expected}")
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def _pick(own: _T | None, default: _T) -> _T:
+    return default if own is None else own

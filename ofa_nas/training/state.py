@@ -1,42 +1,40 @@
-"""A training on disk: weights, momentum and position in one safetensors file, replaced by one rename."""
+"""A training on disk: weights, momentum, teacher and position in one file, replaced by one rename."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import replacing
 from ofa_nas.supernet.checkpoint import load_tensors, read_tensors, write_tensors
-from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.training.step import Learner
 
-_WEIGHT, _MOMENTUM, _META = "weight:", "momentum:", "training"
+_WEIGHT, _MOMENTUM, _TEACHER, _META = "weight:", "momentum:", "teacher:", "training"
 
 
-def save_state(
-    path: Path, supernet: Supernet, optimizer: torch.optim.SGD, *, step: int, meta: dict[str, object]
-) -> None:
+def save_state(path: Path, learner: Learner, *, step: int, meta: dict[str, object]) -> None:
     """Write a checkpoint. Everything random follows from seed and step, so no generator is stored.
 
     Args:
         path: File to replace.
-        supernet: Its weights and statistics.
-        optimizer: Its momentum buffers.
+        learner: Its supernet, optimiser and teacher.
         step: Steps done.
         meta: What a resumed training must agree with.
     """
-    tensors = {_WEIGHT + name: value.detach().contiguous() for name, value in supernet.state_dict().items()}
-    for name, parameter in supernet.named_parameters():
-        buffer = optimizer.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            tensors[_MOMENTUM + name] = buffer.contiguous()
+    tensors = {_WEIGHT + name: value.detach() for name, value in learner.supernet.state_dict().items()}
+    for name, parameter in learner.supernet.named_parameters():
+        tensors[_MOMENTUM + name] = learner.optimizer.state[parameter]["momentum_buffer"]
+    if learner.teacher is not None:
+        tensors |= {_TEACHER + name: value.detach() for name, value in learner.teacher.state_dict().items()}
     with replacing(path) as temporary:
-        write_tensors(temporary, tensors, metadata={_META: json.dumps({"step": step, **meta})})
+        contiguous = {name: value.contiguous() for name, value in tensors.items()}
+        write_tensors(temporary, contiguous, metadata={_META: json.dumps({"step": step, **meta})})
 
 
-def load_state(path: Path, supernet: Supernet, optimizer: torch.optim.SGD, *, meta: dict[str, object]) -> int:
+def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> int:
     """Read a checkpoint back; returns the steps done.
 
     Raises:
@@ -44,20 +42,26 @@ def load_state(path: Path, supernet: Supernet, optimizer: torch.optim.SGD, *, me
     """
     tensors = read_tensors(path)
     found = _read_meta(path)
-    for key, value in meta.items():
+    for key, value in json.loads(json.dumps(meta)).items():  # tuples become lists
         if found.get(key) != value:
             raise CheckpointError(
                 f"{path}: made with {key} = {found.get(key)}, now it is {value}; "
                 "resume with the same settings or train into another folder"
             )
-    weights = {
-        name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)
-    }
-    load_tensors(supernet, weights, where=str(path))
-    for name, parameter in supernet.named_parameters():
-        if _MOMENTUM + name in tensors:
-            optimizer.state[parameter]["momentum_buffer"] = tensors[_MOMENTUM + name].to(parameter.device)
+    load_tensors(learner.supernet, _part(tensors, _WEIGHT), where=str(path))
+    momentum = _part(tensors, _MOMENTUM)
+    for name, parameter in learner.supernet.named_parameters():
+        if name not in momentum or momentum[name].shape != parameter.shape:
+            raise CheckpointError(f"{path}: the momentum of {name} is missing or of another shape")
+        learner.optimizer.state[parameter]["momentum_buffer"].copy_(momentum[name])
+    teacher = _part(tensors, _TEACHER)
+    if teacher:
+        learner.adopt_teacher(teacher)
     return int(found["step"])
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

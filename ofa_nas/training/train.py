@@ -1,26 +1,26 @@
-"""The sandwich rule with in-place distillation, as a stream of reports."""
+"""Training as a stream of reports, with a checkpoint to go on from."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ofa_nas.data import Normalization
-from ofa_nas.data.augment import augment
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import DataError, TrainingError
-from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.encoding import Encoding
-from ofa_nas.supernet.elastic import TRAIN, TRAIN_LARGEST
 from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.training.batches import Batches
+from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import Images, accuracy_of
-from ofa_nas.training.recipe import SandwichRecipe
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import load_state, save_state
+from ofa_nas.training.step import Learner
+
+# Reading a loss makes the host wait for a CUDA device, which then waits for the host.
+_CUDA_REPORT_STEPS = 10
+_ALONE = Ranks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,20 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One optimiser step: its number from 1, of how many, the largest subnet's loss, images per second."""
+    """Optimiser steps done.
+
+    Attributes:
+        step: Of the whole training, from 1.
+        total_steps: Of the whole training.
+        phase: Name of the recipe's phase.
+        loss: On labels, of the subnets that learn from labels in this step.
+        learning_rate: Of this step.
+        images_per_s: Since the report before, over all processes.
+    """
 
     step: int
     total_steps: int
+    phase: str
     loss: float
     learning_rate: float
     images_per_s: float
@@ -57,6 +67,7 @@ class EpochReport:
 
     step: int
     epoch: float
+    phase: str
     loss: float
     smallest: float
     middle: float
@@ -70,160 +81,126 @@ Report = StepReport | EpochReport
 def train(
     supernet: Supernet,
     data: TrainingData,
-    recipe: SandwichRecipe,
+    recipe: Recipe,
     *,
     checkpoint: Path,
     resume: bool = False,
     checkpoint_minutes: float = 5.0,
-) -> Iterator[Report]:
+    ranks: Ranks = _ALONE,
+) -> Generator[Report, None, None]:
     """Train a supernet in place, on the device that it is on.
+
+    Closing the generator between two reports writes a checkpoint, so an interrupted training loses nothing.
 
     Args:
         supernet: Changed in place.
-        data: Images stay uint8 on the host; a batch is cropped, resized and normalised on the device.
+        data: Images stay uint8; a batch is cropped, resized and normalised on the device.
         recipe: Every number of the training.
-        checkpoint: File to resume from, replaced every `checkpoint_minutes` and at the end.
+        checkpoint: File to resume from, replaced every `checkpoint_minutes`, at the end and on closing.
         resume: Continue from `checkpoint`.
         checkpoint_minutes: Minutes between checkpoints.
+        ranks: This process among those that train together; the first one evaluates and writes.
 
     Yields:
-        A `StepReport` a step; an `EpochReport` at the end of each epoch and of the training.
+        A `StepReport` a step (on CUDA every tenth); an `EpochReport` at the end of each epoch and of the
+        training, from the first process alone.
 
     Raises:
+        ConfigError: The processes cannot share a batch.
         DataError: There are fewer images than one batch.
         TrainingError: The loss or a weight is not a number.
     """
-    images = len(data.train.labels)
+    images = len(data.train)
+    ranks.check(recipe.batch_size)
     if recipe.steps_per_epoch(images) < 1:
         raise DataError(f"{images} training images are less than one batch of {recipe.batch_size}")
-    total = recipe.total_steps(images)
-    optimizer = _optimizer(supernet, recipe)
-    meta: dict[str, object] = {"recipe": asdict(recipe), "images": images, "space": supernet.space.digest}
-    start = load_state(checkpoint, supernet, optimizer, meta=meta) if resume else 0
-    began = saved = time.monotonic()
-    sandwich = _Sandwich(supernet, optimizer, data, recipe)
-    loss = float("nan")
-    for step in range(start, total):
-        step_began = time.monotonic()
-        rate = recipe.rate_at(step, total)
-        loss = sandwich.step(step, rate)
-        if not np.isfinite(loss):
-            raise _divergence(f"the loss is {loss}", step, rate, checkpoint)
-        speed = recipe.batch_size / (time.monotonic() - step_began)
-        yield StepReport(step + 1, total, loss, rate, speed)
-        done = step + 1 == total
-        if done or time.monotonic() - saved > 60.0 * checkpoint_minutes:
-            if not _is_finite(supernet):
-                raise _divergence("a weight is not finite", step, rate, checkpoint)
-            save_state(checkpoint, supernet, optimizer, step=step + 1, meta=meta)
-            saved = time.monotonic()
-        if done or (step + 1) % recipe.steps_per_epoch(images) == 0:
-            epoch = (step + 1) / recipe.steps_per_epoch(images)
-            yield _epoch_report(supernet, data, step + 1, epoch, loss, time.monotonic() - began)
+    device = next(supernet.parameters()).device
+    batches = Batches(data.train, recipe, normalization=data.normalization, device=device, ranks=ranks)
+    learner = Learner(supernet, recipe, batches, ranks)
+    run = _Run(learner, data, checkpoint, images=images)
+    done = load_state(checkpoint, learner, meta=run.meta) if resume else 0
+    ranks.copy_first(supernet)
+    saved = time.monotonic()
+    try:
+        for report in run.reports(done):
+            yield report
+            if ranks.is_first and time.monotonic() - saved > 60.0 * checkpoint_minutes:
+                run.save()
+                saved = time.monotonic()
+    except GeneratorExit:
+        if ranks.is_first:
+            run.save()
+        raise
+    if ranks.is_first:
+        run.save()
 
 
-def _divergence(what: str, step: int, rate: float, checkpoint: Path) -> TrainingError:
-    saved = f"the last good state is {checkpoint}" if checkpoint.exists() else "nothing was saved yet"
-    return TrainingError(
-        f"{what} at step {step + 1}, learning rate {rate:.2g}; lower --learning-rate; {saved}"
-    )
+class _Run:
+    """The loop over the steps, and what of it goes into a checkpoint."""
 
+    def __init__(self, learner: Learner, data: TrainingData, checkpoint: Path, *, images: int) -> None:
+        self.learner, self.data, self.checkpoint, self.images = learner, data, checkpoint, images
+        recipe, space = learner.recipe, learner.supernet.space
+        self.meta: dict[str, object] = {"recipe": asdict(recipe), "images": images, "space": space.digest}
+        self.done = self.saved = 0
+        self.rate = 0.0
 
-def _is_finite(supernet: Supernet) -> bool:
-    return all(bool(torch.isfinite(value).all()) for value in supernet.state_dict().values())
+    def reports(self, done: int) -> Iterator[Report]:
+        """Do the steps after the first `done` ones."""
+        recipe, images, is_first = self.learner.recipe, self.images, self.learner.ranks.is_first
+        total, per_epoch = recipe.total_steps(images), recipe.steps_per_epoch(images)
+        every = _CUDA_REPORT_STEPS if self.learner.batches.device.type == "cuda" else 1
+        began = told = time.monotonic()
+        self.done = self.saved = told_step = done
+        for step in range(done, total):
+            loss = self.learner.step(step)
+            self.done = step + 1
+            is_epoch = self.done == total or self.done % per_epoch == 0
+            if self.done % every and not is_epoch:
+                continue
+            at = recipe.position(step, images)
+            self.rate = at.learning_rate
+            value = self._finite(float(loss))
+            now = time.monotonic()
+            speed = recipe.batch_size * (self.done - told_step) / (now - told)
+            yield StepReport(self.done, total, at.phase.name, value, self.rate, speed)
+            if is_epoch and is_first:
+                yield self._epoch_report(self.done / per_epoch, at.phase.name, value, now - began)
+            told, told_step = time.monotonic(), self.done
 
+    def save(self) -> None:
+        """Write a checkpoint, unless this step has one."""
+        if self.saved == self.done:
+            return
+        if not all(
+            bool(torch.isfinite(value).all()) for value in self.learner.supernet.state_dict().values()
+        ):
+            raise self._divergence("a weight is not finite")
+        save_state(self.checkpoint, self.learner, step=self.done, meta=self.meta)
+        self.saved = self.done
 
-class _Sandwich:
-    """One step: largest by labels, the others by the largest's softened answers; gradients summed."""
+    def _finite(self, loss: float) -> float:
+        if not -float("inf") < loss < float("inf"):
+            raise self._divergence(f"the loss is {loss}")
+        return loss
 
-    def __init__(
-        self, supernet: Supernet, optimizer: torch.optim.SGD, data: TrainingData, recipe: SandwichRecipe
-    ) -> None:
-        self.supernet, self.optimizer, self.data, self.recipe = supernet, optimizer, data, recipe
-        self.encoding = Encoding.of(supernet.space)
-        self.device = next(supernet.parameters()).device
-        self.use_bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        self.order: tuple[int, np.ndarray[tuple[int], np.dtype[np.int64]]] | None = None
+    def _divergence(self, what: str) -> TrainingError:
+        path = self.checkpoint
+        saved = f"the last good state is {path}" if path.exists() else "nothing was saved yet"
+        return TrainingError(
+            f"{what} at step {self.done}, learning rate {self.rate:.2g}; lower --learning-rate; {saved}"
+        )
 
-    def step(self, step: int, rate: float) -> float:
-        """Do one step; returns the largest subnet's loss."""
-        rng = np.random.default_rng([self.recipe.seed, step])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        resolution = int(rng.choice(self.supernet.space.resolutions))
-        x, labels = self._batch(step, resolution, generator)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        largest = replace(self.supernet.space.largest, resolution=resolution)
-        with self._autocast():
-            logits = self.supernet(x, largest, TRAIN_LARGEST).float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        answers = logits.detach().softmax(dim=1)
-        for arch in self._students(rng, resolution):
-            with self._autocast():
-                own = self.supernet(x, arch, TRAIN).float()
-                distilled = -(answers * own.log_softmax(dim=1)).sum(dim=1).mean()
-            distilled.backward()
-        if self.recipe.clip_norm > 0.0:
-            torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
-        return float(loss.detach())
-
-    def _students(self, rng: np.random.Generator, resolution: int) -> list[Architecture]:
-        drawn = self.encoding.decode(self.encoding.sample(self.recipe.random_subnets, rng))
-        return [replace(arch, resolution=resolution) for arch in (self.supernet.space.smallest, *drawn)]
-
-    def _batch(self, step: int, resolution: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        per_epoch = self.recipe.steps_per_epoch(len(self.data.train.labels))
-        epoch, index = divmod(step, per_epoch)
-        if self.order is None or self.order[0] != epoch:
-            order = np.random.default_rng([self.recipe.seed, epoch, 1]).permutation(
-                len(self.data.train.labels)
+    def _epoch_report(self, epoch: float, phase: str, loss: float, elapsed_s: float) -> EpochReport:
+        data, space = self.data, self.learner.supernet.space
+        smallest, middle, largest = (
+            accuracy_of(
+                self.learner.supernet,
+                arch,
+                calibration=data.calibration,
+                split=data.held_out,
+                normalization=data.normalization,
             )
-            self.order = (epoch, order)
-        size = self.recipe.batch_size
-        rows = np.sort(self.order[1][index * size : (index + 1) * size])
-        images = torch.from_numpy(self.data.train.images[rows]).to(self.device)
-        labels = torch.from_numpy(self.data.train.labels[rows]).to(self.device)
-        x = augment(
-            images,
-            resolution,
-            normalization=self.data.normalization,
-            rng=generator,
-            scale=(self.recipe.crop_scale, 1.0),
+            for arch in (space.smallest, space.middle, space.largest)
         )
-        return x, labels
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bf16)
-
-
-def _optimizer(supernet: Supernet, recipe: SandwichRecipe) -> torch.optim.SGD:
-    decayed: list[torch.nn.Parameter] = []
-    plain: list[torch.nn.Parameter] = []
-    for name, parameter in supernet.named_parameters():
-        is_weight = parameter.ndim > 1 and ".transforms." not in name
-        (decayed if is_weight else plain).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
-
-
-def _epoch_report(
-    supernet: Supernet, data: TrainingData, step: int, epoch: float, loss: float, elapsed_s: float
-) -> EpochReport:
-    space = supernet.space
-    smallest, middle, largest = (
-        accuracy_of(
-            supernet,
-            arch,
-            calibration=data.calibration,
-            split=data.held_out,
-            normalization=data.normalization,
-        )
-        for arch in (space.smallest, space.middle, space.largest)
-    )
-    return EpochReport(step, epoch, loss, smallest, middle, largest, elapsed_s)
+        return EpochReport(self.done, epoch, phase, loss, smallest, middle, largest, elapsed_s)

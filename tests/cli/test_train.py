@@ -34,10 +34,10 @@ def test_training_leaves_a_supernet_and_its_history(command: Command, shapes: Pa
     output = tmp_path / "run"
     printed = command(*TINY, "--data", shapes, "--output", output, "--seed", "3", "--json")
     assert printed.status == 0
-    assert printed.err.startswith("epoch 1.00  loss ")
+    assert printed.err.startswith("epoch 1.00 (sandwich)  loss ")
     assert printed.document["supernet"] == str(output / "supernet.safetensors")
     (report,) = printed.document["history"]
-    assert report.keys() == {"step", "epoch", "loss", "smallest", "middle", "largest", "elapsed_s"}
+    assert report.keys() == {"step", "epoch", "loss", "smallest", "middle", "largest", "elapsed_s", "phase"}
     assert report["step"] == 2
     _, card = load_supernet(SupernetFiles(output / "supernet.safetensors"))
     assert card.made_by["recipe"]["seed"] == 3
@@ -61,7 +61,7 @@ def test_people_are_told_where_the_supernet_lies(command: Command, shapes: Path,
         (["--batch-size", "0"], "--batch-size 0: expected"),
         (["--epochs", "nan"], "--epochs nan: expected"),
         (["--epochs", "-1"], "--epochs -1.0: expected"),
-        (["--random-subnets", "-1"], "--random-subnets -1: expected 0 or more"),
+        (["--random-subnets", "-1"], "--random-subnets -1: expected a number from 0 to 64"),
         (["--learning-rate", "-0.1"], "--learning-rate -0.1: expected a number above 0"),
         (["--crop-scale", "0"], "--crop-scale 0.0: expected a share"),
         (["--resume"], "checkpoint.safetensors: cannot be read: No such file"),

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from ofa_nas.data import Normalization
-from ofa_nas.data.augment import augment, to_input
+from ofa_nas.data.augment import augment, augmentation_draws, to_input
 
 PIXELS = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -21,6 +21,10 @@ def images() -> Tensor:
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def draws(seed: int, count: int = 6) -> Tensor:
+    return augmentation_draws(count, seeded(seed))
 
 
 @pytest.mark.parametrize("size_px", [10, 17, 24, 40])
@@ -43,7 +47,7 @@ def test_input_is_normalised_by_channel(images: Tensor) -> None:
 def test_flat_image_stays_flat_whatever_the_crop(size_px: int) -> None:
     color = torch.tensor([10, 90, 200], dtype=torch.uint8)
     x = augment(
-        color.expand(8, 24, 24, 3), size_px, normalization=PIXELS, rng=seeded(0), has_color_jitter=False
+        color.expand(8, 24, 24, 3), size_px, normalization=PIXELS, draws=draws(0, 8), has_color_jitter=False
     )
     assert x.shape == (8, 3, size_px, size_px)
     assert x.is_contiguous(memory_format=torch.channels_last)
@@ -51,8 +55,8 @@ def test_flat_image_stays_flat_whatever_the_crop(size_px: int) -> None:
 
 
 def test_augmented_images_are_normalised_by_channel(images: Tensor) -> None:
-    plain = augment(images, 24, normalization=PIXELS, rng=seeded(1))
-    normalised = augment(images, 24, normalization=Normalization((1, 2, 3), (4, 5, 6)), rng=seeded(1))
+    plain = augment(images, 24, normalization=PIXELS, draws=draws(1))
+    normalised = augment(images, 24, normalization=Normalization((1, 2, 3), (4, 5, 6)), draws=draws(1))
     mean, std = torch.tensor([1.0, 2, 3]).view(1, 3, 1, 1), torch.tensor([4.0, 5, 6]).view(1, 3, 1, 1)
     assert torch.allclose(normalised, (plain - mean) / std, atol=1e-3)
 
@@ -66,7 +70,7 @@ def crops(batch: int, seed: int) -> tuple[Tensor, Tensor]:
         image.expand(batch, -1, -1, -1),
         64,
         normalization=PIXELS,
-        rng=seeded(seed),
+        draws=draws(seed, batch),
         has_color_jitter=False,
     )
     return x[:, 0, 32], x[:, 1, :, 32]
@@ -98,15 +102,15 @@ def test_crops_keep_the_share_and_ratio_asked_for_and_lie_anywhere() -> None:
 
 def test_crop_is_resized_as_pillow_resizes_its_box() -> None:
     images = torch.randint(0, 256, (1, 48, 48, 3), generator=seeded(5)).to(torch.uint8)
-    draws = torch.rand(7, 1, generator=seeded(9))[:, 0].tolist()
-    area, ratio = 0.35 + 0.65 * draws[0], (4 / 3) ** (2 * draws[1] - 1)
+    drawn = draws(9, 1)[:, 0].tolist()
+    area, ratio = 0.35 + 0.65 * drawn[0], (4 / 3) ** (2 * drawn[1] - 1)
     width, height = min(1, (area * ratio) ** 0.5), min(1, (area / ratio) ** 0.5)
-    left, top = (1 - width) * draws[2] * 48, (1 - height) * draws[3] * 48
+    left, top = (1 - width) * drawn[2] * 48, (1 - height) * drawn[3] * 48
     box = (left, top, left + width * 48, top + height * 48)
     for size_px in (16, 64):
-        x = augment(images, size_px, normalization=PIXELS, rng=seeded(9), has_color_jitter=False)
+        x = augment(images, size_px, normalization=PIXELS, draws=draws(9, 1), has_color_jitter=False)
         made = x[0].permute(1, 2, 0).numpy()
-        made = made[:, ::-1] if draws[4] < 0.5 else made
+        made = made[:, ::-1] if drawn[4] < 0.5 else made
         reference = Image.fromarray(images[0].numpy()).resize(
             (size_px, size_px), Image.Resampling.BILINEAR, box=box
         )
@@ -115,14 +119,14 @@ def test_crop_is_resized_as_pillow_resizes_its_box() -> None:
 
 def test_colour_stays_in_range_and_varies_between_images() -> None:
     grey = torch.full((500, 8, 8, 3), 100, dtype=torch.uint8)
-    brightness = augment(grey, 8, normalization=PIXELS, rng=seeded(6))[:, :, 4, 4]
+    brightness = augment(grey, 8, normalization=PIXELS, draws=draws(6, 500))[:, :, 4, 4]
     assert torch.allclose(brightness[:, 0], brightness[:, 2], atol=1e-3)  # grey stays grey
     assert brightness.min() > 100 * (1 - 33 / 255)
     assert brightness.max() < 100 * (1 + 33 / 255)
     assert brightness[:, 0].std() > 5
     red = torch.zeros(500, 8, 8, 3, dtype=torch.uint8)
     red[..., 0] = 255
-    saturated = augment(red, 8, normalization=PIXELS, rng=seeded(7))
+    saturated = augment(red, 8, normalization=PIXELS, draws=draws(7, 500))
     assert saturated.min() >= 0
     assert saturated.max() <= 255.01
     assert saturated[:, 1, 4, 4].max() > 20  # towards grey
@@ -130,11 +134,11 @@ def test_colour_stays_in_range_and_varies_between_images() -> None:
 
 def test_colour_is_brightness_then_a_blend_with_grey(images: Tensor) -> None:
     images = images // 2 + 40  # never clipped, so that colour and resizing commute
-    draws = torch.rand(7, 6, generator=seeded(8))
-    with_colour = augment(images, 24, normalization=PIXELS, rng=seeded(8))
-    plain = augment(images, 24, normalization=PIXELS, rng=seeded(8), has_color_jitter=False)
-    brightness = (1 + (2 * draws[5] - 1) * 32 / 255).view(6, 1, 1, 1)
-    saturation = (1 + (2 * draws[6] - 1) * 0.5).view(6, 1, 1, 1)
+    drawn = draws(8)
+    with_colour = augment(images, 24, normalization=PIXELS, draws=draws(8))
+    plain = augment(images, 24, normalization=PIXELS, draws=draws(8), has_color_jitter=False)
+    brightness = (1 + (2 * drawn[5] - 1) * 32 / 255).view(6, 1, 1, 1)
+    saturation = (1 + (2 * drawn[6] - 1) * 0.5).view(6, 1, 1, 1)
     grey = (plain * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
     expected = brightness * (saturation * plain + (1 - saturation) * grey)
     assert torch.allclose(with_colour, expected, atol=1e-3)
@@ -143,7 +147,7 @@ def test_colour_is_brightness_then_a_blend_with_grey(images: Tensor) -> None:
 def test_same_seed_same_augmentation_and_global_state_untouched(images: Tensor) -> None:
     state = torch.random.get_rng_state()
     one, other, third = (
-        augment(images, 20, normalization=Normalization(), rng=seeded(seed)) for seed in (2, 2, 3)
+        augment(images, 20, normalization=Normalization(), draws=draws(seed)) for seed in (2, 2, 3)
     )
     assert torch.equal(one, other)
     assert not torch.equal(one, third)
@@ -152,13 +156,13 @@ def test_same_seed_same_augmentation_and_global_state_untouched(images: Tensor) 
 
 def test_images_are_not_changed_in_place(images: Tensor) -> None:
     before = images.clone()
-    augment(images, 24, normalization=Normalization(), rng=seeded(2))
+    augment(images, 24, normalization=Normalization(), draws=draws(2))
     to_input(images, 24, Normalization())
     assert torch.equal(images, before)
 
 
 @pytest.mark.gpu
 def test_device_gives_what_the_cpu_gives(images: Tensor) -> None:
-    here = augment(images, 20, normalization=Normalization(), rng=seeded(2))
-    there = augment(images.cuda(), 20, normalization=Normalization(), rng=seeded(2))
+    here = augment(images, 20, normalization=Normalization(), draws=draws(2))
+    there = augment(images.cuda(), 20, normalization=Normalization(), draws=draws(2).cuda())
     assert torch.allclose(here, there.cpu(), atol=2e-2)

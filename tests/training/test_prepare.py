@@ -1,5 +1,6 @@
 """Splits that never mix, and names that become data, weights and devices."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode, load_sample
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.learning import save_images
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.prepare import (
     SplitSizes,
     first_supernet,
@@ -84,6 +86,37 @@ def test_the_first_supernet_has_the_classes_of_the_data_and_depends_on_the_seed(
     assert weights[0].shape[0] == 10
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_start_brings_its_space_and_its_normalisation(small: SmallSupernet, tmp_path: Path) -> None:
+    data, cpu = open_data(str(small.data)), torch.device("cpu")
+    files = small.copy_to(tmp_path / "copy")
+    card = SupernetCard.load(files.card)
+    replace(card, input_mean=(1.0, 2.0, 3.0), input_std=(4.0, 5.0, 6.0)).save(files.card)
+    for space in (None, "tiny"):
+        first = first_supernet(space, data, start=str(files.weights), seed=0, device=cpu)
+        assert first.supernet.space == card.space
+        assert first.normalization == Normalization((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+        assert first.start == f"{files.weights} (weights {card.sha256[:12]})"
+    with pytest.raises(ConfigError, match="starts a supernet of the space tiny, not of mobilenet_v3: "):
+        first_supernet("mobilenet_v3", data, start=str(files.weights), seed=0, device=cpu)
+
+
+def test_classes_are_known_again_by_their_identifiers(small: SmallSupernet) -> None:
+    data, cpu = open_data(str(small.data)), torch.device("cpu")
+    ids = tuple(f"class_{9 - index}" for index in range(10))
+    renamed = replace(data, train=replace(data.train, class_names=tuple("abcdefghij"), class_ids=ids))
+    weight = "layers.classifier.linear.weight"
+    own, turned = (
+        first_supernet(None, some, start=small.name, seed=0, device=cpu).supernet.state_dict()[weight]
+        for some in (data, renamed)
+    )
+    assert torch.equal(turned, own.flip(0))
+
+
+def test_without_space_and_start_there_is_a_default(small: SmallSupernet) -> None:
+    first = first_supernet(None, open_data(str(small.data)), start=None, seed=0, device=torch.device("cpu"))
+    assert first.supernet.space == SearchSpace.load("efficientnet_lite").with_classes(10)
 
 
 @pytest.mark.parametrize("name", ["nonsense", "mps", "cuda:99", "cpu:x", ""])

@@ -1,36 +1,131 @@
-"""The learning rate and the number of steps in closed form."""
+"""Recipes: where a step stands, its learning rate in closed form, and what a file may say."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofa_nas.training.recipe import SandwichRecipe
+from ofa_nas.errors import ConfigError, RecipeError
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.training.recipe import Phase, Recipe, Settings, recipe_names
 
-RECIPE = SandwichRecipe(learning_rate=0.4, warmup=0.1)
+PHASE = Phase("p", "largest", epochs=2.5, learning_rate=0.4, warmup=0.1, random_subnets=1)
+TWO = Recipe("two", (replace(PHASE, teacher="none", epochs=1.0, random_subnets=0), PHASE), batch_size=40)
 
 
 @pytest.mark.parametrize(
-    ("step", "rate"),
-    [(0, 0.4 / 11), (4, 0.4 * 5 / 11), (9, 0.4 * 10 / 11), (10, 0.4), (55, 0.2), (100, 0.0)],
+    ("progress", "rate"), [(0.0, 0.0), (0.05, 0.2), (0.1, 0.4), (0.55, 0.2), (1.0, 0.0), (0.325, 0.341421)]
 )
-def test_rate_rises_to_the_peak_and_falls_as_a_cosine(step: int, rate: float) -> None:
-    assert RECIPE.rate_at(step, 100) == pytest.approx(rate, abs=1e-12)
+def test_rate_rises_to_the_peak_and_falls_as_a_cosine(progress: float, rate: float) -> None:
+    assert PHASE.rate_at(progress) == pytest.approx(rate, abs=1e-6)
 
 
-def test_without_warm_up_the_first_step_has_the_peak_rate() -> None:
-    assert replace(RECIPE, warmup=0.0).rate_at(0, 100) == 0.4
+def test_a_floor_is_where_the_cosine_ends() -> None:
+    floored = replace(PHASE, rate_floor=0.05)
+    assert floored.rate_at(1.0) == pytest.approx(0.02)
+    assert floored.rate_at(0.1) == pytest.approx(0.4)
 
 
 @given(total=st.integers(1, 500), warmup=st.floats(0.0, 1.0), data=st.data())
 def test_rate_stays_between_zero_and_the_peak(total: int, warmup: float, data: st.DataObject) -> None:
-    step = data.draw(st.integers(0, total - 1))
-    assert 0.0 < replace(RECIPE, warmup=warmup).rate_at(step, total) <= 0.4
+    recipe = Recipe("one", (replace(PHASE, epochs=total, warmup=warmup),), batch_size=2)
+    at = recipe.position(data.draw(st.integers(0, total - 1)), images=2)
+    assert 0.0 < at.learning_rate <= 0.4
 
 
 def test_steps_are_full_batches_of_all_epochs() -> None:
-    recipe = SandwichRecipe(epochs=2.5, batch_size=40)
-    assert recipe.steps_per_epoch(419) == 10
-    assert recipe.total_steps(419) == 25
-    assert replace(recipe, epochs=0.001).total_steps(419) == 1
+    assert TWO.steps_per_epoch(419) == 10
+    assert TWO.phase_steps(419) == (10, 25)
+    assert TWO.total_steps(419) == 35
+    assert replace(TWO, phases=(replace(PHASE, epochs=0.001),)).total_steps(419) == 1
+
+
+def test_a_step_stands_in_its_phase() -> None:
+    places = [TWO.position(step, 419) for step in range(35)]
+    assert [place.number for place in places] == [0] * 10 + [1] * 25
+    assert [place.step for place in places] == [*range(10), *range(25)]
+    assert {place.steps for place in places[10:]} == {25}
+    assert places[34].phase is TWO.phases[1]
+
+
+def test_epochs_are_shared_out_and_rates_follow_the_batch() -> None:
+    longer = TWO.override(Settings(epochs=7.0, batch_size=80))
+    assert [phase.epochs for phase in longer.phases] == pytest.approx([2.0, 5.0])
+    assert [phase.learning_rate for phase in longer.phases] == pytest.approx([0.8, 0.8])
+    given = TWO.override(Settings(learning_rate=0.1, batch_size=80, random_subnets=3, crop_scale=0.9, seed=4))
+    assert [phase.learning_rate for phase in given.phases] == pytest.approx([0.1, 0.1])
+    assert [phase.random_subnets for phase in given.phases] == [0, 3]  # nobody teaches the first phase
+    assert (given.batch_size, given.crop_scale, given.seed) == (80, 0.9, 4)
+    assert TWO.override(Settings()) == TWO
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0.0}, "--epochs 0.0: expected a number above 0"),
+        ({"batch_size": 1}, "--batch-size 1: expected 2 or more"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan: expected a number above 0"),
+        ({"crop_scale": 1.5}, "--crop-scale 1.5: expected a share of the area"),
+    ],
+)
+def test_settings_that_cannot_be_trained_with_are_refused(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Settings(**settings)  # type: ignore[arg-type]  # the batch size is an integer
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_shipped_recipe_can_be_read(name: str) -> None:
+    recipe = Recipe.load(name)
+    assert recipe.name == name
+    assert recipe.epochs > 0.0
+
+
+def test_progressive_shrinking_is_the_published_schedule(tiny: SearchSpace) -> None:
+    recipe = Recipe.load("progressive")
+    space = SearchSpace.load("mobilenet_v3")
+    elastic = [phase.space(space).stages[1] for phase in recipe.phases]
+    assert [stage.kernel_sizes for stage in elastic[1:]] == [(3, 5, 7)] * 5
+    assert [stage.depths for stage in elastic] == [(2, 3, 4), (4,), (3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4)]
+    assert [stage.expand_ratios for stage in elastic[1:]] == [(6,)] * 3 + [(4, 6), (3, 4, 6)]
+    assert [phase.epochs for phase in recipe.phases] == [180, 125, 25, 125, 25, 125]
+    assert [phase.random_subnets for phase in recipe.phases] == [0, 1, 2, 2, 4, 4]
+    assert [phase.teacher for phase in recipe.phases] == ["none"] + ["frozen"] * 5
+    whole_batch = recipe.override(Settings(batch_size=2048))
+    rates = [phase.learning_rate for phase in whole_batch.phases]
+    assert rates == pytest.approx([2.6, 0.96, 0.08, 0.24, 0.08, 0.24])
+    narrowed = recipe.phases[1].space(tiny)
+    assert tiny.check(narrowed.smallest) is None  # a part of a space is in the space
+    assert narrowed.smallest.stages[0] == (tiny.stages[0].choices[1],) * 2
+
+
+GOOD = '[[phases]]\nname = "a"\nteacher = "largest"\nepochs = 1\nlearning_rate = 0.1\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"phases: is missing"),
+        (GOOD + "epoch = 2\n", r"phases\[0\].epoch: is not known here; known keys: depths, epochs"),
+        (GOOD.replace("largest", "nobody"), r"teacher: expected one of none, largest, frozen, got 'nobody'"),
+        (GOOD.replace("largest", "frozen"), r"phases\[0\].teacher: frozen is the largest subnet after the"),
+        (GOOD.replace("largest", "none") + "random_subnets = 2\n", r"random_subnets need a teacher"),
+        (GOOD + GOOD.replace("largest", "frozen"), r"phase a: needs random_subnets of 1 or more"),
+        ("batch_size = 1\n" + GOOD, r"batch_size: expected an integer from 2"),
+        ('divergence = "x"\n' + GOOD, r"divergence: expected one of cross_entropy, alpha"),
+        ("[[phases", "not valid TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_its_key(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        Recipe.load(str(path))
+
+
+def test_an_unknown_recipe_names_what_ships() -> None:
+    with pytest.raises(RecipeError, match="recipe 'sandwhich': there are progressive, sandwich; or give the"):
+        Recipe.load("sandwhich")
+    with pytest.raises(RecipeError, match=r"nowhere\.toml: cannot be read"):
+        Recipe.load("nowhere.toml")

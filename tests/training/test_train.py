@@ -25,13 +25,15 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import read_tensors
 from ofa_nas.supernet.elastic import EVALUATE, TRAIN, TRAIN_LARGEST, ElasticConvolution, ElasticLinear, Mode
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.training.recipe import SandwichRecipe
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.train import EpochReport, StepReport, TrainingData, train
-from tests.small_supernet import RECIPE, SmallSupernet, write_images
+from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, write_images
 from tests.supernet.test_supernet import lively_supernet
 
-SHORT = SandwichRecipe(epochs=2.0, batch_size=8, learning_rate=0.1, random_subnets=1)
-ONE_STEP = SandwichRecipe(epochs=1.0, batch_size=24, learning_rate=0.1, weight_decay=0.0, clip_norm=0.0)
+SHORT = Recipe("short", (SANDWICH,), batch_size=8)
+ONE_STEP = Recipe(
+    "one step", (replace(SANDWICH, epochs=1.0),), batch_size=24, weight_decay=0.0, clip_norm=0.0
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def noise(space: SearchSpace, count: int = 24) -> TrainingData:
 
 
 def run(
-    supernet: Supernet, recipe: SandwichRecipe, checkpoint: Path, *, resume: bool = False
+    supernet: Supernet, recipe: Recipe, checkpoint: Path, *, resume: bool = False
 ) -> Iterator[StepReport | EpochReport]:
     data = noise(supernet.space)
     return train(supernet, data, recipe, checkpoint=checkpoint, resume=resume, checkpoint_minutes=0.0)
@@ -97,13 +99,19 @@ def test_reports_come_once_a_step_and_once_an_epoch(small: SmallSupernet) -> Non
 
 
 def test_a_part_of_an_epoch_ends_in_a_report(tiny: SearchSpace, tmp_path: Path) -> None:
-    reports = list(run(restless(tiny), replace(SHORT, epochs=1.5), tmp_path / "state"))
+    reports = list(
+        run(
+            restless(tiny),
+            Recipe("short", (replace(SANDWICH, epochs=1.5),), batch_size=8),
+            tmp_path / "state",
+        )
+    )
     epochs = [(report.step, report.epoch) for report in reports if isinstance(report, EpochReport)]
     assert epochs == [(3, 1.0), (4, pytest.approx(4 / 3))]
 
 
 def test_a_step_descends_the_summed_gradients_of_its_subnets(tiny: SearchSpace, tmp_path: Path) -> None:
-    recipe = replace(ONE_STEP, random_subnets=2)
+    recipe = replace(ONE_STEP, phases=(replace(SANDWICH, epochs=1.0, random_subnets=2),))
     supernet = WatchedSupernet(tiny)
     list(run(supernet, recipe, tmp_path / "state"))
     first, second, *others = supernet.calls
@@ -122,7 +130,7 @@ def test_a_step_descends_the_summed_gradients_of_its_subnets(tiny: SearchSpace, 
     for call in (second, *others):
         loss = loss + F.cross_entropy(plain(call.x, call.arch, TRAIN), teacher)
     loss.backward()  # type: ignore[no-untyped-call]
-    rate = recipe.rate_at(0, 1) * (1.0 + recipe.momentum)  # Nesterov's first step
+    rate = recipe.position(0, 24).learning_rate * (1.0 + recipe.momentum)  # Nesterov's first step
     found = dict(supernet.named_parameters())
     for name, parameter in plain.named_parameters():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
@@ -135,7 +143,7 @@ def test_the_gradient_is_clipped_to_its_norm(tiny: SearchSpace, tmp_path: Path) 
     recipe = replace(ONE_STEP, clip_norm=0.1)
     list(run(supernet, recipe, tmp_path / "state"))
     moved = parameters_to_vector(supernet.parameters()).detach() - before
-    expected = 0.1 * recipe.rate_at(0, 1) * (1.0 + recipe.momentum)
+    expected = 0.1 * recipe.position(0, 24).learning_rate * (1.0 + recipe.momentum)
     assert float(moved.norm()) == pytest.approx(expected, rel=0.01)
 
 
@@ -159,12 +167,12 @@ def test_resuming_continues_bit_for_bit(tiny: SearchSpace, tmp_path: Path) -> No
     whole, halved = tmp_path / "whole", tmp_path / "halved"
     list(run(restless(tiny), SHORT, whole))
     for report in run(restless(tiny), SHORT, halved):
-        if isinstance(report, StepReport) and report.step == 5:  # told before its checkpoint is written
+        if isinstance(report, StepReport) and report.step == 5:  # closing the stream writes a checkpoint
             break
     resumed = Supernet(tiny, torch.Generator().manual_seed(99))
     reports = list(run(resumed, SHORT, halved, resume=True))
     assert isinstance(reports[0], StepReport)
-    assert reports[0].step == 5
+    assert reports[0].step == 6
     assert_same_tensors(whole, halved)
 
 
@@ -176,10 +184,15 @@ def assert_same_tensors(first: Path, second: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "images"), [(replace(SHORT, learning_rate=0.2), 24), (replace(SHORT, seed=1), 24), (SHORT, 32)]
+    ("recipe", "images"),
+    [
+        (replace(SHORT, phases=(replace(SANDWICH, learning_rate=0.2),)), 24),
+        (replace(SHORT, seed=1), 24),
+        (SHORT, 32),
+    ],
 )
 def test_resuming_with_other_settings_is_refused(
-    recipe: SandwichRecipe, images: int, tiny: SearchSpace, tmp_path: Path
+    recipe: Recipe, images: int, tiny: SearchSpace, tmp_path: Path
 ) -> None:
     list(run(restless(tiny), SHORT, tmp_path / "state"))
     changed = "images = 24, now it is 32" if images == 32 else "recipe = {"
@@ -201,8 +214,13 @@ def test_weights_that_are_no_checkpoint_are_refused(small: SmallSupernet, tiny: 
         list(run(restless(tiny), SHORT, small.files.weights, resume=True))
 
 
+def wildly(learning_rate: float) -> Recipe:
+    phase = replace(SANDWICH, epochs=20.0, learning_rate=learning_rate, warmup=0.0)
+    return replace(SHORT, phases=(phase,), clip_norm=0.0)
+
+
 def test_a_diverging_loss_stops_with_step_and_rate(tiny: SearchSpace, tmp_path: Path) -> None:
-    wild = replace(SHORT, epochs=20.0, learning_rate=1e12, clip_norm=0.0, warmup=0.0)
+    wild = wildly(1e12)
     with pytest.raises(
         TrainingError, match=r"(the loss is nan|a weight is not finite) at step \d+, learning rate 1e\+12"
     ) as caught:
@@ -212,7 +230,7 @@ def test_a_diverging_loss_stops_with_step_and_rate(tiny: SearchSpace, tmp_path: 
 
 def test_the_state_before_a_diverging_step_can_be_read(tiny: SearchSpace, tmp_path: Path) -> None:
     for rate in (1e3, 1e6, 1e12, 1e30):
-        wild = replace(SHORT, epochs=20.0, learning_rate=rate, clip_norm=0.0, warmup=0.0)
+        wild = wildly(rate)
         path = tmp_path / f"{rate:g}"
         with pytest.raises(TrainingError):
             list(run(restless(tiny), wild, path))

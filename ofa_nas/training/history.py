@@ -1,0 +1,132 @@
+"""What a training said: one JSON object a line in `history.jsonl`, and scalars for TensorBoard."""
+
+import json
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofa_nas.errors import ConfigError, FileError
+from ofa_nas.files import write_bytes
+from ofa_nas.training.train import EpochReport, Report, StepReport
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+FILE = "history.jsonl"
+_EVERY_STEPS = 10
+
+
+class History:
+    """The reports of a run folder: each epoch's, and every tenth step's.
+
+    The first report tells where the training stands; what the file says from there on belongs to steps that a
+    kill undid, and goes.
+
+    Args:
+        folder: Run folder.
+        has_tensorboard: Write scalars into `tensorboard/` beside the file.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, *, has_tensorboard: bool = False) -> None:
+        self.path = folder / FILE
+        self._folder, self._has_begun = folder, False
+        self._writer: SummaryWriter | None = None
+        self._has_tensorboard = has_tensorboard
+        if has_tensorboard:
+            _check_tensorboard()
+
+    def add(self, report: Report) -> None:
+        """Append a report.
+
+        Raises:
+            FileError: The file cannot be written.
+        """
+        if not self._has_begun:
+            self._begin(report.step)
+        if (
+            isinstance(report, StepReport)
+            and report.step % _EVERY_STEPS
+            and report.step != report.total_steps
+        ):
+            return
+        document = {"kind": "step" if isinstance(report, StepReport) else "epoch", **asdict(report)}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(document) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FileError(f"{self.path}: cannot be written: {error.strerror}") from error
+        if self._writer is not None:
+            _write_scalars(self._writer, report)
+
+    def epochs(self) -> tuple[EpochReport, ...]:
+        """The reports of all epochs so far, those before a resume too.
+
+        Raises:
+            FileError: A line of the file is no report.
+        """
+        names = [field.name for field in fields(EpochReport)]
+        lines = [line for line in self._lines() if line["kind"] == "epoch"]
+        try:
+            return tuple(EpochReport(**{name: line[name] for name in names}) for line in lines)
+        except KeyError as error:
+            raise FileError(f"{self.path}: a report of an epoch lacks {error}") from error
+
+    def close(self) -> None:
+        """Write what TensorBoard's writer still holds."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _begin(self, step: int) -> None:
+        kept = [line for line in self._lines() if int(line["step"]) < step]
+        write_bytes(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        self._has_begun = True
+        if self._has_tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Whole lines; a torn last one, which a kill leaves, is not one."""
+        if not self.path.exists():
+            return []
+        lines = []
+        for number, text in enumerate(self.path.read_text(encoding="utf-8").split("\n")[:-1], 1):
+            try:
+                line = json.loads(text)
+                int(line["step"]), str(line["kind"])
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                raise FileError(f"{self.path}, line {number}: not a report of a training") from error
+            lines.append(line)
+        return lines
+
+
+def _check_tensorboard() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("tensorboard") is None:
+        raise ConfigError("--tensorboard needs a package: pip install 'ofa-nas[tensorboard]'")
+
+
+def _write_scalars(writer: "SummaryWriter", report: Report) -> None:
+    scalars = (
+        {
+            "loss": report.loss,
+            "learning rate": report.learning_rate,
+            "images a second": report.images_per_s,
+        }
+        if isinstance(report, StepReport)
+        else {
+            "accuracy/smallest": report.smallest,
+            "accuracy/middle": report.middle,
+            "accuracy/largest": report.largest,
+        }
+    )
+    assert isinstance(report, StepReport | EpochReport)
+    for name, value in scalars.items():
+        writer.add_scalar(name, value, report.step)

@@ -1,0 +1,170 @@
+"""One optimiser step of a phase: which subnets learn, and from whom."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.supernet.elastic import TRAIN, TRAIN_LARGEST, Mode
+from ofa_nas.supernet.sorting import sort_channels
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.training.batches import Batches
+from ofa_nas.training.distillation import adaptive_alpha_divergence, soft_cross_entropy
+from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.recipe import Divergence, Position, Recipe
+
+_DIVERGENCES: dict[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": soft_cross_entropy,
+    "alpha": adaptive_alpha_divergence,
+}
+
+
+class Learner:
+    """A supernet that learns step by step.
+
+    Everything random, and the change from phase to phase, follows from the seed and the number of the step.
+
+    Args:
+        supernet: Changed in place.
+        recipe: How.
+        batches: What from.
+        ranks: This process among those that train together.
+    """
+
+    def __init__(self, supernet: Supernet, recipe: Recipe, batches: Batches, ranks: Ranks) -> None:
+        self.supernet, self.recipe, self.batches, self.ranks = supernet, recipe, batches, ranks
+        self.optimizer = _optimizer(supernet, recipe)
+        self.teacher: Supernet | None = None
+        device = next(supernet.parameters()).device
+        self._autocast = torch.autocast(
+            device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+        self._divergence = _DIVERGENCES[recipe.divergence]
+        self._encodings = [Encoding.of(phase.space(supernet.space)) for phase in recipe.phases]
+        self._modes = [replace(mode, is_global=ranks.count > 1) for mode in (TRAIN, TRAIN_LARGEST)]
+
+    def step(self, step: int) -> Tensor:
+        """Do one step.
+
+        Args:
+            step: Counted from 0 over the whole training.
+
+        Returns:
+            Mean loss on labels of the subnets that learn from labels, a scalar on the device.
+        """
+        at = self.recipe.position(step, len(self.batches))
+        if at.step == 0 and at.number > 0:
+            self._enter(at)
+        for group in self.optimizer.param_groups:
+            group["lr"] = at.learning_rate
+        rng = np.random.default_rng([self.recipe.seed, step])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        resolutions = self.supernet.space.resolutions[: at.phase.resolutions or None]
+        resolution = int(rng.choice(resolutions))
+        x, labels = self.batches.draw(step, resolution, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        if at.phase.teacher == "frozen":
+            loss = self._learn_from_frozen(x, labels, at, rng)
+        else:
+            loss = self._learn_from_largest(x, labels, at, rng)
+        parameters = list(self.supernet.parameters())
+        self.ranks.average_gradients(parameters)
+        if self.recipe.clip_norm > 0.0:
+            torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
+        self.optimizer.step()
+        return self.ranks.average(loss)
+
+    def adopt_teacher(self, tensors: dict[str, Tensor]) -> None:
+        """Make weights that `teacher.state_dict()` once gave the frozen teacher again."""
+        self.teacher = copy.deepcopy(self.supernet)
+        self.teacher.load_state_dict(tensors)
+
+    def _enter(self, at: Position) -> None:
+        """Begin a phase: a first teacher, sorted channels, no momentum of the phase before."""
+        if at.number == 1 and any(phase.teacher == "frozen" for phase in self.recipe.phases):
+            self.teacher = copy.deepcopy(self.supernet)
+        if at.phase.sort_channels:
+            before = self.recipe.phases[at.number - 1]
+            sort_channels(self.supernet, kept=before.space(self.supernet.space))
+        _forget(self.optimizer)
+
+    def _learn_from_largest(
+        self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator
+    ) -> Tensor:
+        """Largest from labels; by the sandwich rule, smallest and random ones from the largest's answers."""
+        train, train_largest = self._modes
+        resolution = x.shape[-1]
+        largest = replace(self.supernet.space.largest, resolution=resolution)
+        logits = self._logits(x, largest, train_largest)
+        loss = self._label_loss(logits, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if at.phase.teacher == "largest":
+            answers = logits.detach()
+            smallest = replace(self._encodings[at.number].space.smallest, resolution=resolution)
+            for arch in (smallest, *self._random_archs(at, resolution, rng)):
+                self._divergence(self._logits(x, arch, train), answers).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _learn_from_frozen(self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator) -> Tensor:
+        """Random subnets from labels and from the frozen largest subnet's answers."""
+        assert self.teacher is not None
+        train, _ = self._modes
+        resolution = x.shape[-1]
+        largest = replace(self.supernet.space.largest, resolution=resolution)
+        with torch.no_grad(), self._autocast:
+            answers = self.teacher(x, largest, train).float()
+        total = torch.zeros((), device=x.device)
+        for arch in self._random_archs(at, resolution, rng):
+            logits = self._logits(x, arch, train)
+            loss = self._label_loss(logits, labels)
+            (loss + self._divergence(logits, answers)).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total / at.phase.random_subnets
+
+    def _random_archs(
+        self, at: Position, resolution: int, rng: np.random.Generator
+    ) -> Iterator[Architecture]:
+        encoding = self._encodings[at.number]
+        for arch in encoding.decode(encoding.sample(at.phase.random_subnets, rng)):
+            yield replace(arch, resolution=resolution)
+
+    def _logits(self, x: Tensor, arch: Architecture, mode: Mode) -> Tensor:
+        with self._autocast:
+            logits: Tensor = self.supernet(x, arch, mode)
+        return logits.float()
+
+    def _label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+
+
+def _optimizer(supernet: Supernet, recipe: Recipe) -> torch.optim.SGD:
+    decayed: list[torch.nn.Parameter] = []
+    plain: list[torch.nn.Parameter] = []
+    for name, parameter in supernet.named_parameters():
+        is_weight = parameter.ndim > 1 and ".transforms." not in name
+        (decayed if is_weight else plain).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    rate = recipe.phases[0].learning_rate
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=True, fused=True)
+    _forget(optimizer)
+    return optimizer
+
+
+def _forget(optimizer: torch.optim.SGD) -> None:
+    """Start from no momentum.
+
+    The fused optimiser of torch 2.13 fails where some parameters of a group have a buffer and others none,
+    as happens when a step's subnets leave parameters out; a buffer of zeros is the same as none.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
