@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from keyword import iskeyword
 from typing import Protocol
 
 import ofa_nas
@@ -60,6 +61,7 @@ COMMANDS = (  # groups in this order: find, measure, learn, inspect
     Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),
     Command("measure", "profile", "measure a device's latencies and write its table"),
     Command("measure", "devices", "list the latency tables: measured or estimated, and how far off"),
+    Command("learn", "import", "turn a once-for-all checkpoint into a supernet, or back"),
     Command("learn", "train", "train a supernet once, for every architecture of a space"),
     Command("learn", "evaluate", "evaluate subnets for real, without training them"),
     Command("learn", "predictor", "evaluate many subnets and fit the accuracy predictor to them"),
@@ -67,9 +69,15 @@ COMMANDS = (  # groups in this order: find, measure, learn, inspect
 )
 
 
+def module_name(name: str) -> str:
+    """Name of a command's module: a dash is an underscore there, and one follows a keyword."""
+    name = name.replace("-", "_")
+    return f"{name}_" if iskeyword(name) else name
+
+
 def load_command(name: str) -> CommandModule:
     """Import the module of a command."""
-    module: CommandModule = importlib.import_module(f"ofa_nas.cli.{name.replace('-', '_')}")
+    module: CommandModule = importlib.import_module(f"ofa_nas.cli.{module_name(name)}")
     return module
 
 

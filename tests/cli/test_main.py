@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import ofa_nas.cli
-from ofa_nas.cli import COMMANDS, main
+from ofa_nas.cli import COMMANDS, main, module_name
 from ofa_nas.cli.console import format_bytes, format_count
 
 FRAME = {  # modules of the command line that are no commands
@@ -28,7 +28,7 @@ NAMES = [command.name for command in COMMANDS]
 
 def test_every_command_module_is_listed_and_every_listed_one_is_there() -> None:
     modules = {module.name for module in pkgutil.iter_modules(ofa_nas.cli.__path__)} - FRAME
-    assert modules == {name.replace("-", "_") for name in NAMES}
+    assert modules == {module_name(name) for name in NAMES}
 
 
 def test_groups_stand_together() -> None:
