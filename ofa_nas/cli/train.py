@@ -133,6 +133,8 @@ def _follow(
                     return record
             if signals:
                 records.close()
+                if ranks.is_first:
+                    err.print(f"stopped; --resume continues in {plan.folder}")
                 raise KeyboardInterrupt
     return None
 

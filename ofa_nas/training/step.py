@@ -91,7 +91,8 @@ class Learner:
             self.teacher = copy.deepcopy(self.supernet)
         if at.phase.sort_channels:
             before = self.recipe.phases[at.number - 1]
-            sort_channels(self.supernet, kept=before.space(self.supernet.space))
+            kept = None if before.teacher == "none" else before.space(self.supernet.space)
+            sort_channels(self.supernet, kept=kept)
         _forget(self.optimizer)
 
     def _learn_from_largest(

@@ -50,6 +50,27 @@ def test_people_are_told_where_the_supernet_lies(command: Command, shapes: Path,
     assert f"supernet {tmp_path / 'run' / 'supernet.safetensors'}" in printed.text
 
 
+def test_a_training_is_not_overwritten_by_another(
+    command: Command, refused: Callable[..., str], shapes: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    assert command(*TINY, "--data", shapes, "--output", output).status == 0
+    before = (output / "checkpoint.safetensors").read_bytes()
+    shown = refused(*TINY, "--data", shapes, "--output", output, "--seed", "5")
+    assert f"{output} holds a training: --resume continues it" in shown
+    assert (output / "checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("recipe", ["progressive", "shrink"])
+def test_another_recipe_is_trained_by_name(
+    recipe: str, command: Command, shapes: Path, tmp_path: Path
+) -> None:
+    printed = command(*TINY, "--data", shapes, "--output", tmp_path / "run", "--recipe", recipe)
+    assert printed.status == 0
+    _, card = load_supernet(SupernetFiles(tmp_path / "run" / "supernet.safetensors"))
+    assert card.made_by["recipe"]["name"] == recipe
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -57,6 +78,8 @@ def test_people_are_told_where_the_supernet_lies(command: Command, shapes: Path,
         (["--data", "no/such/folder"], "no such folder"),
         (["--device", "abacus"], "--device abacus: expected auto, cpu, cuda or cuda:N"),
         (["--from", "nothing_such"], "nothing_such"),
+        (["--recipe", "cake"], "recipe 'cake': there are progressive, sandwich, shrink"),
+        (["--recipe", "nowhere.toml"], "nowhere.toml: cannot be read"),
         (["--batch-size", "41"], "40 training images are less than one batch of 41"),
         (["--batch-size", "0"], "--batch-size 0: expected"),
         (["--epochs", "nan"], "--epochs nan: expected"),

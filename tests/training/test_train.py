@@ -25,6 +25,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import read_tensors
 from ofa_nas.supernet.elastic import EVALUATE, TRAIN, TRAIN_LARGEST, ElasticConvolution, ElasticLinear, Mode
 from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.train import EpochReport, StepReport, TrainingData, train
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, write_images
@@ -243,29 +244,73 @@ def test_less_than_one_batch_is_refused(tiny: SearchSpace, tmp_path: Path) -> No
         list(run(restless(tiny), replace(SHORT, batch_size=25), tmp_path / "state"))
 
 
-@pytest.mark.slow
-def test_a_killed_training_resumes_bit_for_bit(tmp_path: Path) -> None:
-    data = write_images(tmp_path / "shapes", train=8, val=4)
-    root = Path(ofa_nas.__file__).parents[1]
-    settings = ["train", "--space", "tiny", "--device", "cpu", "--threads", "1", "--random-subnets", "1"]
-    settings += ["--epochs", "3", "--batch-size", "20", "--checkpoint-minutes", "0", "--data", str(data)]
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """`ofa-nas train` in a process of its own, on images written below `folder`."""
 
-    def start(output: str, *more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(root / "cli.py"), *settings, "--output", str(tmp_path / output), *more]
+    folder: Path
+
+    def start(self, output: str, *more: str) -> subprocess.Popen[str]:
+        root = Path(ofa_nas.__file__).parents[1]
+        command = [sys.executable, str(root / "cli.py"), "train", "--space", "tiny", "--device", "cpu"]
+        command += ["--threads", "1", "--random-subnets", "1", "--epochs", "3", "--batch-size", "20"]
+        command += ["--data", str(self.folder / "shapes"), "--output", str(self.folder / output), *more]
         return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
-    with start("killed") as killed:
-        assert killed.stderr is not None
-        assert next(line for line in killed.stderr if line.startswith("epoch 1.00"))
-        os.kill(killed.pid, signal.SIGKILL)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "supernet.safetensors").exists()
-    for output, more in (("killed", ["--resume"]), ("whole", [])):
-        with start(output, *more) as process:
+    def finish(self, output: str, *more: str) -> None:
+        with self.start(output, *more) as process:
             _, shown = process.communicate()
         assert process.returncode == 0, shown
+
+    def stop_after_an_epoch(self, output: str, number: int, *more: str) -> tuple[int, str]:
+        """Send a signal at the end of the first epoch; returns the exit status and what stderr still said."""
+        with self.start(output, *more) as process:
+            assert process.stderr is not None
+            assert next(line for line in process.stderr if line.startswith("epoch 1.00"))
+            os.kill(process.pid, number)
+            rest = process.stderr.read()
+        return process.returncode, rest
+
+
+@pytest.fixture
+def command_line(tmp_path: Path) -> CommandLine:
+    write_images(tmp_path / "shapes", train=8, val=4)
+    return CommandLine(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_bit_for_bit(command_line: CommandLine, tmp_path: Path) -> None:
+    often = ("--checkpoint-minutes", "0")
+    status, _ = command_line.stop_after_an_epoch("killed", signal.SIGKILL, *often)
+    assert status == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "supernet.safetensors").exists()
+    command_line.finish("killed", *often, "--resume")
+    command_line.finish("whole", *often)
     assert_same_tensors(
         tmp_path / "whole" / "checkpoint.safetensors", tmp_path / "killed" / "checkpoint.safetensors"
     )
     for name in ("supernet.safetensors", "supernet.calibration.npz", "supernet.heldout.npz"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    epochs = [
+        [
+            report["epoch"]
+            for report in SupernetCard.load(tmp_path / name / "supernet.json").made_by["history"]
+        ]
+        for name in ("whole", "killed")
+    ]
+    assert epochs == [[1.0, 2.0, 3.0]] * 2  # those before the kill are remembered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_has_a_checkpoint_at_once(
+    number: int, command_line: CommandLine, tmp_path: Path
+) -> None:
+    seldom = ("--checkpoint-minutes", "60")
+    status, shown = command_line.stop_after_an_epoch("run", number, *seldom)
+    assert (status, shown) == (130, f"stopped; --resume continues in {tmp_path / 'run'}\ninterrupted\n")
+    command_line.finish("run", *seldom, "--resume")
+    command_line.finish("whole", *seldom)
+    assert_same_tensors(
+        tmp_path / "whole" / "checkpoint.safetensors", tmp_path / "run" / "checkpoint.safetensors"
+    )

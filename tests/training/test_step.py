@@ -1,0 +1,157 @@
+"""Phases: who learns from whom, what changes between them, and that a resume finds its way back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.checkpoint import read_tensors
+from ofa_nas.supernet.elastic import TRAIN
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.training.batches import Batches
+from ofa_nas.training.distillation import adaptive_alpha_divergence
+from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.recipe import Phase, Recipe, Settings
+from ofa_nas.training.step import Learner
+from ofa_nas.training.train import StepReport
+from tests.training.test_train import WatchedSupernet, assert_same_tensors, noise, restless, run
+
+FULL = Phase("full", "none", epochs=1.0, learning_rate=0.1)
+KERNEL = Phase("kernel", "frozen", epochs=1.0, learning_rate=0.1, random_subnets=2, depths=1, expand_ratios=1)
+EXPAND = Phase("expand", "frozen", epochs=1.0, learning_rate=0.1, random_subnets=2, sort_channels=True)
+PROGRESSIVE = Recipe("progressive", (FULL, KERNEL, EXPAND), batch_size=8, weight_decay=0.0, clip_norm=0.0)
+
+
+def learner(supernet: Supernet, recipe: Recipe) -> Learner:
+    data = noise(supernet.space)
+    device = torch.device("cpu")
+    batches = Batches(data.train, recipe, normalization=data.normalization, device=device, ranks=Ranks())
+    return Learner(supernet, recipe, batches, Ranks())
+
+
+def test_phases_train_what_is_elastic_in_them(tiny: SearchSpace, tmp_path: Path) -> None:
+    supernet = WatchedSupernet(tiny)
+    reports = list(run(supernet, PROGRESSIVE, tmp_path / "state"))
+    phases = [report.phase for report in reports if isinstance(report, StepReport)]
+    assert phases == ["full"] * 3 + ["kernel"] * 3 + ["expand"] * 3
+    archs = [replace(call.arch, resolution=tiny.largest.resolution) for call in supernet.calls]
+    assert archs[:3] == [tiny.largest] * 3
+    kernel, expand = archs[3:9], archs[9:]
+    assert len(kernel) == len(expand) == 6
+    blocks = {block for arch in kernel for stage in arch.stages for block in stage}
+    assert {block.kernel_size for block in blocks} == {3, 5}
+    assert {block.expand_ratio for block in blocks} == {3}
+    assert {len(stage) for arch in kernel for stage in arch.stages} == {2}
+    assert {block.expand_ratio for arch in expand for stage in arch.stages for block in stage} == {2, 3}
+    assert {len(stage) for arch in expand for stage in arch.stages} == {1, 2}
+
+
+def test_the_teacher_is_the_largest_after_the_first_phase(tiny: SearchSpace) -> None:
+    taught = learner(WatchedSupernet(tiny), PROGRESSIVE)
+    for step in range(3):
+        taught.step(step)
+    assert taught.teacher is None
+    after_first = {name: value.clone() for name, value in taught.supernet.state_dict().items()}
+    for step in range(3, 9):
+        taught.step(step)
+    assert taught.teacher is not None
+    for name, value in taught.teacher.state_dict().items():
+        assert torch.equal(value, after_first[name]), name
+    assert any(
+        not torch.equal(value, after_first[name]) for name, value in taught.supernet.state_dict().items()
+    )
+
+
+def test_subnets_of_a_frozen_teacher_learn_from_labels_and_answers(tiny: SearchSpace) -> None:
+    supernet = WatchedSupernet(tiny)
+    taught = learner(supernet, PROGRESSIVE)
+    for step in range(3):
+        taught.step(step)
+    plain = Supernet(tiny)
+    plain.load_state_dict(supernet.state_dict())
+    supernet.calls.clear()
+    loss = taught.step(3)
+    assert taught.teacher is not None
+    calls = supernet.calls
+    assert len(calls) == 2
+    x, labels = calls[0].x, batch_labels(taught, 3)
+    largest = replace(tiny.largest, resolution=x.shape[-1])
+    with torch.no_grad():
+        answers = plain(x, largest, TRAIN).softmax(dim=1)
+    total = torch.zeros(())
+    hard = 0.0
+    for call in calls:
+        logits = plain(call.x, call.arch, TRAIN)
+        on_labels = F.cross_entropy(logits, labels, label_smoothing=0.1)
+        hard += float(on_labels.detach()) / 2
+        total = total + on_labels + F.cross_entropy(logits, answers)
+    total.backward()  # type: ignore[no-untyped-call]
+    assert float(loss) == pytest.approx(hard, rel=1e-5)
+    rate = PROGRESSIVE.position(3, 24).learning_rate * 1.9  # momentum starts anew with the phase
+    found = dict(supernet.named_parameters())
+    for name, parameter in plain.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(found[name], parameter - rate * gradient, rtol=1e-4, atol=1e-6)
+
+
+def batch_labels(taught: Learner, step: int) -> torch.Tensor:
+    _, labels = taught.batches.draw(step, 32, torch.Generator())
+    return labels
+
+
+def test_channels_are_sorted_before_an_expand_phase(tiny: SearchSpace) -> None:
+    taught = learner(restless(tiny), replace(PROGRESSIVE, phases=(FULL, replace(EXPAND, learning_rate=1e-9))))
+    for step in range(4):
+        taught.step(step)
+    for name, weight in taught.supernet.state_dict().items():
+        if name.endswith("project.weight"):
+            importance = weight.abs().sum(dim=(0, 2, 3))
+            assert (importance[:-1] >= importance[1:] - 1e-6).all(), name
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5, 6, 8])
+def test_resuming_in_and_between_phases_continues_bit_for_bit(
+    stop: int, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    whole, halved = tmp_path / "whole", tmp_path / "halved"
+    list(run(restless(tiny), PROGRESSIVE, whole))
+    for report in run(restless(tiny), PROGRESSIVE, halved):
+        if isinstance(report, StepReport) and report.step == stop:
+            break
+    list(run(Supernet(tiny, torch.Generator().manual_seed(99)), PROGRESSIVE, halved, resume=True))
+    assert_same_tensors(whole, halved)
+    assert any(name.startswith("teacher:") for name in read_tensors(whole))
+
+
+def test_the_divergence_of_the_recipe_is_the_one_trained_with(tiny: SearchSpace) -> None:
+    sandwich = Recipe.load("sandwich").override(Settings(epochs=1 / 3, batch_size=8, learning_rate=0.1))
+    alpha = replace(sandwich, divergence="alpha", clip_norm=0.0, weight_decay=0.0)
+    supernet = WatchedSupernet(tiny)
+    before = {name: value.clone() for name, value in supernet.named_parameters()}
+    taught = learner(supernet, alpha)
+    taught.step(0)
+    plain = restless(tiny)
+    first, *others = supernet.calls
+    logits = plain(first.x, first.arch, first.mode)
+    loss = F.cross_entropy(logits, batch_labels(taught, 0), label_smoothing=0.1)
+    for call in others:
+        loss = loss + adaptive_alpha_divergence(plain(call.x, call.arch, TRAIN), logits.detach())
+    loss.backward()  # type: ignore[no-untyped-call]
+    rate = alpha.position(0, 24).learning_rate * 1.9
+    found = dict(supernet.named_parameters())
+    for name, parameter in plain.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(found[name], before[name] - rate * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_low_resolutions_can_come_first(tiny: SearchSpace, tmp_path: Path) -> None:
+    supernet = WatchedSupernet(tiny)
+    low = Phase("low", "none", epochs=4.0, learning_rate=0.1, resolutions=1)
+    both = replace(low, name="both", resolutions=0)
+    list(run(supernet, replace(PROGRESSIVE, phases=(low, both)), tmp_path / "state"))
+    sizes = [call.arch.resolution for call in supernet.calls]
+    assert set(sizes[:12]) == {24}
+    assert set(sizes[12:]) == {24, 32}
