@@ -61,6 +61,7 @@ COMMANDS = (  # groups in this order: find, measure, learn, inspect
     Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),
     Command("measure", "profile", "measure a device's latencies and write its table"),
     Command("measure", "devices", "list the latency tables: measured or estimated, and how far off"),
+    Command("learn", "bootstrap", "turn a pretrained network into a supernet, without training"),
     Command("learn", "import", "turn a once-for-all checkpoint into a supernet, or back"),
     Command("learn", "train", "train a supernet once, for every architecture of a space"),
     Command("learn", "evaluate", "evaluate subnets for real, without training them"),

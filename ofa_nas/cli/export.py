@@ -28,25 +28,16 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.torch_process import calm_threads
 
     calm_threads()
-    from ofa_nas.pipeline.deliver import Promise, deliver
+    from ofa_nas.pipeline.deliver import deliver, promise_of
     from ofa_nas.pipeline.evaluation import named_architecture
-    from ofa_nas.pipeline.search import Estimators
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
-    space = SupernetCard.load(SupernetFiles.find(args.supernet).card).space
+    files = SupernetFiles.find(args.supernet)
+    space = SupernetCard.load(files.card).space
     arch = named_architecture(space, args.arch)
     table = find_table(args.device, space, threads=args.threads, seed=args.seed, quiet=args.json)
-    estimators = Estimators.load(args.supernet, table)
-    candidate = estimators.candidates(estimators.encoding.encode([arch]))[0]
-    promise = Promise(
-        predicted=candidate.predicted(),
-        half_width=estimators.predictor.half_width,
-        device=table.name if table else "",
-        provenance=table.provenance if table else "",
-        threads=args.threads,
-        references=table.measured.references if table and table.measured else {},
-    )
-    delivery = follow(deliver(estimators.files, arch, promise, output=args.output), quiet=args.json)
+    promise = promise_of(files, arch, table=table, threads=args.threads)
+    delivery = follow(deliver(files, arch, promise, output=args.output), quiet=args.json)
     if args.json:
         print_json(
             {

@@ -23,13 +23,16 @@ from ofa_nas.export.verify import (
     time_file,
 )
 from ofa_nas.files import replacing
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.device_table import HOST
+from ofa_nas.predictors import load_predictor
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import calibrated_subnet
 
 
@@ -95,6 +98,40 @@ class Promise:
     provenance: str = ""
     threads: int = 1
     references: Mapping[str, float] = field(default_factory=dict)
+
+
+def promise_of(
+    files: SupernetFiles, arch: Architecture, *, table: LatencyTable | None, threads: int
+) -> Promise:
+    """What is predicted of an architecture that nobody searched; no accuracy where no predictor was fitted.
+
+    Raises:
+        CheckpointError: The card or the predictor is wrong.
+        TableError: The table does not hold one of its layers.
+    """
+    encoding = Encoding.of(SupernetCard.load(files.card).space)
+    layers = list(encoding.space.layers(arch))
+    predicted: dict[str, float] = {}
+    half_width = 0.0
+    if files.predictor.is_file():
+        predictor = load_predictor(files.predictor, encoding).predictor
+        predicted["accuracy"] = float(predictor.predict(encoding.encode([arch]))[0])
+        half_width = predictor.half_width
+    if table is not None:
+        predicted["latency_ms"] = table.latency_ms(encoding.space, arch)
+    predicted |= {
+        "peak_activation_bytes": max(map(layer_peak_bytes, layers)),
+        "weight_bytes": sum(map(layer_weight_bytes, layers)),
+        "macs": sum(map(layer_macs, layers)),
+    }
+    return Promise(
+        predicted=predicted,
+        half_width=half_width,
+        device=table.name if table else "",
+        provenance=table.provenance if table else "",
+        threads=threads,
+        references=table.measured.references if table and table.measured else {},
+    )
 
 
 def deliver(
@@ -252,6 +289,7 @@ def _memory_and_size(
 def _images(path: Path, what: str) -> PackedImages:
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: the supernet's {what} images are missing; ofa-nas train writes them beside the weights"
+            f"{path}: the supernet's {what} images are missing; ofa-nas train, and "
+            "ofa-nas bootstrap with --data, write them beside the weights"
         )
     return load_images(path)

@@ -126,13 +126,10 @@ def start_supernet(
     own = supernet.state_dict()
     rows = start.rows_of(class_ids=class_ids, class_names=class_names)
     with torch.no_grad():
-        for key, value in start.tensors.items():
+        for key, value in _fit_classifier(start, rows).items():
             if key not in own:
                 raise CheckpointError(f"{start.name}: tensor {key} is unknown to {start.space.name}")
-            if not key.startswith("layers.classifier."):
-                _copy_centred(value, own[key], f"{start.name}: {key}")
-            elif rows is not None:
-                _copy_centred(value[rows], own[key], f"{start.name}: {key}")
+            _copy_centred(value, own[key], f"{start.name}: {key}")
     if not start.is_sorted:
         sort_channels(supernet)
     return supernet
@@ -167,6 +164,19 @@ def _of_pretrained(name: str) -> Start:
         tensors=network.tensors(),
         is_sorted=False,
     )
+
+
+def _fit_classifier(start: Start, rows: list[int] | None) -> dict[str, Tensor]:
+    """The tensors to copy: all, but of the classifier only some rows, or nothing."""
+    keys = [key for key in start.tensors if key.startswith("layers.classifier.")]
+    if rows is None:
+        return {key: value for key, value in start.tensors.items() if key not in keys}
+    for key in keys:
+        if len(start.tensors[key]) != start.space.classes:
+            raise CheckpointError(
+                f"{start.name}: {key} has {len(start.tensors[key])} rows for {start.space.classes} classes"
+            )
+    return start.tensors | {key: start.tensors[key][rows] for key in keys}
 
 
 def _copy_centred(source: Tensor, target: Tensor, where: str) -> None:

@@ -10,13 +10,14 @@ from onnx import numpy_helper
 import ofa_nas.pipeline.deliver
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
 from ofa_nas.export.export import read_model, save_model
-from ofa_nas.pipeline.deliver import Delivery, Promise, Stage, deliver, verify_file
+from ofa_nas.pipeline.deliver import Delivery, Promise, Stage, deliver, promise_of, verify_file
+from ofa_nas.pipeline.search import Estimators
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.costs import layer_macs, layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import SmallSupernet, exact_table
 
 
 def weight_bytes(space: SearchSpace) -> int:
@@ -56,6 +57,24 @@ def test_a_delivery_measures_every_figure_it_can(small: SmallSupernet, tmp_path:
     assert measured["accuracy"] > 0.3
     assert measured["weight_bytes"] == delivery.path.stat().st_size
     assert delivery.card.supernet_sha256 == SupernetCard.load(small.files.card).sha256
+
+
+def test_a_promise_is_what_a_search_would_predict(
+    small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    table = exact_table(tiny)
+    estimators = Estimators.load(small.name, table)
+    candidate = estimators.candidates(estimators.encoding.encode([tiny.middle]))[0]
+    promise = promise_of(small.files, tiny.middle, table=table, threads=2)
+    assert promise.predicted == pytest.approx(candidate.predicted())
+    assert promise.half_width == estimators.predictor.half_width
+    assert (promise.device, promise.provenance, promise.threads) == ("exact", "measured", 2)
+    files = small.copy_to(tmp_path / "copy")
+    files.predictor.unlink()
+    without = promise_of(files, tiny.middle, table=None, threads=1)
+    assert promise.predicted.items() > without.predicted.items()
+    assert promise.predicted.keys() - without.predicted.keys() == {"accuracy", "latency_ms"}
+    assert (without.half_width, without.device) == (0.0, "")
 
 
 def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp_path: Path) -> None:

