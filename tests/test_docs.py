@@ -31,3 +31,13 @@ def test_relative_links_lead_to_files(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_recipe_in_the_docs_can_be_trained_with(tmp_path: Path) -> None:
+    from ofa_nas.training.recipe import Recipe
+
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    path = tmp_path / "own.toml"
+    path.write_text(block)
+    recipe = Recipe.load(str(path))
+    assert [phase.name for phase in recipe.phases] == ["warm", "shrink"]

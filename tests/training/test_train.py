@@ -26,6 +26,8 @@ from ofa_nas.supernet.checkpoint import read_tensors
 from ofa_nas.supernet.elastic import EVALUATE, TRAIN, TRAIN_LARGEST, ElasticConvolution, ElasticLinear, Mode
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard
+from ofa_nas.training.batches import Batches
+from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.train import EpochReport, StepReport, TrainingData, train
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, write_images
@@ -237,6 +239,30 @@ def test_the_state_before_a_diverging_step_can_be_read(tiny: SearchSpace, tmp_pa
             list(run(restless(tiny), wild, path))
         if path.exists():
             assert all(bool(torch.isfinite(value).all()) for value in read_tensors(path).values())
+
+
+@pytest.mark.gpu
+def test_a_cuda_device_learns_and_resumes(tiny: SearchSpace, tmp_path: Path) -> None:
+    recipe = replace(SHORT, phases=(replace(SANDWICH, epochs=20.0, learning_rate=0.05),))
+    reports = list(run(restless(tiny).cuda(), recipe, tmp_path / "state"))
+    losses = [report.loss for report in reports if isinstance(report, StepReport)]
+    assert len(losses) < recipe.total_steps(24)  # not every step waits for the device
+    assert losses[-1] < losses[0]
+    assert list(run(restless(tiny).cuda(), recipe, tmp_path / "state", resume=True)) == []
+
+
+@pytest.mark.gpu
+def test_images_that_fit_live_on_the_cuda_device(tiny: SearchSpace) -> None:
+    device = torch.device("cuda")
+    draw = {
+        where: Batches(
+            noise(tiny).train, SHORT, normalization=Normalization(), device=where, ranks=Ranks()
+        ).draw(1, 32, torch.Generator().manual_seed(1))
+        for where in (device, torch.device("cpu"))
+    }
+    assert draw[device][0].is_cuda
+    torch.testing.assert_close(draw[device][0].cpu(), draw[torch.device("cpu")][0], rtol=1e-3, atol=2e-2)
+    assert torch.equal(draw[device][1].cpu(), draw[torch.device("cpu")][1])
 
 
 def test_less_than_one_batch_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
