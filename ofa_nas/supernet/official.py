@@ -163,7 +163,7 @@ def _unpickle(content: bytes, path: Path) -> object:
         with warnings.catch_warnings(action="ignore"):  # of files that look like something else
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        unsafe = re.search(r"GLOBAL (\S+)", str(error))
+        unsafe = re.search(r"GLOBAL ([\w.]+) w", str(error), re.ASCII)
         reason = f"it asks for {unsafe[1]}" if unsafe else "it is damaged, or torch.save did not write it"
         raise CheckpointError(
             f"{path}: {_NO_CHECKPOINT}: {reason}; only a dict of tensors is read"
