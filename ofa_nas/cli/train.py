@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/train"), help="run folder (runs/train)")
     parser.add_argument("--resume", action="store_true", help="continue the training in the run folder")
     parser.add_argument(
-        "--recipe", default="sandwich", help="sandwich, progressive, shrink, or a .toml file of your own (sandwich)"
+        "--recipe",
+        default="sandwich",
+        help="sandwich, progressive, shrink, or a .toml file of your own (sandwich)",
     )
     parser.add_argument(
         "--epochs", type=float, help="passes over the images, may be a fraction (the recipe's)"
