@@ -124,11 +124,10 @@ def start_supernet(
     """
     supernet = Supernet(start.space.with_classes(len(class_names)), generator)
     own = supernet.state_dict()
+    _check_keys(start, set(own))
     rows = start.rows_of(class_ids=class_ids, class_names=class_names)
     with torch.no_grad():
         for key, value in _fit_classifier(start, rows).items():
-            if key not in own:
-                raise CheckpointError(f"{start.name}: tensor {key} is unknown to {start.space.name}")
             _copy_centred(value, own[key], f"{start.name}: {key}")
     if not start.is_sorted:
         sort_channels(supernet)
@@ -164,6 +163,15 @@ def _of_pretrained(name: str) -> Start:
         tensors=network.tensors(),
         is_sorted=False,
     )
+
+
+def _check_keys(start: Start, own: set[str]) -> None:
+    """Refuse tensors that are unknown or missing; kernel transforms and counters have a first value."""
+    for key in sorted(start.tensors.keys() - own):
+        raise CheckpointError(f"{start.name}: tensor {key} is unknown to {start.space.name}")
+    for key in sorted(own - start.tensors.keys()):
+        if ".transforms." not in key and not key.endswith(".num_batches_tracked"):
+            raise CheckpointError(f"{start.name}: tensor {key} is missing")
 
 
 def _fit_classifier(start: Start, rows: list[int] | None) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """`ofa-nas bootstrap`: what exists becomes a supernet that the other commands take at once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ofa_nas.export.export import ModelCard, read_model
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.pretrained import imagenet_class_ids
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet, write_images
 
@@ -73,10 +74,12 @@ def test_evaluate_and_export_work_on_it_at_once(
     assert ModelCard.from_model(read_model(subnet), subnet).supernet == "first"
 
 
-def test_a_training_goes_on_from_it_in_its_space(
+def test_a_training_goes_on_from_it_in_its_space_and_normalisation(
     command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
-    files = started(command, tmp_path, "--from", small.name)
+    other = small.copy_to(tmp_path / "other")
+    replace(SupernetCard.load(other.card), input_mean=(126.0, 127.0, 128.0)).save(other.card)
+    files = started(command, tmp_path, "--from", other.weights)
     run = tmp_path / "run"
     flags = ("--epochs", "0.1", "--device", "cpu", "--batch-size", "40", "--learning-rate", "1e-6")
     trained = command(
@@ -84,7 +87,12 @@ def test_a_training_goes_on_from_it_in_its_space(
     )
     assert trained.status == 0
     assert trained.document["history"][-1]["largest"] > 0.5
-    _, card = load_supernet(SupernetFiles(run / "supernet.safetensors"))
+    cards = [
+        SupernetCard.load(files.card),
+        SupernetCard.load(SupernetFiles(run / "supernet.safetensors").card),
+    ]
+    assert [card.input_mean for card in cards] == [(126.0, 127.0, 128.0)] * 2
+    card = cards[-1]
     assert card.space.name == "tiny"
     assert card.made_by["start"].startswith(f"{files.weights} (weights ")
 

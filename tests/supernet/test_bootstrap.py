@@ -268,6 +268,12 @@ def test_tensors_that_do_not_fit_are_named(
         started(start, start.class_names)
 
 
+def test_a_tensor_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = own_plugin("short", tmp_path, monkeypatch, change="del tensors['layers.stem.conv.bn.bias']")
+    with pytest.raises(CheckpointError, match=r"tensor layers\.stem\.conv\.bn\.bias is missing"):
+        started(start, ("cat", "dog"))
+
+
 def test_a_network_of_no_space_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SpaceError, match="nowhere: no such search space"):
         own_plugin("lost", tmp_path, monkeypatch, space="nowhere")
