@@ -71,7 +71,7 @@ def choose_front(space: SearchSpace, archs: Sequence[Architecture], errors: Valu
 
 
 class Benchmark:
-    """All jobs of one command line, run in a pool of single-threaded processes and kept in a file."""
+    """All jobs of one command line, and their outcomes."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -109,15 +109,12 @@ class Benchmark:
         assert found is not None
         return found
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job], pool: ProcessPoolExecutor) -> None:
         """Do what was not done yet; tell of each job as it ends."""
-        left = [job for job in jobs if self.results.find(job) is None]
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.options.jobs, context, initializer=prepare_worker) as pool:
-            running = {pool.submit(run_job, job): job for job in left}
-            for future in as_completed(running):
-                self.results.add(future.result())
-                self._tell(running[future], future.result())
+        running = {pool.submit(run_job, job): job for job in jobs if self.results.find(job) is None}
+        for future in as_completed(running):
+            self.results.add(future.result())
+            self._tell(running[future], future.result())
 
     def choose(self) -> list[Architecture]:
         """Smallest, front members and largest, by the first recipe's supernet of the first seed."""
@@ -299,9 +296,11 @@ def main() -> None:
     options = parse_options()
     bench = Benchmark(options)
     supernets = [bench.supernet(text, seed) for text in options.recipes for seed in bench.seeds]
-    bench.run([*supernets, *bench.twins([bench.space.largest, bench.space.smallest])])
-    archs = bench.choose()
-    bench.run(bench.twins(archs))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, context, initializer=prepare_worker) as pool:
+        bench.run([*supernets, *bench.twins([bench.space.largest, bench.space.smallest])], pool)
+        archs = bench.choose()
+        bench.run(bench.twins(archs), pool)
     document = report(bench, archs)
     made_by = record_provenance(seed=options.seed).to_json()
     print(json.dumps({"benchmark": "recipes", "epochs": options.epochs} | document | {"made_by": made_by}))
