@@ -161,7 +161,8 @@ def _top1(model: onnx.ModelProto, card: ModelCard, split: PackedImages) -> float
 def _print(rows: Sequence[Row], table: LatencyTable) -> None:
     assert table.measured
     by_macs = table.measured.errors(by_macs=True)
-    print(f"host table, hold-outs: MAPE {table.error.mape:.2%}, MACs linear {by_macs.mape:.2%}\n")
+    mape = table.measured.errors().mape
+    print(f"host table, hold-outs: MAPE {mape:.2%}, MACs linear {by_macs.mape:.2%}\n")
     print(
         "| budget | predicted | measured | off by | raw | top-1 predicted | measured | random: mean, best |"
     )

@@ -60,7 +60,7 @@ COMMANDS = (  # groups in this order: find, measure, learn, inspect
     Command("find", "export", "export an architecture of your own choice as a checked ONNX file"),
     Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),
     Command("measure", "profile", "measure a device's latencies and write its table"),
-    Command("measure", "devices", "list the latency tables: measured or estimated, and how far off"),
+    Command("measure", "devices", "list latency tables and rooflines; explain, calibrate or import them"),
     Command("learn", "bootstrap", "turn a pretrained network into a supernet, without training"),
     Command("learn", "import", "turn a once-for-all checkpoint into a supernet, or back"),
     Command("learn", "train", "train a supernet once, for every architecture of a space"),

@@ -1,16 +1,61 @@
-"""`ofa-nas devices`: the latency tables there are, shipped and measured here."""
+"""`ofa-nas devices`: list tables and rooflines; the other actions stand in `device_actions`."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ofa_nas.latency.roofline import Roofline
     from ofa_nas.latency.table import LatencyTable
+
+SPACE = "efficientnet_lite"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments: none beside those of every command."""
+    """Add the actions; without one, tables are listed."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    _add_action(
+        actions, "list", "list the latency tables and rooflines (what devices does without an action)"
+    )
+    explain = _add_action(actions, "explain", "tell what binds an architecture, or rank several")
+    explain.add_argument(
+        "name", metavar="NAME", help="a shipped roofline, a .toml file, or the .json of a calibrated one"
+    )
+    explain.add_argument("archs", metavar="ARCH", nargs="+", help="architectures; several are ranked")
+    explain.add_argument("--space", default=SPACE, help=f"search space, by name or TOML file ({SPACE})")
+    calibrate = _add_action(actions, "calibrate", "fit a roofline to timings of its board; gives a table")
+    calibrate.add_argument("name", metavar="NAME", help="a shipped roofline or a .toml file")
+    calibrate.add_argument(
+        "timings",
+        metavar="CSV",
+        type=Path,
+        help="space,architecture,ms of 2 networks or more, or layer fields and ms of 30 blocks or more",
+    )
+    calibrate.add_argument("--output", type=Path, required=True, help="table to write, a .json file")
+    calibrate.add_argument("--runtime", default="", help="what timed them, for the table (not stated)")
+    calibrate.add_argument("--threads", type=int, help="threads they were timed with (not stated)")
+    fetch = _add_action(actions, "import", "turn once-for-all's published look-up tables into a table")
+    fetch.add_argument("name", metavar="NAME", help="of the table")
+    fetch.add_argument("files", metavar="FILE", nargs="+", type=Path, help="YAML files, one a resolution")
+    fetch.add_argument("--space", required=True, help="search space, by name or TOML file")
+    fetch.add_argument("--output", type=Path, required=True, help="table to write, a .json file")
+    fetch.add_argument("--board", help="the device, for people (NAME)")
+    fetch.add_argument("--runtime", help="what timed it (not stated)")
+    fetch.add_argument("--source", default="", help="who published it, and where (not stated)")
+    fetch.add_argument("--licence", default="", help="of the data (not stated)")
+
+
+def _add_action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, meaning: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(
+        name, help=meaning, description=f"{meaning[:1].upper()}{meaning[1:]}.", allow_abbrev=False
+    )
+    # The command has these too; without a default here, what stands before the action is not overwritten.
+    for flag, help_text in (("--json", "print one JSON document to stdout"), ("--verbose", "log to stderr")):
+        action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=help_text)
+    return action
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +63,9 @@ class TableSummary:
     """One table.
 
     Attributes:
-        error: Mean error on networks that had no part in it, a fraction.
+        error: Mean error on what had no part in it, a fraction; None where nobody knows.
         p95: Their 95th percentile.
+        judged_on: What that was: `networks`, or `blocks` timed alone.
     """
 
     name: str
@@ -32,15 +78,18 @@ class TableSummary:
     classes: int | None
     resolutions: tuple[int, ...]
     made_on: str
-    error: float
-    p95: float
+    error: float | None
+    p95: float | None
+    judged_on: str
     notes: tuple[str, ...]
+    sources: tuple[str, ...]
+    licence: str
     path: str
 
 
 def summarise(table: "LatencyTable", path: Path) -> TableSummary:
     """What to tell of a table."""
-    held = table.measured
+    held = table.rows_of
     return TableSummary(
         name=table.name,
         provenance=table.provenance,
@@ -52,18 +101,30 @@ def summarise(table: "LatencyTable", path: Path) -> TableSummary:
         classes=held.classes if held else None,
         resolutions=held.resolutions if held else (),
         made_on=str(table.made_by.get("made_on", ""))[:10],
-        error=table.error.mape,
-        p95=table.error.p95,
+        error=table.error.mape if table.error else None,
+        p95=table.error.p95 if table.error else None,
+        judged_on=table.judged_on,
         notes=table.notes,
+        sources=table.sources,
+        licence=table.published.licence if table.published else "",
         path=str(path),
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """List tables; one that cannot be read is named on stderr and left out."""
+    """List, explain, calibrate or import."""
+    from ofa_nas.cli.device_actions import calibrate, explain, import_table
+
+    actions = {"explain": explain, "calibrate": calibrate, "import": import_table}
+    actions.get(args.action, _list)(args)
+
+
+def _list(args: argparse.Namespace) -> None:
+    """List what there is; a file that cannot be read is named on stderr and left out."""
     from ofa_nas.assets import asset_folder, cache_folder
     from ofa_nas.cli.console import err, print_json
     from ofa_nas.errors import TableError
+    from ofa_nas.latency.roofline import Roofline, roofline_names
     from ofa_nas.latency.table import LatencyTable
 
     found = []
@@ -73,16 +134,18 @@ def run(args: argparse.Namespace) -> None:
                 found.append(summarise(LatencyTable.load(path), path))
             except TableError as error:
                 err.print(f"left out: {error}", markup=False)
+    boards = [Roofline.load(name) for name in roofline_names()]
     if args.json:
-        print_json({"tables": found})
+        print_json({"tables": found, "rooflines": [_describe(board) for board in boards]})
     else:
-        _list(found)
+        _show_tables(found)
+        _show_rooflines(boards)
 
 
-def _list(found: list[TableSummary]) -> None:
+def _show_tables(found: list[TableSummary]) -> None:
     from ofa_nas.cli.console import make_table, out
 
-    table = make_table("device", "space", "measured with", "mean error", "p95")
+    table = make_table("device", "space", "measured with", "mean error")
     for one in found:
         sizes = f"{one.resolutions[0]}-{one.resolutions[-1]} px" if one.resolutions else "any px"
         threads = f"{one.threads} thread{'s' * (one.threads > 1)}" if one.threads else "threads unknown"
@@ -91,10 +154,41 @@ def _list(found: list[TableSummary]) -> None:
             f"{one.name}\n{one.provenance}",
             f"{one.space}\n{sizes}",
             source,
-            f"{one.error:.1%}",
-            f"{one.p95:.1%}",
+            "unknown" if one.error is None else f"{one.error:.1%}\np95 {one.p95:.1%}",
         )
     if not any(one.name == "host" for one in found):
-        table.add_row("host\nnot measured yet", "", "", "", "")
+        table.add_row("host\nnot measured yet", "", "", "")
     out.print(table)
-    out.print("estimated: nobody here could measure the board. Measure yours: ofa-nas profile --device host")
+    out.print(
+        "estimated: nobody here could measure the board. imported: somebody else's table, as published."
+    )
+    out.print("Measure yours: ofa-nas profile --device host")
+
+
+def _show_rooflines(boards: "list[Roofline]") -> None:
+    from ofa_nas.cli.console import make_table, out
+
+    table = make_table("roofline", "board", "published", "memory below")
+    for board in boards:
+        model = board.model
+        table.add_row(
+            f"{board.name}\nranks only",
+            f"{board.description}\n{board.cpu}",
+            f"{model.gmac_per_s:g} GMAC/s\n{model.gb_per_s:g} GB/s",
+            f"{model.ridge:.1f} MAC/B",
+        )
+    out.print(table)
+    out.print("A roofline ranks, and promises no milliseconds: ofa-nas devices explain NAME ARCH")
+    out.print(
+        "Two networks timed on the board make it a table: ofa-nas devices calibrate NAME CSV --output FILE"
+    )
+
+
+def _describe(board: "Roofline") -> dict[str, object]:
+    figures = {key: value for key, value in asdict(board).items() if key != "model"}
+    return {
+        **figures,
+        "promises": "ranks only",
+        "gmac_per_s": board.model.gmac_per_s,
+        "gb_per_s": board.model.gb_per_s,
+    }

@@ -29,11 +29,23 @@ def render() -> str:
 def _render_command(command: Command) -> str:
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser, command)
-    lines = [f"\n### `ofa-nas {command.name}`\n\n{command.sentence}\n\n| argument | meaning |\n|---|---|\n"]
+    return _render_parser(parser, f"### `ofa-nas {command.name}`", command.sentence)
+
+
+def _render_parser(parser: argparse.ArgumentParser, title: str, sentence: str) -> str:
+    lines = [f"\n{title}\n\n{sentence}\n\n| argument | meaning |\n|---|---|\n"]
+    parts = []
     for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its arguments
+        if isinstance(action, argparse._HelpAction):  # noqa: SLF001
+            continue
         meaning = (action.help or "").replace("|", "\\|")
         lines.append(f"| `{_signature(action)}` | {meaning} |\n")
-    return "".join(lines)
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            parts += [
+                _render_parser(part, f"#{title[:-1]} {name}`", part.description or "")
+                for name, part in action.choices.items()
+            ]
+    return "".join(lines + parts)
 
 
 def _signature(action: argparse.Action) -> str:

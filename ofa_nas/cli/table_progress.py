@@ -13,15 +13,17 @@ def find_table(
     """The table of a device; None without a device.
 
     Raises:
-        TableError: There is no such table, or it is of another space.
+        TableError: There is no such table, it is of another space, or it is a roofline, which only ranks.
         DeviceError: This machine cannot be measured.
     """
     if device is None:
         return None
     from ofa_nas.cli.console import err, progress
+    from ofa_nas.latency.roofline import refuse_roofline
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.pipeline.device_table import device_table
 
+    refuse_roofline(device)
     with progress(f"measuring {device}", total=None, quiet=quiet) as bar:
         has_begun, table = False, None
         for record in device_table(device, space, threads=threads, seed=seed):
@@ -37,15 +39,29 @@ def find_table(
 
 def describe_table(table: "LatencyTable") -> str:
     """One or two lines: what the latencies rest on, how far off they were, and what to do about it."""
-    error = table.error
-    figures = f"off by {error.mape:.1%} on average and {error.p95:.1%} at the 95th percentile"
     device = f"{table.name} ({table.device.cpu}; {table.device.runtime})"
+    advice = "Measure your own: run ofa-nas profile on the board, and give its table to --device"
+    if table.published:
+        from rich.markup import escape  # these are somebody else's words
+
+        told = escape(f"{'; '.join(table.sources)}; licence {table.published.licence}")
+        return (
+            f"{table.name} ({table.device.name}): [bold]imported[/bold] from {told}; "
+            f"nobody here can tell how far off it is. {advice}"
+        )
+    error = table.error
+    assert error, "whoever measured or fitted a table also judged it"
+    figures = f"off by {error.mape:.1%} on average and {error.p95:.1%} at the 95th percentile"
     if table.measured:
         by_macs = table.measured.errors(by_macs=True)
         count = len(table.measured.holdouts)
         figures = f"{figures} on {count} unseen subnets (MACs fitted linearly: {by_macs.mape:.1%})"
         return f"{device}: measured; {figures}"
-    return (
-        f"{device}: [bold]estimated[/bold] from published measurements; {figures} on networks left out. "
-        "Measure your own: run ofa-nas profile on the board, and give its table to --device"
-    )
+    basis = "by a calibrated roofline" if _is_roofline(table) else "from published measurements"
+    return f"{device}: [bold]estimated[/bold] {basis}; {figures} on {table.judged_on} left out. {advice}"
+
+
+def _is_roofline(table: "LatencyTable") -> bool:
+    from ofa_nas.latency.roofline import RooflineModel
+
+    return isinstance(table.model, RooflineModel)

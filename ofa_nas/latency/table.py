@@ -1,12 +1,12 @@
 """LatencyTable: what every layer of a space takes on a device, and how far off that was on unseen networks.
 
-A measured table holds a row for each layer; an estimated one prices any layer by a model of its operators.
+A measured table holds a row for each layer, and so does one that somebody else published; an estimated one
+prices any layer by a model of its operators.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from ofa_nas.accuracy import spearman_rho
 from ofa_nas.errors import TableError
-from ofa_nas.files import write_bytes
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.operator_model import OperatorModel
+from ofa_nas.latency.published import Published
+from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import CostTable, tabulate
 from ofa_nas.space.encoding import Encoding
@@ -25,16 +26,17 @@ from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
 
 SCHEMA = 1
+RUNTIME_NOT_STATED = "runtime not stated"
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class TableDevice:
-    """The device and how it was used; `threads` is None where the source does not say."""
+    """The device and how it was used; `cores` and `threads` are None where the source does not say."""
 
     name: str
     cpu: str
-    cores: int
+    cores: int | None
     runtime: str
     threads: int | None
     precision: str = "fp32"
@@ -165,43 +167,59 @@ class Measured:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Latencies on one device; exactly one of `measured` and `model` is there.
+    """Latencies on one device; exactly one of `measured`, `model` and `published` is there.
 
     Attributes:
         name: Of the table: `rpi4`, `host`.
         device: The device and how it was used.
         measured: Rows and hold-outs, of a measured table.
         model: Prices of operators, of an estimated one.
-        error: What it showed on networks that had no part in it.
+        error: What it showed on networks that had no part in it; None where nobody knows.
         notes: What a user must know.
         sources: Where foreign data came from.
         made_by: Provenance of the file.
+        published: Rows of somebody else's, of an imported one.
+        judged_on: What `error` was worked out on: `networks`, or `blocks` timed alone.
     """
 
     name: str
     device: TableDevice
     measured: Measured | None
-    model: OperatorModel | None
-    error: ErrorFigures
+    model: OperatorModel | RooflineModel | None
+    error: ErrorFigures | None
     notes: tuple[str, ...]
     sources: tuple[str, ...]
     made_by: Mapping[str, Any]
+    published: Published | None = None
+    judged_on: str = "networks"
 
     @property
     def provenance(self) -> str:
-        """`measured` or `estimated`."""
-        return "measured" if self.measured else "estimated"
+        """`measured`, `estimated` or `imported`."""
+        return "measured" if self.measured else "imported" if self.published else "estimated"
 
-    def layer_ms(self, layer: Layer) -> float:
+    @property
+    def rows_of(self) -> Measured | Published | None:
+        """What holds the rows; None of an estimated table, which prices any layer."""
+        return self.measured or self.published
+
+    def layer_ms(self, layer: Layer, *, resolution: int = 0) -> float:
         """What a layer takes inside a network [ms].
+
+        Args:
+            layer: Its geometry.
+            resolution: Of the network [px]; an imported table may tell layers apart by it.
 
         Raises:
             TableError: The layer was not measured; the message says which layers were.
         """
         if self.model:
             return self.model.layer_ms(layer)
-        assert self.measured
-        price = self.measured.prices.get(layer)
+        price = (
+            self.measured.prices.get(layer)
+            if self.measured
+            else self._published.prices.get((resolution, layer))
+        )
         if price is None:
             raise TableError(
                 f"latency table {self.name}: layer {layer.name} ({_tell(layer)}) is not in it; {self._tell()}"
@@ -216,12 +234,12 @@ class LatencyTable:
         """
         if self.model:
             return self.model.constant_ms
-        assert self.measured
-        if resolution not in self.measured.resolutions:
+        held = self.measured or self._published
+        if resolution not in held.resolutions:
             raise TableError(
                 f"latency table {self.name}: resolution {resolution} is not in it; {self._tell()}"
             )
-        return self.measured.intercepts_ms[self.measured.resolutions.index(resolution)]
+        return self.measured.intercepts_ms[held.resolutions.index(resolution)] if self.measured else 0.0
 
     def latency_ms(self, space: SearchSpace, arch: Architecture) -> float:
         """Predict the latency of an architecture [ms].
@@ -229,7 +247,10 @@ class LatencyTable:
         Raises:
             TableError: The table does not hold one of its layers.
         """
-        return self.constant_ms(arch.resolution) + sum(self.layer_ms(layer) for layer in space.layers(arch))
+        size = arch.resolution
+        return self.constant_ms(size) + sum(
+            self.layer_ms(layer, resolution=size) for layer in space.layers(arch)
+        )
 
     def narrow(self, space: SearchSpace) -> SearchSpace:
         """The space with those of its resolutions that the table holds.
@@ -237,9 +258,10 @@ class LatencyTable:
         Raises:
             TableError: It holds none of them.
         """
-        if not self.measured:
+        held = self.rows_of
+        if held is None:
             return space
-        shared = tuple(size for size in space.resolutions if size in self.measured.resolutions)
+        shared = tuple(size for size in space.resolutions if size in held.resolutions)
         if not shared:
             raise TableError(
                 f"latency table {self.name}: no resolution of {space.name} is in it; {self._tell()}"
@@ -252,13 +274,25 @@ class LatencyTable:
         Raises:
             TableError: The table does not hold every layer of the encoded space; see `narrow`.
         """
-        constants = np.array([self.constant_ms(size) for size in encoding.space.resolutions])
-        costs = tabulate(encoding, self.layer_ms)
-        return CostTable(encoding, np.column_stack([costs.fixed, constants]), costs.choices)
+        space = encoding.space
+        constants = np.array([self.constant_ms(size) for size in space.resolutions])
+        costs = [
+            tabulate(
+                Encoding.of(replace(space, resolutions=(size,))), partial(self.layer_ms, resolution=size)
+            )
+            for size in space.resolutions
+        ]
+        fixed = np.concatenate([cost.fixed for cost in costs])
+        choices = np.concatenate([cost.choices for cost in costs])
+        return CostTable(encoding, np.column_stack([fixed, constants]), choices)
+
+    @property
+    def _published(self) -> Published:
+        assert self.published, "a table is measured, published or priced by a model"
+        return self.published
 
     def _tell(self) -> str:
-        assert self.measured
-        held = self.measured
+        held = self.measured or self._published
         sizes = ", ".join(str(size) for size in held.resolutions)
         return (
             f"it holds {len(held.rows)} layers of {held.space} with {held.classes} classes at {sizes} px, "
@@ -266,37 +300,14 @@ class LatencyTable:
         )
 
     def save(self, path: Path) -> None:
-        """Write a measured table, rows one a line and sorted; the old file stays until the new one is whole.
+        """Write the table, rows one a line and sorted; the old file stays until the new one is whole.
 
         Raises:
             FileError: It cannot be written.
         """
-        assert self.measured, "estimated tables are written by what fits them"
-        held = self.measured
-        document: dict[str, Any] = {
-            "schema": SCHEMA,
-            "name": self.name,
-            "provenance": self.provenance,
-            "device": asdict(self.device),
-            "notes": list(self.notes),
-            "sources": list(self.sources),
-            "space": {"name": held.space, "digest": held.digest, "classes": held.classes},
-            "resolutions": list(held.resolutions),
-            "intercepts_ms": [round(value, 6) for value in held.intercepts_ms],
-            "seed": held.seed,
-            "networks": {"measured": held.networks, "noisy": held.noisy, "throttled": held.throttled},
-            "protocol": dict(held.protocol),
-            "environment": dict(held.environment),
-            "references": {name: round(value, 6) for name, value in held.references.items()},
-            "validation": {
-                "holdouts": asdict(held.errors()),
-                "macs_linear": asdict(held.errors(by_macs=True)),
-            },
-            "made_by": dict(self.made_by),
-            "holdouts": [asdict(holdout) for holdout in held.holdouts],
-            "rows": sorted((_row(row) for row in held.rows), key=json.dumps),
-        }
-        write_bytes(path, _layout(document).encode())
+        from ofa_nas.latency.table_writer import write_table  # it writes what this module defines
+
+        write_table(self, path)
 
     @staticmethod
     def load(path: Path) -> "LatencyTable":
@@ -308,25 +319,6 @@ class LatencyTable:
         from ofa_nas.latency.table_reader import read_table  # it builds what this module defines
 
         return read_table(path)
-
-
-def _row(row: LayerLatency) -> dict[str, Any]:
-    layer = asdict(row.layer)
-    del layer["name"]
-    return {**layer, "ms": round(row.ms, 6), "other_ms": round(row.other_ms, 6)}
-
-
-def _layout(document: Mapping[str, Any]) -> str:
-    """JSON with a line for every key, and for every item of a list of objects."""
-    parts = []
-    for key, value in document.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            items = ",\n    ".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value)
-            text = f"[\n    {items}\n  ]"
-        else:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        parts.append(f"  {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _tell(layer: Layer) -> str:

@@ -6,7 +6,10 @@ from ofa_nas.errors import TableError
 from ofa_nas.files import read_json
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.operator_model import OperatorModel
+from ofa_nas.latency.published import Published, PublishedRow
+from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.latency.table import SCHEMA, ErrorFigures, Holdout, LatencyTable, Measured, TableDevice
+from ofa_nas.latency.table_writer import COLUMNS
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.toml_reader import Section
 
@@ -30,22 +33,37 @@ def read_table(path: Path) -> LatencyTable:
     """
     root = Section(path, "", read_json(path, error=TableError), TableError)
     root.integer("schema", minimum=SCHEMA, maximum=SCHEMA)
-    is_measured = root.text("provenance", choices=("measured", "estimated")) == "measured"
-    validation = root.section("validation")
+    provenance = root.text("provenance", choices=("measured", "estimated", "imported"))
+    judged = _read_judgement(root, provenance)
     table = LatencyTable(
         name=root.text("name"),
         device=_read_device(root.section("device")),
-        measured=_read_measured(root) if is_measured else None,
-        model=None if is_measured else _read_model(root),
-        error=_read_errors(validation.section("holdouts" if is_measured else "network_left_out")),
+        measured=_read_measured(root) if provenance == "measured" else None,
+        model=_read_model(root) if provenance == "estimated" else None,
+        error=judged[1],
         notes=_read_texts(root, "notes"),
         sources=_read_texts(root, "sources"),
-        made_by=root.section("made_by").content if is_measured or "made_by" in root.content else {},
+        made_by=root.section("made_by").content
+        if provenance != "estimated" or "made_by" in root.content
+        else {},
+        published=_read_published(root) if provenance == "imported" else None,
+        judged_on=judged[0],
     )
-    if not is_measured:
-        root.known.append("networks")  # what the model was fitted to, for readers
+    if provenance == "estimated":
+        root.known += ["networks", "made_by"]  # what the model was fitted to, for readers
     root.close()
     return table
+
+
+def _read_judgement(root: Section, provenance: str) -> tuple[str, ErrorFigures | None]:
+    """What the table was judged on, and its errors there; nobody judged an imported one."""
+    if provenance == "imported":
+        return "networks", None
+    validation = root.section("validation")
+    if provenance == "measured":
+        return "networks", _read_errors(validation.section("holdouts"))
+    kind = "block" if "block_left_out" in validation.content else "network"
+    return f"{kind}s", _read_errors(validation.section(f"{kind}_left_out"))
 
 
 def _read_errors(section: Section) -> ErrorFigures:
@@ -65,21 +83,26 @@ def _read_device(section: Section) -> TableDevice:
     device = TableDevice(
         name=section.text("name"),
         cpu=section.text("cpu"),
-        cores=section.integer("cores"),
+        cores=_read_count(section, "cores"),
         runtime=section.text("runtime"),
-        threads=None
-        if section.content.get("threads", 0) is None
-        else section.integer("threads", maximum=4096),
+        threads=_read_count(section, "threads"),
         precision=section.text("precision", choices=("fp32", "int8")),
         batch=section.integer("batch"),
     )
-    section.known.append("threads")
     section.close()
     return device
 
 
-def _read_model(root: Section) -> OperatorModel:
-    return OperatorModel.from_json(root.section("pricing").content, f"{root.path}: pricing")
+def _read_count(section: Section, key: str) -> int | None:
+    """A count; None where the file says that nobody knows."""
+    section.known.append(key)
+    return None if section.content.get(key, 0) is None else section.integer(key, maximum=4096)
+
+
+def _read_model(root: Section) -> OperatorModel | RooflineModel:
+    pricing = root.section("pricing").content
+    kind = RooflineModel if "gmac_per_s" in pricing else OperatorModel
+    return kind.from_json(pricing, f"{root.path}: pricing")
 
 
 def _read_texts(root: Section, key: str) -> tuple[str, ...]:
@@ -116,6 +139,45 @@ def _read_measured(root: Section) -> Measured:
     return measured
 
 
+def _read_published(root: Section) -> Published:
+    space, resolutions = root.section("space"), root.integers("resolutions")
+    root.known += ["columns", "rows"]
+    if root.content.get("columns") != list(COLUMNS):
+        raise TableError(f"{root.path}: columns: expected {', '.join(COLUMNS)}")
+    rows = root.content.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise TableError(f"{root.path}: rows: expected a list of lists, one number or text a column")
+    files = root.section("files")
+    published = Published(
+        space=space.text("name"),
+        digest=space.text("digest"),
+        classes=space.integer("classes"),
+        resolutions=resolutions,
+        rows=tuple(_read_published_row(root.path, number, row) for number, row in enumerate(rows)),
+        licence=root.text("licence"),
+        files={name: files.text(name) for name in files.content},
+    )
+    space.close()
+    if len(published.prices) < len(published.rows):
+        raise TableError(
+            f"{root.path}: rows: a layer stands there twice at one resolution; each may be there once"
+        )
+    return published
+
+
+def _read_published_row(path: Path, number: int, row: list[object]) -> PublishedRow:
+    if len(row) != len(COLUMNS):
+        raise TableError(f"{path}: rows[{number}]: expected {len(COLUMNS)} values, got {len(row)}")
+    section = Section(path, f"rows[{number}]", dict(zip(COLUMNS, row, strict=True)), TableError)
+    is_spread_known = section.content["spread"] is not None
+    return PublishedRow(
+        resolution=section.integer("resolution"),
+        layer=_read_layer(section),
+        ms=section.number("ms", minimum=1e-6, maximum=LARGEST_MS),
+        spread=section.number("spread", minimum=0.0, maximum=1e3) if is_spread_known else None,
+    )
+
+
 def _read_references(section: Section) -> dict[str, float]:
     return {name: section.number(name, minimum=1e-6, maximum=LARGEST_MS) for name in section.content}
 
@@ -134,9 +196,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_MS
 
 
-def _read_row(section: Section) -> LayerLatency:
+def _read_layer(section: Section) -> Layer:
     counts = {key: section.integer(key, maximum=10**6) for key in _COUNTS}
-    layer = Layer(
+    return Layer(
         name="",
         kind=section.text("kind"),
         activation=section.text("activation"),
@@ -146,6 +208,10 @@ def _read_row(section: Section) -> LayerLatency:
         padding=section.text("padding"),
         **counts,
     )
+
+
+def _read_row(section: Section) -> LayerLatency:
+    layer = _read_layer(section)
     ms = section.number("ms", minimum=1e-6, maximum=LARGEST_MS)
     row = LayerLatency(layer, ms, section.number("other_ms", minimum=0.0, maximum=ms))
     section.close()

@@ -19,6 +19,7 @@ FRAME = {  # modules of the command line that are no commands
     "budget_arguments",
     "console",
     "delivery",
+    "device_actions",
     "reference",
     "table_progress",
     "torch_process",

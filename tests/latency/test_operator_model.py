@@ -161,13 +161,14 @@ TABLE = asset_folder("latency_tables") / "rpi4.json"
 @cache
 def _shipped() -> OperatorModel:
     model = LatencyTable.load(TABLE).model
-    assert model
+    assert isinstance(model, OperatorModel)
     return model
 
 
 def test_shipped_table_says_that_it_is_estimated_and_how_to_do_better() -> None:
     table = LatencyTable.load(TABLE)
     assert table.provenance == "estimated"
+    assert table.error
     assert table.error.mape <= 0.05
     assert "TensorFlow Lite" in table.device.runtime
     assert any("ofa-nas profile" in note for note in table.notes)

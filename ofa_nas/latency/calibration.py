@@ -1,0 +1,225 @@
+"""Fit a roofline to what was timed on the board, and judge the fit on what it had not seen.
+
+The published figures are where the fit starts and what it leans on: two networks alone cannot tell
+arithmetic, memory, depthwise convolutions and overhead apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import exp, log
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.errors import TableError
+from ofa_nas.latency.roofline import Roofline, RooflineModel, Work
+from ofa_nas.latency.table import RUNTIME_NOT_STATED, LatencyTable, TableDevice, judge
+from ofa_nas.latency.timings import Timing, Timings
+from ofa_nas.provenance import record_provenance
+
+LEAST = {"networks": 2, "blocks": 30}
+FOLDS = 10
+NOISE = 0.1  # relative: what no roofline explains
+# For each unknown, what is expected before anything was timed, and by how much (in logarithms) it may differ.
+# Set by hand from the boards of benchmarks/bench_roofline.py, so its errors are a little too good.
+REACHED_COMPUTE, COMPUTE_SD = 0.37, 1.0  # of the published peak
+REACHED_MEMORY, MEMORY_SD = 0.6, 0.5  # of the published bandwidth
+DEPTHWISE_SLOWDOWN, DEPTHWISE_SD = 3.3, 1.0
+OVERHEAD_MS, OVERHEAD_SD = 0.01, 1.5
+_SPREADS = np.array([COMPUTE_SD, MEMORY_SD, DEPTHWISE_SD, OVERHEAD_SD])
+_STEPS, _TRIES, _SETTLED = 100, 12, 1e-9
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted roofline as a table, and how each timing was predicted by a fit that had not seen it.
+
+    Attributes:
+        table: `estimated`; its error is that of `left_out_ms`.
+        timings: That it was fitted to.
+        left_out_ms: `(n,)` float64 [ms].
+    """
+
+    table: LatencyTable
+    timings: tuple[Timing, ...]
+    left_out_ms: Floats
+
+
+def calibrate(
+    board: Roofline, timings: Timings, *, runtime: str = "", threads: int | None = None
+) -> Calibration:
+    """Fit a board's roofline and cross-validate it.
+
+    Args:
+        board: With its published figures.
+        timings: At least 2 networks or 30 blocks, all different.
+        runtime: That they were timed with; empty where nobody says.
+        threads: That they were timed with.
+
+    Raises:
+        TableError: There is too little; the message says how much there is and how much it takes.
+    """
+    names = {timing.name for timing in timings.timings}
+    if len(names) < LEAST[timings.kind]:
+        raise TableError(
+            f"{timings.source}: holds {len(names)} different {timings.kind}; a calibration of {board.name} "
+            f"needs at least {LEAST['networks']} whole networks or {LEAST['blocks']} blocks"
+        )
+    works = [timing.work for timing in timings.timings]
+    measured = np.array([timing.ms for timing in timings.timings])
+    left_out = predict_left_out(board.model, works, measured, [timing.name for timing in timings.timings])
+    table = LatencyTable(
+        name=board.name,
+        device=TableDevice(
+            name=board.description,
+            cpu=board.cpu,
+            cores=board.cores,
+            runtime=runtime or RUNTIME_NOT_STATED,
+            threads=threads,
+            precision=board.precision,
+        ),
+        measured=None,
+        model=fit_roofline(board.model, works, measured),
+        error=judge(left_out, measured),
+        notes=_notes(timings),
+        sources=(timings.source, board.peak_source, board.bandwidth_source),
+        made_by=record_provenance(seed=0).to_json(),
+        judged_on=timings.kind,
+    )
+    return Calibration(table, timings.timings, left_out)
+
+
+def _notes(timings: Timings) -> tuple[str, ...]:
+    count = len(timings.timings)
+    notes = [f"A roofline of published figures, fitted to {count} {timings.kind} timed on the board."]
+    if timings.kind == "blocks":
+        notes.append("The error is that of single blocks timed alone; errors of their sums are smaller.")
+    return tuple(notes)
+
+
+def predict_left_out(
+    published: RooflineModel, works: Sequence[Work], measured_ms: Floats, names: Sequence[str]
+) -> Floats:
+    """Predict each timing by a fit that has not seen it, nor another of the same name: `(n,)` float64 [ms].
+
+    Args:
+        published: Figures that every fit leans on.
+        works: Of the `n` timings.
+        measured_ms: `(n,)` float64 [ms].
+        names: Of the `n` timings; ten folds of them at most are left out together.
+    """
+    groups = {name: number % FOLDS for number, name in enumerate(dict.fromkeys(names))}
+    folds = np.array([groups[name] for name in names])
+    predicted = np.empty(len(works))
+    for fold in set(groups.values()):
+        is_unseen = folds == fold
+        seen = [work for work, is_out in zip(works, is_unseen, strict=True) if not is_out]
+        unseen = [work for work, is_out in zip(works, is_unseen, strict=True) if is_out]
+        model = fit_roofline(published, seen, measured_ms[~is_unseen])
+        predicted[is_unseen] = predict(model, unseen)
+    return predicted
+
+
+def predict(model: RooflineModel, works: Sequence[Work]) -> Floats:
+    """What networks or blocks take: `(n,)` float64 [ms]."""
+    return np.array([model.work_ms(work).sum() for work in works])
+
+
+def fit_roofline(published: RooflineModel, works: Sequence[Work], measured_ms: Floats) -> RooflineModel:
+    """Fit peak, bandwidth, depthwise slowdown and overhead to timings.
+
+    The most likely logarithms of the four under normal priors around the published figures and relative
+    errors of `NOISE`, by damped Gauss-Newton steps.
+
+    Args:
+        published: Figures of the data sheet.
+        works: Of the `n` timings.
+        measured_ms: `(n,)` float64 [ms], positive.
+
+    Source: Nocedal and Wright 2006, Numerical Optimization, section 10.3 (Levenberg-Marquardt).
+    """
+    problem = _Problem.of(published, works, measured_ms)
+    point, damping = problem.start, 1e-2
+    residuals, jacobian = problem.evaluate(point)
+    for _ in range(_STEPS):
+        cost, gradient, curvature = residuals @ residuals, jacobian.T @ residuals, jacobian.T @ jacobian
+        for _ in range(_TRIES):
+            trial = point - np.linalg.solve(curvature + damping * np.eye(len(point)), gradient)
+            residuals, jacobian = problem.evaluate(trial)
+            gain = cost - residuals @ residuals
+            if gain > 0:
+                break
+            damping *= 4
+        if gain <= 0:
+            break
+        point, damping = trial, max(damping / 5, 1e-9)
+        if gain < _SETTLED:
+            break
+    return problem.model(point)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Residuals of a fit, all timings' operators in one row.
+
+    Attributes:
+        published: For what is not fitted.
+        start: `(4,)` prior means of the logarithms.
+        work: Of all operators.
+        owner: `(operators,)` timing of each.
+        log_ms: `(n,)` logarithms of the measured times.
+    """
+
+    published: RooflineModel
+    start: Floats
+    work: Work
+    owner: npt.NDArray[np.int64]
+    log_ms: Floats
+
+    @classmethod
+    def of(cls, published: RooflineModel, works: Sequence[Work], measured_ms: Floats) -> "_Problem":
+        start = (
+            log(REACHED_COMPUTE * published.gmac_per_s),
+            log(REACHED_MEMORY * published.gb_per_s),
+            log(DEPTHWISE_SLOWDOWN),
+            log(OVERHEAD_MS),
+        )
+        whole = Work(
+            np.concatenate([work.macs for work in works]),
+            np.concatenate([work.bytes for work in works]),
+            np.concatenate([work.is_depthwise for work in works]),
+        )
+        owner = np.repeat(np.arange(len(works)), [len(work.macs) for work in works])
+        return cls(published, np.array(start), whole, owner, np.log(measured_ms))
+
+    def model(self, point: Floats) -> RooflineModel:
+        compute, memory, slowdown, overhead = (exp(value) for value in point)
+        return replace(
+            self.published,
+            gmac_per_s=compute,
+            gb_per_s=memory,
+            depthwise_slowdown=slowdown,
+            overhead_ms=overhead,
+        )
+
+    def evaluate(self, point: Floats) -> tuple[Floats, Floats]:
+        """Residuals `(n + 4,)` of timings and priors, and their derivatives `(n + 4, 4)`."""
+        model = self.model(point)
+        compute, memory = model.terms(self.work)
+        binds = compute >= memory
+        parts = (
+            np.where(binds, -compute, 0.0),
+            np.where(binds, 0.0, -memory),
+            np.where(binds & self.work.is_depthwise, compute, 0.0),
+            np.full(len(compute), model.overhead_ms),
+        )
+        slopes = np.stack([self._sum(part) for part in parts], axis=1)
+        predicted = self._sum(model.work_ms(self.work))
+        residuals = np.concatenate(
+            [(np.log(predicted) - self.log_ms) / NOISE, (point - self.start) / _SPREADS]
+        )
+        return residuals, np.concatenate([slopes / predicted[:, None] / NOISE, np.diag(1 / _SPREADS)])
+
+    def _sum(self, values: Floats) -> Floats:
+        return np.asarray(np.bincount(self.owner, values, minlength=len(self.log_ms)), dtype=np.float64)

@@ -1,0 +1,103 @@
+"""Write latency tables: JSON with a line for every key and every row, rows sorted."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from ofa_nas.files import write_bytes
+from ofa_nas.latency.attribution import LayerLatency
+from ofa_nas.latency.published import Published, PublishedRow
+from ofa_nas.latency.table import SCHEMA, LatencyTable, Measured
+from ofa_nas.space.layer import Layer
+
+LAYER_FIELDS = tuple(field.name for field in fields(Layer) if field.name != "name")
+COLUMNS = ("resolution", *LAYER_FIELDS, "ms", "spread")  # of an imported table's rows
+
+
+def write_table(table: LatencyTable, path: Path) -> None:
+    """Write a table.
+
+    Raises:
+        FileError: It cannot be written.
+    """
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": table.name,
+        "provenance": table.provenance,
+        "device": asdict(table.device),
+        "notes": list(table.notes),
+        "sources": list(table.sources),
+    }
+    if table.measured:
+        document |= _measured(table.measured, table.made_by)
+    elif table.published:
+        document |= _published(table.published, table.made_by)
+    else:
+        assert table.model
+        assert table.error
+        document |= {
+            "pricing": table.model.to_json(),
+            "validation": {f"{table.judged_on.removesuffix('s')}_left_out": asdict(table.error)},
+            "made_by": dict(table.made_by),
+        }
+    write_bytes(path, _layout(document).encode())
+
+
+def _measured(held: Measured, made_by: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "space": {"name": held.space, "digest": held.digest, "classes": held.classes},
+        "resolutions": list(held.resolutions),
+        "intercepts_ms": [round(value, 6) for value in held.intercepts_ms],
+        "seed": held.seed,
+        "networks": {"measured": held.networks, "noisy": held.noisy, "throttled": held.throttled},
+        "protocol": dict(held.protocol),
+        "environment": dict(held.environment),
+        "references": {name: round(value, 6) for name, value in held.references.items()},
+        "validation": {
+            "holdouts": asdict(held.errors()),
+            "macs_linear": asdict(held.errors(by_macs=True)),
+        },
+        "made_by": dict(made_by),
+        "holdouts": [asdict(holdout) for holdout in held.holdouts],
+        "rows": sorted((_row(row) for row in held.rows), key=json.dumps),
+    }
+
+
+def _row(row: LayerLatency) -> dict[str, Any]:
+    layer = asdict(row.layer)
+    del layer["name"]
+    return {**layer, "ms": round(row.ms, 6), "other_ms": round(row.other_ms, 6)}
+
+
+def _published(held: Published, made_by: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "licence": held.licence,
+        "space": {"name": held.space, "digest": held.digest, "classes": held.classes},
+        "resolutions": list(held.resolutions),
+        "files": dict(held.files),
+        "made_by": dict(made_by),
+        "columns": list(COLUMNS),
+        "rows": sorted((list(_cells(row)) for row in held.rows), key=lambda row: (row[0], json.dumps(row))),
+    }
+
+
+def _cells(row: PublishedRow) -> Iterator[Any]:
+    yield row.resolution
+    yield from (getattr(row.layer, name) for name in LAYER_FIELDS)
+    yield row.ms  # unrounded: a sum of rows is the source's own sum
+    yield None if row.spread is None else round(row.spread, 4)
+
+
+def _layout(document: Mapping[str, Any]) -> str:
+    """JSON with a line for every key, and for every item of a list of objects or rows."""
+    parts = []
+    for key, value in document.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict | list):
+            items = ",\n    ".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value)
+            text = f"[\n    {items}\n  ]"
+        else:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        parts.append(f"  {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"

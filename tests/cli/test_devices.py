@@ -1,0 +1,148 @@
+"""`ofa-nas devices`: list, explain, calibrate, import."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ofa_nas.latency.roofline import RooflineModel
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.space.search_space import SearchSpace
+from tests.cli.conftest import Command
+from tests.latency.test_lookup_table import write_file
+
+SMALL, LARGE = "24/3x2/3x2", "32/5x3.5x3/5x3.5x3"
+TINY = ("--space", "tiny")
+BOARD = RooflineModel(9.0, 1.4, 4.0, 0.002)
+
+
+@pytest.fixture
+def timed(tmp_path: Path) -> Path:
+    """Two networks of the tiny space, timed on a board that nobody has."""
+    space = SearchSpace.load("tiny")
+    path = tmp_path / "measured.csv"
+    lines = [
+        f"tiny,{text},{sum(map(BOARD.layer_ms, space.layers(space.parse(text))))}" for text in (SMALL, LARGE)
+    ]
+    path.write_text("\n".join(["space,architecture,ms", *lines]), encoding="utf-8")
+    return path
+
+
+def test_what_ships_is_listed_with_what_it_is_worth(command: Command) -> None:
+    printed = command("devices")
+    assert printed.status == 0
+    for text in (
+        "rpi4",
+        "estimated",
+        "3.8%",
+        "note10",
+        "imported",
+        "unknown",
+        "not measured yet",
+        "ranks only",
+    ):
+        assert text in printed.out
+    assert "ofa-nas profile --device host" in printed.text
+    assert "ofa-nas devices calibrate NAME CSV" in printed.text
+    assert "…" not in printed.out
+    assert command("devices", "list").out == printed.out
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ("list", "--json"), ("--json", "list")])
+def test_the_list_is_one_json_document(arguments: tuple[str, ...], command: Command) -> None:
+    document = json.loads(command("devices", *arguments).out)
+    tables = {one["name"]: one for one in document["tables"]}
+    assert tables["rpi4"]["provenance"] == "estimated"
+    assert tables["note10"]["provenance"] == "imported"
+    assert tables["note10"]["error"] is None
+    assert "Apache-2.0" in tables["note10"]["licence"]
+    boards = {one["name"]: one for one in document["rooflines"]}
+    assert boards["rpi4"]["gmac_per_s"] == 28.8
+    assert all(board["promises"] == "ranks only" for board in boards.values())
+
+
+def test_explain_tells_layer_by_layer_what_binds(command: Command) -> None:
+    printed = command("devices", "explain", "rpi4", LARGE, *TINY)
+    assert printed.status == 0
+    assert "ranks only" in printed.text
+    assert "s1b1" in printed.out
+    assert "layers are memory-bound; memory binds for" in printed.text
+    assert " ms" not in printed.text
+    document = json.loads(command("devices", "explain", "rpi4", LARGE, *TINY, "--json").out)
+    (one,) = document["architectures"]
+    assert (one["architecture"], one["latency_ms"], document["calibrated"]) == (LARGE, None, False)
+    assert sum(layer["share"] for layer in one["layers"]) == pytest.approx(1.0)
+    assert {layer["bound"] for layer in one["layers"]} <= {"memory", "compute"}
+
+
+def test_explain_ranks_several(command: Command) -> None:
+    printed = command("devices", "explain", "rpi5", LARGE, SMALL, *TINY)
+    assert printed.out.index(SMALL) < printed.out.index(LARGE)
+    document = json.loads(command("devices", "explain", "rpi5", LARGE, SMALL, *TINY, "--json").out)
+    first, second = document["architectures"]
+    assert (first["architecture"], first["relative"]) == (SMALL, 1.0)
+    assert second["relative"] > 1.0
+
+
+def test_calibrate_writes_a_table_that_search_and_explain_take(
+    command: Command, timed: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "board.json"
+    printed = command("devices", "calibrate", "rpi5", timed, "--output", path, "--runtime", "onnxruntime")
+    assert printed.status == 0
+    assert "fitted to 2 networks" in printed.text
+    assert "networks left out: off by" in printed.text
+    assert LARGE in printed.out
+    table = LatencyTable.load(path)
+    assert (table.provenance, table.device.runtime) == ("estimated", "onnxruntime")
+    shown = command("devices", "explain", path, LARGE, *TINY).text
+    assert "a calibrated roofline: estimated" in shown
+    assert " ms." in shown
+    document = json.loads(command("devices", "calibrate", "rpi5", timed, "--output", path, "--json").out)
+    assert document["judged_on"] == "networks"
+    assert [one["measured_ms"] > 0 for one in document["timings"]] == [True, True]
+
+
+def test_import_writes_a_table_and_says_what_it_is(command: Command, tmp_path: Path) -> None:
+    files = [write_file(tmp_path / f"{size}.yaml", size) for size in (164, 168)]
+    path = tmp_path / "phone.json"
+    wanted = ("devices", "import", "phone", *files, "--space", "mobilenet_v3_w1.2", "--output", path)
+    printed = command(*wanted, "--board", "A phone", "--source", "somebody", "--licence", "MIT")
+    assert printed.status == 0
+    assert "192 layers of mobilenet_v3_w1.2 at 164-168 px, imported" in printed.text
+    assert "source somebody; licence MIT; Nobody here timed anything" in printed.text
+    assert "doubtful (kernel)" in printed.text  # the values are random
+    assert LatencyTable.load(path).device.name == "A phone"
+    document = json.loads(command(*wanted, "--json").out)
+    assert (document["provenance"], document["licence"]) == ("imported", "not stated")
+    assert "kernel" in {finding["rule"] for finding in document["findings"]}
+
+
+def test_a_table_without_time_is_not_imported(refused: Callable[..., str], tmp_path: Path) -> None:
+    path = write_file(tmp_path / "164.yaml", 164)
+    head, _, rest = path.read_text(encoding="utf-8").partition("mean: ")
+    path.write_text(f"{head}mean: -{rest}", encoding="utf-8")
+    output = tmp_path / "phone.json"
+    line = refused("devices", "import", "phone", path, "--space", "mobilenet_v3_w1.2", "--output", output)
+    assert "non-positive: 1 of 96 rows are not above 0 ms" in line
+    assert not output.exists()
+
+
+def test_a_latency_against_a_roofline_is_refused_in_one_line(refused: Callable[..., str]) -> None:
+    line = refused("search", "--device", "rpi5", "--latency", "30ms")
+    assert "rpi5 is a roofline of Raspberry Pi 5 B: it ranks and promises no milliseconds" in line
+    assert "ofa-nas devices calibrate rpi5 measured.csv --output rpi5.json" in line
+
+
+def test_what_cannot_be_done_is_refused(refused: Callable[..., str], timed: Path, tmp_path: Path) -> None:
+    assert "nope: no such roofline" in refused("devices", "explain", "nope", LARGE, *TINY)
+    assert "is not in tiny" in refused("devices", "explain", "rpi4", "99/3x2", *TINY)
+    table = tmp_path / "table.json"
+    command = ("devices", "calibrate", "rpi4", timed, "--output", table)
+    assert "--threads 0: expected 1 or more" in refused(*command, "--threads", "0")
+    timed.write_text("\n".join(timed.read_text(encoding="utf-8").splitlines()[:2]), encoding="utf-8")
+    assert "holds 1 different networks" in refused(*command)
+    assert not table.exists()
+    line = refused("devices", "explain", "latency_tables/rpi4.json", LARGE, *TINY)
+    assert "is no calibrated roofline" in line
