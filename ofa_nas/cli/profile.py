@@ -6,67 +6,173 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ofa_nas.devices import MeasuringProtocol
     from ofa_nas.latency.table import ErrorFigures, LatencyTable
+    from ofa_nas.space.search_space import SearchSpace
 
 SPACE, CLASSES = "efficientnet_lite", 200  # of the supernet that ships
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    parser.add_argument("--device", default="host", help="what to measure; host is this machine (host)")
-    parser.add_argument("--space", default=SPACE, help=f"search space, by name or TOML file ({SPACE})")
+    """Add the arguments; a bundle holds most of them, so `run` must know which were given."""
     parser.add_argument(
-        "--resolution", type=int, nargs="+", default=[], help="input sizes [px] (all of the space's)"
+        "--device",
+        help="host is this machine, ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] a board (host)",
     )
+    parser.add_argument("--name", help="name of the table, by which search finds it (the device's)")
+    parser.add_argument(
+        "--bundle", type=Path, metavar="ZIP", help="write models and agent for a board without a network path"
+    )
+    parser.add_argument(
+        "--collect",
+        type=Path,
+        metavar="RESULTS",
+        help="make the table from the results.jsonl of the board where --bundle was measured",
+    )
+    parser.add_argument("--space", help=f"search space, by name or TOML file ({SPACE})")
+    parser.add_argument("--resolution", type=int, nargs="+", help="input sizes [px] (all of the space's)")
     parser.add_argument(
         "--classes", type=int, help=f"outputs of the classifier ({CLASSES} for {SPACE}, else the space's own)"
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
+    parser.add_argument("--threads", type=int, help="threads of ONNX Runtime (1)")
     parser.add_argument(
-        "--clock",
-        choices=("wall", "cpu"),
-        default="wall",
-        help="cpu: processor time, for busy machines (wall)",
+        "--clock", choices=("wall", "cpu"), help="cpu: processor time, for busy machines (wall)"
     )
-    parser.add_argument("--rounds", type=int, default=10, help="visits of each network at least (10)")
+    parser.add_argument("--rounds", type=int, help="visits of each network at least (10)")
     parser.add_argument("--output", type=Path, help="table to write, a .json file (in the cache folder)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of networks, weights and order (0)")
+    parser.add_argument("--seed", type=int, help="seed of networks, weights and order (0)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, write, and show how far off the table is."""
-    from ofa_nas.cli.console import err, print_json, progress
-    from ofa_nas.devices import MeasuringProtocol, open_device
+    """Measure, write, and show how far off the table is; or write a bundle."""
+    from ofa_nas.pipeline.device_table import check_name
+
+    _check_combination(args)
+    if args.name is not None:
+        check_name(args.name)
+    if args.collect is not None:
+        _collect(args)
+    elif args.bundle is not None:
+        _write_bundle(args)
+    else:
+        _measure(args)
+
+
+def _check_combination(args: argparse.Namespace) -> None:
     from ofa_nas.errors import ConfigError
-    from ofa_nas.latency.profile import Progress, cached_table_path, profile_device
+
+    for name, least in (("rounds", 1), ("classes", 2)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ConfigError(f"--{name} {value}: expected {least} or more")
+    if args.collect is None and args.bundle is None:
+        return
+    if args.collect is None:
+        unused = [name for name in ("device", "name", "output") if getattr(args, name) is not None]
+        reason = "a bundle is not measured here: name its table with --collect"
+    else:
+        if args.bundle is None or args.name is None:
+            raise ConfigError("--collect needs the --bundle that was measured, and a --name for the table")
+        names = ("device", "space", "resolution", "classes", "threads", "clock", "rounds", "seed")
+        unused = [name for name in names if getattr(args, name) is not None]
+        reason = "the bundle says what was measured, and how"
+    if unused:
+        raise ConfigError(f"--{unused[0]} cannot be given here: {reason}")
+
+
+def _space(args: argparse.Namespace) -> "SearchSpace":
     from ofa_nas.space.search_space import SearchSpace
 
-    if min(args.threads, args.rounds) < 1 or args.seed < 0 or (args.classes is not None and args.classes < 2):
-        raise ConfigError("--threads and --rounds need at least 1, --seed 0, --classes 2")
-    space = SearchSpace.load(args.space)
-    classes = args.classes or (CLASSES if args.space == SPACE else space.classes)
-    space = space.with_classes(classes)
-    device = open_device(args.device)
-    path = args.output or cached_table_path(space, device.info(), threads=args.threads)
-    protocol = MeasuringProtocol(
-        threads=args.threads,
-        clock=args.clock,
-        seed=args.seed,
-        rounds=args.rounds,
-        max_rounds=-(-args.rounds * 6 // 5),
+    name = args.space or SPACE
+    space = SearchSpace.load(name)
+    return space.with_classes(args.classes or (CLASSES if name == SPACE else space.classes))
+
+
+def _protocol(args: argparse.Namespace) -> "MeasuringProtocol":
+    from ofa_nas.devices import MeasuringProtocol
+
+    rounds = args.rounds or 10
+    return MeasuringProtocol(
+        threads=args.threads or 1,
+        clock=args.clock or "wall",
+        seed=args.seed or 0,
+        rounds=rounds,
+        max_rounds=-(-rounds * 6 // 5),
     )
-    with progress(f"measuring {args.device}", total=None, quiet=args.json) as bar:
-        for record in profile_device(device, space, protocol=protocol, resolutions=args.resolution):
+
+
+def _measure(args: argparse.Namespace) -> None:
+    from ofa_nas.cli.console import err, progress
+    from ofa_nas.devices import HOST, open_device
+    from ofa_nas.latency.profile import Progress, named_table_path, profile_device
+
+    space, protocol = _space(args), _protocol(args)
+    address = args.device or HOST
+    device = open_device(address)
+    info = device.info()
+    for text in info.environment.get("warnings", []):
+        err.print(f"{address} warns: {text}", markup=False)
+    name = args.name or info.name
+    path = args.output or named_table_path(space, name, threads=protocol.threads)
+    with progress(f"measuring {address}", total=None, quiet=args.json) as bar:
+        for record in profile_device(
+            device, space, protocol=protocol, resolutions=args.resolution or (), name=name
+        ):
             if isinstance(record, Progress):
                 bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
             else:
                 table = record
     table.save(path)
+    device.forget()
+    _tell(table, path, as_json=args.json)
+
+
+def _write_bundle(args: argparse.Namespace) -> None:
+    from ofa_nas.cli.console import err, format_bytes, out, print_json, progress
+    from ofa_nas.latency.bundle import Bundle, write_bundle
+
+    records = write_bundle(
+        args.bundle, _space(args), protocol=_protocol(args), resolutions=args.resolution or ()
+    )
+    with progress("writing networks", total=None, quiet=args.json) as bar:
+        for record in records:
+            if isinstance(record, Bundle):
+                bundle = record
+            else:
+                bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
     if args.json:
+        print_json(bundle)
+    else:
+        out.print(
+            f"{bundle.networks} networks, {format_bytes(bundle.bytes)}. On the board, where it is unpacked:"
+        )
+        out.print("  python3 agent.py")
+        out.print("then here, with the results.jsonl that it wrote:")
+        out.print(
+            f"  ofa-nas profile --collect results.jsonl --bundle {bundle.path} --name my-board", markup=False
+        )
+    err.print(f"wrote {bundle.path}", markup=False)
+
+
+def _collect(args: argparse.Namespace) -> None:
+    from ofa_nas.latency.bundle import collect
+    from ofa_nas.latency.profile import named_table_path
+
+    collected = collect(args.collect, args.bundle, name=args.name)
+    threads = collected.table.device.threads or 1
+    path = args.output or named_table_path(collected.space, args.name, threads=threads)
+    collected.table.save(path)
+    _tell(collected.table, path, as_json=args.json)
+
+
+def _tell(table: "LatencyTable", path: Path, *, as_json: bool) -> None:
+    from ofa_nas.cli.console import err, print_json
+
+    if as_json:
         print_json({"path": str(path), **summarise(table)})
     else:
         _show(table)
-    err.print(f"wrote {path}")
+    err.print(f"wrote {path}", markup=False)
 
 
 def summarise(table: "LatencyTable") -> dict[str, object]:

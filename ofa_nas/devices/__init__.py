@@ -1,6 +1,7 @@
 """Devices: where models are timed and profiled; `agent.py` is the core that runs on any of them.
 
 A backend is `ofa_nas/devices/<name>.py` with `connect(address) -> Device`; its address is `name` or `name://…`.
+`job.py` is what backends share that send the agent elsewhere.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from ofa_nas.errors import DeviceError
 from ofa_nas.plugins import load_plugin
 
 __all__ = [
+    "HOST",
     "Device",
     "DeviceInfo",
     "MeasuringProtocol",
@@ -20,6 +22,7 @@ __all__ = [
     "NodeTime",
     "Profile",
     "Visit",
+    "is_address",
     "open_device",
 ]
 
@@ -116,9 +119,21 @@ class Device(Protocol):
         """Profile models, each in several sittings."""
         ...
 
+    def forget(self) -> None:
+        """Drop what it keeps in order to go on after an interruption."""
+        ...
+
+
+HOST = "host"
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is a device to measure, not the name of a table: `host`, or `backend://…`."""
+    return text == HOST or "://" in text
+
 
 def open_device(address: str) -> Device:
-    """Connect to a device: `host`, or `backend://…`.
+    """Connect to a device by its address.
 
     Raises:
         DeviceError: It cannot be reached or cannot measure.
@@ -126,6 +141,6 @@ def open_device(address: str) -> Device:
     """
     module = load_plugin("devices", address.split("://", 1)[0])
     if not hasattr(module, "connect"):
-        raise DeviceError(f"{address[:80]}: no device; measure this machine with host")
+        raise DeviceError(f"{address[:80]}: no device; this machine is host, a board ssh://USER@HOST")
     device: Device = module.connect(address)
     return device

@@ -2,29 +2,63 @@
 
 The measuring core of every device: the host imports it, a board is sent it. So it is one file that needs only
 Python 3.8, numpy and onnxruntime, and imports nothing of this tool. Records are plain JSON values.
+As a program it measures the job in its folder into `results.jsonl`; what stands there is not measured again.
 """
 
-# ruff: noqa: UP006, UP031, UP035, PTH118, PTH123, PTH207 - written for Python 3.8
+# ruff: noqa: B905, UP006, UP031, UP035, PTH100, PTH118, PTH120, PTH123, PTH207, T201 - for Python 3.8; a program
 
 from __future__ import annotations
 
+import argparse
 import gc
 import glob
+import gzip
+import hashlib
 import json
 import os
 import platform
 import re
+import signal
+import struct
 import subprocess
+import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    np = None  # type: ignore[assignment]  # `probe` says what to install
 
 Json = Dict[str, Any]  # one record of the wire format; `devices/__init__.py` gives each a frozen class
 BOOTSTRAP_DRAWS = 400
 SENTINEL_HISTORY = 3  # visits of the sentinel before it judges anything
+REFUSED = 3  # exit status where this machine cannot measure
+HOT_C, WARM_C = 80.0, 70.0  # a Raspberry Pi slows down from 80 C
+FIXED = (
+    "board",
+    "cpu",
+    "cores",
+    "architecture",
+    "system",
+    "governor",
+    "python",
+    "onnxruntime",
+)  # for one job
+RUNTIMES = {"3.8": "==1.19.2", "3.9": "==1.19.2", "3.10": "==1.23.2"}  # the last with wheels for aarch64
+CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq/"
+# Bits 0 to 3 of `vcgencmd get_throttled`, for now; 16 bits higher, for any time since the start of the board.
+THROTTLING = (
+    "the supply voltage is too low: use the official power supply",
+    "the frequency is capped: use a stronger power supply, or cool the board",
+    "the board is throttled: cool it, or use a stronger power supply",
+    "the soft temperature limit is reached: cool the board",
+)
 
 
 class AgentError(Exception):
@@ -33,43 +67,24 @@ class AgentError(Exception):
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to measure; everything that a figure may depend on.
+    """How to measure; everything that a figure may depend on."""
 
-    Attributes:
-        threads: Threads of ONNX Runtime within an operator.
-        clock: `wall`, or `cpu`: processor time of this process, for busy machines and one thread.
-        seed: Seed of inputs and of the order of visits.
-        rounds: Visits of each model at least.
-        max_rounds: Visits at most; a model that is not settled by then is noisy.
-        visit_runs: Timed runs of a visit at least, after one that is discarded.
-        visit_ms: Time that a visit lasts at least [ms].
-        interval: Width of the 95 % interval of the median at which a model is settled, over the median.
-        warm_up_windows: Windows of ten runs at most until two differ by less than 2 %.
-        sentinel_every: Visits between two visits of the first model, the sentinel.
-        sentinel_tolerance: Deviation of the sentinel from its median that spoils the visits before it.
-        retries: How often spoilt visits are repeated; in all, no more than so many rounds.
-        cool_s: Pause before repeating [s].
-        profile_runs: Profiled runs of a model in one sitting, after `profile_skip` that are dropped.
-        profile_skip: Runs of a sitting that are dropped.
-        profile_sittings: Sittings of each model; other models come in between.
-    """
-
-    threads: int = 1
-    clock: str = "wall"
-    seed: int = 0
-    rounds: int = 10
-    max_rounds: int = 12
-    visit_runs: int = 5
-    visit_ms: float = 50.0
-    interval: float = 0.015
-    warm_up_windows: int = 10
-    sentinel_every: int = 10
-    sentinel_tolerance: float = 0.03
-    retries: int = 1
-    cool_s: float = 0.5
-    profile_runs: int = 50
-    profile_skip: int = 10
-    profile_sittings: int = 3
+    threads: int = 1  # of ONNX Runtime within an operator
+    clock: str = "wall"  # or `cpu`: processor time of this process, for busy machines and one thread
+    seed: int = 0  # of inputs and of the order of visits
+    rounds: int = 10  # visits of each model at least
+    max_rounds: int = 12  # visits at most; a model that is not settled by then is noisy
+    visit_runs: int = 5  # timed runs of a visit at least, after one that is discarded
+    visit_ms: float = 50.0  # time that a visit lasts at least [ms]
+    interval: float = 0.015  # width of the median's 95 % interval over the median at which a model is settled
+    warm_up_windows: int = 10  # windows of ten runs at most until two differ by less than 2 %
+    sentinel_every: int = 10  # visits between two visits of the first model, the sentinel
+    sentinel_tolerance: float = 0.03  # deviation of the sentinel from its median that spoils visits before it
+    retries: int = 1  # how often spoilt visits are repeated; in all, no more than so many rounds
+    cool_s: float = 0.5  # pause before repeating [s]
+    profile_runs: int = 50  # profiled runs of a model in one sitting
+    profile_skip: int = 10  # runs before them that are dropped
+    profile_sittings: int = 3  # sittings of each model; other models come in between
 
 
 @dataclass(frozen=True)
@@ -84,21 +99,19 @@ def probe() -> Json:
     """Describe this machine: what a latency may depend on.
 
     Raises:
-        AgentError: ONNX Runtime is missing, or known not to run here.
+        AgentError: numpy or ONNX Runtime is missing, or known not to run here.
     """
-    if platform.architecture()[0] != "64bit":
-        raise AgentError("a 32-bit system: there is no onnxruntime for it; install a 64-bit system")
+    cpu, version = _cpu_name(), _installed_runtime()
+    if struct.calcsize("P") != 8:  # also under a 64-bit kernel
+        raise AgentError("Python is 32-bit, and there is no onnxruntime for that: install a 64-bit system")
+    if version == "1.21.0" and "Cortex-A72" in cpu:  # the import would crash
+        raise AgentError("onnxruntime 1.21.0 crashes on a Cortex-A72 (illegal instruction): install another")
     try:
+        import numpy  # noqa: F401, ICN001
         import onnxruntime
     except ImportError as error:
-        raise AgentError(
-            "onnxruntime cannot be imported (%s); pip install onnxruntime numpy" % error
-        ) from error
-    cpu = _cpu_name()
-    if onnxruntime.__version__ == "1.21.0" and "Cortex-A72" in cpu:
-        raise AgentError(
-            "onnxruntime 1.21.0 crashes on a Cortex-A72 (illegal instruction); install another version"
-        )
+        wanted = "numpy onnxruntime" + RUNTIMES.get("%d.%d" % sys.version_info[:2], "")
+        raise AgentError("%s: %s -m pip install %s" % (error, sys.executable, wanted)) from error
     return {
         "kind": "device",
         "host_name": platform.node(),
@@ -108,10 +121,12 @@ def probe() -> Json:
         "system": "%s %s" % (platform.system(), platform.release()),
         "c_library": " ".join(platform.libc_ver()),
         "python": platform.python_version(),
+        "numpy": np.__version__,
         "onnxruntime": onnxruntime.__version__,
         "providers": list(onnxruntime.get_available_providers()),
         "board": _read("/proc/device-tree/model"),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": _read(CPUFREQ + "scaling_governor"),
+        "frequencies_mhz": [_number(CPUFREQ + "cpuinfo_%s_freq" % end) / 1000.0 for end in ("min", "max")],
         "state": probe_state(),
     }
 
@@ -120,48 +135,103 @@ def probe_state() -> Json:
     """What may change while measuring: frequency [MHz], temperature [C], throttle bits; 0 if untold."""
     zones = [_number(path) / 1000.0 for path in glob.glob("/sys/class/thermal/thermal_zone*/temp")]
     return {
-        "frequency_mhz": _number("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq") / 1000.0,
+        "frequency_mhz": _number(CPUFREQ + "scaling_cur_freq") / 1000.0,
         "temperature_c": max(zones) if zones else 0.0,
         "throttled": _throttle_bits(),
     }
 
 
-def time_models(models: Sequence[Model], protocol: Protocol) -> Iterator[Json]:
+def examine(model_bytes: int = 0, threads: int = 1) -> Json:
+    """Describe a board that is about to be measured, with `warnings`; arguments as in `find_faults`.
+
+    Raises:
+        AgentError: It cannot be measured, or must not be as it is.
+    """
+    trial = subprocess.run([sys.executable, "-c", "import onnxruntime"], stderr=subprocess.PIPE, check=False)
+    if trial.returncode < 0:  # a crash is no exception that could be caught here
+        told = (_installed_runtime(), -trial.returncode, _cpu_name())
+        raise AgentError("onnxruntime %s crashes (signal %d) on this %s: install another version" % told)
+    machine, available = probe(), re.search(r"MemAvailable:\s+(\d+)", _read("/proc/meminfo"))
+    machine["free_bytes"] = int(available.group(1)) * 1024 if available else 0
+    machine["load"] = os.getloadavg()[0]
+    refusals, machine["warnings"] = find_faults(machine, model_bytes, threads)
+    if refusals:
+        raise AgentError("; ".join(refusals))
+    return machine
+
+
+def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str], List[str]]:
+    """Why a machine must not be measured as it is, and what makes its figures doubtful.
+
+    `model_bytes` are needed at once, `free_bytes` of `machine` are there; 0 where nobody knows.
+    """
+    bits, heat = int(machine["state"]["throttled"] or "0", 16), machine["state"]["temperature_c"]
+    free, governor = machine["free_bytes"], machine["governor"]
+    hot, cores = "%.0f degrees C: let it cool" % heat, (threads, machine["cores"])
+    sizes = (model_bytes >> 20, free >> 20)
+    memory = "the models need %d MiB of memory, %d are free: end other programs" % sizes
+    performance = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+    refusals = [text for bit, text in enumerate(THROTTLING) if bits >> bit & 1]
+    refusals += [hot] * (heat >= HOT_C) + [memory] * (0 < free < model_bytes)
+    refusals += ["%d threads, but %d cores: ask for fewer" % cores] * (threads > machine["cores"])
+    warnings = ["since its start: " + text for bit, text in enumerate(THROTTLING) if bits >> 16 >> bit & 1]
+    warnings += [hot] * (WARM_C <= heat < HOT_C)
+    warnings += ["busy with something else: load %.1f" % machine["load"]] * (machine["load"] > 0.5)
+    if governor not in ("", "performance"):
+        warnings.append("frequency governor %s, so figures will vary: %s" % (governor, performance))
+    return refusals, warnings
+
+
+def time_models(models: Sequence[Model], protocol: Protocol, done: Sequence[Json] = ()) -> Iterator[Json]:
     """Time models unprofiled in interleaved rounds of random order; the first model is the sentinel.
 
     Yields:
-        One record a visit; `spoilt` says that the machine was not itself and retries were used up.
+        One record a visit, but for those that are `done`; `spoilt` says that the machine was not itself and
+        retries were used up.
     """
     rng = np.random.default_rng(protocol.seed)
-    runners = [Runner(model, protocol) for model in models]
-    for runner in runners:
-        runner.warm_up(protocol)
+    known = {(record["model"], record["round"]): record for record in done}
+    watch = None
     medians = [[] for _ in models]  # type: List[List[float]]
-    watch = _Watch(runners[0], protocol, len(models))
     unsettled = list(range(len(models)))
     for turn in range(protocol.max_rounds):
         order = [int(index) for index in rng.permutation(unsettled)]
         for start in range(0, len(order), protocol.sentinel_every):
             batch = order[start : start + protocol.sentinel_every]
-            visits, state = watch.visit_calmly([runners[index] for index in batch])
-            for place, index in enumerate(batch):
-                medians[index].append(float(np.median(visits[place][protocol.clock + "_ms"])))
-                yield {"kind": "visit", "model": models[index].name, "round": turn, **state, **visits[place]}
+            missing = [index for index in batch if (models[index].name, turn) not in known]
+            if missing:
+                watch = watch or _Watch(models, protocol)
+                visits, state = watch.visit_calmly(missing)
+                for index, visit in zip(missing, visits):
+                    record = {"kind": "visit", "model": models[index].name, "round": turn, **state, **visit}
+                    known[models[index].name, turn] = record
+                    yield record
+            for index in batch:
+                runs = known[models[index].name, turn][protocol.clock + "_ms"]
+                medians[index].append(float(np.median(runs)))
         if turn + 1 >= protocol.rounds:
             unsettled = [index for index in unsettled if interval_width(medians[index]) > protocol.interval]
         if not unsettled:
             return
 
 
-def profile_models(models: Sequence[Model], protocol: Protocol) -> Iterator[Json]:
+def profile_models(models: Sequence[Model], protocol: Protocol, done: Sequence[Json] = ()) -> Iterator[Json]:
     """Profile models, each in sittings of its own with the other models in between.
 
     Yields:
-        One record a sitting: nodes in execution order with the 30th percentile of their durations [ms].
+        One record a sitting, but for those that are `done`: nodes in execution order with the 30th percentile
+        of their durations [ms].
     """
+    known = {(record["model"], record["sitting"]) for record in done}
     for sitting in range(protocol.profile_sittings):
         for model in models:
-            yield {"kind": "profile", "model": model.name, "sitting": sitting, **_profile(model, protocol)}
+            if (model.name, sitting) not in known:
+                yield {
+                    "kind": "profile",
+                    "model": model.name,
+                    "sitting": sitting,
+                    **_profile(model, protocol),
+                }
 
 
 def interval_width(values: Sequence[float]) -> float:
@@ -247,16 +317,18 @@ class _Watch:
     No more are repeated than a few rounds hold: on a machine that never rests, it does not help.
     """
 
-    def __init__(self, sentinel: Runner, protocol: Protocol, models: int) -> None:
-        self.sentinel = sentinel
+    def __init__(self, models: Sequence[Model], protocol: Protocol) -> None:
+        self.runners = [Runner(model, protocol) for model in models]
+        for runner in self.runners:
+            runner.warm_up(protocol)
         self.protocol = protocol
-        self.retries_left = -(-models // protocol.sentinel_every) * protocol.retries
+        self.retries_left = -(-len(models) // protocol.sentinel_every) * protocol.retries
         self.history = []  # type: List[float]
         self.top_frequency = 0.0
 
-    def visit_calmly(self, runners: Sequence[Runner]) -> Tuple[List[Json], Json]:
+    def visit_calmly(self, indices: Sequence[int]) -> Tuple[List[Json], Json]:
         for attempt in range(1 + self.protocol.retries):
-            visits = [runner.visit(self.protocol) for runner in runners]
+            visits = [self.runners[index].visit(self.protocol) for index in indices]
             state = self._judge()
             if not state["spoilt"] or self.retries_left == 0 or attempt == self.protocol.retries:
                 break
@@ -265,7 +337,7 @@ class _Watch:
         return visits, state
 
     def _judge(self) -> Json:
-        figures = self.sentinel.visit(self.protocol)[self.protocol.clock + "_ms"]
+        figures = self.runners[0].visit(self.protocol)[self.protocol.clock + "_ms"]
         self.history.append(float(np.median(figures)))
         usual = float(np.median(self.history))
         strays = abs(self.history[-1] - usual) > self.protocol.sentinel_tolerance * usual
@@ -290,13 +362,9 @@ def _profile(model: Model, protocol: Protocol) -> Json:
 
 
 def read_profile(events: Sequence[Json], skip: int) -> Json:
-    """Node times of a profile of ONNX Runtime.
+    """Node times of a profile of ONNX Runtime, as `end_profiling` wrote it, without the first `skip` runs.
 
     The 30th percentile serves: durations are whole microseconds and their mean is spoilt by interruptions.
-
-    Args:
-        events: As `end_profiling` wrote them.
-        skip: Runs at the start to drop.
 
     Returns:
         `nodes`: name, operator, `ms`, in execution order; `peak_bytes`: most bytes of activations requested
@@ -342,6 +410,12 @@ def _throttle_bits() -> str:
     return match.group(1).decode() if match else ""
 
 
+def _installed_runtime() -> str:
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version("onnxruntime")
+    return ""
+
+
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -353,3 +427,151 @@ def _read(path: str) -> str:
 def _number(path: str) -> float:
     text = _read(path)
     return float(text) if text.lstrip("-").isdigit() else 0.0
+
+
+class Results:
+    """The lines of `results.jsonl`, locked; half a line at its end is dropped: that is measured again.
+
+    With `first_sent`, lines from that one on go to stdout; and an agent that a lost connection left is ended.
+    """
+
+    def __init__(self, path: str, first_sent: int | None) -> None:
+        self.path, self.first_sent = path, first_sent
+        self.records = []  # type: List[Json]
+        self.file = open(path, "ab+", buffering=0)  # noqa: SIM115 - until this program ends
+        self._lock()
+        self.file.seek(0)
+        lines = self.file.read().split(b"\n")
+        for line in lines[:-1]:
+            try:
+                self._take(line, json.loads(line))
+            except ValueError as error:
+                told = (path, len(self.records) + 1)
+                raise AgentError("%s: line %d is damaged: delete the file to start over" % told) from error
+        self.file.truncate(self.file.tell() - len(lines[-1]))
+
+    def append(self, record: Json) -> None:
+        """Have a line on the disk before anything else happens."""
+        line = json.dumps(record).encode()
+        self.file.write(line + b"\n")
+        os.fsync(self.file.fileno())
+        self._take(line, record)
+
+    def of_task(self, number: int) -> List[Json]:
+        """Records of a task of the job."""
+        return [record for record in self.records if record.get("task") == number]
+
+    def _take(self, line: bytes, record: Json) -> None:
+        self.records.append(record)
+        if self.first_sent is not None and len(self.records) > self.first_sent:
+            os.write(1, line + b"\n")
+
+    def _lock(self) -> None:
+        import fcntl
+
+        for _ in range(100):
+            with suppress(BlockingIOError):
+                return fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self.first_sent is None:
+                break
+            self.file.seek(0)
+            holders = re.findall(rb'"process": (\d+)', self.file.read())
+            if holders:
+                with suppress(ProcessLookupError):
+                    os.kill(int(holders[-1]), signal.SIGTERM)
+            time.sleep(0.1)
+        raise AgentError("another agent writes %s: wait, or end that one" % self.path)
+
+
+def run_job(folder: str, first_sent: int | None = None) -> None:
+    """Measure what is missing of the job in a folder; `first_sent` is that of `Results`.
+
+    Raises:
+        AgentError: This machine cannot measure, or what stands there was measured otherwise.
+    """
+    with open(os.path.join(folder, "job.json"), encoding="utf-8") as file:
+        job = json.load(file)
+    protocol = Protocol(**job["protocol"])
+    results = Results(os.path.join(folder, "results.jsonl"), first_sent)
+    files = [[job["models"][name] for name in task["models"]] for task in job["tasks"]]
+    done = [record["task"] for record in results.records if record["kind"] == "done"]
+    if len(done) < len(files):
+        held_bytes = 2 * max(sum(file["bytes"] for file in some) for some in files)  # sessions copy weights
+        machine = {**examine(held_bytes, protocol.threads), "job": job["id"], "process": os.getpid()}
+        _check_unchanged(results, machine)
+        results.append(machine)
+    for number, task in enumerate(job["tasks"]):
+        if number in done:
+            continue
+        models = [Model(name, _read_model(folder, one)) for name, one in zip(task["models"], files[number])]
+        measure = time_models if task["kind"] == "time" else profile_models
+        for record in measure(models, protocol, results.of_task(number)):
+            results.append({"task": number, **record})
+            if first_sent is None:
+                shown = (number + 1, len(job["tasks"]), len(results.of_task(number)))
+                print("\rpart %d of %d: %d measured  " % shown, end="", file=sys.stderr, flush=True)
+        results.append({"task": number, "kind": "done"})
+
+
+def _read_model(folder: str, file: Json) -> bytes:
+    path = os.path.join(folder, file["file"])
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read()
+    except (OSError, EOFError) as error:
+        raise AgentError("%s cannot be read (%s): unpack the bundle again" % (path, error)) from error
+    if hashlib.sha256(content).hexdigest() != file["sha256"]:
+        raise AgentError("%s is damaged: unpack the bundle again" % path)
+    return content
+
+
+def _check_unchanged(results: Results, machine: Json) -> None:
+    first = results.records[0] if results.records else machine
+    if first.get("job") != machine["job"]:
+        raise AgentError("%s belongs to another job: move it away" % results.path)
+    for key in FIXED:
+        if first[key] != machine[key]:
+            told = (results.path, key, first[key], machine[key])
+            raise AgentError("%s was begun with %s %s, this is %s: delete the file, or go back" % told)
+
+
+def _follow_stdin() -> None:
+    while os.read(0, 4096):  # until the other end of the connection has gone
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run as a program; the exit status is 0, `REFUSED`, or 130 when ended from outside."""
+    parser = argparse.ArgumentParser(description="Measure a job; what was measured before is not repeated.")
+    parser.add_argument("folder", nargs="?", default=os.path.dirname(os.path.abspath(sys.argv[0])))
+    parser.add_argument("--check", action="store_true", help="only describe this machine")
+    parser.add_argument(
+        "--send-from", type=int, metavar="LINE", help="send results to stdout, from this line"
+    )
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    is_sent = args.check or args.send_from is not None
+    try:
+        if args.check:
+            print(json.dumps(examine()))
+            return 0
+        if is_sent:
+            threading.Thread(target=_follow_stdin, daemon=True).start()
+        run_job(args.folder, args.send_from)
+    except AgentError as error:
+        print(json.dumps({"kind": "refusal", "text": str(error)}) if is_sent else "refused: %s" % error)
+        return REFUSED
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 130
+    if not is_sent:
+        print("\ndone: take results.jsonl back")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

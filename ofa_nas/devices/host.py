@@ -25,6 +25,9 @@ class Host:
         with _refusals():
             yield from map(Profile.from_json, agent.profile_models(models, protocol))
 
+    def forget(self) -> None:
+        """Nothing is kept."""
+
 
 def connect(address: str) -> Device:
     """This machine; its address is `host`.

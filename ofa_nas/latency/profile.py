@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from ofa_nas.assets import cache_folder
-from ofa_nas.devices import Device, DeviceInfo, MeasuringProtocol, Profile, Visit, open_device
+from ofa_nas.devices import HOST, Device, DeviceInfo, MeasuringProtocol, Profile, Visit, open_device
 from ofa_nas.errors import ConfigError
 from ofa_nas.latency.attribution import Attribution, LayerLatency, Network, attribute
 from ofa_nas.latency.design import Design, draw_design
@@ -38,7 +38,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class Session:
+    """What was measured at one resolution.
+
+    Attributes:
+        design: Its networks.
+        profiles: Of the Latin designs.
+        measurements: Of all networks and the references, by name.
+    """
+
     design: Design
     profiles: tuple[Profile, ...]
     measurements: dict[str, Measurement]
@@ -50,7 +58,7 @@ class _Session:
             name: one.latency_ms for name, one in self.measurements.items() if name.startswith("reference ")
         }
 
-    def at_level(self, level: Mapping[str, float]) -> "_Session":
+    def at_level(self, level: Mapping[str, float]) -> "Session":
         """The same session at the speed at which references take `level` [ms]."""
         factor = slowdown(self.references, level)
         return replace(
@@ -76,17 +84,53 @@ def profile_host(
         clock: `wall` or `cpu`.
     """
     protocol = MeasuringProtocol(threads=threads, seed=seed, clock=clock)
-    yield from profile_device(open_device("host"), space, protocol=protocol, resolutions=resolutions)
+    yield from profile_device(open_device(HOST), space, protocol=protocol, resolutions=resolutions)
 
 
 def profile_device(
-    device: Device, space: SearchSpace, *, protocol: MeasuringProtocol, resolutions: Sequence[int] = ()
+    device: Device,
+    space: SearchSpace,
+    *,
+    protocol: MeasuringProtocol,
+    resolutions: Sequence[int] = (),
+    name: str = "",
 ) -> Iterator[Progress | LatencyTable]:
     """Measure a device resolution by resolution; the last record is the table.
+
+    Args:
+        device: Where.
+        space: Whose layers to measure.
+        protocol: How.
+        resolutions: Some of the space's; all without.
+        name: Of the table; the device's own without.
 
     Raises:
         ConfigError: A resolution is not the space's, or processor time is asked of several threads.
         DeviceError: The device cannot measure.
+    """
+    sizes = check_request(space, protocol, resolutions)
+    info = device.info()
+    info = replace(info, name=name or info.name)
+    rng = np.random.default_rng(protocol.seed)
+    sessions = []
+    for number, size in enumerate(sizes):
+        design = draw_design(space, size, rng)
+        steps = (len(design.networks) + 3) * protocol.rounds + len(design.latin) * protocol.profile_sittings
+        for done, record in enumerate(_run(device, space, design, protocol=protocol, rng=rng)):
+            if isinstance(record, Session):
+                sessions.append(record)
+            else:
+                yield Progress(size, number * steps + min(done, steps), len(sizes) * steps)
+    yield make_table(space, sessions, info=info, protocol=protocol)
+
+
+def check_request(
+    space: SearchSpace, protocol: MeasuringProtocol, resolutions: Sequence[int]
+) -> tuple[int, ...]:
+    """The resolutions to measure, rising [px].
+
+    Raises:
+        ConfigError: One of them is not the space's, or processor time is asked of several threads.
     """
     sizes = tuple(sorted(set(resolutions))) or space.resolutions
     for size in sizes:
@@ -95,18 +139,7 @@ def profile_device(
             raise ConfigError(f"resolution {size} is not in {space.name}; it has {known}")
     if protocol.clock == "cpu" and protocol.threads > 1:
         raise ConfigError("processor time adds up over threads; measure several threads by the wall clock")
-    info = device.info()
-    rng = np.random.default_rng(protocol.seed)
-    sessions = []
-    for number, size in enumerate(sizes):
-        design = draw_design(space, size, rng)
-        steps = (len(design.networks) + 3) * protocol.rounds + len(design.latin) * protocol.profile_sittings
-        for done, record in enumerate(_run(device, space, design, protocol=protocol, rng=rng)):
-            if isinstance(record, _Session):
-                sessions.append(record)
-            else:
-                yield Progress(size, number * steps + min(done, steps), len(sizes) * steps)
-    yield make_table(space, sessions, info=info, protocol=protocol)
+    return sizes
 
 
 def _run(
@@ -116,7 +149,7 @@ def _run(
     *,
     protocol: MeasuringProtocol,
     rng: np.random.Generator,
-) -> Iterator[Profile | Visit | _Session]:
+) -> Iterator[Profile | Visit | Session]:
     models = [write_network(space, arch, rng, name=str(arch)) for arch in design.networks]
     profiles = []
     for profile in device.profile(models[: len(design.latin)], protocol):
@@ -128,11 +161,11 @@ def _run(
             measurements[record.model] = record
         else:
             yield record
-    yield _Session(design, tuple(profiles), measurements)
+    yield Session(design, tuple(profiles), measurements)
 
 
 def make_table(
-    space: SearchSpace, sessions: Sequence[_Session], *, info: DeviceInfo, protocol: MeasuringProtocol
+    space: SearchSpace, sessions: Sequence[Session], *, info: DeviceInfo, protocol: MeasuringProtocol
 ) -> LatencyTable:
     """Attribute, fit on designs and anchors, judge on hold-outs."""
     level = common_level([session.references for session in sessions])
@@ -184,8 +217,9 @@ def make_table(
 
 
 def _notes(measured: Measured) -> tuple[str, ...]:
-    notes = []
-    if measured.environment.get("governor", "") not in ("", "performance"):
+    warnings = measured.environment.get("warnings", [])  # of boards, which the agent looks at first
+    notes = [f"Before it was measured, the board warned: {text}." for text in warnings]
+    if not notes and measured.environment.get("governor", "") not in ("", "performance"):
         notes.append(
             f"Measured under the frequency governor {measured.environment['governor']}, not performance."
         )
@@ -200,12 +234,12 @@ def _notes(measured: Measured) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _network(space: SearchSpace, session: _Session, arch: Architecture) -> Network:
+def _network(space: SearchSpace, session: Session, arch: Architecture) -> Network:
     one = session.measurements[str(arch)]
     return Network(tuple(space.layers(arch)), one.latency_ms, one.uncertainty)
 
 
-def _attribute(space: SearchSpace, session: _Session) -> Attribution:
+def _attribute(space: SearchSpace, session: Session) -> Attribution:
     profiled = [
         (_network(space, session, arch), [one for one in session.profiles if one.model == str(arch)])
         for arch in session.design.latin
@@ -226,7 +260,7 @@ def _pool(fits: Sequence[Sequence[LayerLatency]]) -> tuple[LayerLatency, ...]:
 
 
 def _judge(
-    space: SearchSpace, session: _Session, prices: dict[Layer, float], constant: float
+    space: SearchSpace, session: Session, prices: dict[Layer, float], constant: float
 ) -> Iterator[Holdout]:
     fitted = [_network(space, session, arch) for arch in session.design.latin + session.design.anchors]
     latency = np.array([network.latency_ms for network in fitted])
@@ -249,7 +283,12 @@ def _macs(layers: Sequence[Layer]) -> float:
 
 def cached_table_path(space: SearchSpace, info: DeviceInfo, *, threads: int = 1) -> Path:
     """Where a device's table of a space lies in the user's cache folder."""
-    return cache_folder() / "latency_tables" / f"{info.name}-{space.name}-{space.digest}-{threads}t.json"
+    return named_table_path(space, info.name, threads=threads)
+
+
+def named_table_path(space: SearchSpace, name: str, *, threads: int = 1) -> Path:
+    """Where a table of that name would lie there."""
+    return cache_folder() / "latency_tables" / f"{name}-{space.name}-{space.digest}-{threads}t.json"
 
 
 def is_fresh(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
-from ofa_nas.devices import Device, MeasuringProtocol, open_device
+from ofa_nas.devices import HOST, Device, MeasuringProtocol, open_device
 from ofa_nas.errors import BudgetError, CheckpointError, VerificationError
 from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model, save_model
 from ofa_nas.export.verify import (
@@ -24,7 +24,6 @@ from ofa_nas.export.verify import (
 )
 from ofa_nas.files import replacing
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.device_table import HOST
 from ofa_nas.predictors import load_predictor
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
@@ -109,12 +108,13 @@ def promise_of(
         CheckpointError: The card or the predictor is wrong.
         TableError: The table does not hold one of its layers.
     """
-    encoding = Encoding.of(SupernetCard.load(files.card).space)
+    card = SupernetCard.load(files.card)
+    encoding = Encoding.of(card.space)
     layers = list(encoding.space.layers(arch))
     predicted: dict[str, float] = {}
     half_width = 0.0
     if files.predictor.is_file():
-        predictor = load_predictor(files.predictor, encoding).predictor
+        predictor = load_predictor(files.predictor, encoding, weights=card.sha256).predictor
         predicted["accuracy"] = float(predictor.predict(encoding.encode([arch]))[0])
         half_width = predictor.half_width
     if table is not None:

@@ -1,28 +1,32 @@
 """From what a user calls a device to its latency table: shipped, a file, measured before, or measured now."""
 
 import logging
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ofa_nas.assets import find_asset
-from ofa_nas.devices import open_device
-from ofa_nas.errors import TableError
-from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, profile_host
+from ofa_nas.assets import asset_names, find_asset
+from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
+from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, named_table_path, profile_device
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 
-HOST = "host"
+_CACHED = re.compile(r"(?P<name>.+)-[^-]+-[0-9a-f]{12}-[0-9]+t")  # as `named_table_path` makes them
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
 def device_table(
-    name: str, space: SearchSpace, *, threads: int = 1, seed: int = 0
+    text: str, space: SearchSpace, *, threads: int = 1, seed: int = 0
 ) -> Iterator[Progress | LatencyTable]:
-    """Find the table of a device; this machine is measured first when there is no fresh one.
+    """Find the table of a device; one given by its address is measured first when there is no fresh one.
 
     Args:
-        name: `host`, a shipped table, or the path of a `.json` file.
+        text: An address (`host`, `ssh://…`), the path of a `.json` file, or the name of a table: a shipped
+            one, or one that was measured before.
         space: With the classes of the supernet.
-        threads: Of ONNX Runtime; for `host` only.
+        threads: Of ONNX Runtime.
         seed: Of the measurement.
 
     Yields:
@@ -30,23 +34,70 @@ def device_table(
 
     Raises:
         TableError: There is no such table, it is damaged, or it is of another space or other threads.
+        DeviceError: The device cannot be reached or measured.
     """
-    if name != HOST:
-        found = LatencyTable.load(find_asset("latency_tables", name, suffix=".json", error=TableError))
-        _check_space(found, space)
-        _check_threads(found, threads)
-        yield found
+    if is_address(text):
+        yield from _measure(text, space, threads=threads, seed=seed)
         return
-    info = open_device(HOST).info()
+    found = LatencyTable.load(_find(text, space, threads))
+    _check_space(found, space)
+    _check_threads(found, threads)
+    yield found
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no table of a user's own may have.
+
+    Raises:
+        ConfigError: Says why, and what would be right.
+    """
+    if name == HOST or name in asset_names("latency_tables", suffix=".json"):
+        raise ConfigError(f"--name {name}: that is the name of another table; choose one such as my-{name}")
+    if not _NAME.fullmatch(name) or name.endswith(".json"):
+        raise ConfigError(
+            f"--name {name[:80]!r}: expected a name such as my-rpi4: at most 64 letters, digits, dots, "
+            "dashes and underscores"
+        )
+
+
+def _measure(
+    address: str, space: SearchSpace, *, threads: int, seed: int
+) -> Iterator[Progress | LatencyTable]:
+    device = open_device(address)
+    info = device.info()
     path = cached_table_path(space, info, threads=threads)
     table = _cached(path)
     if table is not None and is_fresh(table, space, info, threads=threads):
         yield table
         return
-    for record in profile_host(space, threads=threads, seed=seed):
+    protocol = MeasuringProtocol(threads=threads, seed=seed)
+    for record in profile_device(device, space, protocol=protocol):
         if isinstance(record, LatencyTable):
             record.save(path)
+            device.forget()
         yield record
+
+
+def _find(text: str, space: SearchSpace, threads: int) -> Path:
+    """Path of a table by its own path, a shipped name, or the name of one measured before."""
+    is_path = text.endswith(".json") or os.sep in text
+    if is_path or text in asset_names("latency_tables", suffix=".json"):
+        return find_asset("latency_tables", text, suffix=".json", error=TableError)
+    best = named_table_path(space, text, threads=threads)
+    if best.is_file():
+        return best
+    own = {
+        path: found["name"] for path in best.parent.glob("*.json") if (found := _CACHED.fullmatch(path.stem))
+    }
+    others = sorted(path for path, name in own.items() if name == text)
+    if others:
+        return others[0]  # of another space or other threads, as its checks will tell
+    measured = f"; measured before: {', '.join(sorted(set(own.values())))}" if own else ""
+    shipped = ", ".join(asset_names("latency_tables", suffix=".json"))
+    raise TableError(
+        f"{text[:200]}: no such latency table; shipped: {shipped}{measured}; or give the path of a .json "
+        "file, or the address of a device: host, ssh://USER@HOST"
+    )
 
 
 def _cached(path: Path) -> LatencyTable | None:

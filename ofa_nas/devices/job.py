@@ -1,0 +1,262 @@
+"""What a board is asked to measure, as the files of one folder, and what it may answer.
+
+The folder is the same whether it travels by ssh or in a bundle: `agent.py`, `job.json`, `models/`; there the
+agent appends `results.jsonl`. Answers come from elsewhere, so every line is checked.
+"""
+
+import gzip
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from ofa_nas.devices import MeasuringProtocol, Model, Profile, Visit, agent
+from ofa_nas.errors import OfaNasError
+
+SCHEMA = 1
+LARGEST_MS = 1e7
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """Where a model lies in the folder, and what it is.
+
+    Attributes:
+        file: Path below the folder; compressed by gzip.
+        sha256: Of the ONNX file itself.
+        bytes: Size of that.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackedModel:
+    """A model ready to be sent."""
+
+    name: str
+    file: ModelFile
+    packed: bytes
+
+
+def pack_model(model: Model) -> PackedModel:
+    """Compress a model; the same model gives the same bytes."""
+    digest = hashlib.sha256(model.content).hexdigest()
+    file = ModelFile(f"models/{digest[:16]}.onnx.gz", digest, len(model.content))
+    return PackedModel(model.name, file, gzip.compress(model.content, mtime=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of a device: `time` or `profile`, and the names of its models in order."""
+
+    kind: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to measure.
+
+    Attributes:
+        protocol: How.
+        tasks: One after another.
+        models: By name.
+        about: What it is for; the agent does not read it.
+    """
+
+    protocol: MeasuringProtocol
+    tasks: tuple[Task, ...]
+    models: Mapping[str, ModelFile]
+    about: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Twenty hex digits; every other job has others."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()[:20]
+
+    def _content(self) -> Record:
+        return {
+            "schema": SCHEMA,
+            "protocol": asdict(self.protocol),
+            "tasks": [asdict(task) for task in self.tasks],
+            "models": {name: asdict(file) for name, file in self.models.items()},
+            "about": dict(self.about),
+        }
+
+    def files(self, models: Sequence[PackedModel]) -> dict[str, bytes]:
+        """Contents of the folder's files by their paths, sorted."""
+        document = json.dumps({"id": self.id, **self._content()}, indent=1, ensure_ascii=False)
+        files = {"agent.py": Path(agent.__file__).read_bytes(), "job.json": document.encode()}
+        return dict(sorted((files | {model.file.file: model.packed for model in models}).items()))
+
+    @classmethod
+    def parse(cls, content: bytes, *, where: str, error: type[OfaNasError]) -> Self:
+        """Read `job.json`.
+
+        Raises:
+            OfaNasError: In the class `error`, when it was not written by `files` of this version.
+        """
+        try:
+            document = json.loads(content)
+            job = cls(
+                MeasuringProtocol(**document["protocol"]),
+                tuple(Task(task["kind"], tuple(task["models"])) for task in document["tasks"]),
+                {name: ModelFile(**file) for name, file in document["models"].items()},
+                dict(document["about"]),
+            )
+            is_whole = document["schema"] == SCHEMA and document["id"] == job.id
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
+            raise error(
+                f"{where}: holds no job of this version of ofa-nas: write the bundle again"
+            ) from cause
+        if not is_whole:
+            raise error(f"{where}: the job was changed after it was written: write the bundle again")
+        return job
+
+
+@dataclass(slots=True)
+class Answers:
+    """Reads what the agent answers, line by line, and refuses what cannot be an answer to the job.
+
+    Attributes:
+        job: That was asked.
+        where: File or address, for messages.
+        error: Class to raise.
+        fix: What to do about a damaged line.
+        lines: Read so far.
+        machines: What the board told of itself, at every start of the agent.
+        done: Tasks that are.
+        seen: Measurements read: task, model, and number of the round or sitting.
+    """
+
+    job: Job
+    where: str
+    error: type[OfaNasError]
+    fix: str
+    lines: int = 0
+    machines: list[Record] = field(default_factory=list)
+    done: set[int] = field(default_factory=set)
+    seen: set[tuple[int, str, int]] = field(default_factory=set)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every task is done."""
+        return len(self.done) == len(self.job.tasks)
+
+    def read(self, line: bytes) -> tuple[int, Visit | Profile] | None:
+        """The number of a task and a measurement; None where the line tells of something else.
+
+        Raises:
+            OfaNasError: In the class `error`; the message names the line and what to do.
+        """
+        self.lines += 1
+        try:
+            record = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            self._fail("is damaged")
+        if not isinstance(record, dict):
+            self._fail("is no record of the agent")
+        kind = record.get("kind")
+        if kind in ("visit", "profile"):
+            return self._measurement(record, kind)
+        if kind == "device":
+            self._meet(record)
+        elif kind == "done":
+            self._finish(record)
+        else:
+            self._fail("is no record of the agent")
+        return None
+
+    def _meet(self, record: Record) -> None:
+        if record.get("job") != self.job.id:
+            self._fail("belongs to another job", fix="take the results and the bundle that belong together")
+        texts = ("cpu", "onnxruntime", "python", "governor")
+        warnings = record.get("warnings")
+        if (
+            not all(isinstance(record.get(key), str) for key in texts)
+            or not _is_count(record.get("cores"), least=1)
+            or not isinstance(warnings, list)
+            or not all(isinstance(text, str) for text in warnings)
+        ):
+            self._fail("does not describe a board")
+        self.machines.append(record)
+
+    def _finish(self, record: Record) -> None:
+        number = self._task_number(record)
+        least = self.job.protocol.rounds
+        if self.job.tasks[number].kind == "profile":
+            least = self.job.protocol.profile_sittings
+        for model in self.job.tasks[number].models:
+            if any((number, model, turn) not in self.seen for turn in range(least)):
+                self._fail(f"says done, but measurements of {model[:80]} are missing")
+        self.done.add(number)
+
+    def _measurement(self, record: Record, kind: str) -> tuple[int, Visit | Profile]:
+        number = self._task_number(record)
+        model, turn = record.get("model"), record.get("round" if kind == "visit" else "sitting", -1)
+        task = self.job.tasks[number]
+        asked = "visit" if task.kind == "time" else "profile"
+        if kind != asked or model not in task.models or not _is_count(turn, least=0):
+            self._fail("measures something that the job does not ask for")
+        if (number, model, turn) in self.seen:
+            self._fail("measures the same again", fix="take the file as the agent wrote it")
+        self.seen.add((number, str(model), int(turn)))
+        is_whole = _is_visit(record) if kind == "visit" else _is_profile(record)
+        if not is_whole:
+            self._fail("holds figures that nothing can have measured")
+        return number, Visit.from_json(record) if kind == "visit" else Profile.from_json(record)
+
+    def _task_number(self, record: Record) -> int:
+        number: Any = record.get("task")
+        if not self.machines:
+            self._fail("stands before any description of a board", fix="take the file as the agent wrote it")
+        if not _is_count(number, least=0) or number >= len(self.job.tasks) or number in self.done:
+            self._fail("measures something that the job does not ask for")
+        return int(number)
+
+    def _fail(self, fault: str, *, fix: str = "") -> NoReturn:
+        raise self.error(f"{self.where}: line {self.lines} {fault}: {fix or self.fix}")
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(text)  # NaN and infinities, which Python would read
+
+
+def _is_count(value: Any, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**53
+
+
+def _is_time(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 <= value <= LARGEST_MS
+
+
+def _is_visit(record: Record) -> bool:
+    walls, cpus = record.get("wall_ms"), record.get("cpu_ms")
+    return (
+        isinstance(walls, list)
+        and isinstance(cpus, list)
+        and len(walls) == len(cpus) > 0
+        and all(map(_is_time, walls + cpus))
+        and min(walls) > 0
+        and isinstance(record.get("spoilt"), bool)
+        and isinstance(record.get("throttled"), bool)
+    )
+
+
+def _is_profile(record: Record) -> bool:
+    nodes = record.get("nodes")
+    return (
+        _is_count(record.get("peak_bytes"), least=0)
+        and isinstance(nodes, list)
+        and all(isinstance(node, dict) and _is_time(node.get("ms")) for node in nodes)
+        and all(isinstance(node.get(key), str) for node in nodes for key in ("name", "operator"))
+        and sum(node["ms"] for node in nodes) > 0
+    )

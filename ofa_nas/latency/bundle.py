@@ -1,0 +1,218 @@
+"""Tables of boards without a network path: a bundle of models goes there by hand, its results come back.
+
+The agent on the board does the same as over ssh. The bundle holds space and designs, so a table needs nothing
+but bundle and results, whatever version of numpy drew them.
+"""
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices.job import Answers, Job, Task, pack_model
+from ofa_nas.errors import FileError, OfaNasError
+from ofa_nas.files import replacing
+from ofa_nas.latency.design import Design, draw_design
+from ofa_nas.latency.measure import summarise
+from ofa_nas.latency.profile import Progress, Session, check_request, make_table
+from ofa_nas.latency.references import reference_models, write_network
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.space.search_space import SearchSpace
+
+KINDS = ("latin", "anchors", "holdouts")  # of a design's networks
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file: the same bundle is the same bytes
+LARGEST_JOB = 64 << 20  # bytes of a job.json that is read
+AGAIN = "run python3 agent.py again on the board, it goes on where it stopped, and copy results.jsonl anew"
+README = """\
+Latency measurement for ofa-nas: {space}, {sizes} px, {networks} networks.
+
+On the board, in the folder where this was unpacked (python3 -m zipfile -e BUNDLE.zip FOLDER):
+
+    python3 agent.py
+
+It needs Python 3.8 or later, 64-bit, with numpy and onnxruntime: python3 -m pip install numpy onnxruntime
+(in a virtual environment, where the system asks for one). It shows how far it is, and appends all figures to
+results.jsonl; ended by whatever means, it goes on where it stopped when started again.
+
+It refuses, and says why and what helps:
+- a 32-bit Python, a missing onnxruntime, one that crashes on this processor (1.21.0 on a Raspberry Pi 4);
+- a supply voltage that is too low, a capped frequency, throttling, a board at {hot:.0f} degrees C or more;
+- less free memory than the models take, fewer cores than threads asked for ({threads});
+- results begun under another governor, kernel, Python or onnxruntime.
+It warns of a governor other than performance, of other programs, of heat; the table will say so.
+
+Then bring results.jsonl back:
+
+    ofa-nas profile --collect results.jsonl --bundle BUNDLE.zip --name my-board
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that was written.
+
+    Attributes:
+        path: The zip file.
+        bytes: Its size.
+        networks: Models in it.
+        job: Its identity; results name it.
+    """
+
+    path: Path
+    bytes: int
+    networks: int
+    job: str
+
+
+def write_bundle(
+    path: Path, space: SearchSpace, *, protocol: MeasuringProtocol, resolutions: Sequence[int] = ()
+) -> Iterator[Progress | Bundle]:
+    """Write models, agent and instructions into a zip file; the last record is the bundle.
+
+    Args:
+        path: To write.
+        space: Whose layers to measure.
+        protocol: How.
+        resolutions: Some of the space's; all without.
+
+    Raises:
+        ConfigError: A resolution is not the space's, or processor time is asked of several threads.
+        FileError: The file cannot be written.
+    """
+    sizes = check_request(space, protocol, resolutions)
+    rng = np.random.default_rng(protocol.seed)
+    references = [pack_model(model) for model in reference_models(space)]
+    packed, tasks, designs = list(references), [], []
+    for number, size in enumerate(sizes):
+        design = draw_design(space, size, rng)
+        for done, arch in enumerate(design.networks):
+            packed.append(pack_model(write_network(space, arch, rng, name=str(arch))))
+            yield Progress(size, number * len(design.networks) + done, len(sizes) * len(design.networks))
+        designs.append(design)
+        tasks += _tasks(design, [model.name for model in references])
+    about = {"space": space.to_document(), "designs": [_to_document(design) for design in designs]}
+    job = Job(protocol, tuple(tasks), {model.name: model.file for model in packed}, about)
+    files = job.files(packed)
+    files["README.txt"] = _readme(space, sizes, protocol, networks=len(packed)).encode()
+    with replacing(path) as temporary:
+        temporary.write_bytes(_zip(files))
+    yield Bundle(path, path.stat().st_size, len(packed), job.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The table of a board, and the space that it is of."""
+
+    table: LatencyTable
+    space: SearchSpace
+
+
+def collect(results: Path, bundle: Path, *, name: str) -> Collected:
+    """Make the table of a board from what its agent wrote.
+
+    Args:
+        results: `results.jsonl` of the board.
+        bundle: That was measured there.
+        name: Of the table.
+
+    Raises:
+        FileError: The results are damaged, not finished, or of another bundle; the message names the line.
+    """
+    job = _read_job(bundle)
+    space, designs = _read_about(job, bundle)
+    answers = Answers(job, str(results), FileError, fix=AGAIN)
+    found: list[list[Visit | Profile]] = [[] for _ in job.tasks]
+    for line in _read_lines(results):
+        measured = answers.read(line)
+        if measured is not None:
+            found[measured[0]].append(measured[1])
+    if not answers.is_complete:
+        part = min(set(range(len(job.tasks))) - answers.done) + 1
+        raise FileError(
+            f"{results}: ends behind line {answers.lines}, part {part} of {len(job.tasks)} not done: {AGAIN}"
+        )
+    sessions = []
+    for number, design in enumerate(designs):
+        profiles = [one for one in found[2 * number] if isinstance(one, Profile)]
+        visits = [one for one in found[2 * number + 1] if isinstance(one, Visit)]
+        measurements = {one.model: one for one in summarise(visits, protocol=job.protocol)}
+        sessions.append(Session(design, tuple(profiles), measurements))
+    info = DeviceInfo.from_json(answers.machines[0], name=name)
+    return Collected(make_table(space, sessions, info=info, protocol=job.protocol), space)
+
+
+def _readme(space: SearchSpace, sizes: Sequence[int], protocol: MeasuringProtocol, *, networks: int) -> str:
+    return README.format(
+        space=space.name,
+        sizes=", ".join(map(str, sizes)),
+        networks=networks,
+        threads=protocol.threads,
+        hot=agent.HOT_C,
+    )
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # models are compressed already
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+    return stream.getvalue()
+
+
+def _read_job(bundle: Path) -> Job:
+    try:
+        with zipfile.ZipFile(bundle) as archive:
+            entry = archive.getinfo("job.json")
+            if entry.file_size > LARGEST_JOB:
+                raise FileError(f"{bundle}: job.json is larger than any that ofa-nas writes")
+            content = archive.read(entry)
+    except OSError as error:
+        raise FileError(f"{bundle}: cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, KeyError, RuntimeError, ValueError) as error:
+        raise FileError(f"{bundle}: is no bundle of ofa-nas profile --bundle: {error}") from error
+    return Job.parse(content, where=str(bundle), error=FileError)
+
+
+def _read_about(job: Job, bundle: Path) -> tuple[SearchSpace, list[Design]]:
+    try:
+        space = SearchSpace.from_document(job.about["space"], bundle)
+        designs = [_from_document(document, space) for document in job.about["designs"]]
+    except (KeyError, TypeError, AttributeError, OfaNasError) as error:
+        raise FileError(f"{bundle}: the job names no networks of a space: {error}") from error
+    names = [name for name in job.models if name.startswith("reference ")]
+    if not designs or job.tasks != tuple(task for design in designs for task in _tasks(design, names)):
+        raise FileError(f"{bundle}: its job does not measure its networks: write it again")
+    return space, designs
+
+
+def _tasks(design: Design, references: list[str]) -> list[Task]:
+    """The two tasks of a resolution."""
+    networks = (*map(str, design.networks), *references)
+    return [Task("profile", tuple(map(str, design.latin))), Task("time", networks)]
+
+
+def _read_lines(results: Path) -> list[bytes]:
+    try:
+        *lines, rest = results.read_bytes().split(b"\n")
+    except OSError as error:
+        raise FileError(f"{results}: cannot be read: {error.strerror or error}") from error
+    if rest or not lines:
+        raise FileError(f"{results}: line {len(lines) + 1} is cut off or missing: {AGAIN}")
+    return lines
+
+
+def _to_document(design: Design) -> dict[str, object]:
+    texts = {kind: list(map(str, getattr(design, kind))) for kind in KINDS}
+    return {"resolution": design.resolution, **texts}
+
+
+def _from_document(document: dict[str, Any], space: SearchSpace) -> Design:
+    latin, anchors, holdouts = (tuple(map(space.parse, document[kind])) for kind in KINDS)
+    return Design(int(document["resolution"]), latin, anchors, holdouts)

@@ -1,0 +1,269 @@
+"""Boards over ssh: a real sshd on the loopback, cut and misconfigured in every way that users meet."""
+
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ofa_nas.devices import MeasuringProtocol, Model, Visit, open_device, ssh
+from ofa_nas.errors import ConfigError, DeviceError
+from ofa_nas.latency.references import reference_models
+from ofa_nas.space.search_space import SearchSpace
+from tests.devices.conftest import Loopback, make_key, trust
+
+FAST = MeasuringProtocol(
+    rounds=4, max_rounds=4, visit_ms=0.0, retries=0, profile_runs=5, profile_skip=2, profile_sittings=2
+)
+
+
+@pytest.fixture(scope="module")
+def models(tiny: SearchSpace) -> list[Model]:
+    return reference_models(tiny)
+
+
+def records_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def starts_of(path: Path) -> list[dict[str, Any]]:
+    return [record for record in records_of(path) if record["kind"] == "device"]
+
+
+def visited(visits: list[Visit]) -> Counter[str]:
+    return Counter(visit.model for visit in visits)
+
+
+def is_running(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+    except OSError:
+        return False
+
+
+def test_a_board_tells_what_it_is(board: Loopback) -> None:
+    info = open_device(board.address).info()
+    here = open_device("host").info()
+    assert info.name == "127-0-0-1"
+    assert (info.cpu, info.cores, info.onnxruntime) == (here.cpu, here.cores, here.onnxruntime)
+    assert isinstance(info.environment["warnings"], list)
+    assert not (board.home / ssh.FOLDER).exists()  # to ask leaves nothing there
+
+
+@pytest.mark.slow
+def test_a_board_measures_as_the_host_does(board: Loopback, models: list[Model]) -> None:
+    device = open_device(board.address)
+    profiles = list(device.profile(models, FAST))
+    expected = list(open_device("host").profile(models, FAST))
+    assert [one.model for one in profiles] == [one.model for one in expected]
+    own = [{node.name for node in one.nodes if "/" in node.name} for one in profiles]
+    assert own == [{node.name for node in one.nodes if "/" in node.name} for one in expected]
+    visits = list(device.time(models, FAST))
+    assert visited(visits) == {model.name: FAST.rounds for model in models}
+    assert len(board.results) == 2
+    device.forget()
+    assert not list((board.home / ssh.FOLDER).iterdir())
+
+
+@pytest.mark.slow
+def test_a_cut_connection_goes_on_and_measures_nothing_twice(board: Loopback, models: list[Model]) -> None:
+    visits = []
+    for visit in open_device(board.address).time(models, FAST):
+        visits.append(visit)
+        if len(visits) in (2, 7):
+            board.cut()
+    assert visited(visits) == {model.name: FAST.rounds for model in models}
+    (path,) = board.results
+    keys = [(one["model"], one["round"]) for one in records_of(path) if one["kind"] == "visit"]
+    assert len(keys) == len(set(keys)) == len(visits)
+    written = [one["wall_ms"] for one in records_of(path) if one["kind"] == "visit"]
+    assert [list(visit.wall_ms) for visit in visits] == written
+    assert len(starts_of(path)) >= 2
+
+
+@pytest.mark.slow
+def test_whoever_stops_leaves_no_agent_and_goes_on_later(board: Loopback, models: list[Model]) -> None:
+    endless = replace(FAST, rounds=40, max_rounds=40, interval=1e9)
+    first = open_device(board.address).time(models, endless)
+    taken = [next(first) for _ in range(3)]
+    first.close()  # type: ignore[attr-defined]
+    (path,) = board.results
+    (start,) = starts_of(path)
+    for _ in range(200):
+        if not is_running(start["process"]):
+            break
+        time.sleep(0.05)
+    assert not is_running(start["process"])
+    visits = list(open_device(board.address).time(models, endless))
+    assert visits[:3] == taken
+    assert visited(visits) == {model.name: 40 for model in models}
+    assert len(starts_of(path)) == 2
+
+
+@pytest.mark.slow
+def test_an_agent_left_behind_is_ended_by_the_next(board: Loopback, models: list[Model]) -> None:
+    """As where a network vanishes, and the board's sshd does not know yet."""
+    endless = replace(FAST, rounds=2000, max_rounds=2000)
+    first = open_device(board.address).time(models, endless)
+    next(first)
+    second = open_device(board.address).time(models, endless)
+    next(second)
+    (path,) = board.results
+    for _ in range(200):
+        starts = starts_of(path)
+        if len(starts) == 2:
+            break
+        time.sleep(0.05)
+    assert [is_running(start["process"]) for start in starts] == [False, True]
+    second.close()  # type: ignore[attr-defined]
+    with pytest.raises(DeviceError, match="ended with status 130"):
+        list(first)
+
+
+@pytest.mark.slow
+def test_a_board_that_stays_away_is_given_up_and_keeps_what_it_measured(
+    board: Loopback, models: list[Model]
+) -> None:
+    visits = open_device(board.address).time(models, FAST)
+    next(visits)
+    board.cut(for_good=True)
+    with pytest.raises(DeviceError, match=r"refused; tried 2 times more.*run the same command again"):
+        list(visits)
+    board.serve()
+    assert visited(list(open_device(board.address).time(models, FAST))) == {
+        model.name: FAST.rounds for model in models
+    }
+    assert len(board.results) == 1
+
+
+def test_a_changed_host_key_is_refused(board: Loopback) -> None:
+    trust(board, make_key(board.folder / "other").with_suffix(".pub"))
+    with pytest.raises(DeviceError, match=r"host key is not the one in your known_hosts.*ssh-keygen -R"):
+        open_device(board.address).info()
+
+
+@pytest.mark.parametrize("setting", ["", "StrictHostKeyChecking no\n", "StrictHostKeyChecking accept-new\n"])
+def test_an_unknown_host_key_is_refused_whatever_the_configuration(setting: str, board: Loopback) -> None:
+    known = board.folder / "known_hosts"
+    known.unlink()
+    with (board.folder / "config").open("a", encoding="utf-8") as config:
+        config.write(setting)
+    with pytest.raises(DeviceError, match=r"host key is not in your known_hosts: connect once by hand"):
+        open_device(board.address).info()
+    assert not known.exists()
+
+
+def test_a_board_that_takes_no_key_asks_for_no_password(board: Loopback) -> None:
+    (board.folder / "user.pub").unlink()
+    with pytest.raises(DeviceError, match="accepts none of your keys: ssh-copy-id"):
+        open_device(board.address).info()
+
+
+def test_a_board_that_is_not_there_is_told_at_once(board: Loopback) -> None:
+    board.cut(for_good=True)
+    with pytest.raises(DeviceError, match=r"cannot be reached: .*Connection refused"):
+        open_device(board.address).info()
+
+
+def test_an_unknown_name_is_told_with_advice() -> None:
+    device = ssh.Board(ssh.Address.parse("ssh://nowhere"), "ssh://nowhere")
+    with pytest.raises(DeviceError, match=r"ssh://nowhere: no such host: check the name"):
+        device._check_connection(
+            255, b"ssh: Could not resolve hostname nowhere: Name or service not known\r\n"
+        )
+
+
+def test_a_missing_python_is_told_with_what_to_give(board: Loopback) -> None:
+    address = f"ssh://127.0.0.1:{board.port}/opt/nothing/python"
+    with pytest.raises(DeviceError, match="give the path of its Python"):
+        open_device(address).info()
+
+
+@pytest.mark.slow
+def test_what_start_up_files_print_does_not_matter(board: Loopback, models: list[Model]) -> None:
+    board.run_first("echo Welcome to the board")
+    device = open_device(board.address)
+    assert device.info().cores >= 1
+    assert len(list(device.time(models[:1], replace(FAST, interval=1e9)))) == FAST.rounds
+
+
+@pytest.mark.slow
+def test_a_board_in_no_state_to_be_measured_says_why(board: Loopback, tmp_path: Path) -> None:
+    tool = tmp_path / "bin" / "vcgencmd"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho throttled=0x50005\n", encoding="utf-8")
+    tool.chmod(0o755)
+    board.run_first(f"PATH={tool.parent}:$PATH; export PATH")
+    with pytest.raises(DeviceError, match=r"cannot be measured: the supply voltage is too low.*throttled"):
+        open_device(board.address).info()
+    tool.write_text("#!/bin/sh\necho throttled=0x50000\n", encoding="utf-8")
+    warnings = open_device(board.address).info().environment["warnings"]
+    assert any("since its start: the supply voltage" in text for text in warnings)
+
+
+@pytest.mark.slow
+def test_names_of_models_are_never_commands(board: Loopback, models: list[Model], tmp_path: Path) -> None:
+    bad = "$(touch owned)`touch owned`; touch owned #'\"\n../../owned"
+    wanted = [Model(bad, models[0].content)]
+    visits = list(open_device(board.address).time(wanted, replace(FAST, interval=1e9)))
+    assert visited(visits) == {bad: FAST.rounds}
+    assert not list(tmp_path.rglob("owned"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ssh://",
+        "ssh:///usr/bin/python3",
+        "ssh://-oProxyCommand=touch owned",
+        "ssh://-oProxyCommand=sh@board",
+        "ssh://pi@-l",
+        "ssh://board;reboot",
+        "ssh://$(reboot)",
+        "ssh://board reboot",
+        "ssh://board\n",
+        "ssh://pi@board:0",
+        "ssh://pi@board:65536",
+        "ssh://pi@board:22x",
+        "ssh://pi@board/usr/bin/python3;reboot",
+        "ssh://pi@board/usr/bin/python 3",
+        "ssh://pi:secret@board",
+        "ssh://[::1",
+        "ssh",
+    ],
+)
+def test_hostile_addresses_never_reach_a_command_line(address: str) -> None:
+    with pytest.raises(DeviceError, match="is no address of a board: expected ssh://"):
+        open_device(address)
+
+
+def test_addresses_are_read_as_ssh_would_want_them() -> None:
+    parse = ssh.Address.parse
+    assert parse("ssh://rpi4") == ssh.Address("", "rpi4", 0, "python3")
+    assert parse("ssh://pi@raspberrypi.local:2222/") == ssh.Address(
+        "pi", "raspberrypi.local", 2222, "python3"
+    )
+    full = parse("ssh://pi@[fe80::1]:22/home/pi/venv/bin/python")
+    assert full == ssh.Address("pi", "fe80::1", 22, "/home/pi/venv/bin/python")
+    assert parse("ssh://pi@Raspberrypi.local").name == "raspberrypi-local"
+    line = ssh.Board(full, "x")._command_line("true; exit $?")
+    assert line[-3:] == ["--", "fe80::1", "sh -c 'true; exit $?'"]
+    assert line[line.index("-l") + 1] == "pi"
+    assert "StrictHostKeyChecking=yes" in line
+    assert "BatchMode=yes" in line
+
+
+def test_a_configuration_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ssh.CONFIG, os.devnull + "/nothing")
+    with pytest.raises(ConfigError, match=ssh.CONFIG):
+        open_device("ssh://board").info()
+
+
+def test_a_machine_without_ssh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nothing")
+    with pytest.raises(DeviceError, match="ssh is not installed"):
+        open_device("ssh://board").info()
