@@ -151,10 +151,10 @@ def print_rows(rows: list[NetworkRow]) -> None:
         print(f"{row.name:42}{row.measured_ms:12.1f}{shown}")
 
 
-def read_latencies(path: Path, networks: list[Network]) -> Floats:
-    """Read the median latency of each network: `(n,)` float64 [ms]."""
+def read_latencies(path: Path, networks: list[Network], *, system: str = SYSTEM) -> Floats:
+    """Read the median latency of each network on a system: `(n,)` float64 [ms]."""
     with path.open(newline="") as file:
-        rows = {row["model"]: float(row["p50_ms"]) for row in csv.DictReader(file) if row["system"] == SYSTEM}
+        rows = {row["model"]: float(row["p50_ms"]) for row in csv.DictReader(file) if row["system"] == system}
     suffixes = ("_float", "-non-quantized")
     found = {
         name.removesuffix(suffix): ms
