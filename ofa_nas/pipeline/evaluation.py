@@ -211,7 +211,8 @@ def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Pa
         predictor,
         kind=kind,
         encoding=encoding,
-        description=f"top-1 on {samples[0].split}; {len(samples)} subnets; weights {card.sha256[:12]}",
+        weights=card.sha256,
+        description=f"top-1 on {samples[0].split}; {len(samples)} subnets",
         provenance=record_provenance(seed=seed),
     )
     report = FitReport(kind, len(samples), float(np.mean(taus)), float(np.mean(errors)), predictor.half_width)

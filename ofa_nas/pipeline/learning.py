@@ -28,7 +28,7 @@ from ofa_nas.training.prepare import (
     training_data,
 )
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.train import EpochReport, Report, train
+from ofa_nas.training.train import Checkpointing, EpochReport, Report, train
 
 _ALONE = Ranks()
 
@@ -116,9 +116,7 @@ def train_supernet(
         first.supernet,
         prepared,
         plan.recipe,
-        checkpoint=checkpoint,
-        resume=plan.resume,
-        checkpoint_minutes=plan.checkpoint_minutes,
+        checkpointing=Checkpointing(checkpoint, plan.resume, plan.checkpoint_minutes, first.start),
         ranks=ranks,
     )
     if not ranks.is_first:

@@ -90,7 +90,7 @@ class Estimators:
                 f"{files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas predictor "
                 f"collect --supernet {supernet} --data DATA, then ofa-nas predictor fit --supernet {supernet}"
             )
-        predictor = load_predictor(files.predictor, encoding).predictor
+        predictor = load_predictor(files.predictor, encoding, weights=card.sha256).predictor
         tables = {} if table is None else {"latency": table.cost_table(encoding)}
         tables |= {name: tabulate(encoding, cost) for name, cost in _LAYER_COSTS.items()}
         device = table.name if table else ""

@@ -21,7 +21,7 @@ from ofa_nas.space.encoding import Encoding, Genes
 
 Floats = npt.NDArray[np.float64]
 FORMAT = "ofa-nas accuracy predictor"
-VERSION = 1
+VERSION = 2
 COVERAGE = 0.9  # of the intervals
 MIN_SAMPLES = 8
 FOLDS = 10
@@ -138,6 +138,7 @@ def save_predictor(
     *,
     kind: str,
     encoding: Encoding,
+    weights: str,
     description: str,
     provenance: Provenance,
 ) -> None:
@@ -148,6 +149,7 @@ def save_predictor(
         predictor: Fitted.
         kind: Name of its module.
         encoding: Of the space that it was fitted on.
+        weights: Digest of the supernet's weights that it was fitted on.
         description: What accuracy it predicts.
         provenance: What made it.
     """
@@ -157,16 +159,17 @@ def save_predictor(
         "version": VERSION,
         "kind": kind,
         "space": space,
+        "weights": weights,
         "description": description,
     }
     write_json(path, document | {"provenance": provenance.to_json(), "parameters": predictor.to_json()})
 
 
-def load_predictor(path: Path, encoding: Encoding) -> PredictorFile:
-    """Read a predictor that `save_predictor` wrote for the same space.
+def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> PredictorFile:
+    """Read a predictor that `save_predictor` wrote for the same space and the same weights.
 
     Raises:
-        CheckpointError: It is no predictor, of another version, or of another space.
+        CheckpointError: It is no predictor, of another version, of another space, or of other weights.
     """
     content = read_json(path, error=CheckpointError)
     if content.get("format") != FORMAT or content.get("version") != VERSION:
@@ -177,6 +180,11 @@ def load_predictor(path: Path, encoding: Encoding) -> PredictorFile:
         raise CheckpointError(
             f"{path}: made for search space {str(name)[:60]!r}, not for this {encoding.space.name} "
             f"(digest {encoding.space.digest}); fit a predictor for it"
+        )
+    if content.get("weights") != weights:
+        raise CheckpointError(
+            f"{path}: fitted to other weights than those that now lie beside it; collect samples of these "
+            "and fit it again: ofa-nas predictor collect, ofa-nas predictor fit"
         )
     try:
         kind, parameters = str(content["kind"]), content["parameters"]

@@ -78,14 +78,29 @@ class EpochReport:
 Report = StepReport | EpochReport
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpointing:
+    """How a training is kept.
+
+    Attributes:
+        path: File to resume from; replaced every so many minutes, at the end, and when the stream is closed.
+        resume: Continue from it.
+        minutes: Between checkpoints.
+        start: What the first weights are; a resumed training must have begun with the same.
+    """
+
+    path: Path
+    resume: bool = False
+    minutes: float = 5.0
+    start: str = ""
+
+
 def train(
     supernet: Supernet,
     data: TrainingData,
     recipe: Recipe,
     *,
-    checkpoint: Path,
-    resume: bool = False,
-    checkpoint_minutes: float = 5.0,
+    checkpointing: Checkpointing,
     ranks: Ranks = _ALONE,
 ) -> Generator[Report, None, None]:
     """Train a supernet in place, on the device that it is on.
@@ -96,9 +111,7 @@ def train(
         supernet: Changed in place.
         data: Images stay uint8; a batch is cropped, resized and normalised on the device.
         recipe: Every number of the training.
-        checkpoint: File to resume from, replaced every `checkpoint_minutes`, at the end and on closing.
-        resume: Continue from `checkpoint`.
-        checkpoint_minutes: Minutes between checkpoints.
+        checkpointing: Where it is kept, and whether it goes on from there.
         ranks: This process among those that train together; the first one evaluates and writes.
 
     Yields:
@@ -117,14 +130,14 @@ def train(
     device = next(supernet.parameters()).device
     batches = Batches(data.train, recipe, normalization=data.normalization, device=device, ranks=ranks)
     learner = Learner(supernet, recipe, batches, ranks)
-    run = _Run(learner, data, checkpoint, images=images)
-    done = load_state(checkpoint, learner, meta=run.meta) if resume else 0
+    run = _Run(learner, data, checkpointing)
+    done = load_state(checkpointing.path, learner, meta=run.meta) if checkpointing.resume else 0
     ranks.copy_first(supernet)
     saved = time.monotonic()
     try:
         for report in run.reports(done):
             yield report
-            if ranks.is_first and time.monotonic() - saved > 60.0 * checkpoint_minutes:
+            if ranks.is_first and time.monotonic() - saved > 60.0 * checkpointing.minutes:
                 run.save()
                 saved = time.monotonic()
     except GeneratorExit:
@@ -138,10 +151,16 @@ def train(
 class _Run:
     """The loop over the steps, and what of it goes into a checkpoint."""
 
-    def __init__(self, learner: Learner, data: TrainingData, checkpoint: Path, *, images: int) -> None:
-        self.learner, self.data, self.checkpoint, self.images = learner, data, checkpoint, images
-        recipe, space = learner.recipe, learner.supernet.space
-        self.meta: dict[str, object] = {"recipe": asdict(recipe), "images": images, "space": space.digest}
+    def __init__(self, learner: Learner, data: TrainingData, checkpointing: Checkpointing) -> None:
+        self.learner, self.data, self.checkpoint = learner, data, checkpointing.path
+        self.images = len(data.train)
+        self.meta: dict[str, object] = {
+            "recipe": asdict(learner.recipe),
+            "images": self.images,
+            "space": learner.supernet.space.digest,
+            "start": checkpointing.start,
+            "normalization": asdict(data.normalization),
+        }
         self.done = self.saved = 0
         self.rate = 0.0
 

@@ -65,21 +65,27 @@ def test_it_is_read_back_as_it_was_saved(kind: str, tmp_path: Path) -> None:
     predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
     path = tmp_path / "predictor.json"
     provenance = record_provenance(seed=1)
-    save_predictor(path, predictor, kind=kind, encoding=LITE, description="made up", provenance=provenance)
-    loaded = load_predictor(path, LITE)
+    save_predictor(
+        path, predictor, kind=kind, encoding=LITE, weights="abc", description="made up", provenance=provenance
+    )
+    loaded = load_predictor(path, LITE, weights="abc")
     assert (loaded.kind, loaded.description) == (kind, "made up")
     assert loaded.provenance == provenance.to_json()
     assert loaded.predictor.predict(_TEST).tolist() == predictor.predict(_TEST).tolist()
     assert loaded.predictor.half_width == predictor.half_width
 
 
-def test_a_predictor_of_another_space_is_refused(kind: str, tmp_path: Path) -> None:
+def test_a_predictor_of_another_space_or_other_weights_is_refused(kind: str, tmp_path: Path) -> None:
     predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
     path = tmp_path / "predictor.json"
     provenance = record_provenance(seed=1)
-    save_predictor(path, predictor, kind=kind, encoding=LITE, description="", provenance=provenance)
+    save_predictor(
+        path, predictor, kind=kind, encoding=LITE, weights="abc", description="", provenance=provenance
+    )
     with pytest.raises(CheckpointError, match="'efficientnet_lite', not for this tiny"):
-        load_predictor(path, Encoding.of(SearchSpace.load("tiny")))
+        load_predictor(path, Encoding.of(SearchSpace.load("tiny")), weights="abc")
+    with pytest.raises(CheckpointError, match="fitted to other weights than those that now lie beside it"):
+        load_predictor(path, LITE, weights="def")
 
 
 @pytest.mark.parametrize("key", ["kind", "parameters", "description", "provenance"])
@@ -87,12 +93,14 @@ def test_a_file_that_lacks_something_is_refused(kind: str, key: str, tmp_path: P
     predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
     path = tmp_path / "predictor.json"
     provenance = record_provenance(seed=1)
-    save_predictor(path, predictor, kind=kind, encoding=LITE, description="", provenance=provenance)
+    save_predictor(
+        path, predictor, kind=kind, encoding=LITE, weights="abc", description="", provenance=provenance
+    )
     content = json.loads(path.read_text())
     del content[key]
     path.write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=f"{path}: a value is missing or wrong"):
-        load_predictor(path, LITE)
+        load_predictor(path, LITE, weights="abc")
 
 
 def test_few_or_foreign_samples_are_refused() -> None:

@@ -29,7 +29,7 @@ from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.train import EpochReport, StepReport, TrainingData, train
+from ofa_nas.training.train import Checkpointing, EpochReport, StepReport, TrainingData, train
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, write_images
 from tests.supernet.test_supernet import lively_supernet
 
@@ -85,7 +85,8 @@ def run(
     supernet: Supernet, recipe: Recipe, checkpoint: Path, *, resume: bool = False
 ) -> Iterator[StepReport | EpochReport]:
     data = noise(supernet.space)
-    return train(supernet, data, recipe, checkpoint=checkpoint, resume=resume, checkpoint_minutes=0.0)
+    checkpointing = Checkpointing(checkpoint, resume, minutes=0.0)
+    return train(supernet, data, recipe, checkpointing=checkpointing)
 
 
 def test_training_learns(small: SmallSupernet) -> None:
@@ -197,10 +198,25 @@ def assert_same_tensors(first: Path, second: Path) -> None:
 def test_resuming_with_other_settings_is_refused(
     recipe: Recipe, images: int, tiny: SearchSpace, tmp_path: Path
 ) -> None:
-    list(run(restless(tiny), SHORT, tmp_path / "state"))
+    path = tmp_path / "state"
+    list(run(restless(tiny), SHORT, path))
     changed = "images = 24, now it is 32" if images == 32 else "recipe = {"
     with pytest.raises(CheckpointError, match=rf"state: made with {changed}.*resume with the same settings"):
-        list(train(restless(tiny), noise(tiny, images), recipe, checkpoint=tmp_path / "state", resume=True))
+        list(
+            train(restless(tiny), noise(tiny, images), recipe, checkpointing=Checkpointing(path, resume=True))
+        )
+
+
+def test_resuming_from_another_start_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
+    path, data = tmp_path / "state", noise(tiny)
+    list(train(restless(tiny), data, SHORT, checkpointing=Checkpointing(path, start="a network")))
+    again = Checkpointing(path, resume=True, start="random weights")
+    with pytest.raises(CheckpointError, match="made with start = a network, now it is random weights"):
+        list(train(restless(tiny), data, SHORT, checkpointing=again))
+    again = replace(again, start="a network")
+    other = replace(data, normalization=Normalization((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)))
+    with pytest.raises(CheckpointError, match="made with normalization = "):
+        list(train(restless(tiny), other, SHORT, checkpointing=again))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"junk" * 100])

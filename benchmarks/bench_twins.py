@@ -1,0 +1,133 @@
+"""Subnets of a supernet, taken as they are, beside the same networks trained alone from the same start.
+
+A twin begins with the weights that the supernet began with, cut to its architecture. It sees as many images
+in the phases of the same recipe, by labels alone and at its own resolution. Both are judged on the held-out
+images that lie beside the supernet, batch norm calibrated on those that lie there too.
+
+    OFA_NAS_DATA=… python -m benchmarks.bench_twins smallest 96/3x1/…
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+
+import torch
+
+from benchmarks.recipe_trainings import alone_space, arch_macs
+from ofa_nas.cli.torch_process import prepare_torch
+from ofa_nas.data import DataSet, Normalization
+from ofa_nas.data.dataset import open_data
+from ofa_nas.data.packed import PackedImages, default_pack_folder, pack
+from ofa_nas.data.sample import load_images
+from ofa_nas.pipeline.evaluation import named_architecture
+from ofa_nas.provenance import record_provenance
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.supernet.bootstrap import open_start, start_supernet
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.training.batches import Batches
+from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.evaluate import accuracy_of
+from ofa_nas.training.recipe import Phase, Recipe, Settings
+from ofa_nas.training.step import Learner
+
+
+def first_twin(start: str, arch: Architecture, data: DataSet, *, seed: int) -> Supernet:
+    """The network of one architecture with the weights of a start, as the only one of a space of its own."""
+    whole = start_supernet(
+        open_start(start),
+        class_ids=data.train.class_ids,
+        class_names=data.class_names,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    twin = Supernet(alone_space(whole.space, arch))
+    blocks = [f"s{stage}b{block}" for stage, row in enumerate(arch.stages) for block in range(len(row))]
+    names = {name: f"s{number}b0" for number, name in enumerate(blocks)}
+    state = {}
+    for key, value in whole.extract(arch).state_dict().items():
+        head, layer, rest = key.split(".", 2)
+        state[f"{head}.{names.get(layer, layer)}.{rest}"] = value
+    twin.load_state_dict(state)
+    twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+    return twin
+
+
+def alone(recipe: Recipe) -> Recipe:
+    """The same phases for one network: no teacher, no choice of resolution."""
+    phases = tuple(
+        Phase(one.name, "none", one.epochs, one.learning_rate, warmup=one.warmup, rate_floor=one.rate_floor)
+        for one in recipe.phases
+    )
+    return replace(recipe, name=f"{recipe.name}, alone", phases=phases)
+
+
+def train_twin(twin: Supernet, recipe: Recipe, images: PackedImages, normalization: Normalization) -> None:
+    """Train to the end of the recipe, telling the loss now and then."""
+    ranks = Ranks()
+    device = torch.device("cpu")
+    batches = Batches(images, recipe, normalization=normalization, device=device, ranks=ranks)
+    learner = Learner(twin, recipe, batches, ranks)
+    steps = recipe.total_steps(len(images))
+    for step in range(steps):
+        loss = learner.step(step)
+        if (step + 1) % 200 == 0:
+            print(f"  step {step + 1} of {steps}, loss {float(loss):.2f}", flush=True)
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("archs", nargs="*", default=["smallest"], help="smallest, middle, largest, or texts")
+    parser.add_argument("--supernet", default="efficientnet_lite")
+    parser.add_argument("--start", default="efficientnet_lite0")
+    parser.add_argument("--data", default="tiny_imagenet")
+    parser.add_argument("--recipe", default="shrink")
+    parser.add_argument("--epochs", type=float, default=1.5, help="as the supernet's (1.5)")
+    parser.add_argument("--learning-rate", type=float, help="peak rate (the recipe's)")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train every twin, compare, print."""
+    options = parse_options()
+    prepare_torch(threads=options.threads)
+    files = SupernetFiles.find(options.supernet)
+    supernet, card = load_supernet(files)
+    data = open_data(options.data)
+    packed = pack(
+        data.train,
+        default_pack_folder(data.train, size_px=data.train.size_px),
+        size_px=data.train.size_px,
+    )
+    (r, g, b), (r_std, g_std, b_std) = card.input_mean, card.input_std
+    normalization = Normalization((r, g, b), (r_std, g_std, b_std))
+    calibration, held_out = load_images(files.calibration).images, load_images(files.held_out)
+    settings = Settings(epochs=options.epochs, learning_rate=options.learning_rate, seed=options.seed)
+    recipe = alone(Recipe.load(options.recipe).override(settings))
+    rows = []
+    for text in options.archs:
+        arch = named_architecture(card.space, text)
+        twin = first_twin(options.start, arch, data, seed=options.seed)
+        began = time.process_time()
+        train_twin(twin, recipe, packed, normalization)
+        seconds = time.process_time() - began
+        shared, own = (
+            accuracy_of(net, one, calibration=calibration, split=held_out, normalization=normalization)
+            for net, one in ((supernet, arch), (twin, twin.space.largest))
+        )
+        macs = arch_macs(card.space, arch)
+        rows.append({"arch": str(arch), "macs": macs, "shared": shared, "alone": own, "cpu_seconds": seconds})
+        print(
+            f"| `{arch}` | {macs / 1e6:.1f} | {shared:.2%} | {own:.2%} | {100 * (shared - own):+.2f} |",
+            flush=True,
+        )
+    made_by = record_provenance(seed=options.seed).to_json()
+    print(json.dumps({"benchmark": "twins", "epochs": options.epochs, "rows": rows, "made_by": made_by}))
+
+
+if __name__ == "__main__":
+    main()
