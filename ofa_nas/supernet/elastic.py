@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool
+from ofa_nas.supernet.depthwise import convolve_depthwise, is_slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, operator: Convoluti
     if before != after:
         x = F.pad(x, (before, after, before, after))
         before = 0
+    if bias is None and is_slow(x, weight):
+        return convolve_depthwise(x, weight, stride=operator.stride, pad=before)
     return F.conv2d(x, weight, bias, operator.stride, before, groups=operator.groups)
 
 
