@@ -1,0 +1,260 @@
+"""The agent on its own: what it refuses, and that nothing which it measured is lost or measured again."""
+
+import ast
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ofa_nas.devices import MeasuringProtocol, agent
+from ofa_nas.devices.job import Job, Task, pack_model
+from ofa_nas.latency.references import reference_models
+from ofa_nas.space.search_space import SearchSpace
+
+SOURCE = Path(agent.__file__).read_text(encoding="utf-8")
+FAST = MeasuringProtocol(
+    rounds=3, max_rounds=3, visit_ms=0.0, retries=0, profile_runs=5, profile_skip=2, profile_sittings=2
+)
+CALM: dict[str, Any] = {
+    "cores": 4,
+    "governor": "performance",
+    "load": 0.0,
+    "free_bytes": 1 << 30,
+    "state": {"throttled": "0x0", "temperature_c": 45.0, "frequency_mhz": 1800.0},
+}
+
+
+def unpack(folder: Path, space: SearchSpace, protocol: MeasuringProtocol = FAST) -> Job:
+    """A folder as it lies on a board: a profile and a time task over the references."""
+    packed = [pack_model(model) for model in reference_models(space)]
+    names = tuple(model.name for model in packed)
+    job = Job(
+        protocol,
+        (Task("profile", names[:1]), Task("time", names)),
+        {model.name: model.file for model in packed},
+        {},
+    )
+    for name, content in job.files(packed).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return job
+
+
+def start(folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """The agent as a user starts it, where nothing of this tool can be imported."""
+    return subprocess.Popen(
+        [sys.executable, "-P", str(folder / "agent.py")],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    process = start(folder, **environment)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def measurements_of(folder: Path) -> list[tuple[int, str, int]]:
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [record for line in lines if "model" in (record := json.loads(line))]
+    return [(one["task"], one["model"], one.get("round", one.get("sitting"))) for one in records]
+
+
+def find_python(version: str) -> str | None:
+    """An interpreter of that version: on the PATH, or one of pyenv's."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    own = [str(path) for path in sorted(root.glob(f"versions/{version}.*/bin/python"))]
+    for python in (*own, shutil.which(f"python{version}")):
+        if python and not subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+            return python
+    return None
+
+
+def wait_for_lines(folder: Path, count: int) -> None:
+    for _ in range(2000):
+        path = folder / "results.jsonl"
+        if path.exists() and path.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the agent measures nothing")
+
+
+def test_it_imports_nothing_but_the_standard_library_numpy_and_onnxruntime() -> None:
+    tree = ast.parse(SOURCE, feature_version=(3, 8))
+    names = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+        )
+    }
+    assert names - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10"])
+def test_a_real_old_python_runs_it(version: str, tmp_path: Path) -> None:
+    """Without numpy: it says what to install, in the versions that have wheels for boards."""
+    python = find_python(version)
+    if python is None:
+        pytest.skip(f"no python{version} here")
+    (tmp_path / "agent.py").write_text(SOURCE, encoding="utf-8")
+    command = [python, "-E", "-s", "-S", str(tmp_path / "agent.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == agent.REFUSED, done.stderr
+    told = json.loads(done.stdout)
+    assert told["kind"] == "refusal"
+    assert f"-m pip install numpy onnxruntime{agent.RUNTIMES[version]}" in told["text"]
+
+
+def test_a_32_bit_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(struct, "calcsize", lambda _: 4)
+    with pytest.raises(agent.AgentError, match=r"32-bit.*install a 64-bit system"):
+        agent.probe()
+
+
+def test_the_runtime_that_crashes_on_a_raspberry_pi_4_is_refused_before_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agent, "_cpu_name", lambda: "Raspberry Pi 4 Model B Rev 1.4 Cortex-A72")
+    monkeypatch.setattr(agent, "_installed_runtime", lambda: "1.21.0")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # an import would be another error
+    with pytest.raises(agent.AgentError, match=r"1\.21\.0 crashes on a Cortex-A72"):
+        agent.probe()
+
+
+def test_any_runtime_that_crashes_is_refused_in_words(tiny: SearchSpace, tmp_path: Path) -> None:
+    unpack(tmp_path / "job", tiny)
+    broken = tmp_path / "onnxruntime.py"
+    broken.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n", encoding="utf-8")
+    done = run(tmp_path / "job", PYTHONPATH=str(tmp_path))
+    assert done.returncode == agent.REFUSED
+    assert done.stdout.startswith("refused: onnxruntime ")
+    assert "crashes (signal 4)" in done.stdout
+    assert not (tmp_path / "job" / "results.jsonl").read_bytes()
+
+
+def test_a_calm_board_has_no_faults() -> None:
+    assert agent.find_faults(CALM, 1 << 28, 4) == ([], [])
+    unknown = {**CALM, "governor": "", "free_bytes": 0, "state": {**CALM["state"], "throttled": ""}}
+    assert agent.find_faults(unknown, 1 << 28, 4) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"state": {**CALM["state"], "throttled": "0x1"}}, "supply voltage is too low"),
+        ({"state": {**CALM["state"], "throttled": "0x2"}}, "frequency is capped"),
+        ({"state": {**CALM["state"], "throttled": "0x4"}}, "is throttled"),
+        ({"state": {**CALM["state"], "throttled": "0x8"}}, "soft temperature limit"),
+        ({"state": {**CALM["state"], "temperature_c": 80.0}}, "80 degrees C: let it cool"),
+        ({"free_bytes": 1 << 27}, "need 256 MiB of memory, 128 are free"),
+        ({"cores": 2}, "3 threads, but 2 cores"),
+    ],
+)
+def test_what_would_spoil_every_figure_is_refused(change: dict[str, Any], told: str) -> None:
+    refusals, warnings = agent.find_faults({**CALM, **change}, 1 << 28, 3)
+    assert [told in text for text in refusals] == [True]
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"state": {**CALM["state"], "throttled": "0x10000"}}, "since its start: the supply voltage"),
+        ({"state": {**CALM["state"], "throttled": "0x40000"}}, "since its start: the board is throttled"),
+        ({"state": {**CALM["state"], "temperature_c": 75.0}}, "75 degrees C"),
+        ({"governor": "ondemand"}, "governor ondemand, so figures will vary: echo performance"),
+        ({"load": 1.5}, "busy with something else: load 1.5"),
+    ],
+)
+def test_what_makes_figures_doubtful_is_warned_of(change: dict[str, Any], told: str) -> None:
+    refusals, warnings = agent.find_faults({**CALM, **change}, 1 << 28, 3)
+    assert refusals == []
+    assert [told in text for text in warnings] == [True]
+
+
+@pytest.mark.slow
+def test_killed_at_any_time_it_goes_on_and_measures_nothing_twice(tiny: SearchSpace, tmp_path: Path) -> None:
+    job = unpack(tmp_path, tiny)
+    for count in (2, 6):
+        process = start(tmp_path)
+        wait_for_lines(tmp_path, count)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    before = (tmp_path / "results.jsonl").read_bytes()
+    with (tmp_path / "results.jsonl").open("ab") as file:
+        file.write(b'{"task": 1, "kind": "visit", "mod')  # as a power cut may leave it
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "done: take results.jsonl back" in done.stdout
+    assert (tmp_path / "results.jsonl").read_bytes().startswith(before)
+    found = measurements_of(tmp_path)
+    names = job.tasks[1].models
+    expected = {(0, names[0], turn) for turn in range(2)} | {
+        (1, name, turn) for name in names for turn in range(3)
+    }
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+    whole = (tmp_path / "results.jsonl").read_bytes()
+    assert run(tmp_path).returncode == 0  # all of it is there
+    assert (tmp_path / "results.jsonl").read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_what_was_measured_otherwise_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
+    unpack(tmp_path, replace(tiny, description=""), FAST)
+    process = start(tmp_path)
+    wait_for_lines(tmp_path, 2)
+    process.kill()
+    process.communicate()
+    path = tmp_path / "results.jsonl"
+    first, rest = path.read_text(encoding="utf-8").split("\n", 1)
+    board = json.loads(first)
+
+    def refusal_of(record: dict[str, Any], tail: str = rest) -> str:
+        path.write_text(json.dumps(record) + "\n" + tail, encoding="utf-8")
+        done = run(tmp_path)
+        assert done.returncode == agent.REFUSED
+        return done.stdout
+
+    assert "was begun with governor powersave" in refusal_of({**board, "governor": "powersave"})
+    assert "was begun with onnxruntime 0.1" in refusal_of({**board, "onnxruntime": "0.1"})
+    assert "belongs to another job: move it away" in refusal_of({**board, "job": "0" * 20})
+    assert "line 2 is damaged" in refusal_of(board, "half a li\n" + rest)
+
+
+def test_a_second_agent_in_the_same_folder_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
+    import fcntl
+
+    unpack(tmp_path, tiny)
+    with (tmp_path / "results.jsonl").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run(tmp_path)
+    assert done.returncode == agent.REFUSED
+    assert "another agent writes" in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip", None])
+def test_a_damaged_model_is_refused(content: bytes | None, tiny: SearchSpace, tmp_path: Path) -> None:
+    unpack(tmp_path, tiny)
+    paths = sorted((tmp_path / "models").iterdir())
+    for number, path in enumerate(paths):
+        path.write_bytes(paths[number - 1].read_bytes() if content is None else content)
+    files = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))["models"]
+    with pytest.raises(agent.AgentError, match="unpack the bundle again"):
+        agent._read_model(str(tmp_path), next(iter(files.values())))

@@ -1,0 +1,181 @@
+"""Jobs are files that anybody may touch, and answers come from elsewhere: both are checked."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ofa_nas.devices import MeasuringProtocol, Model, Profile, Visit
+from ofa_nas.devices.job import Answers, Job, Task, pack_model
+from ofa_nas.errors import FileError
+
+MODELS = [pack_model(Model(name, name.encode() * 9)) for name in ("a", "b")]
+JOB = Job(
+    MeasuringProtocol(rounds=2, profile_sittings=1),
+    (Task("profile", ("a",)), Task("time", ("a", "b"))),
+    {model.name: model.file for model in MODELS},
+    {"space": "tiny"},
+)
+BOARD = {
+    "kind": "device",
+    "job": JOB.id,
+    "cpu": "Cortex-A72",
+    "cores": 4,
+    "onnxruntime": "1.23.2",
+    "python": "3.11.2",
+    "governor": "performance",
+    "warnings": [],
+}
+NODES = [{"name": "stem/conv", "operator": "Conv", "ms": 0.5}]
+VISIT = {
+    "task": 1,
+    "kind": "visit",
+    "model": "a",
+    "round": 0,
+    "wall_ms": [1.0, 2],
+    "cpu_ms": [1.0, 0],
+    "spoilt": False,
+    "throttled": False,
+}
+PROFILE = {"task": 0, "kind": "profile", "model": "a", "sitting": 0, "nodes": NODES, "peak_bytes": 9}
+DONE = {"task": 1, "kind": "done"}
+
+
+def whole() -> Iterator[dict[str, Any]]:
+    """What an agent answers that nobody disturbs."""
+    yield BOARD
+    yield PROFILE
+    yield {"task": 0, "kind": "done"}
+    for turn in range(2):
+        for model in "ab":
+            yield {**VISIT, "model": model, "round": turn}
+    yield DONE
+
+
+def read(records: list[Any]) -> Answers:
+    answers = Answers(JOB, "results.jsonl", FileError, fix="run the agent again")
+    for record in records:
+        answers.read(record if isinstance(record, bytes) else json.dumps(record).encode())
+    return answers
+
+
+def test_a_job_survives_the_journey_and_its_id_tells_jobs_apart() -> None:
+    files = JOB.files(MODELS)
+    assert list(files) == sorted(files) == ["agent.py", "job.json", *sorted(one.file.file for one in MODELS)]
+    again = Job.parse(files["job.json"], where="job.json", error=FileError)
+    assert again == JOB
+    assert again.id == JOB.id
+    others = [
+        Job(MeasuringProtocol(rounds=3, profile_sittings=1), JOB.tasks, JOB.models, JOB.about),
+        Job(JOB.protocol, JOB.tasks[:1], JOB.models, JOB.about),
+        Job(JOB.protocol, JOB.tasks, JOB.models, {}),
+    ]
+    assert len({JOB.id, *(other.id for other in others)}) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"schema": 1}', b"\xff", b"[" * 100_000])
+def test_what_is_no_job_is_refused(content: bytes) -> None:
+    with pytest.raises(FileError, match=r"^bundle\.zip: holds no job"):
+        Job.parse(content, where="bundle.zip", error=FileError)
+
+
+def test_a_job_that_was_changed_is_refused() -> None:
+    document = json.loads(JOB.files([])["job.json"])
+    document["protocol"]["rounds"] = 1
+    with pytest.raises(FileError, match="was changed after it was written"):
+        Job.parse(json.dumps(document).encode(), where="bundle.zip", error=FileError)
+
+
+def test_answers_become_the_records_of_devices() -> None:
+    answers = Answers(JOB, "x", FileError, fix="")
+    found = [answers.read(json.dumps(record).encode()) for record in whole()]
+    assert answers.is_complete
+    assert answers.machines == [BOARD]
+    assert found[0] is found[2] is found[-1] is None
+    assert found[1]
+    assert found[3]
+    assert isinstance(found[1][1], Profile)
+    assert found[3] == (1, Visit("a", (1.0, 2), (1.0, 0), spoilt=False, throttled=False))
+
+
+def test_a_second_start_is_part_of_the_answers() -> None:
+    records = list(whole())
+    assert read([*records[:4], BOARD, *records[4:]]).is_complete
+    assert not read(records[:-1]).is_complete
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (b'{"task": 1, "kind": "vis', "line 2 is damaged: run the agent again"),
+        (b"\xff\xfe", "line 2 is damaged"),
+        (b"[" * 100_000, "line 2 is damaged"),
+        (json.dumps({**VISIT, "wall_ms": [float("nan")]}).encode(), "line 2 is damaged"),
+        (["visit"], "line 2 is no record of the agent"),
+        ({"kind": "virus"}, "line 2 is no record of the agent"),
+        (
+            {**BOARD, "job": "f" * 20},
+            "line 2 belongs to another job: take the results and the bundle that belong",
+        ),
+        ({**BOARD, "cores": "four"}, "line 2 does not describe a board"),
+        ({**BOARD, "warnings": "none"}, "line 2 does not describe a board"),
+        ({**VISIT, "model": "c"}, "line 2 measures something that the job does not ask for"),
+        ({**VISIT, "task": 2}, "does not ask for"),
+        ({**VISIT, "task": -1}, "does not ask for"),
+        ({**VISIT, "task": True}, "does not ask for"),
+        ({**VISIT, "task": 0}, "does not ask for"),
+        ({**VISIT, "round": 0.5}, "does not ask for"),
+        ({**VISIT, "model": ["a"]}, "does not ask for"),
+        ({**VISIT, "wall_ms": []}, "line 2 holds figures that nothing can have measured"),
+        ({**VISIT, "wall_ms": [0.0, 1.0]}, "holds figures"),
+        ({**VISIT, "wall_ms": [1.0]}, "holds figures"),
+        ({**VISIT, "wall_ms": "12"}, "holds figures"),
+        ({**VISIT, "wall_ms": [1.0, -1.0]}, "holds figures"),
+        ({**VISIT, "cpu_ms": [True, True]}, "holds figures"),
+        ({**VISIT, "wall_ms": [1.0, 1e300]}, "holds figures"),
+        ({**VISIT, "spoilt": 0}, "holds figures"),
+        ({**PROFILE, "nodes": []}, "holds figures"),
+        ({**PROFILE, "nodes": [{"name": "x", "ms": 1.0}]}, "holds figures"),
+        ({**PROFILE, "nodes": [{**NODES[0], "ms": -1.0}]}, "holds figures"),
+        ({**PROFILE, "peak_bytes": None}, "holds figures"),
+        (DONE, "line 2 says done, but measurements of a are missing"),
+    ],
+)
+def test_a_wrong_answer_is_refused_with_its_line(record: Any, told: str) -> None:
+    with pytest.raises(FileError, match=f"^results.jsonl: {'' if told.startswith('line') else '.*'}{told}"):
+        read([BOARD, record])
+
+
+def test_the_same_measurement_twice_is_refused() -> None:
+    with pytest.raises(
+        FileError, match="line 3 measures the same again: take the file as the agent wrote it"
+    ):
+        read([BOARD, VISIT, VISIT])
+
+
+def test_a_measurement_without_a_board_or_behind_its_end_is_refused() -> None:
+    with pytest.raises(FileError, match="line 1 stands before any description of a board"):
+        read([VISIT])
+    with pytest.raises(FileError, match="line 9 measures something that the job does not ask for"):
+        read([*whole(), {**VISIT, "round": 7}])
+
+
+JUNK: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, -1, 0, 2**70, 0.5, 1e300, "", "a", [], {}, [None], [1.0], [[1.0]], [{"ms": 1}]]
+)
+
+
+@given(data=st.data())
+def test_any_answer_is_read_or_refused_with_its_line(data: st.DataObject) -> None:
+    records = list(whole())
+    place = data.draw(st.integers(0, len(records) - 1))
+    spoilt = dict(records[place])
+    spoilt[data.draw(st.sampled_from(sorted(spoilt)))] = data.draw(JUNK)
+    records[place] = spoilt
+    try:
+        read(records)
+    except FileError as error:
+        assert str(error).startswith("results.jsonl: line ")  # noqa: PT017 - a change may also be harmless

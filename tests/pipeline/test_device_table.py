@@ -1,0 +1,77 @@
+"""What a user calls a device: addresses, shipped names, names of tables measured before, paths."""
+
+from dataclasses import replace
+
+import pytest
+
+from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.errors import ConfigError, DeviceError, TableError
+from ofa_nas.latency.profile import named_table_path, profile_device
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.device_table import check_name, device_table
+from ofa_nas.space.search_space import SearchSpace
+
+FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
+
+
+def find(text: str, space: SearchSpace, *, threads: int = 1) -> LatencyTable:
+    *_, table = device_table(text, space, threads=threads)
+    assert isinstance(table, LatencyTable)
+    return table
+
+
+@pytest.fixture(scope="module")
+def measured(tiny: SearchSpace) -> LatencyTable:
+    records = profile_device(open_device("host"), tiny, protocol=FAST, resolutions=[24], name="my-rpi4")
+    *_, table = records
+    assert isinstance(table, LatencyTable)
+    return table
+
+
+def test_a_table_measured_before_is_found_by_its_name(measured: LatencyTable, tiny: SearchSpace) -> None:
+    assert measured.name == "my-rpi4"
+    measured.save(named_table_path(tiny, "my-rpi4"))
+    assert find("my-rpi4", tiny).device == measured.device
+
+
+def test_a_table_of_another_space_or_other_threads_says_so(measured: LatencyTable, tiny: SearchSpace) -> None:
+    path = named_table_path(tiny, "my-rpi4")
+    measured.save(path)
+    with pytest.raises(TableError, match="was measured with 1 threads, not 2"):
+        find("my-rpi4", tiny, threads=2)
+    with pytest.raises(TableError, match="was measured for tiny with 10 classes"):
+        find("my-rpi4", tiny.with_classes(99))
+    with pytest.raises(TableError, match=r"no such latency table; shipped: .*rpi4; measured before: my-rpi4"):
+        find("my-rpi5", tiny)
+    assert find(str(path), tiny).name == "my-rpi4"
+
+
+def test_shipped_tables_keep_their_names(tiny: SearchSpace) -> None:
+    assert find("rpi4", tiny).provenance == "estimated"
+    with pytest.raises(ConfigError, match="choose one such as my-rpi4"):
+        check_name("rpi4")
+    with pytest.raises(ConfigError, match="choose one such as my-host"):
+        check_name("host")
+
+
+@pytest.mark.parametrize("name", ["", "-x", "../x", "a/b", "a b", "a\n", "ü", "x" * 65, "rpi4.json"])
+def test_names_that_could_be_something_else_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="--name"):
+        check_name(name)
+
+
+def test_an_address_is_a_device_and_no_table(tiny: SearchSpace) -> None:
+    with pytest.raises(DeviceError, match="is no address of a board"):
+        find("ssh://-oProxyCommand=reboot", tiny)
+    with pytest.raises(ConfigError, match="there is no 'toaster'"):
+        find("toaster://kitchen", tiny)
+
+
+def test_a_fresh_table_of_this_machine_is_not_measured_again(
+    measured: LatencyTable, tiny: SearchSpace
+) -> None:
+    small = replace(tiny, resolutions=(24,))
+    assert measured.measured
+    table = replace(measured, name="host", measured=replace(measured.measured, digest=small.digest))
+    table.save(named_table_path(small, "host"))
+    assert [type(record) for record in device_table("host", small)] == [LatencyTable]
