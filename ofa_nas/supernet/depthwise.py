@@ -7,19 +7,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# oneDNN 3.12 (torch 2.13) treats larger depthwise kernels as dense blocks of 16 channels in the weight
-# gradient alone: 5x5 and 7x7 take up to 25 times as long as this, 3x3 half as long. docs/log.md
+# In the weight gradient alone, oneDNN 3.12 (torch 2.13) treats depthwise kernels above 3x3 as dense blocks of
+# 16 channels. What stands here takes 0.15 to 0.7 of its time, but not with a stride on large maps.
 _LEAST_KERNEL = 5
+_MOST_STRIDED_PX = 32
 
 
-def is_slow(x: Tensor, weight: Tensor) -> bool:
-    """Whether torch's own weight gradient of a depthwise convolution would take most of a training step."""
+def is_slow(x: Tensor, weight: Tensor, stride: int) -> bool:
+    """Whether `convolve_depthwise` learns faster than torch's own convolution."""
     return (
         x.device.type == "cpu"
         and weight.requires_grad
         and weight.shape[1] == 1
         and weight.shape[0] == x.shape[1]
         and weight.shape[-1] >= _LEAST_KERNEL
+        and (stride == 1 or x.shape[-1] <= _MOST_STRIDED_PX)
     )
 
 
@@ -37,11 +39,6 @@ def convolve_depthwise(x: Tensor, weight: Tensor, *, stride: int, pad: int) -> T
 
 
 class _Depthwise(torch.autograd.Function):
-    """The weight gradient is a forward convolution too, image by image.
-
-    The image is convolved with its gradient as the kernel; a stride of the one is a dilation of the other.
-    """
-
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, pad: int) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -52,15 +49,22 @@ class _Depthwise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         x, weight = ctx.saved_tensors
-        stride, pad, channels, size = ctx.stride, ctx.pad, x.shape[1], weight.shape[-1]
         of_x = None
         if ctx.needs_input_grad[0]:
             of_x, _, _ = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], channels,
-                [True, False, False],
+                gradient, x, weight, None, [ctx.stride] * 2, [ctx.pad] * 2, [1, 1], False, [0, 0],
+                x.shape[1], [True, False, False],
             )  # fmt: skip
-        of_weight = torch.zeros_like(weight)
-        for image, kernel in zip(x.chunk(len(x)), gradient.chunk(len(x)), strict=True):
-            product = F.conv2d(image, kernel.transpose(0, 1), None, 1, pad, dilation=stride, groups=channels)
-            of_weight += product[:, :, :size, :size].transpose(0, 1)
-        return of_x, of_weight, None, None
+        return of_x, _weight_gradient(x, gradient, ctx.stride, ctx.pad, weight.shape[-1]), None, None
+
+
+def _weight_gradient(x: Tensor, gradient: Tensor, stride: int, pad: int, size: int) -> Tensor:
+    """A forward convolution too: each channel of each image with its gradient for a kernel.
+
+    The stride of the one is the dilation of the other.
+    """
+    batch, channels = x.shape[:2]
+    maps = x.contiguous().view(1, batch * channels, *x.shape[2:])
+    kernels = gradient.contiguous().view(batch * channels, 1, *gradient.shape[2:])
+    product = F.conv2d(maps, kernels, None, 1, pad, dilation=stride, groups=batch * channels)
+    return product[0, :, :size, :size].reshape(batch, channels, size, size).sum(0).unsqueeze(1)

@@ -101,7 +101,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, operator: Convoluti
     if before != after:
         x = F.pad(x, (before, after, before, after))
         before = 0
-    if bias is None and is_slow(x, weight):
+    if bias is None and is_slow(x, weight, operator.stride):
         return convolve_depthwise(x, weight, stride=operator.stride, pad=before)
     return F.conv2d(x, weight, bias, operator.stride, before, groups=operator.groups)
 

@@ -47,11 +47,13 @@ def test_a_supernet_learns_the_same_with_it(tiny: SearchSpace, monkeypatch: pyte
 def test_only_large_depthwise_kernels_that_learn_are_slow() -> None:
     x = torch.zeros(1, 8, 4, 4)
     slow = torch.zeros(8, 1, 5, 5, requires_grad=True)
-    assert depthwise.is_slow(x, slow)
-    assert not depthwise.is_slow(x, slow.detach())
-    assert not depthwise.is_slow(x, slow[..., 1:4, 1:4])
-    assert not depthwise.is_slow(torch.zeros(1, 1, 4, 4), slow)  # one input channel, not one each
-    assert not depthwise.is_slow(x, torch.zeros(8, 8, 5, 5, requires_grad=True))
+    assert depthwise.is_slow(x, slow, 1)
+    assert depthwise.is_slow(x, slow, 2)
+    assert not depthwise.is_slow(torch.zeros(1, 8, 64, 64), slow, 2)
+    assert not depthwise.is_slow(x, slow.detach(), 1)
+    assert not depthwise.is_slow(x, slow[..., 1:4, 1:4], 1)
+    assert not depthwise.is_slow(torch.zeros(1, 1, 4, 4), slow, 1)  # one input channel, not one each
+    assert not depthwise.is_slow(x, torch.zeros(8, 8, 5, 5, requires_grad=True), 1)
 
 
 def _gradients(supernet: Supernet, space: SearchSpace) -> dict[str, Tensor]:
