@@ -96,7 +96,7 @@ def test_progressive_shrinking_is_the_published_schedule(tiny: SearchSpace) -> N
     rates = [phase.learning_rate for phase in whole_batch.phases]
     assert rates == pytest.approx([2.6, 0.96, 0.08, 0.24, 0.08, 0.24])
     narrowed = recipe.phases[1].space(tiny)
-    assert tiny.check(narrowed.smallest) is None  # a part of a space is in the space
+    tiny.check(narrowed.smallest)  # a part of a space is in the space
     assert narrowed.smallest.stages[0] == (tiny.stages[0].choices[1],) * 2
 
 
