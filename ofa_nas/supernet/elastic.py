@@ -65,7 +65,9 @@ class ElasticConvolution(nn.Module):
     def active_weight(self, operator: Convolution) -> Tensor:
         """The weight of a subnet's convolution, `operator.weight_shape`."""
         out, into, kernel_size, _ = operator.weight_shape
-        weight = self.weight[:out, :into]
+        weight: Tensor = self.weight
+        if weight.shape[:2] != (out, into):
+            weight = weight[:out, :into]
         for size in reversed(self.kernel_sizes[:-1]):
             if size < kernel_size:
                 break
@@ -77,7 +79,7 @@ class ElasticConvolution(nn.Module):
 
     def forward(self, x: Tensor, operator: Convolution, mode: Mode) -> Tensor:
         """Convolve and normalise `(B, C, H, W)`."""
-        bias = None if self.bias is None else self.bias[: operator.out_channels]
+        bias = None if self.bias is None else _prefix(self.bias, operator.out_channels)
         x = convolve(x, self.active_weight(operator), bias, operator)
         return x if self.bn is None else normalise(x, self.bn, mode)
 
@@ -109,17 +111,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, operator: Convoluti
 def normalise(x: Tensor, bn: nn.BatchNorm2d, mode: Mode) -> Tensor:
     """Batch norm of the first channels of `bn` that `(B, C, H, W)` has."""
     channels = x.shape[1]
-    weight, bias = bn.weight[:channels], bn.bias[:channels]
-    mean, variance = bn.running_mean, bn.running_var
-    assert mean is not None
-    assert variance is not None
+    weight, bias = _prefix(bn.weight, channels), _prefix(bn.bias, channels)
     if mode.is_global:
         return _normalise_globally(x, weight, bias, bn, mode)
     if mode.use_batch and mode.momentum == 0.0:
         return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
-    return F.batch_norm(
-        x, mean[:channels], variance[:channels], weight, bias, mode.use_batch, mode.momentum, bn.eps
-    )
+    mean, variance = _running(bn.running_mean)[:channels], _running(bn.running_var)[:channels]
+    return F.batch_norm(x, mean, variance, weight, bias, mode.use_batch, mode.momentum, bn.eps)
 
 
 def _normalise_globally(x: Tensor, weight: Tensor, bias: Tensor, bn: nn.BatchNorm2d, mode: Mode) -> Tensor:
@@ -142,6 +140,11 @@ def _normalise_globally(x: Tensor, weight: Tensor, bias: Tensor, bn: nn.BatchNor
     return normalised.to(x.dtype)
 
 
+def _prefix(values: Tensor, count: int) -> Tensor:
+    """The first values; where they are all, without an operator that each pass would pay for."""
+    return values if len(values) == count else values[:count]
+
+
 def _running(statistics: Tensor | None) -> Tensor:
     assert statistics is not None
     return statistics
@@ -150,7 +153,7 @@ def _running(statistics: Tensor | None) -> Tensor:
 def apply_fixed(operator: Operator, inputs: list[Tensor]) -> Tensor:
     """Apply an operator without weights.
 
-    ReLUs write over their input, which is the output of a batch norm that nobody reads again.
+    ReLUs and sums write over their first input, the output of a batch norm that nobody reads again.
     """
     match operator:
         case Pool():
@@ -164,7 +167,7 @@ def apply_fixed(operator: Operator, inputs: list[Tensor]) -> Tensor:
         case Elementwise(function="hard_sigmoid"):
             return F.hardsigmoid(inputs[0])
         case Elementwise(function="add"):
-            return inputs[0] + inputs[1]
+            return inputs[0].add_(inputs[1])
         case Elementwise(function="scale"):
             return inputs[0] * inputs[1]
         case _:
