@@ -177,14 +177,7 @@ class Answers:
     def _meet(self, record: Record) -> None:
         if record.get("job") != self.job.id:
             self._fail("belongs to another job", fix="take the results and the bundle that belong together")
-        texts = ("cpu", "onnxruntime", "python", "governor")
-        warnings = record.get("warnings")
-        if (
-            not all(isinstance(record.get(key), str) for key in texts)
-            or not _is_count(record.get("cores"), least=1)
-            or not isinstance(warnings, list)
-            or not all(isinstance(text, str) for text in warnings)
-        ):
+        if not is_board(record):
             self._fail("does not describe a board")
         self.machines.append(record)
 
@@ -223,6 +216,17 @@ class Answers:
 
     def _fail(self, fault: str, *, fix: str = "") -> NoReturn:
         raise self.error(f"{self.where}: line {self.lines} {fault}: {fix or self.fix}")
+
+
+def is_board(record: Record) -> bool:
+    """Whether a record describes a board; its texts will be shown to people."""
+    texts = [record.get(key) for key in ("cpu", "onnxruntime", "python", "governor", "host_name")]
+    warnings = record.get("warnings")
+    return (
+        _is_count(record.get("cores"), least=1)
+        and isinstance(warnings, list)
+        and all(isinstance(text, str) and text.isprintable() for text in texts + warnings)
+    )
 
 
 def _refuse_constant(text: str) -> NoReturn:

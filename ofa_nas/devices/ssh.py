@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ofa_nas.devices import Device, DeviceInfo, MeasuringProtocol, Model, Profile, Visit, agent
-from ofa_nas.devices.job import Answers, Job, Task, pack_model
+from ofa_nas.devices.job import Answers, Job, Task, is_board, pack_model
 from ofa_nas.errors import ConfigError, DeviceError
 
 CONFIG = "OFA_NAS_SSH_CONFIG"
@@ -37,6 +37,7 @@ OPTIONS = {
     "ServerAliveInterval": "10",
     "ServerAliveCountMax": "3",
     "ClearAllForwardings": "yes",
+    "ControlMaster": "no",  # one that is there is used; a new one would outlive us and hold our pipes
     "ForwardAgent": "no",
     "ForwardX11": "no",
     "PermitLocalCommand": "no",
@@ -116,7 +117,7 @@ class Board:
             record = _last_record(done.stdout)
             if done.returncode == agent.REFUSED and record.get("kind") == "refusal":
                 raise DeviceError(f"{self.text} cannot be measured: {_plain(record.get('text'))}")
-            if done.returncode or record.get("kind") != "device":
+            if done.returncode or not is_board(record):
                 raise self._failed(done.returncode, done.stderr)
             self._info = DeviceInfo.from_json(record, name=self.address.name)
         return self._info
@@ -183,7 +184,7 @@ class Board:
         folder = f"{FOLDER}/{job}"
         part = f"{folder}.part"  # renamed when all of it is there
         unpack = f"rm -rf {part} && mkdir -p {part} && tar -xf - -C {part} && mv {part} {folder}"
-        done = self._call(f"test -d {folder} || {{ {unpack}; }}", _pack(files))
+        done = self._call(f"test -d {folder} || {{ {unpack}; }}", _pack(files), timeout_s=None)
         if done.returncode:
             raise self._failed(done.returncode, done.stderr)
 
@@ -222,10 +223,16 @@ class Board:
         self._check_connection(status, told)
         raise self._failed(status, told)
 
-    def _call(self, command: str, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def _call(
+        self, command: str, content: bytes = b"", *, timeout_s: float | None = SHORT_S
+    ) -> subprocess.CompletedProcess[bytes]:
         try:
             done = subprocess.run(
-                self._command_line(command), input=content, capture_output=True, timeout=SHORT_S, check=False
+                self._command_line(command),
+                input=content,
+                capture_output=True,
+                timeout=timeout_s,
+                check=False,
             )
         except FileNotFoundError as error:
             raise DeviceError("ssh is not installed on this machine; it comes with OpenSSH") from error

@@ -27,6 +27,7 @@ BOARD = {
     "onnxruntime": "1.23.2",
     "python": "3.11.2",
     "governor": "performance",
+    "host_name": "raspberrypi",
     "warnings": [],
 }
 NODES = [{"name": "stem/conv", "operator": "Conv", "ms": 0.5}]
@@ -122,6 +123,7 @@ def test_a_second_start_is_part_of_the_answers() -> None:
         ),
         ({**BOARD, "cores": "four"}, "line 2 does not describe a board"),
         ({**BOARD, "warnings": "none"}, "line 2 does not describe a board"),
+        ({**BOARD, "cpu": "\x1b]0;owned\x07"}, "line 2 does not describe a board"),
         ({**VISIT, "model": "c"}, "line 2 measures something that the job does not ask for"),
         ({**VISIT, "task": 2}, "does not ask for"),
         ({**VISIT, "task": -1}, "does not ask for"),
