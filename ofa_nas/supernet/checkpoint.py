@@ -17,7 +17,8 @@ from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 def save_supernet(files: SupernetFiles, supernet: Supernet, card: SupernetCard) -> None:
     """Write weights and card; convolutions and classifier in half precision.
 
-    What is small and delicate (batch norms, biases, kernel transforms) stays in single precision.
+    What is small and delicate (batch norms, biases, kernel transforms) stays in single precision, and so does
+    a tensor with values that half precision cannot hold.
     """
     tensors = {name: _stored(name, value) for name, value in supernet.state_dict().items()}
     with replacing(files.weights) as temporary:
@@ -99,4 +100,5 @@ def check_tensors(tensors: dict[str, Tensor], needed: dict[str, Tensor], *, wher
 def _stored(name: str, value: Tensor) -> Tensor:
     value = value.detach().cpu()
     is_large = value.ndim >= 2 and name.endswith(".weight")
-    return (value.half() if is_large else value).contiguous()
+    fits = is_large and bool(value.abs().amax() <= torch.finfo(torch.float16).max)
+    return (value.half() if fits else value).contiguous()

@@ -38,6 +38,16 @@ def test_a_saved_supernet_computes_the_same_to_half_precision(
         assert (loaded(x, tiny.largest) - expected).abs().max() < 0.01 * expected.abs().max()
 
 
+def test_a_value_too_large_for_half_precision_survives(tiny: SearchSpace, tmp_path: Path) -> None:
+    files = SupernetFiles(tmp_path / "net.safetensors")
+    supernet = lively_supernet(tiny)
+    weight = next(value for value in supernet.state_dict().values() if value.ndim == 4)
+    weight.view(-1)[0] = 1e5
+    save_supernet(files, supernet, card_of(tiny))
+    loaded, _ = load_supernet(files)
+    assert max(float(value.abs().max()) for value in loaded.state_dict().values() if value.ndim == 4) == 1e5
+
+
 def test_weights_that_belong_to_another_card_are_refused(saved: SupernetFiles, tiny: SearchSpace) -> None:
     card = SupernetCard.load(saved.card)
     save_supernet(saved, lively_supernet(tiny, seed=1), card)
