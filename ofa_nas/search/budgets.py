@@ -9,6 +9,7 @@ from ofa_nas.errors import BudgetError
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 _BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_SHARE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(%?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,25 @@ class Budget:
         limit: In `unit`; infinite for a cost that is reported but not limited.
         unit: `ms`, `bytes` or `MACs`.
         device: What the cost was measured or estimated on; empty where no device matters.
+        margin: Share of the limit that predictions must stay below it, for they may be off.
     """
 
     name: str
     limit: float
     unit: str
     device: str = ""
+    margin: float = 0.0
+
+    @property
+    def searched_limit(self) -> float:
+        """The most that may be predicted.
+
+        Errors of a table are shares of what was measured. A prediction p that is off by at most e of the
+        measured m has p >= (1 - e) m, so p <= (1 - e) limit has m <= limit. With the 95th percentile of the
+        sizes of the errors as e, that holds for 95 % of networks or more: those that are slower than
+        predicted and those that are faster share the other 5 %, and only the slower ones break the budget.
+        """
+        return self.limit * (1.0 - self.margin)
 
     @property
     def title(self) -> str:
@@ -90,6 +104,26 @@ def parse_budget(name: str, text: str, *, device: str = "") -> Budget:
     if not 0.0 < limit < math.inf:
         raise BudgetError(f"{wrong}, above zero and finite")
     return Budget(name, limit, kind.unit, device)
+
+
+def parse_margin(text: str) -> float:
+    """Read what a user typed for a margin: `0`, `0.05` or `5%`.
+
+    Raises:
+        BudgetError: It is no share from 0 to below 1.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    share = float(match[1]) / (100.0 if match[2] else 1.0) if match else math.inf
+    if not share < 1.0:
+        raise BudgetError(
+            f"--margin {text[:40]!r}: expected a share of the budget such as 0.05 or 5%; 0 for none"
+        )
+    return share
+
+
+def format_share(share: float) -> str:
+    """A share for people, three digits: `10.4 %`."""
+    return f"{100.0 * share:.3g} %"
 
 
 def format_amount(value: float, unit: str, *, up: bool = False) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ofa_nas.errors import BudgetError
-from ofa_nas.search.budgets import KINDS, Budget, format_amount
+from ofa_nas.search.budgets import KINDS, Budget, format_amount, format_share
 from ofa_nas.search.methods import evolution
 from ofa_nas.search.polish import is_improvable
 from ofa_nas.search.problem import Floats, Problem, Scored
@@ -76,7 +76,7 @@ class Reach:
     @property
     def is_loose(self) -> bool:
         """Every architecture of the space keeps it."""
-        return self.largest <= self.budget.limit
+        return self.largest <= self.budget.searched_limit
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def check_budgets(costs: Sequence[BudgetedCost], *, rng: np.random.Generator) ->
     """
     encoding = costs[0].table.encoding
     reaches = tuple(_reach(cost) for cost in costs)
-    beyond = [reach for reach in reaches if reach.smallest > reach.budget.limit]
+    beyond = [reach for reach in reaches if reach.smallest > reach.budget.searched_limit]
     if beyond:
         raise BudgetError("; ".join(_describe_unreachable(reach, encoding) for reach in beyond))
     nearest, is_proven = _nearest(encoding, costs, rng)
@@ -144,7 +144,7 @@ def _reach(cost: BudgetedCost) -> Reach:
 
 def _excess(costs: Sequence[BudgetedCost], genes: Genes) -> Floats:
     """Largest cost over its limit of architectures `(n, d)`, `(n,)`; 1 or less keeps every budget."""
-    ratios = np.stack([cost.values(genes) / cost.budget.limit for cost in costs])
+    ratios = np.stack([cost.values(genes) / cost.budget.searched_limit for cost in costs])
     return np.asarray(ratios.max(axis=0))
 
 
@@ -165,7 +165,7 @@ def _nearest(
         # Above 1 by more than rounding: the weighted costs of every architecture exceed the weighted limits.
         if table.total(genes)[0] > 1.0 + 1e-9:
             return _search_nearest(encoding, costs, np.concatenate(seen), rng), True
-        ratios = np.array([cost.values(genes)[0] / cost.budget.limit for cost in sums])
+        ratios = np.array([cost.values(genes)[0] / cost.budget.searched_limit for cost in sums])
         weights = weights * np.exp(STEP * (ratios - ratios.max()))
         weights = np.maximum(weights / weights.sum(), 1e-6)
     if _excess(costs, _least(costs, seen))[0] > 1.0:
@@ -182,13 +182,13 @@ def _weighed(
     encoding: Encoding, sums: list[BudgetedCost], peaks: list[BudgetedCost], weights: Floats
 ) -> CostTable:
     """Weighted sum of costs over limits; what breaks a peak budget alone costs infinitely much."""
-    shares = [weight / cost.budget.limit for weight, cost in zip(weights, sums, strict=True)]
+    shares = [weight / cost.budget.searched_limit for weight, cost in zip(weights, sums, strict=True)]
     fixed = sum(share * cost.table.fixed.sum(axis=1) for share, cost in zip(shares, sums, strict=True))
     choices = sum(share * cost.table.choices for share, cost in zip(shares, sums, strict=True))
     fixed, choices = np.array(fixed)[:, None], np.array(choices)
     for cost in peaks:
-        choices[cost.table.choices > cost.budget.limit] = np.inf
-        fixed[(cost.table.fixed > cost.budget.limit).any(axis=1)] = np.inf
+        choices[cost.table.choices > cost.budget.searched_limit] = np.inf
+        fixed[(cost.table.fixed > cost.budget.searched_limit).any(axis=1)] = np.inf
     return CostTable(encoding, fixed, choices)
 
 
@@ -213,13 +213,20 @@ def _search_nearest(
 
 def _describe_unreachable(reach: Reach, encoding: Encoding) -> str:
     budget = reach.budget
-    limit, least = (
+    limit, least, enough = (
         format_amount(budget.limit, budget.unit),
         format_amount(reach.smallest, budget.unit, up=True),
+        format_amount(reach.smallest / (1.0 - budget.margin), budget.unit, up=True),
     )
+    margin, without = "", ""
+    if budget.margin:
+        searched = format_amount(budget.searched_limit, budget.unit)
+        margin = f" with a margin of {format_share(budget.margin)}, at {searched} predicted"
+        without = ", or give --margin 0" if reach.smallest <= budget.limit else ""
     return (
-        f"{budget.title} budget {limit} cannot be met: the smallest that {encoding.space.name} reaches is "
-        f"{least} ({reach.smallest_arch}); raise {KINDS[budget.name].option} to {least} or more"
+        f"{budget.title} budget {limit} cannot be met{margin}: the smallest that {encoding.space.name} "
+        f"reaches is {least} ({reach.smallest_arch}); raise {KINDS[budget.name].option} to {enough} or "
+        f"more{without}"
     )
 
 
@@ -227,13 +234,19 @@ def _describe_conflict(
     encoding: Encoding, costs: Sequence[BudgetedCost], nearest: Genes, *, is_proven: bool
 ) -> str:
     costs = [cost for cost in costs if np.isfinite(cost.budget.limit)]
-    budgets = ", ".join(str(cost.budget) for cost in costs)
+    budgets = ", ".join(map(_with_margin, (cost.budget for cost in costs)))
     found = "no architecture" if is_proven else f"none of {MAX_EVALUATIONS} architectures tried"
     values = ", ".join(
         f"{cost.budget.title} {format_amount(float(cost.values(nearest)[0]), cost.budget.unit)}"
         for cost in costs
     )
+    keeps_all = all(cost.values(nearest)[0] <= cost.budget.limit for cost in costs)
+    without = ", or give --margin 0: then it keeps them all" if keeps_all else ""
     return (
         f"the budgets {budgets} can each be met, but {found} of {encoding.space.name} meets them together; "
-        f"the nearest is {encoding.decode(nearest)[0]} with {values}; raise one of them"
+        f"the nearest is {encoding.decode(nearest)[0]} with {values}; raise one of them{without}"
     )
+
+
+def _with_margin(budget: Budget) -> str:
+    return f"{budget} (with a margin of {format_share(budget.margin)})" if budget.margin else str(budget)

@@ -3,7 +3,7 @@
 import pytest
 
 from ofa_nas.errors import BudgetError
-from ofa_nas.search.budgets import KINDS, Budget, format_amount, parse_budget
+from ofa_nas.search.budgets import KINDS, Budget, format_amount, format_share, parse_budget, parse_margin
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,26 @@ def test_budgets_and_amounts_read_well() -> None:
     assert format_amount(200e6, "MACs") == "200 M MACs"
     assert format_amount(12.0, "MACs") == "12 MACs"
     assert format_amount(float("inf"), "ms") == "no limit"
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("0", 0.0), ("0.05", 0.05), ("5%", 0.05), (" 10.4 % ", 0.104), (".5", 0.5), ("0%", 0.0)],
+)
+def test_a_margin_is_a_share_of_the_budget(text: str, share: float) -> None:
+    assert parse_margin(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["5", "100%", "1", "-0.1", "5ms", "", "nan", "%"])
+def test_a_wrong_margin_is_answered_with_what_is_right(text: str) -> None:
+    with pytest.raises(BudgetError, match=r"--margin .*: expected a share of the budget such as 0\.05 or 5%"):
+        parse_margin(text)
+
+
+def test_a_margin_holds_for_predictions_that_are_off_by_so_much_of_what_was_measured() -> None:
+    budget = Budget("latency", 30.0, "ms", "rpi4", margin=0.104)
+    assert budget.searched_limit == pytest.approx(26.88)
+    measured = budget.searched_limit / (1.0 - 0.104)  # predicted too fast by 10.4 % of it
+    assert measured == pytest.approx(budget.limit)
+    assert str(budget) == "latency on rpi4 ≤ 30 ms"
+    assert format_share(0.1044) == "10.4 %"

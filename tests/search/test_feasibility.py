@@ -59,6 +59,39 @@ def test_an_infeasible_budget_names_the_smallest_architecture_and_its_value() ->
     assert smallest <= limit <= 1.01 * smallest
 
 
+def test_a_margin_that_makes_a_budget_infeasible_is_named() -> None:
+    cost = BudgetedCost(
+        Budget("latency", 1.0, "ms", "host", margin=0.2), replace(MACS, fixed=MACS.fixed + 1.0)
+    )
+    smallest = float(cost.values(GENES).min())
+
+    def check(limit: float) -> str:
+        with pytest.raises(BudgetError) as caught:
+            check_budgets(
+                [replace(cost, budget=replace(cost.budget, limit=limit))], rng=np.random.default_rng(0)
+            )
+        return str(caught.value)
+
+    near = check(1.1 * smallest)
+    assert "cannot be met with a margin of 20 %, at " in near
+    assert near.endswith(" or more, or give --margin 0")
+    limit = parse_budget("latency", near.split("--latency to ")[1].split(" or more")[0]).limit
+    assert smallest / 0.8 <= limit <= 1.01 * smallest / 0.8
+    check_budgets([replace(cost, budget=replace(cost.budget, limit=limit))], rng=np.random.default_rng(0))
+    assert "--margin 0" not in check(0.9 * smallest)  # out of reach anyway
+
+
+def test_a_margin_that_keeps_budgets_from_being_met_together_is_named() -> None:
+    peak = BudgetedCost(Budget("peak_memory", float(np.quantile(PEAK.peak(GENES), 0.05)), "bytes"), PEAK)
+    kept = GENES[peak.values(GENES) <= peak.budget.limit]
+    least = float(CONTRARY.total(kept).min())
+    latency = BudgetedCost(Budget("latency", 1.05 * least, "ms", margin=0.1), CONTRARY)
+    with pytest.raises(BudgetError, match=r"latency ≤ .* \(with a margin of 10 %\), peak memory ≤") as caught:
+        check_budgets([latency, peak], rng=_RNG)
+    assert str(caught.value).endswith("raise one of them, or give --margin 0: then it keeps them all")
+    check_budgets([replace(latency, budget=replace(latency.budget, margin=0.0)), peak], rng=_RNG)
+
+
 def test_every_infeasible_budget_is_named_at_once() -> None:
     with pytest.raises(BudgetError, match=r"MACs budget .*; peak memory budget ") as caught:
         check_budgets(_costs(10.0, 10.0, np.inf), rng=np.random.default_rng(0))
