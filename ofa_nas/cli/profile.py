@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ofa_nas.devices import MeasuringProtocol
+    from ofa_nas.devices import Device, MeasuringProtocol
     from ofa_nas.latency.table import ErrorFigures, LatencyTable
     from ofa_nas.space.search_space import SearchSpace
 
@@ -34,7 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", type=int, help=f"outputs of the classifier ({CLASSES} for {SPACE}, else the space's own)"
     )
-    parser.add_argument("--threads", type=int, help="threads of ONNX Runtime (1)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "int8"),
+        help="of the networks: int8 ones are quantised, weights and activations (fp32)",
+    )
+    parser.add_argument(
+        "--threads",
+        dest="thread_counts",
+        type=int,
+        nargs="+",
+        metavar="COUNT",
+        help="threads of ONNX Runtime; several counts make a table each (1)",
+    )
     parser.add_argument(
         "--clock", choices=("wall", "cpu"), help="cpu: processor time, for busy machines (wall)"
     )
@@ -44,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, write, and show how far off the table is; or write a bundle."""
+    """Measure, write, and show how far off each table is; or write a bundle."""
     from ofa_nas.pipeline.device_table import check_name
 
     _check_combination(args)
@@ -65,19 +77,45 @@ def _check_combination(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < least:
             raise ConfigError(f"--{name} {value}: expected {least} or more")
+    counts = _counts(args)
+    if min(counts) < 1 or len(set(counts)) < len(counts):
+        raise ConfigError(f"--threads {_join(counts)}: expected different numbers from 1 on")
     if args.collect is None and args.bundle is None:
+        if len(counts) > 1 and args.output is not None:
+            raise ConfigError(
+                f"--output is one file, and --threads {_join(counts)} make {len(counts)} tables"
+            )
         return
     if args.collect is None:
         unused = [name for name in ("device", "name", "output") if getattr(args, name) is not None]
         reason = "a bundle is not measured here: name its table with --collect"
+        if len(counts) > 1:
+            raise ConfigError(
+                f"--threads {_join(counts)}: a bundle is measured with one number; write one each"
+            )
     else:
         if args.bundle is None or args.name is None:
             raise ConfigError("--collect needs the --bundle that was measured, and a --name for the table")
-        names = ("device", "space", "resolution", "classes", "threads", "clock", "rounds", "seed")
+        names = ("device", "space", "resolution", "classes", "precision", "clock", "rounds", "seed")
         unused = [name for name in names if getattr(args, name) is not None]
+        unused += ["threads"] * (args.thread_counts is not None)
         reason = "the bundle says what was measured, and how"
     if unused:
         raise ConfigError(f"--{unused[0]} cannot be given here: {reason}")
+
+
+def _counts(args: argparse.Namespace) -> list[int]:
+    return args.thread_counts or [1]
+
+
+def _precision(args: argparse.Namespace) -> str:
+    from ofa_nas.devices import FP32
+
+    return args.precision or FP32
+
+
+def _join(counts: list[int]) -> str:
+    return " ".join(map(str, counts))
 
 
 def _space(args: argparse.Namespace) -> "SearchSpace":
@@ -88,12 +126,12 @@ def _space(args: argparse.Namespace) -> "SearchSpace":
     return space.with_classes(args.classes or (CLASSES if name == SPACE else space.classes))
 
 
-def _protocol(args: argparse.Namespace) -> "MeasuringProtocol":
+def _protocol(args: argparse.Namespace, *, threads: int) -> "MeasuringProtocol":
     from ofa_nas.devices import MeasuringProtocol
 
     rounds = args.rounds or 10
     return MeasuringProtocol(
-        threads=args.threads or 1,
+        threads=threads,
         clock=args.clock or "wall",
         seed=args.seed or 0,
         rounds=rounds,
@@ -102,37 +140,61 @@ def _protocol(args: argparse.Namespace) -> "MeasuringProtocol":
 
 
 def _measure(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import err, progress
+    from ofa_nas.cli.console import err
     from ofa_nas.devices import HOST, open_device
-    from ofa_nas.latency.profile import Progress, named_table_path, profile_device
+    from ofa_nas.latency.profile import check_threads, named_table_path
 
-    space, protocol = _space(args), _protocol(args)
-    address = args.device or HOST
+    space, address = _space(args), args.device or HOST
     device = open_device(address)
     info = device.info()
     for text in info.environment.get("warnings", []):
         err.print(f"{address} warns: {text}", markup=False)
-    name = args.name or info.name
-    path = args.output or named_table_path(space, name, threads=protocol.threads)
-    with progress(f"measuring {address}", total=None, quiet=args.json) as bar:
-        for record in profile_device(
-            device, space, protocol=protocol, resolutions=args.resolution or (), name=name
-        ):
+    counts, name = _counts(args), args.name or info.name
+    check_threads(max(counts), info)
+    written = []
+    for threads in counts:
+        path = args.output or named_table_path(space, name, threads=threads, precision=_precision(args))
+        table = _measure_once(args, device, name=name, threads=threads)
+        table.save(path)
+        written.append((table, path))
+    device.forget()
+    _tell(written, as_json=args.json)
+
+
+def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, threads: int) -> "LatencyTable":
+    from ofa_nas.cli.console import progress
+    from ofa_nas.devices import HOST
+    from ofa_nas.latency.profile import Progress, profile_device
+
+    records = profile_device(
+        device,
+        _space(args),
+        protocol=_protocol(args, threads=threads),
+        resolutions=args.resolution or (),
+        name=name,
+        precision=_precision(args),
+    )
+    title = f"measuring {args.device or HOST}, threads: {threads}"
+    with progress(title, total=None, quiet=args.json) as bar:
+        for record in records:
             if isinstance(record, Progress):
                 bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
             else:
                 table = record
-    table.save(path)
-    device.forget()
-    _tell(table, path, as_json=args.json)
+    return table
 
 
 def _write_bundle(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import err, format_bytes, out, print_json, progress
     from ofa_nas.latency.bundle import Bundle, write_bundle
 
+    threads, *_ = _counts(args)
     records = write_bundle(
-        args.bundle, _space(args), protocol=_protocol(args), resolutions=args.resolution or ()
+        args.bundle,
+        _space(args),
+        protocol=_protocol(args, threads=threads),
+        resolutions=args.resolution or (),
+        precision=_precision(args),
     )
     with progress("writing networks", total=None, quiet=args.json) as bar:
         for record in records:
@@ -159,20 +221,25 @@ def _collect(args: argparse.Namespace) -> None:
     from ofa_nas.latency.profile import named_table_path
 
     collected = collect(args.collect, args.bundle, name=args.name)
-    threads = collected.table.device.threads or 1
-    path = args.output or named_table_path(collected.space, args.name, threads=threads)
+    device = collected.table.device
+    path = args.output or named_table_path(
+        collected.space, args.name, threads=device.threads or 1, precision=device.precision
+    )
     collected.table.save(path)
-    _tell(collected.table, path, as_json=args.json)
+    _tell([(collected.table, path)], as_json=args.json)
 
 
-def _tell(table: "LatencyTable", path: Path, *, as_json: bool) -> None:
+def _tell(written: "list[tuple[LatencyTable, Path]]", *, as_json: bool) -> None:
+    """Show tables, or print them: an object for one, a list of several."""
     from ofa_nas.cli.console import err, print_json
 
     if as_json:
-        print_json({"path": str(path), **summarise(table)})
-    else:
-        _show(table)
-    err.print(f"wrote {path}", markup=False)
+        documents = [{"path": str(path), **summarise(table)} for table, path in written]
+        print_json(documents[0] if len(documents) == 1 else documents)
+    for table, path in written:
+        if not as_json:
+            _show(table)
+        err.print(f"wrote {path}", markup=False)
 
 
 def summarise(table: "LatencyTable") -> dict[str, object]:

@@ -14,7 +14,10 @@ from ofa_nas.errors import DeviceError
 from ofa_nas.plugins import load_plugin
 
 __all__ = [
+    "FP32",
     "HOST",
+    "INT8",
+    "PRECISIONS",
     "Device",
     "DeviceInfo",
     "MeasuringProtocol",
@@ -125,6 +128,8 @@ class Device(Protocol):
 
 
 HOST = "host"
+FP32, INT8 = "fp32", "int8"
+PRECISIONS = (FP32, INT8)  # of weights and activations of the models that are measured
 
 
 def is_address(text: str) -> bool:

@@ -70,6 +70,7 @@ class Protocol:
     """How to measure; everything that a figure may depend on."""
 
     threads: int = 1  # of ONNX Runtime within an operator
+    spinning: bool = False  # whether they wait for work by spinning: on a busy machine, six times as slow
     clock: str = "wall"  # or `cpu`: processor time of this process, for busy machines and one thread
     seed: int = 0  # of inputs and of the order of visits
     rounds: int = 10  # visits of each model at least
@@ -262,7 +263,7 @@ class Runner:
         options.enable_cpu_mem_arena = True
         options.enable_mem_pattern = True
         options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "01"[protocol.spinning])
         if profile_prefix:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix

@@ -18,6 +18,7 @@ from ofa_nas.space.layer import Layer
 # layers are held stiff: 14 networks say little about 40 of them.
 SCALE_SD, CONSTANT_SD, LAYER_SD = 0.3, 0.3, 0.02
 MODEL_SD = 0.01  # what an additive model misses even of a perfect measurement
+CONVERSIONS = ("_QuantizeLinear", "_DequantizeLinear")  # behind the name of the tensor that is converted
 Floats = npt.NDArray[np.float64]
 
 
@@ -28,7 +29,8 @@ class LayerLatency:
     Attributes:
         layer: Its geometry.
         ms: Latency, `other_ms` included [ms].
-        other_ms: The part that belongs to none of its operators: tensors brought into another order [ms].
+        other_ms: The part that belongs to none of its operators: tensors brought into another order, or
+            from one precision to another [ms].
     """
 
     layer: Layer
@@ -62,9 +64,10 @@ class Attribution:
 def assign_nodes(names: Sequence[str], layers: Iterable[Layer]) -> list[tuple[str, bool]]:
     """Assign nodes of a profile to layers.
 
-    A node named after a tensor, `layer/operator`, whatever stands before or behind, is that layer's. ONNX
-    Runtime's own nodes (reorders) run between their producer and their consumer: those that bring a tensor
-    back belong to the layer before them, those that prepare one to the layer behind.
+    A node named after a tensor, `layer/operator`, whatever stands before or behind, is that layer's; so
+    are the conversions of that tensor between precisions. ONNX Runtime's own nodes (reorders, transposes)
+    run between their producer and their consumer: those that bring a tensor back belong to the layer before
+    them, those that prepare one to the layer behind, as do those before the first layer.
 
     Args:
         names: Of the nodes, in execution order.
@@ -79,7 +82,7 @@ def assign_nodes(names: Sequence[str], layers: Iterable[Layer]) -> list[tuple[st
     assigned = []
     for place, (name, owner) in enumerate(zip(names, owners, strict=True)):
         if owner:
-            assigned.append((owner, True))
+            assigned.append((owner, not any(word in name for word in CONVERSIONS)))
             continue
         before = [owners[other] for other in named if other < place]
         behind = [owners[other] for other in named if other > place]

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices import FP32, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.files import replacing
 from ofa_nas.latency.design import Design, draw_design
 from ofa_nas.latency.measure import summarise
-from ofa_nas.latency.profile import Progress, Session, check_request, make_table
-from ofa_nas.latency.references import reference_models, write_network
+from ofa_nas.latency.profile import Progress, check_request
+from ofa_nas.latency.references import REFERENCE, reference_models, write_network
+from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 
@@ -29,7 +30,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file: the same bundle is the same byte
 LARGEST_JOB = 64 << 20  # bytes of a job.json that is read
 AGAIN = "run python3 agent.py again on the board, it goes on where it stopped, and copy results.jsonl anew"
 README = """\
-Latency measurement for ofa-nas: {space}, {sizes} px, {networks} networks.
+Latency measurement for ofa-nas: {space}, {sizes} px, {networks} networks, {precision}.
 
 On the board, in the folder where this was unpacked (python3 -m zipfile -e BUNDLE.zip FOLDER):
 
@@ -70,7 +71,12 @@ class Bundle:
 
 
 def write_bundle(
-    path: Path, space: SearchSpace, *, protocol: MeasuringProtocol, resolutions: Sequence[int] = ()
+    path: Path,
+    space: SearchSpace,
+    *,
+    protocol: MeasuringProtocol,
+    resolutions: Sequence[int] = (),
+    precision: str = FP32,
 ) -> Iterator[Progress | Bundle]:
     """Write models, agent and instructions into a zip file; the last record is the bundle.
 
@@ -79,26 +85,38 @@ def write_bundle(
         space: Whose layers to measure.
         protocol: How.
         resolutions: Some of the space's; all without.
+        precision: Of the networks, `fp32` or `int8`.
 
     Raises:
         ConfigError: A resolution is not the space's, or processor time is asked of several threads.
         FileError: The file cannot be written.
     """
-    sizes = check_request(space, protocol, resolutions)
+    sizes = check_request(space, protocol, resolutions, precision=precision)
     rng = np.random.default_rng(protocol.seed)
-    references = [pack_model(model) for model in reference_models(space)]
+    references = [pack_model(model) for model in reference_models(space, precision=precision)]
     packed, tasks, designs = list(references), [], []
     for number, size in enumerate(sizes):
         design = draw_design(space, size, rng)
         for done, arch in enumerate(design.networks):
-            packed.append(pack_model(write_network(space, arch, rng, name=str(arch))))
+            packed.append(pack_model(write_network(space, arch, rng, name=str(arch), precision=precision)))
             yield Progress(size, number * len(design.networks) + done, len(sizes) * len(design.networks))
         designs.append(design)
         tasks += _tasks(design, [model.name for model in references])
-    about = {"space": space.to_document(), "designs": [_to_document(design) for design in designs]}
+    about = {
+        "space": space.to_document(),
+        "precision": precision,
+        "designs": [_to_document(design) for design in designs],
+    }
     job = Job(protocol, tuple(tasks), {model.name: model.file for model in packed}, about)
     files = job.files(packed)
-    files["README.txt"] = _readme(space, sizes, protocol, networks=len(packed)).encode()
+    files["README.txt"] = README.format(
+        space=space.name,
+        sizes=", ".join(map(str, sizes)),
+        networks=len(packed),
+        precision=precision,
+        threads=protocol.threads,
+        hot=agent.HOT_C,
+    ).encode()
     with replacing(path) as temporary:
         temporary.write_bytes(_zip(files))
     yield Bundle(path, path.stat().st_size, len(packed), job.id)
@@ -124,7 +142,7 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
         FileError: The results are damaged, not finished, or of another bundle; the message names the line.
     """
     job = _read_job(bundle)
-    space, designs = _read_about(job, bundle)
+    about = _read_about(job, bundle)
     answers = Answers(job, str(results), FileError, fix=AGAIN)
     found: list[list[Visit | Profile]] = [[] for _ in job.tasks]
     for line in _read_lines(results):
@@ -137,23 +155,14 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
             f"{results}: ends behind line {answers.lines}, part {part} of {len(job.tasks)} not done: {AGAIN}"
         )
     sessions = []
-    for number, design in enumerate(designs):
+    for number, design in enumerate(about.designs):
         profiles = [one for one in found[2 * number] if isinstance(one, Profile)]
         visits = [one for one in found[2 * number + 1] if isinstance(one, Visit)]
         measurements = {one.model: one for one in summarise(visits, protocol=job.protocol)}
         sessions.append(Session(design, tuple(profiles), measurements))
     info = DeviceInfo.from_json(answers.machines[0], name=name)
-    return Collected(make_table(space, sessions, info=info, protocol=job.protocol), space)
-
-
-def _readme(space: SearchSpace, sizes: Sequence[int], protocol: MeasuringProtocol, *, networks: int) -> str:
-    return README.format(
-        space=space.name,
-        sizes=", ".join(map(str, sizes)),
-        networks=networks,
-        threads=protocol.threads,
-        hot=agent.HOT_C,
-    )
+    table = make_table(about.space, sessions, info=info, protocol=job.protocol, precision=about.precision)
+    return Collected(table, about.space)
 
 
 def _zip(files: dict[str, bytes]) -> bytes:
@@ -180,16 +189,26 @@ def _read_job(bundle: Path) -> Job:
     return Job.parse(content, where=str(bundle), error=FileError)
 
 
-def _read_about(job: Job, bundle: Path) -> tuple[SearchSpace, list[Design]]:
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a job is for: space, designs and precision of the networks."""
+
+    space: SearchSpace
+    designs: list[Design]
+    precision: str
+
+
+def _read_about(job: Job, bundle: Path) -> _About:
     try:
         space = SearchSpace.from_document(job.about["space"], bundle)
         designs = [_from_document(document, space) for document in job.about["designs"]]
+        precision = str(job.about["precision"])
     except (KeyError, TypeError, AttributeError, OfaNasError) as error:
         raise FileError(f"{bundle}: the job names no networks of a space: {error}") from error
-    names = [name for name in job.models if name.startswith("reference ")]
+    names = [name for name in job.models if name.startswith(REFERENCE)]
     if not designs or job.tasks != tuple(task for design in designs for task in _tasks(design, names)):
         raise FileError(f"{bundle}: its job does not measure its networks: write it again")
-    return space, designs
+    return _About(space, designs, precision)
 
 
 def _tasks(design: Design, references: list[str]) -> list[Task]:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ofa_nas.devices import Model
+from ofa_nas.devices import FP32, INT8, Model
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
+
+REFERENCE = "reference "  # how names of their models begin
 
 
 def reference_architectures(space: SearchSpace) -> tuple[Architecture, ...]:
@@ -18,24 +20,38 @@ def reference_architectures(space: SearchSpace) -> tuple[Architecture, ...]:
     return tuple(dict.fromkeys((space.smallest, space.middle, space.largest)))
 
 
-def write_network(space: SearchSpace, arch: Architecture, rng: np.random.Generator, *, name: str) -> Model:
-    """An architecture as a model with random weights."""
+def write_network(
+    space: SearchSpace,
+    arch: Architecture,
+    rng: np.random.Generator,
+    *,
+    name: str,
+    precision: str = FP32,
+) -> Model:
+    """An architecture as a model with random weights; in int8 calibrated on one random image."""
     from ofa_nas.onnx_writer import random_weights, write_model
 
     layers = list(space.layers(arch))
-    return Model(name, write_model(layers, random_weights(layers, rng)).SerializeToString())
+    model = write_model(layers, random_weights(layers, rng))
+    if precision == INT8:
+        from ofa_nas.quantization import quantize
+
+        shape = (1, layers[0].in_channels, layers[0].in_size, layers[0].in_size)
+        model = quantize(model, rng.standard_normal(shape).astype(np.float32))
+    return Model(name, model.SerializeToString())
 
 
-def reference_name(arch: Architecture) -> str:
-    """Name of a reference's model, which no other network has."""
-    return f"reference {arch}"
+def reference_name(arch: Architecture, *, precision: str = FP32) -> str:
+    """Name of a reference's model, which no other network has; those of another precision do not compare."""
+    return f"{REFERENCE}{arch}" if precision == FP32 else f"{REFERENCE}{arch} {precision}"
 
 
-def reference_models(space: SearchSpace) -> list[Model]:
+def reference_models(space: SearchSpace, *, precision: str = FP32) -> list[Model]:
     """The references as models, always the same."""
     rng = np.random.default_rng(0)
     return [
-        write_network(space, arch, rng, name=reference_name(arch)) for arch in reference_architectures(space)
+        write_network(space, arch, rng, name=reference_name(arch, precision=precision), precision=precision)
+        for arch in reference_architectures(space)
     ]
 
 

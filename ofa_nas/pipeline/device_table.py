@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ofa_nas.assets import asset_names, find_asset
-from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
+from ofa_nas.devices import FP32, HOST, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, named_table_path, profile_device
+from ofa_nas.latency.roofline import refuse_roofline
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 
-_CACHED = re.compile(r"(?P<name>.+)-[^-]+-[0-9a-f]{12}-[0-9]+t")  # as `named_table_path` makes them
+_CACHED = re.compile(r"(?P<name>.+)-[^-]+-[0-9a-f]{12}-[0-9]+t(-int8)?")  # as `named_table_path` makes them
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
@@ -33,15 +34,17 @@ def device_table(
         Progress while measuring, and the table as the last record.
 
     Raises:
-        TableError: There is no such table, it is damaged, or it is of another space or other threads.
+        TableError: There is no such table, it is damaged, it is of another space, precision or number of
+            threads, or it is a roofline, which only ranks.
         DeviceError: The device cannot be reached or measured.
     """
     if is_address(text):
         yield from _measure(text, space, threads=threads, seed=seed)
         return
+    refuse_roofline(text)
     found = LatencyTable.load(_find(text, space, threads))
     _check_space(found, space)
-    _check_threads(found, threads)
+    _check_use(found, threads)
     yield found
 
 
@@ -109,19 +112,29 @@ def _cached(path: Path) -> LatencyTable | None:
         return None
 
 
-def _check_threads(table: LatencyTable, threads: int) -> None:
-    if table.measured is not None and table.device.threads != threads:
+def _check_use(table: LatencyTable, threads: int) -> None:
+    if table.device.precision != FP32:
         raise TableError(
-            f"latency table {table.name} was measured with {table.device.threads} threads, not {threads}; "
-            f"search with --threads {table.device.threads}, or measure another"
+            f"latency table {table.name} is of {table.device.precision} networks, and the file will be {FP32}; "
+            "give a table of that"
+        )
+    if table.device.threads not in (None, threads):  # None: the source does not say
+        raise TableError(
+            f"latency table {table.name} was {table.provenance} with {table.device.threads} threads, not "
+            f"{threads}; search with --threads {table.device.threads}, or give another"
         )
 
 
 def _check_space(table: LatencyTable, space: SearchSpace) -> None:
-    held = table.measured
-    if held is not None and held.digest != space.digest:
-        raise TableError(
-            f"latency table {table.name} was measured for {held.space} with {held.classes} classes; "
-            f"the supernet is of {space.name} with {space.classes}: measure it with "
-            f"ofa-nas profile --space {space.name} --classes {space.classes}"
-        )
+    held = table.rows_of
+    if held is None or held.digest == space.digest:
+        return
+    advice = (
+        f"measure it with ofa-nas profile --space {space.name} --classes {space.classes}"
+        if table.measured
+        else "give a table of that space"
+    )
+    raise TableError(
+        f"latency table {table.name} was {table.provenance} for {held.space} with {held.classes} classes; "
+        f"the supernet is of {space.name} with {space.classes}: {advice}"
+    )
