@@ -60,6 +60,7 @@ COMMANDS = (  # groups in this order: find, measure, learn, inspect
     Command("find", "export", "export an architecture of your own choice as a checked ONNX file"),
     Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),
     Command("measure", "profile", "measure a device's latencies and write its table"),
+    Command("measure", "verify-table", "time fresh networks to see whether a latency table still holds"),
     Command("measure", "devices", "list latency tables and rooflines; explain, calibrate or import them"),
     Command("learn", "bootstrap", "turn a pretrained network into a supernet, without training"),
     Command("learn", "import", "turn a once-for-all checkpoint into a supernet, or back"),
@@ -115,7 +116,7 @@ def _command_list() -> str:
     lines = []
     for group, commands in groupby(COMMANDS, key=lambda command: command.group):
         for index, command in enumerate(commands):
-            lines.append(f"  {'' if index else group:<10}{command.name:<10}{command.help}")
+            lines.append(f"  {'' if index else group:<10}{command.name:<14}{command.help}")
     return "\n".join(lines)
 
 

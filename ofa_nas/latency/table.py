@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from ofa_nas.space.costs import CostTable, tabulate
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from ofa_nas.latency.verification import Verification
 
 SCHEMA = 1
 RUNTIME_NOT_STATED = "runtime not stated"
@@ -131,6 +134,7 @@ class Measured:
         protocol: As `ofa_nas.devices.agent.Protocol`.
         environment: What the device told of itself.
         references: Latency of each reference network by name [ms]; they tell the machine's speed later.
+        fitted: Texts of the designs and anchors; none in tables of before these were kept.
     """
 
     space: str
@@ -147,6 +151,7 @@ class Measured:
     protocol: Mapping[str, Any]
     environment: Mapping[str, Any]
     references: Mapping[str, float]
+    fitted: tuple[str, ...] = ()
 
     @cached_property
     def prices(self) -> dict[Layer, float]:
@@ -180,6 +185,7 @@ class LatencyTable:
         made_by: Provenance of the file.
         published: Rows of somebody else's, of an imported one.
         judged_on: What `error` was worked out on: `networks`, or `blocks` timed alone.
+        history: Its verifications, the latest last.
     """
 
     name: str
@@ -192,6 +198,7 @@ class LatencyTable:
     made_by: Mapping[str, Any]
     published: Published | None = None
     judged_on: str = "networks"
+    history: "tuple[Verification, ...]" = ()
 
     @property
     def provenance(self) -> str:

@@ -10,6 +10,7 @@ from ofa_nas.latency.published import Published, PublishedRow
 from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.latency.table import SCHEMA, ErrorFigures, Holdout, LatencyTable, Measured, TableDevice
 from ofa_nas.latency.table_writer import COLUMNS
+from ofa_nas.latency.verification import FreshNetwork, Verification
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.toml_reader import Section
 
@@ -48,6 +49,7 @@ def read_table(path: Path) -> LatencyTable:
         else {},
         published=_read_published(root) if provenance == "imported" else None,
         judged_on=judged[0],
+        history=_read_history(root),
     )
     if provenance == "estimated":
         root.known += ["networks", "made_by"]  # what the model was fitted to, for readers
@@ -131,6 +133,7 @@ def _read_measured(root: Section) -> Measured:
         protocol=root.section("protocol").content,
         environment=root.section("environment").content,
         references=_read_references(root.section("references")),
+        fitted=_read_texts(root, "fitted"),
     )
     for section in (space, networks):
         section.close()
@@ -180,6 +183,47 @@ def _read_published_row(path: Path, number: int, row: list[object]) -> Published
 
 def _read_references(section: Section) -> dict[str, float]:
     return {name: section.number(name, minimum=1e-6, maximum=LARGEST_MS) for name in section.content}
+
+
+def _read_history(root: Section) -> tuple[Verification, ...]:
+    """Verifications; a table that was never verified says nothing of them."""
+    root.known.append("history")
+    is_empty = root.content.get("history", []) == []
+    return () if is_empty else tuple(map(_read_verification, root.sections("history")))
+
+
+def _read_verification(section: Section) -> Verification:
+    has_speed = section.content.get("speed") is not None
+    section.known += ["speed", "passed", "faults", "stale", "figures"]  # but the speed, they follow
+    found = Verification(
+        device=section.text("device"),
+        networks=tuple(map(_read_fresh, section.sections("networks"))),
+        speed=section.number("speed", minimum=1e-6, maximum=1e6) if has_speed else None,
+        changes=_read_texts(section, "changes"),
+        lint=_read_texts(section, "lint"),
+        noisy=section.integer("noisy", minimum=0),
+        throttled=section.integer("throttled", minimum=0),
+        made_by=section.section("made_by").content,
+    )
+    section.close()
+    for text in (found.device, found.made_on, *found.changes, *found.lint):
+        if not text.isprintable():  # they will be shown to people
+            raise TableError(f"{section.path}: {section.key}: expected printable texts, got {text!r:.80}")
+    return found
+
+
+def _read_fresh(section: Section) -> FreshNetwork:
+    has_line = section.content.get("macs_ms") is not None
+    section.known.append("macs_ms")
+    network = FreshNetwork(
+        architecture=section.text("architecture"),
+        measured_ms=section.number("measured_ms", minimum=1e-6, maximum=LARGEST_MS),
+        predicted_ms=section.number("predicted_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS),
+        macs_ms=section.number("macs_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS) if has_line else None,
+        uncertainty=section.number("uncertainty", minimum=0.0, maximum=1e3),
+    )
+    section.close()
+    return network
 
 
 def _read_intercepts(root: Section, count: int) -> tuple[float, ...]:

@@ -6,10 +6,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ofa_nas.files import write_bytes
+from ofa_nas.errors import TableError
+from ofa_nas.files import read_json, write_bytes
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.published import Published, PublishedRow
 from ofa_nas.latency.table import SCHEMA, LatencyTable, Measured
+from ofa_nas.latency.verification import Verification
 from ofa_nas.space.layer import Layer
 
 LAYER_FIELDS = tuple(field.name for field in fields(Layer) if field.name != "name")
@@ -42,6 +44,28 @@ def write_table(table: LatencyTable, path: Path) -> None:
             "validation": {f"{table.judged_on.removesuffix('s')}_left_out": asdict(table.error)},
             "made_by": dict(table.made_by),
         }
+    if table.history:
+        document["history"] = [one.to_json() for one in table.history]
+    write_bytes(path, _layout(document).encode())
+
+
+def append_verification(path: Path, found: Verification, *, verified: LatencyTable) -> None:
+    """Add to the history in a table's file; all else in it stays as it is.
+
+    Args:
+        path: The file.
+        found: To add.
+        verified: The table as it was read from that file before it was verified.
+
+    Raises:
+        TableError: The file holds another table by now, or none.
+        FileError: It cannot be written.
+    """
+    now = LatencyTable.load(path)
+    if (now.made_by, now.rows_of, now.model) != (verified.made_by, verified.rows_of, verified.model):
+        raise TableError(f"{path}: was replaced while it was verified; verify the table that is there now")
+    document = read_json(path, error=TableError)
+    document["history"] = [*document.get("history", []), found.to_json()]
     write_bytes(path, _layout(document).encode())
 
 
@@ -51,6 +75,7 @@ def _measured(held: Measured, made_by: Mapping[str, Any]) -> dict[str, Any]:
         "resolutions": list(held.resolutions),
         "intercepts_ms": [round(value, 6) for value in held.intercepts_ms],
         "seed": held.seed,
+        "fitted": list(held.fitted),
         "networks": {"measured": held.networks, "noisy": held.noisy, "throttled": held.throttled},
         "protocol": dict(held.protocol),
         "environment": dict(held.environment),

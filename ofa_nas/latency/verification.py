@@ -1,0 +1,322 @@
+"""Whether a latency table still holds: which fresh networks judge it, and what must be true of its errors.
+
+Nothing here measures; `pipeline/table_verification.py` does.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.devices import MeasuringProtocol
+from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.latency.table import ErrorFigures, LatencyTable, Measured, judge
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.search_space import SearchSpace
+
+LEAST_NETWORKS = 20
+WITHIN_10, WITHIN_5, LARGEST_BIAS, LEAST_RANK = 0.95, 0.80, 0.02, 0.95
+LEVEL_TOLERANCE = 0.03  # by which references may differ from the table's before it is stale
+DRAWS = 50  # for each network that is wanted: a small space may be exhausted
+LOUD = 0.02  # noise floor at which a device is too busy for a verdict
+NOISE = float(np.sqrt(2 / np.pi))  # the mean size of a normal deviation of 1
+# Of an environment, what a table stands and falls with; the rest of it may change.
+ENVIRONMENT = ("board", "cpu", "cores", "architecture", "governor", "frequencies_mhz", "onnxruntime")
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class FreshNetwork:
+    """A network that the table had never seen.
+
+    Attributes:
+        architecture: Text of it.
+        measured_ms: At the table's speed level [ms].
+        predicted_ms: By the table [ms].
+        macs_ms: By the line through the MACs of the table's own anchors [ms]; None where there is none.
+        uncertainty: Standard error of the measurement over it.
+    """
+
+    architecture: str
+    measured_ms: float
+    predicted_ms: float
+    macs_ms: float | None
+    uncertainty: float
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One condition of a verification.
+
+    Attributes:
+        name: For programs.
+        value: What was found.
+        limit: What is allowed or needed.
+        is_met: Whether it holds.
+        told: Both, for people.
+    """
+
+    name: str
+    value: float
+    limit: float
+    is_met: bool
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What fresh networks showed of a table; the verdict follows from it.
+
+    Attributes:
+        device: Address of the device that timed them.
+        networks: All of them.
+        speed: How many times as long the references take now as for the table; None where it has none.
+        changes: What of the environment is not as it was for the table.
+        lint: Errors that the lints of the table found.
+        noisy: Networks whose interval stayed wider than the protocol asks, references among them.
+        throttled: Networks during which the device was throttled.
+        made_by: Provenance.
+    """
+
+    device: str
+    networks: tuple[FreshNetwork, ...]
+    speed: float | None
+    changes: tuple[str, ...]
+    lint: tuple[str, ...]
+    noisy: int
+    throttled: int
+    made_by: Mapping[str, Any]
+
+    @property
+    def made_on(self) -> str:
+        """Day of it, ISO 8601."""
+        return str(self.made_by.get("made_on", ""))[:10]
+
+    @property
+    def table(self) -> ErrorFigures:
+        """Errors of the table."""
+        return judge(np.array([one.predicted_ms for one in self.networks]), self._measured_ms)
+
+    @property
+    def macs_linear(self) -> ErrorFigures | None:
+        """Errors of MACs fitted linearly; None where the table has no anchors."""
+        by_macs = [one.macs_ms for one in self.networks if one.macs_ms is not None]
+        return judge(np.array(by_macs), self._measured_ms) if len(by_macs) == len(self.networks) else None
+
+    @property
+    def noise_floor(self) -> float:
+        """Mean absolute error that exact predictions would show, for the times are uncertain."""
+        return float(np.mean([one.uncertainty for one in self.networks])) * NOISE
+
+    @property
+    def is_loud(self) -> bool:
+        """Whether the device was too busy for a fair verdict: a failure may be its own, not the table's."""
+        return self.noise_floor > LOUD
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """Every condition, met or not; a table without references was not measured in any environment."""
+        environment = _count("environment", self.changes, "nothing of the environment has changed")
+        return (
+            *judge_errors(self.table, self.macs_linear),
+            *([] if self.speed is None and not self.changes else [environment]),
+            _count("lint", self.lint, "no lint finds an error"),
+        )
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Conditions that do not hold, for people."""
+        return tuple(one.told for one in self.criteria if not one.is_met)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all hold."""
+        return not self.faults
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """Why the table's milliseconds are not those of the device as it is now."""
+        is_level = self.speed is None or abs(self.speed - 1.0) <= LEVEL_TOLERANCE
+        level = () if is_level else (f"the references take {self.speed:.3f} times as long as they did",)
+        return self.changes + level
+
+    @property
+    def _measured_ms(self) -> Floats:
+        return np.array([one.measured_ms for one in self.networks])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: what was found, and what follows from it."""
+        by_macs = self.macs_linear
+        return {
+            "passed": self.passed,
+            "faults": list(self.faults),
+            "stale": list(self.stale),
+            "device": self.device,
+            "speed": None if self.speed is None else round(self.speed, 6),
+            "changes": list(self.changes),
+            "lint": list(self.lint),
+            "noisy": self.noisy,
+            "throttled": self.throttled,
+            "figures": {
+                "table": asdict(self.table),
+                "macs_linear": asdict(by_macs) if by_macs else None,
+                "noise_floor": self.noise_floor,
+            },
+            "networks": [asdict(one) for one in self.networks],
+            "made_by": dict(self.made_by),
+        }
+
+
+def judge_errors(table: ErrorFigures, macs_linear: ErrorFigures | None) -> tuple[Criterion, ...]:
+    """Hold errors on fresh networks against what a table must keep.
+
+    Args:
+        table: Of the table.
+        macs_linear: Of MACs fitted linearly to its anchors; None leaves that condition out.
+    """
+    near, nearer, rank = table.within_10 or 0.0, table.within_5 or 0.0, table.spearman or 0.0
+    found = [
+        Criterion(
+            "within_10",
+            near,
+            WITHIN_10,
+            near >= WITHIN_10,
+            f"{near:.0%} within 10 %, at least {WITHIN_10:.0%} needed",
+        ),
+        Criterion(
+            "within_5",
+            nearer,
+            WITHIN_5,
+            nearer >= WITHIN_5,
+            f"{nearer:.0%} within 5 %, at least {WITHIN_5:.0%} needed",
+        ),
+        Criterion(
+            "bias",
+            table.bias,
+            LARGEST_BIAS,
+            abs(table.bias) <= LARGEST_BIAS,
+            f"bias {table.bias:+.1%}, at most ±{LARGEST_BIAS:.0%} allowed",
+        ),
+        Criterion(
+            "spearman",
+            rank,
+            LEAST_RANK,
+            rank >= LEAST_RANK,
+            f"rank correlation {rank:.3f}, at least {LEAST_RANK} needed",
+        ),
+    ]
+    if macs_linear:
+        told = f"mean error {table.mape:.2%}, below the {macs_linear.mape:.2%} of MACs fitted linearly needed"
+        is_met = table.mape < macs_linear.mape
+        found.append(Criterion("macs_linear", table.mape, macs_linear.mape, is_met, told))
+    return tuple(found)
+
+
+def _count(name: str, found: Sequence[str], good: str) -> Criterion:
+    return Criterion(name, float(len(found)), 0.0, not found, "; ".join(found) or good)
+
+
+def find_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of an environment has changed; what the table does not tell cannot have.
+
+    Args:
+        then: As the table tells it.
+        now: As the device tells it.
+    """
+    changed = [key for key in ENVIRONMENT if key in then and then[key] != now.get(key)]
+    return tuple(f"{key} was {then[key]!r:.80}, is {now.get(key)!r:.80}" for key in changed)
+
+
+def draw_fresh(
+    space: SearchSpace, count: int, rng: np.random.Generator, *, known: Collection[str]
+) -> tuple[Architecture, ...]:
+    """Draw random architectures, equally many at every resolution of a space.
+
+    Args:
+        space: With the resolutions of the table only.
+        count: How many, all different.
+        rng: Source of randomness.
+        known: Texts of those that must not be drawn.
+
+    Raises:
+        ConfigError: The space does not hold so many.
+    """
+    encoding = Encoding.of(space)
+    found: dict[str, Architecture] = {}
+    for genes in encoding.sample(DRAWS * count, rng):
+        genes[0] = len(found) % len(space.resolutions)
+        arch = encoding.decode(genes[None])[0]
+        if str(arch) not in known:
+            found[str(arch)] = arch
+        if len(found) == count:
+            return tuple(found.values())
+    raise ConfigError(
+        f"--networks {count}: {space.name} has {space.cardinality} architectures at these resolutions, and "
+        f"only {len(found)} were found that the table does not know"
+    )
+
+
+def macs_linear_ms(space: SearchSpace, measured: Measured, archs: Sequence[Architecture]) -> Floats | None:
+    """What a line through the MACs of a table's own anchors says of architectures.
+
+    The table holds the line's values at its hold-outs; two of them with different MACs tell all of it.
+
+    Returns:
+        `(n,)` float64 [ms]; None where a resolution has no two such hold-outs.
+    """
+    points: dict[int, dict[float, float]] = {}
+    for holdout in measured.holdouts:
+        arch = space.parse(holdout.architecture)
+        points.setdefault(arch.resolution, {})[_macs(space, arch)] = holdout.macs_ms
+    if any(len(points.get(arch.resolution, ())) < 2 for arch in archs):
+        return None
+    lines = {
+        size: np.polyfit(list(values), list(values.values()), deg=1)
+        for size, values in points.items()
+        if len(values) > 1
+    }
+    return np.array([np.polyval(lines[arch.resolution], _macs(space, arch)) for arch in archs])
+
+
+def _macs(space: SearchSpace, arch: Architecture) -> float:
+    return sum(map(layer_macs, space.layers(arch))) / 1e6
+
+
+def protocol_of(table: LatencyTable, *, seed: int) -> MeasuringProtocol:
+    """How a table was measured, with another seed; the usual protocol for one that does not tell.
+
+    Raises:
+        TableError: Its protocol is none of this version.
+    """
+    usual = MeasuringProtocol(threads=table.device.threads or 1, seed=seed)
+    told = dict(table.measured.protocol) if table.measured else {}
+    kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual)}
+    for key, value in told.items():
+        if key not in kinds or type(value) is not kinds[key]:
+            known = ", ".join(kinds)
+            raise TableError(
+                f"latency table {table.name}: protocol.{key[:80]}: {value!r:.80} cannot be measured with; "
+                f"known are {known}; measure the table anew"
+            )
+    protocol = replace(usual, **told)
+    counts = (protocol.threads, protocol.rounds, protocol.max_rounds, protocol.visit_runs)
+    if protocol.clock not in ("wall", "cpu") or min(counts) < 1 or protocol.max_rounds < protocol.rounds:
+        raise TableError(f"latency table {table.name}: protocol: nobody can measure so; measure it anew")
+    return replace(protocol, seed=seed)
+
+
+def marks_of(table: LatencyTable) -> tuple[str, ...]:
+    """What a user of a table must know in single words: `failed`, `stale`, `noisy`, `throttled`."""
+    last = table.history[-1] if table.history else None
+    held = table.measured
+    marks = {
+        "failed": last is not None and not last.passed,
+        "stale": last is not None and bool(last.stale),
+        "noisy": held is not None and held.noisy > 0,
+        "throttled": held is not None and held.throttled > 0,
+    }
+    return tuple(mark for mark, is_set in marks.items() if is_set)

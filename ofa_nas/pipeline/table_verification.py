@@ -1,0 +1,299 @@
+"""Verify a latency table: time fresh networks on its device, and keep in the table what they showed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from ofa_nas.assets import asset_folder, asset_names, cache_folder, find_asset
+from ofa_nas.devices import HOST, Device, MeasuringProtocol, is_address, open_device
+from ofa_nas.errors import ConfigError, SpaceError, TableError
+from ofa_nas.latency.lint import Finding, lint_table
+from ofa_nas.latency.measure import Measurement, measure
+from ofa_nas.latency.references import reference_architectures, reference_models, slowdown, write_network
+from ofa_nas.latency.roofline import refuse_roofline
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.table_writer import append_verification
+from ofa_nas.latency.verification import (
+    LEAST_NETWORKS,
+    FreshNetwork,
+    Verification,
+    draw_fresh,
+    find_changes,
+    macs_linear_ms,
+    protocol_of,
+)
+from ofa_nas.provenance import record_provenance
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.search_space import SearchSpace
+
+SSH = "ssh://"
+_IDENTITY = ("host_name", "cpu", "cores", "architecture")  # of a machine
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be timed, where and how.
+
+    Attributes:
+        path: File of the table.
+        table: To verify.
+        space: With its classes and all of its resolutions.
+        address: Of the device.
+        protocol: The table's own.
+        networks: Fresh ones.
+    """
+
+    path: Path
+    table: LatencyTable
+    space: SearchSpace
+    address: str
+    protocol: MeasuringProtocol
+    networks: tuple[Architecture, ...]
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the table came with this tool: its file is not a user's to change."""
+        return self.path.resolve().is_relative_to(asset_folder("latency_tables").resolve())
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Steps done, of so many at least."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A verification that is not yet in the table's history.
+
+    Attributes:
+        verification: To keep.
+        findings: Of all lints, errors and doubts.
+        references: How many times as long each reference takes as for the table; none without references.
+    """
+
+    verification: Verification
+    findings: tuple[Finding, ...]
+    references: Mapping[str, float]
+
+
+def plan_verification(
+    name: str,
+    *,
+    device: str | None = None,
+    space: str | None = None,
+    networks: int = LEAST_NETWORKS,
+    seed: int,
+) -> Plan:
+    """Find table, space and device, and draw the networks; nothing is timed yet.
+
+    Args:
+        name: Of a table, shipped or measured before, or the path of its file.
+        device: Address; without, where the table was measured, if that can be told.
+        space: Name or TOML file; without, the space that the table names.
+        networks: How many fresh ones.
+        seed: Of networks, weights and the order of visits.
+
+    Raises:
+        TableError: There is no such table, it is of another space, or does not say where it was measured.
+        ConfigError: Too few networks, or more than the space holds.
+    """
+    if networks < LEAST_NETWORKS:
+        raise ConfigError(f"--networks {networks}: expected {LEAST_NETWORKS} or more, to tell shares of them")
+    path = find_table_file(name)
+    table = LatencyTable.load(path)
+    if table.device.precision != "fp32":
+        raise TableError(f"latency table {table.name} is of {table.device.precision}: only fp32 is verified")
+    whole = _find_space(table, space)
+    address = _check_address(device) if device else _find_address(table)
+    known = {str(arch) for arch in reference_architectures(whole)}
+    if table.measured:
+        known.update(table.measured.fitted, (one.architecture for one in table.measured.holdouts))
+    archs = draw_fresh(table.narrow(whole), networks, np.random.default_rng(seed), known=known)
+    return Plan(path, table, whole, address, protocol_of(table, seed=seed), archs)
+
+
+def verify_table(plan: Plan) -> Iterator[Progress | Verified]:
+    """Time the fresh networks among the references; the last record is what they showed.
+
+    The references put all times at the speed at which the table was measured, as they did its hold-outs'. A
+    table without references is held against the times as they are.
+
+    Raises:
+        DeviceError: The device cannot be reached or cannot measure.
+    """
+    table, held = plan.table, plan.table.measured
+    device = open_device(plan.address)
+    changes = find_changes(held.environment, device.info().environment) if held else ()
+    findings = lint_table(table, space=plan.space)
+    found: dict[str, Measurement] = {}
+    for record in _measure(device, plan):
+        if isinstance(record, Progress):
+            yield record
+        else:
+            found[record.model] = record
+    level = held.references if held else {}
+    references = {name: found[name].latency_ms / then for name, then in level.items() if name in found}
+    speed = slowdown({name: one.latency_ms for name, one in found.items()}, level) if references else None
+    measured = {name: one.at_speed(speed or 1.0) for name, one in found.items()}
+    verification = Verification(
+        device=plan.address,
+        networks=_judge(plan, measured),
+        speed=speed,
+        changes=changes,
+        lint=tuple(f"{one.rule}: {one.message}" for one in findings if one.is_error),
+        noisy=sum(one.noisy for one in found.values()),
+        throttled=sum(one.throttled for one in found.values()),
+        made_by=record_provenance(seed=plan.protocol.seed).to_json(),
+    )
+    yield Verified(verification, findings, references)
+    device.forget()
+
+
+def keep_verification(plan: Plan, found: Verification) -> Path | None:
+    """Add a verification to the table's history; a shipped table stays as it is.
+
+    Returns:
+        The file that was written, if one was.
+
+    Raises:
+        TableError: The file holds another table by now.
+        FileError: It cannot be written.
+    """
+    if plan.is_shipped:
+        return None
+    path = plan.path.resolve()  # a link stays a link
+    append_verification(path, found, verified=plan.table)
+    return path
+
+
+def find_table_file(name: str) -> Path:
+    """File of a table by its path, its shipped name, or the name of one measured before.
+
+    Raises:
+        TableError: There is none, there are several, or it is a roofline.
+    """
+    shipped = asset_names("latency_tables", suffix=".json")
+    if is_address(name) and name != HOST:
+        raise TableError(f"{name[:200]} is an address: name the table, and give the address to --device")
+    refuse_roofline(name)
+    if name.endswith(".json") or "/" in name or name in shipped:
+        return find_asset("latency_tables", name, suffix=".json", error=TableError)
+    own = _measured_before()
+    paths = [path for path, known in own.items() if known == name]
+    if len(paths) > 1:
+        listed = ", ".join(map(str, paths))
+        raise TableError(f"{name}: several tables have that name; give the path of one: {listed}")
+    if not paths:
+        measured = ", ".join(sorted(set(own.values()))) or "none"
+        raise TableError(
+            f"{name[:200]}: no such latency table; shipped: {', '.join(shipped)}; measured before: "
+            f"{measured}; or give the path of a .json file"
+        )
+    return paths[0]
+
+
+def _measured_before() -> dict[Path, str]:
+    """Names of the tables in the cache folder by their files, without those that cannot be read."""
+    found = {}
+    for path in sorted((cache_folder() / "latency_tables").glob("*.json")):
+        try:
+            found[path] = LatencyTable.load(path).name
+        except TableError:
+            continue
+    return found
+
+
+def _find_space(table: LatencyTable, given: str | None) -> SearchSpace:
+    held = table.rows_of
+    if held is None:
+        if given is None:
+            raise ConfigError(
+                f"latency table {table.name} is {table.provenance} and prices any space: say whose networks "
+                "to time, such as --space efficientnet_lite"
+            )
+        return SearchSpace.load(given)
+    try:
+        space = SearchSpace.load(given or held.space).with_classes(held.classes)
+    except SpaceError as error:
+        if given:
+            raise
+        raise TableError(
+            f"latency table {table.name} is of the space {held.space}, which does not ship: give its TOML "
+            "file to --space"
+        ) from error
+    if space.digest != held.digest:
+        raise TableError(
+            f"latency table {table.name} is of {held.space} with {held.classes} classes and the digest "
+            f"{held.digest}, not of {given or 'what ships under that name'}, whose digest is {space.digest}: "
+            "give --space the TOML file that it is of, or measure it anew with ofa-nas profile"
+        )
+    return space
+
+
+def _check_address(text: str) -> str:
+    if not is_address(text):
+        raise ConfigError(f"--device {text[:80]}: expected host, or ssh://USER@HOST")
+    return text
+
+
+def _find_address(table: LatencyTable) -> str:
+    """Where a table was measured: as a good verification or its own command tells, or this machine."""
+    if table.measured is None:
+        raise TableError(
+            f"latency table {table.name} is {table.provenance}: there is nothing to verify it on, unless you "
+            "have the device: --device host there, or --device ssh://USER@HOST"
+        )
+    words = str(table.made_by.get("command", "")).split()
+    told = [one.device for one in reversed(table.history) if not one.changes]
+    told += [after for before, after in pairwise(words) if before == "--device"]
+    told += [word.removeprefix("--device=") for word in words]
+    boards = [text for text in told if text.startswith(SSH)]  # a file may not have other backends imported
+    if boards:
+        return boards[0]
+    here = open_device(HOST).info().environment
+    if all(here.get(key) == table.measured.environment.get(key) for key in _IDENTITY):
+        return HOST
+    by_hand = (
+        "; boards without a network path cannot be verified, only measured anew"
+        if "--collect" in words
+        else ""
+    )
+    raise TableError(
+        f"latency table {table.name} was measured on another machine ({table.device.cpu}) and does not say "
+        f"how to reach it: pass --device ssh://USER@HOST{by_hand}"
+    )
+
+
+def _measure(device: Device, plan: Plan) -> Iterator[Progress | Measurement]:
+    references = reference_models(plan.space)[::-1] if plan.table.measured else []
+    visits = (len(references) + len(plan.networks)) * plan.protocol.rounds
+    total = len(plan.networks) + visits
+    rng = np.random.default_rng(plan.protocol.seed)
+    models = []
+    for done, arch in enumerate(plan.networks):
+        yield Progress(done, total)
+        models.append(write_network(plan.space, arch, rng, name=str(arch)))
+    records = measure(device, references + models, protocol=plan.protocol)  # the largest is the sentinel
+    for done, record in enumerate(records, start=len(models)):
+        yield record if isinstance(record, Measurement) else Progress(min(done, total), total)
+
+
+def _judge(plan: Plan, measured: Mapping[str, Measurement]) -> tuple[FreshNetwork, ...]:
+    table = plan.table
+    by_macs = macs_linear_ms(plan.space, table.measured, plan.networks) if table.measured else None
+    return tuple(
+        FreshNetwork(
+            architecture=str(arch),
+            measured_ms=round(measured[str(arch)].latency_ms, 6),
+            predicted_ms=round(table.latency_ms(plan.space, arch), 6),
+            macs_ms=None if by_macs is None else round(float(by_macs[number]), 6),
+            uncertainty=round(measured[str(arch)].uncertainty, 6),
+        )
+        for number, arch in enumerate(plan.networks)
+    )
