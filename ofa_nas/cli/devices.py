@@ -66,6 +66,8 @@ class TableSummary:
         error: Mean error on what had no part in it, a fraction; None where nobody knows.
         p95: Their 95th percentile.
         judged_on: What that was: `networks`, or `blocks` timed alone.
+        verified_on: Day of the last verification; empty without one.
+        marks: What doubts it: `failed` or `stale` by the last verification, `noisy`, `throttled`.
     """
 
     name: str
@@ -81,6 +83,8 @@ class TableSummary:
     error: float | None
     p95: float | None
     judged_on: str
+    verified_on: str
+    marks: tuple[str, ...]
     notes: tuple[str, ...]
     sources: tuple[str, ...]
     licence: str
@@ -89,6 +93,8 @@ class TableSummary:
 
 def summarise(table: "LatencyTable", path: Path) -> TableSummary:
     """What to tell of a table."""
+    from ofa_nas.latency.verification import marks_of
+
     held = table.rows_of
     return TableSummary(
         name=table.name,
@@ -104,6 +110,8 @@ def summarise(table: "LatencyTable", path: Path) -> TableSummary:
         error=table.error.mape if table.error else None,
         p95=table.error.p95 if table.error else None,
         judged_on=table.judged_on,
+        verified_on=table.history[-1].made_on if table.history else "",
+        marks=marks_of(table),
         notes=table.notes,
         sources=table.sources,
         licence=table.published.licence if table.published else "",
@@ -151,10 +159,10 @@ def _show_tables(found: list[TableSummary]) -> None:
         threads = f"{one.threads} thread{'s' * (one.threads > 1)}" if one.threads else "threads unknown"
         source = "\n".join([*one.runtime.split(", "), f"{threads}, {one.precision}", one.made_on]).strip()
         table.add_row(
-            f"{one.name}\n{one.provenance}",
+            "\n".join([one.name, one.provenance, *one.marks]),
             f"{one.space}\n{sizes}",
             source,
-            "unknown" if one.error is None else f"{one.error:.1%}\np95 {one.p95:.1%}",
+            _errors(one),
         )
     if not any(one.name == "host" for one in found):
         table.add_row("host\nnot measured yet", "", "", "")
@@ -162,7 +170,17 @@ def _show_tables(found: list[TableSummary]) -> None:
     out.print(
         "estimated: nobody here could measure the board. imported: somebody else's table, as published."
     )
+    if any(one.marks for one in found):
+        out.print(
+            "failed, stale: found by ofa-nas verify-table. noisy, throttled: some networks, when measured."
+        )
     out.print("Measure yours: ofa-nas profile --device host")
+
+
+def _errors(one: TableSummary) -> str:
+    verified = [f"verified {one.verified_on}"] if one.verified_on else []
+    figures = ["unknown"] if one.error is None else [f"{one.error:.1%}", f"p95 {one.p95:.1%}"]
+    return "\n".join(figures + verified)
 
 
 def _show_rooflines(boards: "list[Roofline]") -> None:

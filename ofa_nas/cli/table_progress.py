@@ -38,7 +38,11 @@ def find_table(
 
 
 def describe_table(table: "LatencyTable") -> str:
-    """One or two lines: what the latencies rest on, how far off they were, and what to do about it."""
+    """What the latencies rest on, how far off they were, what to do about it; and what doubts the table."""
+    return _describe(table) + _doubt(table)
+
+
+def _describe(table: "LatencyTable") -> str:
     device = f"{table.name} ({table.device.cpu}; {table.device.runtime})"
     advice = "Measure your own: run ofa-nas profile on the board, and give its table to --device"
     if table.published:
@@ -59,6 +63,18 @@ def describe_table(table: "LatencyTable") -> str:
         return f"{device}: measured; {figures}"
     basis = "by a calibrated roofline" if _is_roofline(table) else "from published measurements"
     return f"{device}: [bold]estimated[/bold] {basis}; {figures} on {table.judged_on} left out. {advice}"
+
+
+def _doubt(table: "LatencyTable") -> str:
+    """What the last verification found against a table; empty if nothing."""
+    from rich.markup import escape
+
+    last = table.history[-1] if table.history else None
+    if last is None or not (last.faults or last.stale):
+        return ""
+    verdict = "passed, but is stale" if last.passed else "failed"
+    reasons = escape("; ".join(dict.fromkeys((*last.faults, *last.stale))))
+    return f"\n[bold]{verdict}[/bold] when verified on {last.made_on}: {reasons}. Measure it anew"
 
 
 def _is_roofline(table: "LatencyTable") -> bool:

@@ -89,6 +89,7 @@ def make_table(
         protocol=asdict(protocol),
         environment=info.environment,
         references=level,
+        fitted=tuple(str(arch) for one in sessions for arch in one.design.latin + one.design.anchors),
     )
     runtime = f"onnxruntime {info.onnxruntime}"
     return LatencyTable(

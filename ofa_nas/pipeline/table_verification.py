@@ -107,8 +107,6 @@ def plan_verification(
         raise ConfigError(f"--networks {networks}: expected {LEAST_NETWORKS} or more, to tell shares of them")
     path = find_table_file(name)
     table = LatencyTable.load(path)
-    if table.device.precision != "fp32":
-        raise TableError(f"latency table {table.name} is of {table.device.precision}: only fp32 is verified")
     whole = _find_space(table, space)
     address = _check_address(device) if device else _find_address(table)
     known = {str(arch) for arch in reference_architectures(whole)}
@@ -271,14 +269,15 @@ def _find_address(table: LatencyTable) -> str:
 
 
 def _measure(device: Device, plan: Plan) -> Iterator[Progress | Measurement]:
-    references = reference_models(plan.space)[::-1] if plan.table.measured else []
+    precision = plan.table.device.precision
+    references = reference_models(plan.space, precision=precision)[::-1] if plan.table.measured else []
     visits = (len(references) + len(plan.networks)) * plan.protocol.rounds
     total = len(plan.networks) + visits
     rng = np.random.default_rng(plan.protocol.seed)
     models = []
     for done, arch in enumerate(plan.networks):
         yield Progress(done, total)
-        models.append(write_network(plan.space, arch, rng, name=str(arch)))
+        models.append(write_network(plan.space, arch, rng, name=str(arch), precision=precision))
     records = measure(device, references + models, protocol=plan.protocol)  # the largest is the sentinel
     for done, record in enumerate(records, start=len(models)):
         yield record if isinstance(record, Measurement) else Progress(min(done, total), total)
