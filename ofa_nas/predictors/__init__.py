@@ -4,7 +4,7 @@ A module offers `fit(encoding, observations, *, rng)` and `from_json(encoding, p
 `Predictor`; its name is what a file says it was made by.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -17,6 +17,7 @@ from ofa_nas.errors import ArchitectureError, CheckpointError, DataError
 from ofa_nas.files import read_json, write_json
 from ofa_nas.plugins import load_plugin
 from ofa_nas.provenance import Provenance
+from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 
 Floats = npt.NDArray[np.float64]
@@ -65,6 +66,19 @@ class Observations:
         return len(self.accuracies)
 
 
+@dataclass(frozen=True)
+class AdditiveForm:
+    """A predictor as a sum over resolution and blocks, which an exact search can use.
+
+    Attributes:
+        worth: What each resolution and block adds.
+        link: Sums `(n,)` → accuracies `(n,)`, rising.
+    """
+
+    worth: CostTable
+    link: Callable[[Floats], Floats]
+
+
 class Predictor(Protocol):
     """A fitted predictor."""
 
@@ -74,6 +88,9 @@ class Predictor(Protocol):
 
     def predict(self, genes: Genes) -> Floats:
         """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
+
+    def additive(self, encoding: Encoding) -> AdditiveForm | None:
+        """The same as a sum, for the space it was fitted on; None where it is none."""
 
     def to_json(self) -> dict[str, Any]:
         """Everything that `from_json` needs, as plain values."""

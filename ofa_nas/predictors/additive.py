@@ -7,12 +7,14 @@ cross-validation prefers that. Being monotone, it leaves the order of architectu
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.predictors import Floats, Observations, conformal_half_width, deal_folds
+from ofa_nas.predictors import AdditiveForm, Floats, Observations, conformal_half_width, deal_folds
+from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 
 CEILINGS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # above the best sample, in ranges of the samples
@@ -51,6 +53,17 @@ class AdditivePredictor:
         width = self.table.shape[1]
         flat = np.arange(0, self.table.size, width) + genes
         return np.asarray(self.table.ravel().take(flat).sum(axis=1))
+
+    def additive(self, encoding: Encoding) -> AdditiveForm:
+        """The table, once for each resolution."""
+        count, widest = len(encoding.space.resolutions), int(encoding.choice_counts.max())
+        blocks = self.table[1:, : 1 + widest].copy()
+        blocks[np.arange(1 + widest) > encoding.choice_counts[:, None]] = np.nan
+        choices = np.repeat(blocks[None], count, axis=0)
+        return AdditiveForm(
+            CostTable(encoding, self.table[0, :count, None], choices),
+            partial(_from_link, ceiling=self.ceiling),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

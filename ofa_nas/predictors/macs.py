@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa_nas.predictors import Floats, Observations, conformal_half_width, deal_folds
+from ofa_nas.predictors import AdditiveForm, Floats, Observations, conformal_half_width, deal_folds
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 
@@ -22,6 +22,12 @@ class MacsPredictor:
     def predict(self, genes: Genes) -> Floats:
         """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
         return np.asarray(self.intercept + self.slope * np.log(self.macs.total(genes)))
+
+    def additive(self, encoding: Encoding) -> AdditiveForm:
+        """The MACs themselves, or their negatives where accuracy falls with them."""
+        sign = 1.0 if self.slope >= 0.0 else -1.0
+        worth = CostTable(encoding, sign * self.macs.fixed, sign * self.macs.choices)
+        return AdditiveForm(worth, lambda sums: self.intercept + self.slope * np.log(sign * sums))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

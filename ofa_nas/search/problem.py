@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.stages import Stage
 
 Floats = npt.NDArray[np.float64]
 MAX_SWAP_OPTIONS = 20_000  # a stage with more is swapped in windows of its positions
@@ -74,6 +76,23 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Additive:
+    """A problem as tables, which tell an exact method what callables cannot.
+
+    Attributes:
+        worth: What resolution and blocks add; the more the better.
+        error: Sums of worth `(n,)` → predicted error rates `(n,)`, falling.
+        costs: One for each cost of the problem, in its order.
+        is_peak: Of each, whether it is the largest of its parts instead of their sum.
+    """
+
+    worth: CostTable
+    error: Callable[[Floats], Floats]
+    costs: tuple[CostTable, ...]
+    is_peak: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
 class Problem:
     """A search problem.
 
@@ -85,6 +104,7 @@ class Problem:
         names: Of the `k` costs.
         seeds: `(s, d)` architectures to start from, such as one known to meet the limits.
         swaps: What the final polish exchanges; none means no polish.
+        additive: The same as tables, where error and costs follow from sums and maxima over the blocks.
     """
 
     space: GeneSpace
@@ -94,6 +114,7 @@ class Problem:
     names: tuple[str, ...]
     seeds: Genes | None = None
     swaps: tuple[Swap, ...] = ()
+    additive: Additive | None = None
 
     def score(self, genes: Genes) -> Scored:
         """Predict and cost genes `(n, d)`."""
@@ -121,11 +142,20 @@ def stage_swaps(encoding: Encoding) -> tuple[Swap, ...]:
         window = width
         while window > 1 and base**window > MAX_SWAP_OPTIONS:
             window -= 1
-        values = np.array(list(product(range(base), repeat=window)), dtype=np.int16)
         if window == width:
-            present = (values > 0).sum(axis=1)
-            in_order = ((values > 0) == (np.arange(width) < present[:, None])).all(axis=1)
-            values = values[in_order & np.isin(present, stage.depths)]
+            values = stage_options(stage)
+        else:
+            values = np.array(list(product(range(base), repeat=window)), dtype=np.int16)
         starts = range(span.start, span.stop - window + 1)
         swaps += [Swap(slice(start, start + window), values) for start in starts]
     return tuple(swap for swap in swaps if len(swap.options) > 1)
+
+
+def stage_options(stage: Stage) -> Genes:
+    """Everything that may stand in the genes of a stage, `(options, positions)`."""
+    width = stage.depths[-1]
+    blocks = [
+        np.array(list(product(range(1, 1 + len(stage.choices)), repeat=depth)), dtype=np.int16)
+        for depth in stage.depths
+    ]
+    return np.concatenate([np.pad(rows, ((0, 0), (0, width - rows.shape[1]))) for rows in blocks])

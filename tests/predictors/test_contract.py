@@ -54,6 +54,15 @@ def test_the_same_seed_gives_the_same_predictor(kind: str) -> None:
     assert first.half_width == second.half_width
 
 
+def test_its_additive_form_says_the_same(kind: str) -> None:
+    predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
+    form = predictor.additive(LITE)
+    if form is not None:
+        sums = form.worth.total(_TEST)
+        assert np.allclose(form.link(sums), predictor.predict(_TEST), rtol=0.0, atol=1e-12)
+        assert (np.diff(form.link(np.sort(sums))) >= 0.0).all()
+
+
 def test_its_intervals_cover_about_nine_tenths_of_new_measurements(kind: str) -> None:
     predictor = load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
     measured = observe(_TEST, linear_accuracy(_TEST), np.random.default_rng(2), images=100_000).accuracies

@@ -28,6 +28,7 @@ class Generation:
         front: Rows that nothing found so far beats in both error and first cost, by rising cost; they keep
             every limit but the first, to show what more of the first would buy.
         cpu_seconds: Processor time spent so far [s].
+        bound: Error that no architecture within every limit can be below; None where the method cannot tell.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Generation:
     best: Scored | None
     front: Scored
     cpu_seconds: float
+    bound: float | None = None
 
 
 class SearchMethod(Protocol):

@@ -1,0 +1,188 @@
+"""What is called exact is the optimum: against everything there is, and against a MILP solver."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from ofa_nas.errors import ConfigError
+from ofa_nas.search import gap
+from ofa_nas.search.chain import prune, whole_front
+from ofa_nas.search.methods import Generation, exact
+from ofa_nas.search.pareto import non_dominated
+from ofa_nas.search.problem import Additive, Floats, Problem, stage_swaps
+from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
+from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.search_space import SearchSpace
+from tests.search.worlds import TINY, every_architecture, tiny_problem
+
+
+def made_up_problem(encoding: Encoding, quantiles: tuple[float, ...], seed: int) -> Problem:
+    """Latency, size, MACs and peak memory, each limited to a quantile of random architectures; 1: no limit.
+
+    Latency and worth deviate at random from what MACs say, block by block.
+    """
+    rng = np.random.default_rng(seed)
+    macs = tabulate(encoding, layer_macs)
+    latency = CostTable(
+        encoding, 1e-6 * macs.fixed, 1e-6 * macs.choices * rng.uniform(0.8, 1.2, macs.choices.shape)
+    )
+    worth = np.log1p(macs.choices) * rng.uniform(0.8, 1.2, macs.choices.shape[1:])
+    bonus = np.linspace(0.0, 1.0, len(macs.fixed))[:, None]
+    tables = (latency, tabulate(encoding, layer_weight_bytes), macs, tabulate(encoding, layer_peak_bytes))
+    form = Additive(
+        CostTable(encoding, bonus, worth), lambda sums: np.exp(-0.01 * sums), tables, (False,) * 3 + (True,)
+    )
+
+    def costs(genes: Genes) -> Floats:
+        return np.stack([*(table.total(genes) for table in tables[:3]), tables[3].peak(genes)], axis=1)
+
+    seen = costs(encoding.sample(4000, rng))
+    limits = [
+        np.inf if share == 1 else np.quantile(seen[:, place], share) for place, share in enumerate(quantiles)
+    ]
+    return Problem(
+        space=encoding,
+        predict=lambda genes: form.error(form.worth.total(genes)),
+        costs=costs,
+        limits=np.array(limits),
+        names=("latency", "model_size", "macs", "peak_memory"),
+        swaps=stage_swaps(encoding),
+        additive=form,
+    )
+
+
+def solve(problem: Problem) -> Generation:
+    *_, last = exact.search(problem, rng=np.random.default_rng(0))
+    return last
+
+
+def solver_error(problem: Problem) -> float:
+    """The least error by HiGHS, one program for each resolution."""
+    form = problem.additive
+    assert form is not None
+    return min(
+        float(form.error(np.array([_solver_worth(problem, form, resolution)]))[0])
+        for resolution in range(len(form.worth.fixed))
+    )
+
+
+def _solver_worth(problem: Problem, form: Additive, resolution: int) -> float:
+    encoding = form.worth.encoding
+    worth = form.worth.choices[resolution]
+    cells = [(row, value) for row, value in np.ndindex(worth.shape) if np.isfinite(worth[row, value])]
+    rows, values = np.array(cells).T
+    constraints = [LinearConstraint(np.equal.outer(np.arange(len(worth)), rows).astype(float), 1, 1)]
+    present = values > 0
+    for span, stage in zip(encoding.spans, encoding.space.stages, strict=True):
+        for row in range(span.start - 1, span.stop - 1):
+            depth = row - span.start + 2
+            if depth <= stage.depths[0]:
+                constraints.append(LinearConstraint(((rows == row) & present).astype(float)[None], 1, 1))
+            if depth > 1:
+                order = ((rows == row - 1) & present).astype(float) - ((rows == row) & present)
+                constraints.append(LinearConstraint(order[None], 0, np.inf))
+    highest = np.ones(len(cells))
+    for table, is_peak, limit in zip(form.costs, form.is_peak, problem.limits, strict=True):
+        spent, fixed = table.choices[resolution, rows, values], table.fixed[resolution]
+        if is_peak:
+            highest[spent > limit] = 0.0
+            if fixed.max() > limit:
+                return -np.inf
+        elif np.isfinite(limit):
+            constraints.append(LinearConstraint(spent[None] / limit, -np.inf, 1.0 - fixed.sum() / limit))
+    solved = milp(
+        -worth[rows, values],
+        integrality=np.ones(len(cells)),
+        bounds=Bounds(0, highest),
+        constraints=constraints,
+        options={"mip_rel_gap": 0.0},
+    )
+    return (
+        -np.inf
+        if solved.x is None
+        else float(worth[rows, values] @ np.round(solved.x) + form.worth.fixed[resolution].sum())
+    )
+
+
+_SHARES = (0.05, 0.4, 1.0)
+
+
+@pytest.mark.parametrize("quantiles", list(product(_SHARES, repeat=4)), ids=str)
+def test_it_is_the_best_of_everything_there_is(quantiles: tuple[float, ...]) -> None:
+    problem = made_up_problem(TINY, quantiles, seed=1)
+    everything = problem.score(every_architecture())
+    feasible = everything.take(problem.is_feasible(everything.costs))
+    last = solve(problem)
+    if not len(feasible):
+        assert last.best is None
+        return
+    assert last.best is not None
+    assert last.best.errors[0] == feasible.errors.min()
+    assert last.bound == last.best.errors[0]
+
+
+@pytest.mark.parametrize("quantiles", [(0.4, 1, 1, 1), (1, 1, 1, 0.4)], ids=str)
+def test_its_front_is_the_enumerated_front(quantiles: tuple[float, ...]) -> None:
+    problem = made_up_problem(TINY, quantiles, seed=2)
+    everything = problem.score(every_architecture())
+    shown = everything.take(problem.is_shown(everything.costs))
+    points = np.stack([shown.costs[:, 0], shown.errors], axis=1)
+    front = solve(problem).front
+    found = np.stack([front.costs[:, 0], front.errors], axis=1)
+    assert found.tolist() == np.unique(points[non_dominated(points)], axis=0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("space", "quantiles", "seed"),
+    [
+        ("efficientnet_lite", (0.3, 1, 1, 1), 0),
+        ("efficientnet_lite", (0.3, 0.3, 1, 1), 1),
+        ("efficientnet_lite", (1, 0.2, 1, 0.5), 2),
+        ("efficientnet_lite", (0.3, 0.3, 0.25, 0.8), 3),
+        ("mobilenet_v3", (0.2, 1, 1, 0.6), 4),
+        ("mobilenet_v3", (0.3, 0.3, 1, 1), 5),
+    ],
+)
+def test_a_solver_of_integer_programs_agrees(space: str, quantiles: tuple[float, ...], seed: int) -> None:
+    problem = made_up_problem(Encoding.of(SearchSpace.load(space)), quantiles, seed)
+    last = solve(problem)
+    assert last.best is not None
+    assert problem.is_feasible(last.best.costs).all()
+    assert last.best.errors[0] == pytest.approx(solver_error(problem), abs=1e-9)
+    assert last.bound == last.best.errors[0]
+
+
+def test_a_gap_that_stays_open_is_told_and_evolution_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = made_up_problem(Encoding.of(SearchSpace.load("efficientnet_lite")), (0.3, 0.3, 1, 1), 1)
+    best = solve(problem).best
+    monkeypatch.setattr(gap, "MOST_PARTS", 0)
+    last = solve(problem)
+    assert best is not None
+    assert last.best is not None
+    assert last.bound is not None
+    assert last.bound < best.errors[0] <= last.best.errors[0]
+    assert last.evaluations > 20_000
+
+
+def test_an_error_that_is_not_additive_is_refused() -> None:
+    with pytest.raises(ConfigError, match="needs an additive predictor"):
+        next(exact.search(tiny_problem(np.array([np.inf, np.inf])), rng=np.random.default_rng(0)))
+
+
+def test_pruning_keeps_one_of_equal_rows_and_nothing_that_is_beaten() -> None:
+    worth, costs = np.array([3.0, 1.0, 3.0, 2.0, 5.0, 0.0]), np.array([2.0, 1.0, 2.0, 1.0, 4.0, 0.5])
+    kept = prune(worth, costs)
+    assert worth[kept].tolist() == [0.0, 2.0, 3.0, 5.0]
+    assert costs[kept].tolist() == [0.5, 1.0, 2.0, 4.0]
+
+
+def test_a_limit_cuts_the_front_and_nothing_else() -> None:
+    form = made_up_problem(TINY, (1, 1, 1, 1), seed=3).additive
+    assert form is not None
+    whole = whole_front(form.worth, form.costs[0])
+    limit = float(np.median(whole.costs))
+    cut = whole_front(form.worth, form.costs[0], limit=limit)
+    assert cut.costs.tolist() == whole.costs[whole.costs <= limit].tolist()
+    assert cut.genes.tolist() == whole.genes[whole.costs <= limit].tolist()
