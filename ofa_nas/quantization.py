@@ -42,7 +42,8 @@ def quantize(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> onnx.Mo
     """
     shape = tuple(size.dim_value for size in model.graph.input[0].type.tensor_type.shape.dim)
     if images.ndim != 4 or not len(images) or images.shape[1:] != shape[1:]:
-        raise OfaNasError(f"calibration images have shape {images.shape}; expected (n, *{shape[1:]}), n ≥ 1")
+        wanted = ", ".join(map(str, shape[1:]))
+        raise OfaNasError(f"calibration images have shape {images.shape}; expected (n, {wanted})")
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
         prepared = onnx.ModelProto()

@@ -11,7 +11,8 @@ import pytest
 
 from ofa_nas.devices import MeasuringProtocol, Model, agent, open_device
 from ofa_nas.errors import ConfigError, DeviceError
-from ofa_nas.latency.attribution import assign_nodes
+from ofa_nas.latency.attribution import assign_nodes, layer_shares
+from ofa_nas.latency.references import write_network
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_peak_bytes
@@ -76,6 +77,30 @@ def test_every_layer_finds_nodes_of_its_own_in_a_profile(name: str) -> None:
     assert {node.operator for node in strangers} <= {"ReorderInput", "ReorderOutput", "GlobalAveragePool"}
     liveness = max(map(layer_peak_bytes, layers))
     assert 0.9 * liveness <= profiles[0].peak_bytes <= 1.6 * liveness
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in ("efficientnet_lite", "mobilenet_v3"))],
+)
+def test_every_node_of_an_int8_profile_is_its_layers(name: str) -> None:
+    space = SearchSpace.load(name)
+    layers = list(space.layers(space.smallest))
+    model = write_network(space, space.smallest, np.random.default_rng(0), name="m", precision="int8")
+    profile, *_ = open_device("host").profile([model], FAST)
+    assigned = assign_nodes([node.name for node in profile.nodes], layers)
+    assert {owner for owner, is_operator in assigned if is_operator} == {layer.name for layer in layers}
+    order = {layer.name: place for place, layer in enumerate(layers)}
+    places = [order[owner] for owner, _ in assigned]
+    assert places == sorted(places)  # a chain of layers runs in its order, and so do its conversions
+    kinds = {(node.operator, known) for node, (_, known) in zip(profile.nodes, assigned, strict=True)}
+    assert {operator for operator, known in kinds if known} >= {"QLinearConv", "QLinearAdd", "QGemm"}
+    strangers = {operator for operator, known in kinds if not known}
+    assert strangers >= {"QuantizeLinear", "DequantizeLinear", "Transpose"}
+    assert strangers <= {"QuantizeLinear", "DequantizeLinear", "Transpose", "HardSigmoid", "Mul"}
+    shares = layer_shares([profile], layers)
+    assert sum(share for share, _ in shares.values()) == pytest.approx(1.0)
+    assert all(other <= share for share, other in shares.values())
 
 
 def test_a_refused_model_is_named() -> None:

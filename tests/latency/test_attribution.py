@@ -51,6 +51,23 @@ def test_nodes_go_to_layers_by_tensor_name_and_reorders_to_their_neighbours(tiny
     ]
 
 
+def test_conversions_of_a_tensor_are_its_layers_and_count_as_other(tiny: SearchSpace) -> None:
+    layers = list(tiny.layers(tiny.smallest))
+    names = {
+        "image_QuantizeLinear": ("stem", False),
+        "Transpose": ("stem", False),
+        "stem/conv_token_6": ("stem", True),
+        "stem/act_DequantizeLinear/duplicated": ("stem", False),
+        "s0b0/expand.weight_DequantizeLinear": ("s0b0", False),
+        "s0b0/expand": ("s0b0", True),
+        "HardSigmoid_155": ("s0b0", False),
+        "s0b0/expand_act_QuantizeLinear": ("s0b0", False),
+        "classifier/linear": ("classifier", True),
+        "logits_DequantizeLinear": ("classifier", False),
+    }
+    assert assign_nodes(list(names), layers) == list(names.values())
+
+
 def test_shares_sum_to_one_and_tell_other(tiny: SearchSpace) -> None:
     layers = list(tiny.layers(tiny.largest))
     shares = layer_shares([profile_of(layers, other=0.1)] * 3, layers)
