@@ -5,14 +5,16 @@ layers' sum then misses of whole networks is fitted: a scale, a constant, and sm
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.devices import Profile
+from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import Convolution
 
 # How far each unknown may be expected from its prior mean, relative to the latencies of the networks. The
 # layers are held stiff: 14 networks say little about 40 of them.
@@ -61,7 +63,7 @@ class Attribution:
     intercept_ms: float
 
 
-def assign_nodes(names: Sequence[str], layers: Iterable[Layer]) -> list[tuple[str, bool]]:
+def assign_nodes(names: Sequence[str], layers: Sequence[Layer]) -> list[tuple[str, bool]]:
     """Assign nodes of a profile to layers.
 
     A node named after a tensor, `layer/operator`, whatever stands before or behind, is that layer's; so
@@ -71,13 +73,15 @@ def assign_nodes(names: Sequence[str], layers: Iterable[Layer]) -> list[tuple[st
 
     Args:
         names: Of the nodes, in execution order.
-        layers: Of the network.
+        layers: Of the network, in execution order.
 
     Returns:
         For every node the name of its layer, and whether the node is one of its operators.
     """
     known = {layer.name for layer in layers}
     owners = [_owner(name, known) for name in names]
+    for place, owner in _nameless_convolutions(names, layers):
+        owners[place] = owner
     named = [place for place, owner in enumerate(owners) if owner]
     assigned = []
     for place, (name, owner) in enumerate(zip(names, owners, strict=True)):
@@ -98,6 +102,16 @@ def _owner(node: str, known: set[str]) -> str:
         if slash and head in known:
             return head
     return ""
+
+
+def _nameless_convolutions(names: Sequence[str], layers: Sequence[Layer]) -> Iterator[tuple[int, str]]:
+    """Places and layers of quantised convolutions whose names are lost, which ONNX Runtime 1.19 does."""
+    places = [place for place, name in enumerate(names) if name.startswith("QLinearConv")]
+    owners = [
+        layer.name for layer in layers for operator in lower(layer) if isinstance(operator, Convolution)
+    ]
+    if len(places) == len(owners):  # all of them, and a chain of layers runs in its order
+        yield from zip(places, owners, strict=True)
 
 
 def layer_shares(profiles: Sequence[Profile], layers: Sequence[Layer]) -> dict[str, tuple[float, float]]:

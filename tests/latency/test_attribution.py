@@ -6,9 +6,11 @@ import pytest
 from ofa_nas.devices import NodeTime, Profile
 from ofa_nas.latency.attribution import Network, assign_nodes, attribute, fit_factors, layer_shares
 from ofa_nas.latency.design import draw_design
+from ofa_nas.space.blocks import lower
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import Convolution
 from ofa_nas.space.search_space import SearchSpace
 
 
@@ -66,6 +68,22 @@ def test_conversions_of_a_tensor_are_its_layers_and_count_as_other(tiny: SearchS
         "logits_DequantizeLinear": ("classifier", False),
     }
     assert assign_nodes(list(names), layers) == list(names.values())
+
+
+def test_convolutions_that_lost_their_names_are_counted_off(tiny: SearchSpace) -> None:
+    layers = list(tiny.layers(tiny.smallest))
+    convolutions = {
+        f"QLinearConv_token_{index}" if index else "QLinearConv": layer.name
+        for index, layer in enumerate(
+            layer for layer in layers for operator in lower(layer) if isinstance(operator, Convolution)
+        )
+    }
+    names = ["image_QuantizeLinear", "Transpose", *convolutions, "classifier/linear"]
+    assigned = assign_nodes(names, layers)
+    assert assigned[:2] == [("stem", False)] * 2
+    assert assigned[2:-1] == [(owner, True) for owner in convolutions.values()]
+    fewer = assign_nodes(names[:5] + names[6:], layers)  # who knows which of them is gone
+    assert not any(known for _, known in fewer[:-1])
 
 
 def test_shares_sum_to_one_and_tell_other(tiny: SearchSpace) -> None:
