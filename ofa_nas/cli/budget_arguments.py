@@ -21,6 +21,16 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=meaning)
 
 
+def add_margin(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says how much of a latency budget is kept free."""
+    parser.add_argument(
+        "--margin",
+        metavar="SHARE",
+        help="share of a latency budget that predictions stay below it, such as 0.05; 0 for none (the "
+        "table's error at its 95th percentile)",
+    )
+
+
 def read_budgets(args: argparse.Namespace) -> "tuple[Budget, ...]":
     """The budgets that were given.
 

@@ -13,6 +13,7 @@ _TITLES = {
     "latency": "latency",
     "latency_p90": "latency, p90",
     "peak_memory": "peak memory",
+    "resident_memory": "resident memory",
     "file_size": "file size",
     "macs": "MACs",
 }
@@ -33,6 +34,8 @@ def follow(stream: "Iterator[Stage | Delivery]", *, quiet: bool) -> "Delivery":
 
 def show_delivery(delivery: "Delivery") -> None:
     """Print the table of checks."""
+    from rich.markup import escape
+
     from ofa_nas.cli.console import make_table, out
     from ofa_nas.search.budgets import format_amount
 
@@ -41,14 +44,15 @@ def show_delivery(delivery: "Delivery") -> None:
     for check in delivery.checks:
         predicted = "" if check.predicted is None else _amount(check.predicted, check)
         mark = "" if check.is_met else "[red]✗ [/red]"
-        cells = (predicted, _amount(check.measured, check), _difference(check), mark + check.note)
+        cells = (predicted, _amount(check.measured, check), _difference(check), mark + escape(check.note))
         table.add_row(_TITLES[check.quantity], *cells)
     out.print(table, soft_wrap=False)
     card = delivery.card
     if card.device and all(check.quantity != "latency" for check in delivery.checks):
         predicted = format_amount(card.predicted["latency_ms"], "ms")
         out.print(
-            f"latency   {predicted} predicted on {card.device} ({card.latency_provenance}), not measured here"
+            f"latency   {predicted} predicted on {card.device} ({card.latency_provenance}), not measured: "
+            f"ofa-nas verify {delivery.path} --device ssh://USER@HOST times it on a board"
         )
     verdict = "every promise kept" if delivery.is_met else "[red]a promise is broken, see ✗[/red]"
     out.print(f"{delivery.path}: {verdict}")

@@ -15,9 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="efficientnet_lite",
         help="a shipped supernet or a .safetensors file (efficientnet_lite)",
     )
-    parser.add_argument("--device", help="predict the latency on host, a shipped table, or a table file")
-    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime on the host (1)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of a measurement of the host (0)")
+    parser.add_argument(
+        "--device",
+        help="predict the latency by a table, given by name or file; predict and time it on host or "
+        "ssh://[USER@]HOST (measured first if need be)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of a measurement (0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.torch_process import calm_threads
 
     calm_threads()
+    from ofa_nas.devices import is_address
     from ofa_nas.pipeline.deliver import deliver, promise_of
     from ofa_nas.pipeline.evaluation import named_architecture
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -36,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     space = SupernetCard.load(files.card).space
     arch = named_architecture(space, args.arch)
     table = find_table(args.device, space, threads=args.threads, seed=args.seed, quiet=args.json)
-    promise = promise_of(files, arch, table=table, threads=args.threads)
+    address = args.device if args.device and is_address(args.device) else ""
+    promise = promise_of(files, arch, table=table, threads=args.threads, address=address)
     delivery = follow(deliver(files, arch, promise, output=args.output), quiet=args.json)
     if args.json:
         print_json(

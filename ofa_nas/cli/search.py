@@ -1,17 +1,17 @@
 """`ofa-nas search`: the main job. Device and budgets in; subnet, front and a checked ONNX file out."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.budget_arguments import add_budgets, read_budgets
+from ofa_nas.cli.budget_arguments import add_budgets, add_margin, read_budgets
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Delivery
-    from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult
+    from ofa_nas.pipeline.finalists import Finals
+    from ofa_nas.pipeline.search import Estimators, SearchResult
     from ofa_nas.search.budgets import Budget
-
-SHOWN_ON_FRONT = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,33 +22,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a shipped supernet or a .safetensors file (efficientnet_lite)",
     )
     parser.add_argument(
-        "--device", help="host (measured first if need be), a shipped latency table, or a table file"
+        "--device",
+        help="host or ssh://[USER@]HOST (measured first if need be), or a latency table by its name or file",
     )
     add_budgets(parser)
+    add_margin(parser)
+    parser.add_argument(
+        "--finalists",
+        type=int,
+        metavar="COUNT",
+        help="candidates to time on host or ssh://…, of which the best within the budget is taken; "
+        "1 times the chosen one alone, 0 none (5)",
+    )
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
     parser.add_argument("--method", default="evolution", help="search method (evolution)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime on the host (1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, show, and export if asked to."""
+    """Search, time finalists where that is possible, show, and export if asked to."""
     from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.search_report import show_nothing_measured, show_search
     from ofa_nas.cli.table_progress import find_table
-    from ofa_nas.pipeline.search import Estimators, result_document
+    from ofa_nas.pipeline.search import Estimators
+    from ofa_nas.pipeline.search_document import result_document
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
-    budgets = read_budgets(args)
+    budgets = _read(args)
     space = SupernetCard.load(SupernetFiles.find(args.supernet).card).space
     table = find_table(args.device, space, threads=args.threads, seed=args.seed, quiet=args.json)
     estimators = Estimators.load(args.supernet, table)
     result = _search(args, estimators, budgets)
+    finals = _measure(args, estimators, result)
+    if finals is not None:
+        result = replace(result, chosen=finals.chosen)
     if not args.json:
-        _show(result, estimators)
+        show_search(result, estimators, finals)
     delivery = _deliver(args, estimators, result) if args.export is not None else None
     if args.json:
-        print_json(result_document(result, estimators, delivery.measured() if delivery else None))
+        measured = delivery.measured() if delivery else None
+        print_json(result_document(result, estimators, finals=finals, measured=measured))
+    elif finals is None and table is not None and delivery is None:
+        show_nothing_measured(table)
     return 0 if delivery is None or delivery.is_met else 1
+
+
+def _read(args: argparse.Namespace) -> "tuple[Budget, ...]":
+    from ofa_nas.devices import is_address
+    from ofa_nas.errors import ConfigError
+    from ofa_nas.search.budgets import parse_margin
+
+    args.address = args.device if args.device and is_address(args.device) else ""
+    if args.finalists is not None:
+        if args.finalists < 0:
+            raise ConfigError(f"--finalists {args.finalists}: expected 0 or more")
+        if not args.address:
+            raise ConfigError("--finalists are timed on a device: give --device host or ssh://USER@HOST")
+    if args.margin is not None:
+        args.margin = parse_margin(args.margin)
+        if args.latency is None:
+            raise ConfigError("--margin is a share of the latency budget: give one with --latency")
+    return read_budgets(args)
 
 
 def _search(
@@ -58,11 +93,38 @@ def _search(
     from ofa_nas.pipeline.search import SearchResult, search
 
     with progress("searching", total=None, quiet=args.json) as bar:
-        for record in search(estimators, budgets, method=args.method, seed=args.seed):
+        stream = search(estimators, budgets, method=args.method, seed=args.seed, margin=args.margin)
+        for record in stream:
             if isinstance(record, SearchResult):
                 return record
             bar.advance(note=f"{record.evaluations} architectures scored")
     raise AssertionError("a search ended without a result")
+
+
+def _measure(args: argparse.Namespace, estimators: "Estimators", result: "SearchResult") -> "Finals | None":
+    """Time finalists; None where there is no device at hand, or none is to be timed."""
+    from ofa_nas.cli.console import progress
+    from ofa_nas.devices import MeasuringProtocol, open_device
+    from ofa_nas.pipeline.finalists import FINALISTS, Finals, measure_finalists
+
+    table, count = estimators.table, FINALISTS if args.finalists is None else args.finalists
+    if table is None or not args.address or count == 0:
+        return None
+    stream = measure_finalists(
+        result,
+        estimators.card.space,
+        open_device(args.address),
+        table=table,
+        address=args.address,
+        protocol=MeasuringProtocol(threads=args.threads, seed=args.seed),
+        count=count,
+    )
+    with progress(f"timing finalists on {args.address}", total=None, quiet=args.json) as bar:
+        for record in stream:
+            if isinstance(record, Finals):
+                return record
+            bar.advance(note=record.model)
+    raise AssertionError("finals ended without their record")
 
 
 def _deliver(args: argparse.Namespace, estimators: "Estimators", result: "SearchResult") -> "Delivery":
@@ -81,74 +143,10 @@ def _deliver(args: argparse.Namespace, estimators: "Estimators", result: "Search
         provenance=table.provenance if table else "",
         threads=args.threads,
         references=table.measured.references if table and table.measured else {},
+        address=args.address,
     )
     stream = deliver(estimators.files, result.chosen.architecture, promise, output=args.export)
     delivery = follow(stream, quiet=args.json)
     if not args.json:
         show_delivery(delivery)
     return delivery
-
-
-def _show(result: "SearchResult", estimators: "Estimators") -> None:
-    from ofa_nas.cli.console import out
-    from ofa_nas.cli.table_progress import describe_table
-
-    card = estimators.card
-    if estimators.table is not None:
-        out.print(f"device    {describe_table(estimators.table)}")
-    out.print(
-        f"supernet  {estimators.files.name}: {card.space.name}, {card.space.cardinality:.2g} subnets, "
-        f"trained on {card.data} ({card.space.classes} classes)"
-    )
-    out.print(f"searched  {result.evaluations:,} architectures scored in {result.cpu_seconds:.1f} s")
-    for budget, binds in zip(result.budgets, result.binding, strict=True):
-        out.print(f"budget    {budget}: {'binds' if binds else 'does not bind'}")
-    _show_front(result)
-    chosen = result.chosen
-    out.print(f"subnet    [bold]{chosen.architecture}[/bold]")
-    out.print(f"predicted {', '.join(_cells(chosen))}; top-1 ± {100 * result.half_width:.1f} points at 90 %")
-
-
-def _show_front(result: "SearchResult") -> None:
-    from ofa_nas.cli.console import make_table, wide
-
-    has_latency = result.chosen.latency_ms is not None
-    table = make_table(
-        "top-1", *(["latency"] if has_latency else []), "MACs", "peak", "weights", "architecture"
-    )
-    for candidate in _thinned(result):
-        is_chosen = candidate.architecture == result.chosen.architecture
-        table.add_row(*_values(candidate), str(candidate.architecture), style="bold" if is_chosen else "")
-    wide.print(table)
-
-
-def _thinned(result: "SearchResult") -> "list[Candidate]":
-    """The front's ends, the chosen one, and others evenly between them."""
-    front = list(result.front)
-    step = max(1.0, (len(front) - 1) / (SHOWN_ON_FRONT - 1))
-    kept = {round(index * step) for index in range(SHOWN_ON_FRONT)}
-    return [
-        candidate
-        for index, candidate in enumerate(front)
-        if index in kept or candidate.architecture == result.chosen.architecture
-    ]
-
-
-def _values(candidate: "Candidate") -> tuple[str, ...]:
-    from ofa_nas.cli.console import format_bytes, format_count
-    from ofa_nas.search.budgets import format_amount
-
-    latency = [] if candidate.latency_ms is None else [format_amount(candidate.latency_ms, "ms")]
-    return (
-        f"{candidate.accuracy:.1%}",
-        *latency,
-        format_count(candidate.macs),
-        format_bytes(candidate.peak_activation_bytes),
-        format_bytes(candidate.weight_bytes),
-    )
-
-
-def _cells(candidate: "Candidate") -> list[str]:
-    values = list(_values(candidate))
-    names = ["top-1", *(["latency"] if candidate.latency_ms is not None else []), "MACs", "peak", "weights"]
-    return [f"{name} {value}" for name, value in zip(names, values, strict=True)]

@@ -12,7 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--supernet", help="weights that the file came from (the shipped supernet that it names)"
     )
-    parser.add_argument("--device", choices=("host",), help="time the file on this machine")
+    parser.add_argument(
+        "--device",
+        metavar="ADDRESS",
+        help="time the file on host, or on a board: ssh://[USER@]HOST[:PORT][/PYTHON]",
+    )
     add_budgets(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.data.sample import load_images
-from ofa_nas.devices import HOST, Device, MeasuringProtocol, open_device
-from ofa_nas.errors import BudgetError, CheckpointError, VerificationError
+from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
+from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, VerificationError
 from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model, save_model
 from ofa_nas.export.verify import (
     Check,
@@ -24,6 +23,7 @@ from ofa_nas.export.verify import (
 )
 from ofa_nas.files import replacing
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.images import supernet_images
 from ofa_nas.predictors import load_predictor
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
@@ -64,12 +64,13 @@ class Delivery:
         return all(check.is_met for check in self.checks)
 
     def measured(self) -> dict[str, float]:
-        """Measured figures under the names of the predicted ones."""
+        """Measured figures by name, as the JSON output has them."""
         names = {
             "accuracy": "accuracy",
             "latency": "latency_ms",
             "latency_p90": "latency_p90_ms",
-            "peak_memory": "peak_activation_bytes",
+            "peak_memory": "planned_ort_bytes",
+            "resident_memory": "rss_max_bytes",
             "file_size": "weight_bytes",
             "macs": "macs",
         }
@@ -88,6 +89,7 @@ class Promise:
         provenance: Of that device's table.
         threads: Of ONNX Runtime.
         references: What the reference networks took for that table, by name [ms]; empty where nobody knows.
+        address: Of the device on which the file is timed: `host`, `ssh://…`; empty to time it nowhere.
     """
 
     predicted: Mapping[str, float]
@@ -97,12 +99,25 @@ class Promise:
     provenance: str = ""
     threads: int = 1
     references: Mapping[str, float] = field(default_factory=dict)
+    address: str = ""
 
 
 def promise_of(
-    files: SupernetFiles, arch: Architecture, *, table: LatencyTable | None, threads: int
+    files: SupernetFiles,
+    arch: Architecture,
+    *,
+    table: LatencyTable | None,
+    threads: int,
+    address: str = "",
 ) -> Promise:
     """What is predicted of an architecture that nobody searched; no accuracy where no predictor was fitted.
+
+    Args:
+        files: Of the supernet.
+        arch: Of its space.
+        table: That predicts the latency.
+        threads: Of ONNX Runtime.
+        address: Of the device on which the file will be timed; empty to time it nowhere.
 
     Raises:
         CheckpointError: The card or the predictor is wrong.
@@ -131,6 +146,7 @@ def promise_of(
         provenance=table.provenance if table else "",
         threads=threads,
         references=table.measured.references if table and table.measured else {},
+        address=address,
     )
 
 
@@ -145,8 +161,8 @@ def deliver(
     """
     yield Stage("loading the supernet")
     supernet, card = load_supernet(files)
-    calibration = _images(files.calibration, "calibration")
-    held_out = _images(files.held_out, "held-out")
+    calibration = supernet_images(files.calibration, "calibration")
+    held_out = supernet_images(files.held_out, "held-out")
     yield Stage("extracting and calibrating")
     own = replace(
         model_card(files.name, card, arch, {**promise.predicted, "accuracy_half_width": promise.half_width}),
@@ -177,19 +193,28 @@ def verify_file(
     Args:
         path: ONNX file.
         supernet: Where it came from; None for the shipped one that the file names.
-        device: Where to time it; None for the machine at hand when the file was predicted for it.
+        device: Address of where to time it; None for this machine when the file was predicted for it, and for
+            nowhere otherwise.
         budgets: That it must keep.
         threads: Of ONNX Runtime.
 
     Raises:
         FileError: The file is no export of this tool.
         CheckpointError: The supernet that it names is not here, or is another one by now.
+        ConfigError: The device is no address.
         BudgetError: A latency is limited, and the file would not be timed.
     """
     card = ModelCard.from_model(read_model(path), path)
-    name = device or card.device
-    if name != HOST and any(budget.name == "latency" for budget in budgets):
-        raise BudgetError("a latency budget needs a machine to time the file on: add --device host")
+    address = device or (HOST if card.device == HOST else "")
+    if address and not is_address(address):
+        raise ConfigError(
+            f"--device {address[:80]}: a file is timed on a device, not by a table: give host, or "
+            "ssh://USER@HOST for a board"
+        )
+    if not address and any(budget.name == "latency" for budget in budgets):
+        raise BudgetError(
+            "a latency budget needs a device to time the file on: add --device host, or ssh://USER@HOST"
+        )
     files = _source(path, card, supernet)
     yield Stage("loading the supernet")
     network, found = load_supernet(files)
@@ -198,7 +223,7 @@ def verify_file(
             f"{path} was exported from another version of the supernet {card.supernet}: "
             f"{card.supernet_sha256[:12]}, not {found.sha256[:12]}"
         )
-    calibration = _images(files.calibration, "calibration")
+    calibration = supernet_images(files.calibration, "calibration")
     subnet = calibrated_subnet(
         network, card.arch, images=calibration.images, normalization=card.normalization
     )
@@ -211,11 +236,12 @@ def verify_file(
         predicted={**card.predicted, **exact},
         half_width=card.predicted.get("accuracy_half_width", 0.0),
         budgets=tuple(budgets),
-        device=name,
+        device=card.device,
         provenance=card.latency_provenance,
         threads=threads,
+        address=address,
     )
-    yield from check_file(path, subnet, promise, held_out=_images(files.held_out, "held-out"))
+    yield from check_file(path, subnet, promise, held_out=supernet_images(files.held_out, "held-out"))
 
 
 def _source(path: Path, card: ModelCard, supernet: str | None) -> SupernetFiles:
@@ -255,41 +281,41 @@ def check_file(
     for found in count_correct_in_file(file, held_out):
         yield Stage("classifying held-out images", found.images, len(held_out))
     checks.append(check_accuracy(found, predicted=predicted.get("accuracy"), half_width=promise.half_width))
-    device = open_device(HOST)
-    if promise.device == HOST:
-        yield Stage("timing on this machine")
-        protocol = MeasuringProtocol(threads=promise.threads)
-        measured, factor = time_file(file, device, protocol, space=card.space, references=promise.references)
-        checks += check_latency(
-            measured,
-            factor,
-            predicted=predicted.get("latency_ms"),
-            limit=limits.get("latency"),
-            device_name="this machine",
-        )
-    checks += _memory_and_size(file, device, predicted, limits)
+    if promise.address:
+        yield Stage(f"timing on {_where(promise)}")
+        checks += _latency(file, card, promise)
+    yield Stage("measuring memory")
+    checks += check_memory(
+        file,
+        open_device(HOST),
+        predicted=predicted.get("peak_activation_bytes"),
+        limit=limits.get("peak_memory"),
+    )
+    checks.append(check_size(file, predicted=predicted.get("weight_bytes"), limit=limits.get("model_size")))
     if "macs" in limits:
         checks.append(check_macs(card.space, card.arch, limit=limits["macs"]))
     yield Delivery(path, card, tuple(checks))
 
 
-def _memory_and_size(
-    file: ModelFile, device: Device, predicted: Mapping[str, float], limits: Mapping[str, float]
-) -> list[Check]:
-    peak = check_memory(
+def _where(promise: Promise) -> str:
+    return "this machine" if promise.address == HOST else promise.address
+
+
+def _latency(file: ModelFile, card: ModelCard, promise: Promise) -> list[Check]:
+    device = open_device(promise.address)
+    measured, factor = time_file(
         file,
         device,
-        predicted=predicted.get("peak_activation_bytes"),
-        limit=limits.get("peak_memory"),
+        MeasuringProtocol(threads=promise.threads),
+        space=card.space,
+        references=promise.references,
     )
-    size = check_size(file, predicted=predicted.get("weight_bytes"), limit=limits.get("model_size"))
-    return [peak, size]
-
-
-def _images(path: Path, what: str) -> PackedImages:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: the supernet's {what} images are missing; ofa-nas train, and "
-            "ofa-nas bootstrap with --data, write them beside the weights"
-        )
-    return load_images(path)
+    device.forget()
+    limits = {budget.name: budget.limit for budget in promise.budgets}
+    return check_latency(
+        measured,
+        factor,
+        predicted=promise.predicted.get("latency_ms"),
+        limit=limits.get("latency"),
+        device_name=_where(promise),
+    )

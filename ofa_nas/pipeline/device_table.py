@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ofa_nas.assets import asset_names, find_asset
-from ofa_nas.devices import FP32, HOST, MeasuringProtocol, is_address, open_device
+from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, named_table_path, profile_device
 from ofa_nas.latency.roofline import refuse_roofline
@@ -15,6 +15,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 
 _CACHED = re.compile(r"(?P<name>.+)-[^-]+-[0-9a-f]{12}-[0-9]+t(-int8)?")  # as `named_table_path` makes them
+PRECISION = "fp32"  # of the files that are exported
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
@@ -113,10 +114,10 @@ def _cached(path: Path) -> LatencyTable | None:
 
 
 def _check_use(table: LatencyTable, threads: int) -> None:
-    if table.device.precision != FP32:
+    if table.device.precision != PRECISION:
         raise TableError(
-            f"latency table {table.name} is of {table.device.precision} networks, and the file will be {FP32}; "
-            "give a table of that"
+            f"latency table {table.name} is of {table.device.precision} networks, and the file will be "
+            f"{PRECISION}: give a table of that"
         )
     if table.device.threads not in (None, threads):  # None: the source does not say
         raise TableError(

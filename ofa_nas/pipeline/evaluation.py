@@ -70,9 +70,12 @@ def evaluate(
     from ofa_nas.data.dataset import open_data
     from ofa_nas.data.sample import load_sample
     from ofa_nas.export.verify import FileAccuracy
+    from ofa_nas.pipeline.images import check_images
 
     bench = _Bench.open(supernet)
     chosen = [named_architecture(bench.card.space, text) for text in archs]
+    if data is None:
+        check_images(bench.files.held_out, "held-out")
     source = load_sample(bench.files.held_out) if data is None else open_data(data).val
     split = _decode(_draw(source, bench.card, images, seed))
     for arch in chosen:
@@ -144,12 +147,12 @@ class _Bench:
 
     @classmethod
     def open(cls, supernet: str) -> "_Bench":
-        from ofa_nas.data.sample import load_images
+        from ofa_nas.pipeline.images import supernet_images
         from ofa_nas.supernet.checkpoint import load_supernet
 
         files = SupernetFiles.find(supernet)
         network, card = load_supernet(files)
-        return cls(files, card, network, load_images(files.calibration).images)
+        return cls(files, card, network, supernet_images(files.calibration, "calibration").images)
 
     def count_correct(self, arch: Architecture, split: "PackedImages") -> int:
         from ofa_nas.export.export import export_subnet, model_card

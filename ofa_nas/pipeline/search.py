@@ -1,7 +1,7 @@
 """The main job: supernet, device and budgets in, the best subnet and the Pareto front out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from ofa_nas.errors import BudgetError, CheckpointError
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.predictors import Predictor, load_predictor
-from ofa_nas.search.budgets import Budget
+from ofa_nas.predictors import AdditiveForm, Predictor, load_predictor
+from ofa_nas.search.budgets import Budget, format_share
 from ofa_nas.search.feasibility import BudgetedCost, Feasibility, binding_budgets, check_budgets
 from ofa_nas.search.methods import Generation, load_method
 from ofa_nas.search.problem import Problem, stage_swaps
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
+from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
@@ -61,7 +61,7 @@ class Estimators:
     Attributes:
         files: The supernet's.
         card: What is known of it.
-        encoding: Genes of its space.
+        encoding: Genes of its space, with those resolutions that the table holds.
         predictor: Of its accuracy.
         table: Latencies of the device; None when no latency is asked for.
         costs: One a cost name, latency first where there is a table; unlimited.
@@ -80,17 +80,21 @@ class Estimators:
 
         Raises:
             CheckpointError: The supernet has no predictor yet, or a file is wrong.
-            TableError: The table does not hold a layer of the space.
+            TableError: The table holds no resolution of the space, or lacks one of its layers.
         """
         files = SupernetFiles.find(supernet)
         card = SupernetCard.load(files.card)
-        encoding = Encoding.of(card.space)
+        encoding = Encoding.of(card.space if table is None else table.narrow(card.space))
         if not files.predictor.is_file():
             raise CheckpointError(
                 f"{files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas predictor "
                 f"collect --supernet {supernet} --data DATA, then ofa-nas predictor fit --supernet {supernet}"
             )
-        predictor = load_predictor(files.predictor, encoding, weights=card.sha256).predictor
+        whole = Encoding.of(card.space)
+        predictor = load_predictor(files.predictor, whole, weights=card.sha256).predictor
+        if encoding.space != card.space:
+            sizes = [card.space.resolutions.index(size) for size in encoding.space.resolutions]
+            predictor = _Part(predictor, whole, np.array(sizes, dtype=np.int16))
         tables = {} if table is None else {"latency": table.cost_table(encoding)}
         tables |= {name: tabulate(encoding, cost) for name, cost in _LAYER_COSTS.items()}
         device = table.name if table else ""
@@ -101,6 +105,23 @@ class Estimators:
             for name, cost in tables.items()
         }
         return cls(files, card, encoding, predictor, table, costs)
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Resolutions of the space that the table does not hold [px]."""
+        return tuple(
+            size for size in self.card.space.resolutions if size not in self.encoding.space.resolutions
+        )
+
+    @property
+    def margin(self) -> float:
+        """The share of a latency budget that is kept free unless another is asked for.
+
+        It is the 95th percentile of the table's errors, as its hold-outs or its cross-validation showed them,
+        whichever way they point; 0 where nobody knows them.
+        """
+        error = self.table.error if self.table else None
+        return error.p95 if error else 0.0
 
     def candidates(self, genes: Genes) -> list[Candidate]:
         """Everything predicted of architectures `(n, d)`."""
@@ -120,13 +141,49 @@ class Estimators:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """A predictor of a whole space for genes of a part of its resolutions.
+
+    Attributes:
+        predictor: Of the whole space.
+        encoding: Of the whole space.
+        sizes: `(r,)` index there of each of the part's resolutions.
+    """
+
+    predictor: Predictor
+    encoding: Encoding
+    sizes: npt.NDArray[np.int16]
+
+    @property
+    def half_width(self) -> float:
+        """As of the whole space."""
+        return self.predictor.half_width
+
+    def predict(self, genes: Genes) -> npt.NDArray[np.float64]:
+        """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
+        return self.predictor.predict(np.column_stack([self.sizes[genes[:, 0]], genes[:, 1:]]))
+
+    def additive(self, encoding: Encoding) -> AdditiveForm | None:
+        """The sum of the whole space, without the other resolutions."""
+        form = self.predictor.additive(self.encoding)
+        if form is None:
+            return None
+        worth = CostTable(encoding, form.worth.fixed[self.sizes], form.worth.choices[self.sizes])
+        return replace(form, worth=worth)
+
+    def to_json(self) -> dict[str, Any]:
+        """As of the whole space."""
+        return self.predictor.to_json()
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """What a search found.
 
     Attributes:
         chosen: The most accurate candidate within every budget.
         front: Accuracy against the first cost, by rising cost, within every other budget.
-        budgets: As asked for.
+        budgets: As asked for, the latency's with its margin.
         binding: One flag a budget: whether a looser one would have allowed a better candidate.
         evaluations: Architectures scored.
         cpu_seconds: Processor time of the search [s].
@@ -143,7 +200,12 @@ class SearchResult:
 
 
 def search(
-    estimators: Estimators, budgets: Sequence[Budget], *, method: str = "evolution", seed: int = 0
+    estimators: Estimators,
+    budgets: Sequence[Budget],
+    *,
+    method: str = "evolution",
+    seed: int = 0,
+    margin: float | None = None,
 ) -> Iterator[Generation | SearchResult]:
     """Search a supernet's space under budgets.
 
@@ -152,6 +214,7 @@ def search(
         budgets: At most one of each name; none means the most accurate architecture there is.
         method: Plug-in of `ofa_nas.search.methods`.
         seed: Of everything random.
+        margin: Share of a latency budget that is kept free; without, that of the estimators.
 
     Yields:
         Generations, then the result.
@@ -160,6 +223,7 @@ def search(
         BudgetError: Nothing meets the budgets.
     """
     rng = np.random.default_rng(seed)
+    budgets = [_with_margin(budget, estimators, margin) for budget in budgets]
     limited = _apply(estimators, budgets)
     feasibility: Feasibility | None = None
     if budgets:
@@ -181,6 +245,18 @@ def search(
         cpu_seconds=last.cpu_seconds,
         half_width=estimators.predictor.half_width,
     )
+
+
+def _with_margin(budget: Budget, estimators: Estimators, margin: float | None) -> Budget:
+    if budget.name != "latency":
+        return budget
+    share = estimators.margin if margin is None else margin
+    if not 0.0 <= share < 1.0:
+        raise BudgetError(
+            f"a margin of {format_share(share)} leaves nothing of a latency budget: search with a table that "
+            "is less far off, or give --margin 0"
+        )
+    return replace(budget, margin=share)
 
 
 def _apply(estimators: Estimators, budgets: Sequence[Budget]) -> dict[str, BudgetedCost]:
@@ -214,32 +290,8 @@ def _problem(
         space=estimators.encoding,
         predict=error_rate,
         costs=cost_values,
-        limits=np.array([cost.budget.limit for cost in costs]),
+        limits=np.array([cost.budget.searched_limit for cost in costs]),
         names=tuple(cost.budget.name for cost in costs),
         seeds=feasibility.witness if feasibility else None,
         swaps=stage_swaps(estimators.encoding),
     )
-
-
-def result_document(
-    result: SearchResult, estimators: Estimators, measured: dict[str, float] | None
-) -> dict[str, Any]:
-    """The JSON document of a search; see docs/formats.md."""
-    table = estimators.table
-    return {
-        "architecture": str(result.chosen.architecture),
-        "space": estimators.card.space.name,
-        "supernet": estimators.files.name,
-        "device": None if table is None else {"name": table.name, "provenance": table.provenance},
-        "budgets": [
-            {"name": budget.name, "limit": budget.limit, "unit": budget.unit, "binds": binds}
-            for budget, binds in zip(result.budgets, result.binding, strict=True)
-        ],
-        "predicted": result.chosen.predicted() | {"accuracy_half_width": result.half_width},
-        "measured": measured,
-        "front": [
-            {"architecture": str(candidate.architecture), "predicted": candidate.predicted()}
-            for candidate in result.front
-        ],
-        "search": {"evaluations": result.evaluations, "cpu_seconds": result.cpu_seconds},
-    }

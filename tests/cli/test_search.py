@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ofa_nas
-from ofa_nas.errors import OfaNasError
+from ofa_nas.assets import find_asset
+from ofa_nas.errors import OfaNasError, TableError
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard
 from tests.cli.conftest import Command
@@ -31,7 +33,8 @@ def test_the_document_has_the_documented_keys(
     assert (printed.status, printed.err) == (0, "")
     document = printed.document
     assert document.keys() == {
-        "architecture", "space", "supernet", "device", "budgets", "predicted", "measured", "front", "search",
+        "architecture", "space", "supernet", "device", "budgets", "predicted", "measured", "finalists",
+        "front", "search",
     }  # fmt: skip
     assert tiny.parse(document["architecture"])
     assert document["device"] == {"name": "rpi4", "provenance": "estimated"}
@@ -39,12 +42,18 @@ def test_the_document_has_the_documented_keys(
     assert document["measured"] is None
     assert document["predicted"]["peak_activation_bytes"] <= 40_000
     assert [budget["name"] for budget in document["budgets"]] == ["latency", "peak_memory"]
-    assert document["budgets"][0] == {"name": "latency", "limit": 1000.0, "unit": "ms", "binds": False}
+    margin = LatencyTable.load(find_asset("latency_tables", "rpi4", suffix=".json", error=TableError)).error
+    assert margin
+    assert document["budgets"][0] == {
+        "name": "latency", "limit": 1000.0, "margin": margin.p95,
+        "searched_limit": 1000.0 * (1.0 - margin.p95), "unit": "ms", "binds": False,
+    }  # fmt: skip
+    assert document["finalists"] is None
     assert document["front"]
     for candidate in document["front"]:
         assert candidate.keys() == {"architecture", "predicted"}
         assert candidate["predicted"].keys() == PREDICTED
-    assert document["search"].keys() == {"evaluations", "cpu_seconds"}
+    assert document["search"].keys() == {"resolutions", "evaluations", "cpu_seconds"}
 
 
 def test_without_a_device_there_is_no_latency(command: Command, small: SmallSupernet) -> None:
@@ -87,7 +96,7 @@ def test_a_found_subnet_is_exported_verified_and_evaluated(
     )  # fmt: skip
     assert (found.status, found.err) == (0, "")
     measured = found.document["measured"]
-    assert measured.keys() == {"accuracy", "peak_activation_bytes", "weight_bytes", "macs"}
+    assert measured.keys() == {"accuracy", "planned_ort_bytes", "rss_max_bytes", "weight_bytes", "macs"}
     assert measured["macs"] == found.document["predicted"]["macs"] <= 600_000
     assert measured["weight_bytes"] == path.stat().st_size
 
@@ -137,7 +146,15 @@ def test_the_program_itself_prints_one_document(small: SmallSupernet, tmp_path: 
         (["--macs", "1k"], "MACs budget 1 k MACs cannot be met: the smallest that tiny reaches is"),
         (["--device", "toaster"], "toaster: no such latency table; shipped: "),
         (["--device", "missing/table.json"], "missing/table.json: no such latency table"),
-        (["--method", "annealing"], "there is no 'annealing'; there are evolution, random"),
+        (["--method", "annealing"], "there is no 'annealing'; there are evolution, "),
+        (["--margin", "5", "--latency", "30ms", "--device", "rpi4"], "--margin '5': expected a share of"),
+        (["--margin", "5%"], "--margin is a share of the latency budget: give one with --latency"),
+        (
+            ["--finalists", "3", "--device", "rpi4"],
+            "--finalists are timed on a device: give --device host or",
+        ),
+        (["--finalists", "-1", "--device", "host"], "--finalists -1: expected 0 or more"),
+        (["--device", "rpi5", "--latency", "30ms"], "rpi5 is a roofline of"),
         (["--supernet", "no_such"], "no_such: no such supernet"),
         (["--supernet", "missing.safetensors"], "missing.safetensors: no such supernet"),
     ],

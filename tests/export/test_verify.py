@@ -143,10 +143,12 @@ def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.Mode
     assert not check_size(file, predicted=weights, limit=weights - 1).is_met
     liveness = float(max(map(layer_peak_bytes, subnet.walk)))
     device = open_device("host")
-    memory = check_memory(file, device, predicted=liveness, limit=liveness)
+    memory, resident = check_memory(file, device, predicted=liveness, limit=liveness)
     assert memory.is_met
+    assert resident.quantity == "resident_memory"
+    assert resident.measured > weights + 0.9 * liveness
     assert 0.9 * liveness <= memory.measured <= 1.6 * liveness
-    assert not check_memory(file, device, predicted=liveness, limit=liveness - 1).is_met
+    assert not check_memory(file, device, predicted=liveness, limit=liveness - 1)[0].is_met
 
 
 def test_an_accuracy_beyond_both_intervals_is_told_and_breaks_nothing() -> None:

@@ -42,6 +42,16 @@ def test_evaluation_is_the_accuracy_of_the_calibrated_subnet(small: SmallSuperne
         assert one.accuracy == expected
 
 
+@pytest.mark.parametrize("what", ["calibration", "held-out"])
+def test_missing_images_are_named_as_an_export_names_them(
+    what: str, small: SmallSupernet, tmp_path: Path
+) -> None:
+    files = small.copy_to(tmp_path / "run")
+    (files.calibration if what == "calibration" else files.held_out).unlink()
+    with pytest.raises(CheckpointError, match=f"the supernet's {what} images are missing; ofa-nas train"):
+        list(evaluate(str(files.weights), ["smallest"], data=None, images=None, seed=0))
+
+
 def test_images_are_drawn_by_the_seed(small: SmallSupernet) -> None:
     def accuracies(seed: int) -> list[float]:
         found = evaluate(small.name, ["smallest", "middle"], data=str(small.data), images=37, seed=seed)

@@ -187,7 +187,7 @@ def test_the_same_seed_gives_the_same_result(
 
 
 def test_an_unknown_method_is_refused(exact: Estimators) -> None:
-    with pytest.raises(ConfigError, match="there is no 'annealing'; there are evolution, random"):
+    with pytest.raises(ConfigError, match="there is no 'annealing'; there are evolution, "):
         result_of(exact, [], method="annealing")
 
 
@@ -219,17 +219,114 @@ def test_a_table_of_another_space_is_refused_by_name(tiny: SearchSpace, tmp_path
     assert table.provenance == "measured"
 
 
-def test_a_table_without_a_resolution_of_the_space_is_refused(
+@pytest.mark.parametrize("size", [24, 32])
+def test_a_table_of_some_resolutions_narrows_the_search(
+    size: int, small: SmallSupernet, tiny: SearchSpace, candidates: list[Candidate]
+) -> None:
+    narrowed = Estimators.load(small.name, exact_table(replace(tiny, resolutions=(size,))))
+    assert narrowed.encoding.space.resolutions == (size,)
+    assert narrowed.left_out == tuple(other for other in tiny.resolutions if other != size)
+    held = [candidate for candidate in candidates if candidate.architecture.resolution == size]
+    found = narrowed.candidates(narrowed.encoding.encode([candidate.architecture for candidate in held]))
+    assert found == held
+    budgets = limits_at(held, latency=0.5)
+    kept = [candidate for candidate in held if keeps(candidate, budgets)]
+    assert result_of(narrowed, budgets).chosen.accuracy == max(candidate.accuracy for candidate in kept)
+
+
+def test_a_narrowed_predictor_is_the_same_sum(small: SmallSupernet, tiny: SearchSpace) -> None:
+    narrowed = Estimators.load(small.name, exact_table(replace(tiny, resolutions=(32,))))
+    genes = narrowed.encoding.sample(50, np.random.default_rng(0))
+    form = narrowed.predictor.additive(narrowed.encoding)
+    assert form is not None
+    assert form.link(form.worth.total(genes)) == pytest.approx(narrowed.predictor.predict(genes))
+
+
+def test_a_table_without_any_resolution_of_the_space_is_refused(
     small: SmallSupernet, tiny: SearchSpace
 ) -> None:
-    with pytest.raises(TableError, match=r"resolution 32 is not in it; it holds .* at 24 px"):
-        Estimators.load(small.name, exact_table(replace(tiny, resolutions=(24,))))
+    table = exact_table(tiny)
+    assert table.measured
+    elsewhere = replace(table, measured=replace(table.measured, resolutions=(40, 48)))
+    with pytest.raises(TableError, match=r"no resolution of tiny is in it; it holds .* at 40, 48 px"):
+        Estimators.load(small.name, elsewhere)
+
+
+def off_by(table: LatencyTable, share: float) -> LatencyTable:
+    """The same table with another 95th percentile of its errors."""
+    assert table.error
+    return replace(table, error=replace(table.error, p95=share))
+
+
+def test_a_search_keeps_the_error_of_the_table_as_margin(
+    small: SmallSupernet, tiny: SearchSpace, exact: Estimators, candidates: list[Candidate]
+) -> None:
+    (budget,) = limits_at(candidates, latency=0.6)
+    doubtful = Estimators.load(small.name, off_by(exact_table(tiny), 0.2))
+    result = result_of(doubtful, [budget])
+    assert result.budgets == (replace(budget, margin=0.2),)
+    assert result.chosen == result_of(exact, [replace(budget, limit=0.8 * budget.limit)]).chosen
+    for margin, expected in ((0.0, 1.0), (0.1, 0.9)):
+        *_, other = search(doubtful, [budget], margin=margin)
+        assert isinstance(other, SearchResult)
+        same = result_of(exact, [replace(budget, limit=expected * budget.limit)])
+        assert other.chosen == same.chosen
+
+
+def test_where_nobody_knows_the_error_there_is_no_margin(small: SmallSupernet, tiny: SearchSpace) -> None:
+    assert Estimators.load(small.name, replace(exact_table(tiny), error=None)).margin == 0.0
+    assert Estimators.load(small.name, None).margin == 0.0
+
+
+def test_a_margin_is_kept_of_latencies_only(small: SmallSupernet, tiny: SearchSpace) -> None:
+    doubtful = Estimators.load(small.name, off_by(exact_table(tiny), 0.2))
+    largest = result_of(doubtful, []).chosen
+    budget = Budget("macs", largest.macs, "MACs")
+    assert result_of(doubtful, [budget]).budgets == (budget,)
+    assert result_of(doubtful, [budget]).chosen == largest
+
+
+def test_a_table_that_is_off_by_everything_leaves_no_budget(small: SmallSupernet, tiny: SearchSpace) -> None:
+    hopeless = Estimators.load(small.name, off_by(exact_table(tiny), 1.2))
+    with pytest.raises(BudgetError, match=r"a margin of 120 % leaves nothing of a latency budget"):
+        result_of(hopeless, [Budget("latency", 5.0, "ms")])
 
 
 def test_a_table_measured_with_other_threads_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
     exact_table(tiny).save(tmp_path / "board.json")
     with pytest.raises(TableError, match="measured with 1 threads, not 4; search with --threads 1"):
         list(device_table(str(tmp_path / "board.json"), tiny, threads=4))
+
+
+def test_an_imported_table_of_another_space_is_refused_by_name(tiny: SearchSpace) -> None:
+    with pytest.raises(
+        TableError,
+        match=r"table note10 was imported for mobilenet_v3_w1\.2 with 1000 classes; the supernet is of "
+        r"tiny with 10: give a table of that space",
+    ):
+        list(device_table("note10", tiny))
+    (table,) = device_table("note10", SearchSpace.load("mobilenet_v3_w1.2"))
+    assert isinstance(table, LatencyTable)
+
+
+def test_any_table_of_other_threads_or_another_precision_is_refused(
+    tiny: SearchSpace, tmp_path: Path
+) -> None:
+    (table,) = device_table("rpi4", tiny)
+    assert isinstance(table, LatencyTable)
+    path = tmp_path / "board.json"
+    replace(table, device=replace(table.device, threads=4)).save(path)
+    with pytest.raises(TableError, match="rpi4 was estimated with 4 threads, not 1; search with --threads 4"):
+        list(device_table(str(path), tiny))
+    assert list(device_table(str(path), tiny, threads=4))
+    replace(table, device=replace(table.device, precision="int8")).save(path)
+    with pytest.raises(TableError, match="rpi4 is of int8 networks, and the file will be fp32"):
+        list(device_table(str(path), tiny))
+
+
+def test_a_roofline_is_no_table(tiny: SearchSpace) -> None:
+    with pytest.raises(TableError, match=r"rpi5 is a roofline of .*: it ranks and promises no milliseconds"):
+        list(device_table("rpi5", tiny))
 
 
 def test_devices_are_known_by_name(tiny: SearchSpace) -> None:

@@ -1,0 +1,153 @@
+"""Before one is chosen, the best candidates are timed where the device can be reached.
+
+A table says which architectures are worth timing; the device says which of them keeps the budget.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from ofa_nas.devices import Device, MeasuringProtocol, Visit
+from ofa_nas.errors import BudgetError
+from ofa_nas.latency.measure import Measurement, measure
+from ofa_nas.latency.references import reference_models, slowdown, write_network
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.search import Candidate, SearchResult
+from ofa_nas.search.budgets import Budget, format_amount
+from ofa_nas.space.search_space import SearchSpace
+
+FINALISTS = 5
+LEAST_SPREAD = 0.1  # of the budget: how far finalists lie apart where there is little or no margin
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A candidate and what it takes on the device.
+
+    Attributes:
+        candidate: With its predictions.
+        measured: At the speed that the device had for its table.
+        is_within: Whether the measured median keeps the latency budget; true without one.
+    """
+
+    candidate: Candidate
+    measured: Measurement
+    is_within: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finals:
+    """Finalists and the one that was chosen.
+
+    Attributes:
+        address: Of the device.
+        slowdown: How many times as long the reference networks take now as they did for the table.
+        finalists: By falling predicted accuracy.
+        chosen: The most accurate of those within the budget.
+    """
+
+    address: str
+    slowdown: float
+    finalists: tuple[Finalist, ...]
+    chosen: Candidate
+
+
+def pick_finalists(result: SearchResult, *, count: int = FINALISTS) -> list[Candidate]:
+    """Candidates of the front that are worth timing, by falling accuracy; the chosen one is among them.
+
+    The others are the best at evenly spaced predicted latencies, from the budget itself to twice the margin
+    below it. Those above the chosen one are more accurate and keep the budget if the table is right; those
+    below it keep the budget if the table is too fast by more than its margin.
+
+    Args:
+        result: Of a search; without a latency budget there is nothing to choose between.
+        count: At most so many.
+    """
+    budget = _latency_budget(result)
+    picked = {result.chosen.architecture: result.chosen}
+    if budget is not None and count > 1:
+        levels = budget.limit * (1.0 - np.linspace(0.0, max(2.0 * budget.margin, LEAST_SPREAD), count))
+        levels = np.delete(levels, int(np.argmin(np.abs(levels - budget.searched_limit))))
+        for level in levels:
+            within = [one for one in result.front if one.latency_ms is not None and one.latency_ms <= level]
+            best = max(within, key=lambda one: one.accuracy, default=result.chosen)
+            picked.setdefault(best.architecture, best)
+    return sorted(picked.values(), key=lambda one: one.accuracy, reverse=True)
+
+
+def measure_finalists(
+    result: SearchResult,
+    space: SearchSpace,
+    device: Device,
+    *,
+    table: LatencyTable,
+    address: str,
+    protocol: MeasuringProtocol,
+    count: int = FINALISTS,
+) -> Iterator[Visit | Finals]:
+    """Time finalists in one interleaved session, and choose the most accurate that keeps the budget.
+
+    They have the layers of the space and random weights: a latency does not depend on them.
+
+    Args:
+        result: Of a search with a latency table.
+        space: Of the supernet.
+        device: Where.
+        table: Whose reference networks tell the device's speed now, beside then.
+        address: Of the device.
+        protocol: How.
+        count: At most so many finalists.
+
+    Yields:
+        Visits, then the finals.
+
+    Raises:
+        BudgetError: None of them keeps the latency budget.
+        DeviceError: The device cannot be reached, or refuses a network.
+    """
+    rng = np.random.default_rng(protocol.seed)
+    candidates = pick_finalists(result, count=count)
+    models = [write_network(space, one.architecture, rng, name=str(one.architecture)) for one in candidates]
+    then = table.measured.references if table.measured else {}
+    measured: dict[str, Measurement] = {}
+    for record in measure(device, models + (reference_models(space) if then else []), protocol=protocol):
+        if isinstance(record, Measurement):
+            measured[record.model] = record
+        else:
+            yield record
+    device.forget()
+    factor = slowdown({name: one.latency_ms for name, one in measured.items()}, then)
+    budget = _latency_budget(result)
+    finalists = tuple(_judge(one, measured, factor, budget) for one in candidates)
+    kept = [one.candidate for one in finalists if one.is_within]
+    if not kept:
+        assert budget
+        raise BudgetError(_describe_failure(finalists, budget, address))
+    yield Finals(address, factor, finalists, kept[0])
+
+
+def _latency_budget(result: SearchResult) -> Budget | None:
+    return next((budget for budget in result.budgets if budget.name == "latency"), None)
+
+
+def _judge(
+    candidate: Candidate, measured: Mapping[str, Measurement], factor: float, budget: Budget | None
+) -> Finalist:
+    found = measured[str(candidate.architecture)].at_speed(factor)
+    return Finalist(candidate, found, budget is None or found.latency_ms <= budget.limit)
+
+
+def _describe_failure(finalists: tuple[Finalist, ...], budget: Budget, address: str) -> str:
+    nearest = min(finalists, key=lambda one: one.measured.latency_ms)
+    predicted = nearest.candidate.latency_ms
+    assert predicted is not None
+    found = nearest.measured.latency_ms
+    margin = min(99, ceil(100.0 * (1.0 - predicted / found)) + 1)
+    return (
+        f"{budget}: none of {len(finalists)} finalists keeps it on {address}; the nearest takes "
+        f"{format_amount(found, budget.unit)} where {format_amount(predicted, budget.unit)} was predicted "
+        f"({nearest.candidate.architecture}); measure the table anew (ofa-nas profile), or search with "
+        f"--margin {margin}%"
+    )

@@ -1,0 +1,72 @@
+"""Finalists and files are timed on a board behind an address: a real sshd on the loopback."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.errors import ConfigError
+from ofa_nas.pipeline.deliver import Delivery, Promise, deliver, verify_file
+from ofa_nas.pipeline.finalists import Finals, measure_finalists
+from ofa_nas.pipeline.search import Estimators, SearchResult, search
+from ofa_nas.search.budgets import Budget
+from ofa_nas.space.search_space import SearchSpace
+from tests.devices.conftest import Loopback
+from tests.small_supernet import SmallSupernet, exact_table
+
+FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0)
+
+
+@pytest.mark.slow
+def test_finalists_are_timed_on_the_board(board: Loopback, small: SmallSupernet, tiny: SearchSpace) -> None:
+    table = exact_table(tiny)
+    estimators = Estimators.load(small.name, table)
+    *_, result = search(estimators, [Budget("latency", 5.0, "ms", "exact")])
+    assert isinstance(result, SearchResult)
+    loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "exact"),))
+    device = open_device(board.address)
+    *visits, finals = measure_finalists(
+        loose, tiny, device, table=table, address=board.address, protocol=FAST, count=3
+    )
+    assert isinstance(finals, Finals)
+    assert len(visits) == 2 * len(finals.finalists)
+    assert finals.address == board.address
+    assert finals.chosen == finals.finalists[0].candidate
+    assert all(one.measured.latency_ms > 0.0 for one in finals.finalists)
+    assert board.results == []  # nothing stays there
+
+
+@pytest.mark.slow
+def test_a_file_is_timed_on_the_board(
+    board: Loopback, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    path = tmp_path / "subnet.onnx"
+    promise = Promise(
+        predicted={"latency_ms": 1.0},
+        budgets=(Budget("latency", 1e6, "ms", "my-board"),),
+        device="my-board",
+        provenance="measured",
+        address=board.address,
+    )
+    *_, delivery = deliver(small.files, tiny.smallest, promise, output=path)
+    assert isinstance(delivery, Delivery)
+    checks = {check.quantity: check for check in delivery.checks}
+    assert checks["latency"].predicted == 1.0
+    assert checks["latency"].is_met
+    assert board.address in checks["latency"].note
+    assert delivery.measured().keys() >= {"latency_ms", "latency_p90_ms"}
+
+    tight = (Budget("latency", 1e-6, "ms", "my-board"),)
+    name = str(small.files.weights)
+    *_, again = verify_file(path, supernet=name, device=board.address, budgets=tight)
+    assert isinstance(again, Delivery)
+    assert [check.quantity for check in again.checks if not check.is_met] == ["latency"]
+    assert board.results == []
+
+
+def test_a_table_cannot_time_a_file(small: SmallSupernet, tiny: SearchSpace, tmp_path: Path) -> None:
+    path = tmp_path / "subnet.onnx"
+    list(deliver(small.files, tiny.smallest, Promise(predicted={}), output=path))
+    with pytest.raises(ConfigError, match="--device rpi4: a file is timed on a device, not by a table"):
+        list(verify_file(path, supernet=str(small.files.weights), device="rpi4", budgets=()))

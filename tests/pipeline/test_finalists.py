@@ -1,0 +1,190 @@
+"""Finalists: which are timed, and which of them is taken."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Model, Profile, Visit, open_device
+from ofa_nas.errors import BudgetError
+from ofa_nas.latency.references import reference_architectures, reference_name
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.finalists import Finals, measure_finalists, pick_finalists
+from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult, search
+from ofa_nas.search.budgets import Budget
+from ofa_nas.space.search_space import SearchSpace
+from tests.small_supernet import SmallSupernet, exact_table
+
+FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0)
+MARGIN, LIMIT_MS = 0.1, 5.0
+
+
+@dataclass(slots=True)
+class KnownDevice:
+    """A device that takes exactly what it is told to take for each network."""
+
+    latencies_ms: Mapping[str, float]
+    forgotten: int = 0
+
+    def info(self) -> DeviceInfo:
+        return DeviceInfo("known", "none", 1, "none", {})
+
+    def time(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Visit]:
+        for _ in range(protocol.rounds):
+            for model in models:
+                runs = (self.latencies_ms[model.name],) * protocol.visit_runs
+                yield Visit(model.name, runs, runs, spoilt=False, throttled=False)
+
+    def profile(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Profile]:
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+@pytest.fixture(scope="module")
+def table(tiny: SearchSpace) -> LatencyTable:
+    """Right in truth, and believed to be off by the margin."""
+    found = exact_table(tiny)
+    assert found.error
+    return replace(found, error=replace(found.error, p95=MARGIN))
+
+
+@pytest.fixture(scope="module")
+def estimators(small: SmallSupernet, table: LatencyTable) -> Estimators:
+    return Estimators.load(small.name, table)
+
+
+def result_of(estimators: Estimators, *budgets: Budget, margin: float | None = None) -> SearchResult:
+    *_, result = search(estimators, budgets, margin=margin)
+    assert isinstance(result, SearchResult)
+    return result
+
+
+@pytest.fixture(scope="module")
+def result(estimators: Estimators) -> SearchResult:
+    return result_of(estimators, Budget("latency", LIMIT_MS, "ms", "exact"))
+
+
+def latency_of(candidate: Candidate) -> float:
+    assert candidate.latency_ms is not None
+    return candidate.latency_ms
+
+
+def finals_of(result: SearchResult, table: LatencyTable, tiny: SearchSpace, device: KnownDevice) -> Finals:
+    stream = measure_finalists(result, tiny, device, table=table, address="known://", protocol=FAST)
+    *visits, finals = stream
+    assert isinstance(finals, Finals)
+    assert all(isinstance(visit, Visit) for visit in visits)
+    return finals
+
+
+def times_as_long(result: SearchResult, factor: float) -> KnownDevice:
+    """A device on which every candidate takes so many times what was predicted."""
+    return KnownDevice({str(one.architecture): factor * latency_of(one) for one in result.front})
+
+
+def test_finalists_lie_on_both_sides_of_the_margin(result: SearchResult) -> None:
+    picked = pick_finalists(result, count=5)
+    latencies = [latency_of(one) for one in picked]
+    assert 3 <= len(picked) <= 5
+    assert result.chosen in picked
+    assert latency_of(result.chosen) <= (1.0 - MARGIN) * LIMIT_MS < latencies[0] <= LIMIT_MS
+    assert latencies[0] == max(latency_of(one) for one in result.front if latency_of(one) <= LIMIT_MS)
+    assert latencies[-1] < latency_of(result.chosen)
+    assert latencies == sorted(set(latencies), reverse=True)
+    assert [one.accuracy for one in picked] == sorted((one.accuracy for one in picked), reverse=True)
+
+
+def test_without_a_choice_the_chosen_one_is_timed_alone(estimators: Estimators, result: SearchResult) -> None:
+    assert pick_finalists(result, count=1) == [result.chosen]
+    free = result_of(estimators)
+    assert pick_finalists(free) == [free.chosen]
+
+
+def test_without_a_margin_others_lie_below_the_chosen_one(estimators: Estimators) -> None:
+    result = result_of(estimators, Budget("latency", LIMIT_MS, "ms", "exact"), margin=0.0)
+    first, *others = pick_finalists(result)
+    assert first == result.chosen
+    assert others
+    assert all(0.85 * LIMIT_MS < latency_of(one) < latency_of(first) for one in others)
+
+
+def test_a_measured_one_within_the_budget_beats_the_one_within_the_margin(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    device = times_as_long(result, 1.0)
+    finals = finals_of(result, table, tiny, device)
+    assert finals.chosen == pick_finalists(result)[0]
+    assert finals.chosen.accuracy > result.chosen.accuracy
+    assert all(one.is_within for one in finals.finalists)
+    assert [one.measured.latency_ms for one in finals.finalists] == pytest.approx(
+        [latency_of(one) for one in pick_finalists(result)]
+    )
+    assert (finals.address, finals.slowdown, device.forgotten) == ("known://", 1.0, 1)
+
+
+def test_a_finalist_that_misses_the_measured_budget_is_passed_over(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    finals = finals_of(result, table, tiny, times_as_long(result, 1.0 / (1.0 - MARGIN)))
+    assert [one.is_within for one in finals.finalists] == [
+        latency_of(one.candidate) <= result.budgets[0].searched_limit for one in finals.finalists
+    ]
+    assert not finals.finalists[0].is_within
+    assert finals.chosen == result.chosen
+
+
+def test_when_even_the_margin_is_too_small_a_smaller_one_is_taken(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    factor = LIMIT_MS / latency_of(result.chosen) + 1e-6
+    finals = finals_of(result, table, tiny, times_as_long(result, factor))
+    assert latency_of(finals.chosen) < latency_of(result.chosen)
+    assert factor * latency_of(finals.chosen) <= LIMIT_MS
+
+
+def test_a_table_that_is_far_too_fast_fails_with_the_margin_it_needs(
+    estimators: Estimators, result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    with pytest.raises(
+        BudgetError, match=r"none of \d finalists keeps it on known://; the nearest"
+    ) as caught:
+        finals_of(result, table, tiny, times_as_long(result, 1.5))
+    assert "latency on exact ≤ 5 ms" in str(caught.value)
+    assert str(caught.value).endswith("or search with --margin 35%")
+    again = result_of(estimators, Budget("latency", LIMIT_MS, "ms", "exact"), margin=0.35)
+    finals = finals_of(again, table, tiny, times_as_long(again, 1.5))
+    assert 1.5 * latency_of(finals.chosen) <= LIMIT_MS
+
+
+def test_latencies_are_judged_at_the_speed_that_the_device_had_for_its_table(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    names = [reference_name(arch) for arch in reference_architectures(tiny)]
+    assert table.measured
+    known = replace(table, measured=replace(table.measured, references=dict.fromkeys(names, 3.0)))
+    slow = times_as_long(result, 2.0)
+    slow.latencies_ms = {**slow.latencies_ms, **dict.fromkeys(names, 6.0)}
+    finals = finals_of(result, known, tiny, slow)
+    assert finals.slowdown == pytest.approx(2.0)
+    assert all(one.is_within for one in finals.finalists)
+    assert finals.finalists[0].measured.latency_ms == pytest.approx(latency_of(finals.chosen))
+
+
+def test_finalists_are_timed_on_this_machine(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    """A budget far above what these networks take: the most accurate finalist keeps it."""
+    loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "host"),))
+    stream = measure_finalists(
+        loose, tiny, open_device("host"), table=table, address="host", protocol=FAST, count=3
+    )
+    *_, finals = stream
+    assert isinstance(finals, Finals)
+    for one in finals.finalists:
+        assert 0.0 < one.measured.low_ms <= one.measured.latency_ms <= one.measured.high_ms
+        assert one.measured.p90_ms > 0.0
+    tight = replace(result, budgets=(Budget("latency", 1e-6, "ms", "host"),), front=result.front[:1])
+    with pytest.raises(BudgetError, match="none of 1 finalists keeps it on host"):
+        list(measure_finalists(tight, tiny, open_device("host"), table=table, address="host", protocol=FAST))
