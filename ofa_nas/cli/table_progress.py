@@ -1,4 +1,4 @@
-"""Find a device's latency table, with a progress bar where this machine is measured first."""
+"""Find a device's latency table, with a progress bar where the device is measured first."""
 
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,14 @@ def find_table(
 
     Raises:
         TableError: There is no such table, it is of another space, or it is a roofline, which only ranks.
-        DeviceError: This machine cannot be measured.
+        DeviceError: The device cannot be reached or measured.
     """
     if device is None:
         return None
     from ofa_nas.cli.console import err, progress
-    from ofa_nas.latency.roofline import refuse_roofline
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.pipeline.device_table import device_table
 
-    refuse_roofline(device)
     with progress(f"measuring {device}", total=None, quiet=quiet) as bar:
         has_begun, table = False, None
         for record in device_table(device, space, threads=threads, seed=seed):
@@ -31,7 +29,7 @@ def find_table(
                 table = record
                 continue
             if not has_begun and not quiet:
-                err.print("no fresh latency table of this machine: measuring it once, which takes minutes")
+                err.print(f"no fresh latency table of {device}: measuring it once, which takes minutes")
             bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
             has_begun = True
     return table
