@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 import ofa_nas
 from ofa_nas.assets import find_asset
+from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import OfaNasError, TableError
+from ofa_nas.latency.profile import cached_table_path, profile_device
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard
@@ -67,9 +70,74 @@ def test_people_are_told_that_a_table_is_estimated(command: Command, small: Smal
     assert printed.status == 0
     assert "estimated from published measurements" in printed.text
     assert "Measure your own: run ofa-nas profile on the board" in printed.text
-    assert "latency on rpi4 ≤ 1 s: does not bind" in printed.text
+    assert (
+        "latency on rpi4 ≤ 1 s: does not bind; searched at 896 ms (margin 10.4 %: the table's p95 error)"
+        in printed.text
+    )
+    assert "measured nothing: the latency on rpi4 is predicted" in printed.text
+    assert "ofa-nas verify FILE --device ssh://USER@HOST times it on a board" in printed.text
     assert "trained on shapes (10 classes)" in printed.text
     assert "subnet 32/" in printed.text
+
+
+def test_a_margin_of_the_users_own_is_shown(command: Command, small: SmallSupernet) -> None:
+    arguments = ("search", "--supernet", small.name, "--device", "rpi4", "--latency", "1s", "--margin")
+    assert "does not bind; searched at 950 ms (margin 5 %)" in command(*arguments, "5%").text
+    assert "does not bind; no margin " in command(*arguments, "0").text
+    (budget,) = command(*arguments, "0.05", "--json").document["budgets"]
+    assert (budget["limit"], budget["margin"]) == (1000.0, 0.05)
+    assert budget["searched_limit"] == pytest.approx(950.0)
+
+
+def test_a_search_in_vain_for_the_margin_says_so(refused: Refused, small: SmallSupernet) -> None:
+    arguments = ("search", "--supernet", small.name, "--device", "rpi4", "--latency")
+    advised = refused(*arguments, "1us", "--margin", "0").split("raise --latency to ")[1].split(" or more")[0]
+    line = refused(*arguments, advised)
+    assert "cannot be met with a margin of 10.4 %" in line
+    assert "or give --margin 0" in line
+
+
+def test_a_table_of_one_resolution_narrows_the_search(
+    command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    table = exact_table(replace(tiny, resolutions=(24,)))
+    assert table.measured
+    path = tmp_path / "board.json"
+    replace(table, measured=replace(table.measured, digest=tiny.digest)).save(path)
+    arguments = ("search", "--supernet", small.name, "--device", path, "--latency", "1s")
+    assert "narrowed to 24 px: the table does not hold 32" in command(*arguments).text
+    document = command(*arguments, "--json").document
+    assert document["search"]["resolutions"] == [24]
+    assert document["architecture"].startswith("24/")
+
+
+@pytest.mark.slow
+def test_on_a_device_at_hand_finalists_and_file_are_timed(
+    command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    device = open_device("host")
+    protocol = MeasuringProtocol(
+        rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1
+    )
+    *_, table = profile_device(device, tiny, protocol=protocol)
+    assert isinstance(table, LatencyTable)
+    table.save(cached_table_path(tiny, device.info()))
+    path = tmp_path / "subnet.onnx"
+    arguments = ("search", "--supernet", small.name, "--device", "host", "--latency", "1s", "--margin", "0")
+    printed = command(*arguments, "--finalists", "2", "--export", path, "--json")
+    assert (printed.status, printed.err) == (0, "")
+    document = printed.document
+    assert document["finalists"].keys() == {"device", "slowdown", "networks"}
+    assert document["finalists"]["device"] == "host"
+    first = document["finalists"]["networks"][0]
+    assert first.keys() == {"architecture", "predicted", "measured", "is_within"}
+    assert first["measured"].keys() == {"latency_ms", "latency_p90_ms"}
+    assert first["architecture"] == document["architecture"]
+    assert document["measured"].keys() >= {"latency_ms", "latency_p90_ms"}
+    shown = command(*arguments).text
+    assert "finalists timed on host, at the table's speed" in shown
+    assert "kept, chosen" in shown
+    assert "measured nothing" not in shown
 
 
 def test_people_are_told_how_far_off_a_measured_table_is(
@@ -83,7 +151,7 @@ def test_people_are_told_how_far_off_a_measured_table_is(
     assert "measured; off by 0.0% on average" in printed.text
     assert "on 1 unseen subnets" in printed.text
     assert "estimated" not in printed.text
-    assert "≤ 3 ms: binds" in printed.text
+    assert "≤ 3 ms: binds; no margin" in printed.text
 
 
 def test_a_found_subnet_is_exported_verified_and_evaluated(

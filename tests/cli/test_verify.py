@@ -71,6 +71,11 @@ def test_wrong_inputs_are_one_line(
     missing = refused("verify", tmp_path / "nope.onnx", "--supernet", small.name)
     assert "nope.onnx: cannot be read: No such file" in missing
     assert "add --device host" in refused("verify", exported, "--supernet", small.name, "--latency", "1s")
+    board = refused("verify", exported, "--supernet", small.name, "--device", "rpi4")
+    assert "--device rpi4: a file is timed on a device, not by a table: give host, or ssh://" in board
+    assert "is no address of a board" in refused(
+        "verify", exported, "--supernet", small.name, "--device", "ssh://-oProxyCommand=x"
+    )
     assert "which does not ship; give its .safetensors file" in refused("verify", exported)
     (tmp_path / "torn.onnx").write_bytes(exported.read_bytes()[:-100])
     assert "torn.onnx: not a valid ONNX model" in refused("verify", tmp_path / "torn.onnx")
