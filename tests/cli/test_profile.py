@@ -1,12 +1,14 @@
 """`ofa-nas profile` and `ofa-nas devices` on this machine."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from ofa_nas.cli import main
 from ofa_nas.latency.table import LatencyTable
+from tests.cli.conftest import Command
 
 
 @pytest.mark.slow
@@ -34,9 +36,29 @@ def test_profile_writes_a_table_and_devices_lists_it(
     assert "measured" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
+def test_a_table_for_each_number_of_threads_in_int8(command: Command) -> None:
+    tiny = ("--space", "tiny", "--resolution", "24", "--rounds", "2", "--precision", "int8")
+    printed = command("profile", *tiny, "--threads", "1", "2", "--json")
+    assert printed.status == 0, printed.err
+    told = json.loads(printed.out)
+    paths = [Path(one["path"]) for one in told]
+    assert [path.name.rpartition("-tiny-")[2][13:] for path in paths] == ["1t-int8.json", "2t-int8.json"]
+    for threads, path in enumerate(paths, start=1):
+        device = LatencyTable.load(path).device
+        assert (device.threads, device.precision) == (threads, "int8")
+    listed = [one for one in command("devices", "--json").document["tables"] if one["name"] == "host"]
+    assert {(one["threads"], one["precision"]) for one in listed} == {(1, "int8"), (2, "int8")}
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["--threads", "4096"], "4096 threads, but host has"),
+        (["--threads", "1", "1"], "--threads 1 1: expected different numbers from 1 on"),
+        (["--threads", "1", "2", "--output", "x.json"], "--threads 1 2 make 2 tables"),
+        (["--threads", "1", "2", "--bundle", "x.zip"], "a bundle is measured with one number"),
         (["--resolution", "99"], "resolution 99 is not in tiny"),
         (["--threads", "0"], "--threads"),
         (["--threads", "2", "--clock", "cpu"], "wall clock"),

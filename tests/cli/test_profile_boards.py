@@ -83,6 +83,8 @@ def test_a_bundle_says_what_it_holds(command: Command, tmp_path: Path) -> None:
             ["--collect", "r", "--bundle", "b", "--name", "x", "--space", "tiny"],
             "--space cannot be given here",
         ),
+        (["--collect", "r", "--bundle", "b", "--name", "x", "--threads", "2"], "--threads cannot be given"),
+        (["--collect", "r", "--bundle", "b", "--name", "x", "--precision", "int8"], "--precision cannot be"),
         (
             ["--bundle", "b.zip", "--device", "host"],
             "--device cannot be given here: a bundle is not measured here",

@@ -103,6 +103,14 @@ def test_every_node_of_an_int8_profile_is_its_layers(name: str) -> None:
     assert all(other <= share for share, other in shares.values())
 
 
+@pytest.mark.parametrize("spinning", [False, True])
+def test_threads_wait_as_the_protocol_says(tiny: SearchSpace, spinning: bool) -> None:
+    runner = agent.Runner(model_of(tiny, tiny.smallest), replace(FAST, threads=2, spinning=spinning))
+    options = runner.session.get_session_options()
+    assert options.intra_op_num_threads == 2
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == str(int(spinning))
+
+
 def test_a_refused_model_is_named() -> None:
     with pytest.raises(DeviceError, match="refuses model broken"):
         list(open_device("host").time([Model("broken", b"no model")], FAST))

@@ -130,6 +130,21 @@ def test_results_that_do_not_fit_are_refused_with_line_and_fix(
     assert refusal_of("".join(lines), other).startswith("line 1 belongs to another job")
 
 
+@pytest.mark.slow
+def test_a_bundle_of_int8_networks_makes_an_int8_table(tiny: SearchSpace, tmp_path: Path) -> None:
+    path, folder = tmp_path / "int8.zip", tmp_path / "board"
+    *_, bundle = write_bundle(path, tiny, protocol=FAST, resolutions=[24], precision="int8")
+    assert isinstance(bundle, Bundle)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+        assert ", int8." in archive.read("README.txt").decode()
+    subprocess.run([sys.executable, "-P", "agent.py"], cwd=folder, check=True, capture_output=True)
+    table = collect(folder / "results.jsonl", path, name="my-board").table
+    assert table.device.precision == "int8"
+    assert table.measured
+    assert all(name.endswith(" int8") for name in table.measured.references)
+
+
 def spoil(path: Path, document: dict[str, Any]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("job.json", json.dumps(document))

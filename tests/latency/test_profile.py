@@ -1,0 +1,104 @@
+"""Precision and threads of a profile: what was measured stands in the table, and where it lies."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.errors import ConfigError
+from ofa_nas.latency import session
+from ofa_nas.latency.profile import cached_table_path, check_request, check_threads, is_fresh, profile_device
+from ofa_nas.latency.references import reference_models, slowdown, write_network
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.space.search_space import SearchSpace
+
+FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
+
+
+@pytest.fixture(scope="module")
+def table(tiny: SearchSpace) -> LatencyTable:
+    records = profile_device(open_device("host"), tiny, protocol=FAST, resolutions=[24], precision="int8")
+    *_, last = records
+    assert isinstance(last, LatencyTable)
+    return last
+
+
+@pytest.mark.slow
+def test_an_int8_table_says_so_and_serves_no_fp32_search(
+    table: LatencyTable, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    info = open_device("host").info()
+    table.save(tmp_path / "table.json")
+    again = LatencyTable.load(tmp_path / "table.json")
+    assert again.device == table.device
+    assert again.device.precision == "int8"
+    assert is_fresh(again, tiny, info, resolutions=[24], precision="int8")
+    assert not is_fresh(again, tiny, info, resolutions=[24])
+    fp32 = replace(again, device=replace(again.device, precision="fp32"))
+    assert is_fresh(fp32, tiny, info, resolutions=[24])
+    assert not is_fresh(fp32, tiny, info, resolutions=[24], precision="int8")
+
+
+@pytest.mark.slow
+def test_an_int8_table_holds_every_layer_and_references_of_its_own(
+    table: LatencyTable, tiny: SearchSpace
+) -> None:
+    assert table.measured
+    assert all(row.ms > 0 for row in table.measured.rows)
+    assert table.latency_ms(tiny, replace(tiny.largest, resolution=24)) > 0
+    names = {model.name for model in reference_models(tiny, precision="int8")}
+    assert set(table.measured.references) == names
+    assert names.isdisjoint(model.name for model in reference_models(tiny))
+    fp32_now = {model.name: 5.0 for model in reference_models(tiny)}
+    assert slowdown(fp32_now, table.measured.references) == 1.0  # nothing to compare
+
+
+def test_int8_networks_are_really_quantised_and_the_same_every_time(tiny: SearchSpace) -> None:
+    first, again, fp32 = (
+        write_network(tiny, tiny.largest, np.random.default_rng(3), name="m", precision=precision)
+        for precision in ("int8", "int8", "fp32")
+    )
+    assert first == again
+    kinds = {node.op_type for node in onnx.load_from_string(first.content).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert "QuantizeLinear" not in {node.op_type for node in onnx.load_from_string(fp32.content).graph.node}
+
+
+def test_each_precision_and_number_of_threads_has_a_file_of_its_own(tiny: SearchSpace) -> None:
+    info = open_device("host").info()
+    paths = [
+        cached_table_path(tiny, info, threads=threads, precision=precision)
+        for threads in (1, 2)
+        for precision in ("fp32", "int8")
+    ]
+    ends = ["1t", "1t-int8", "2t", "2t-int8"]
+    assert [path.name for path in paths] == [f"host-tiny-{tiny.digest}-{end}.json" for end in ends]
+    assert cached_table_path(tiny, info) == paths[0]
+
+
+def test_unknown_precisions_and_threads_beyond_the_cores_are_refused(tiny: SearchSpace) -> None:
+    with pytest.raises(ConfigError, match="precision int4: expected fp32 or int8"):
+        check_request(tiny, FAST, (), precision="int4")
+    info = replace(open_device("host").info(), cores=4)
+    check_threads(4, info)
+    with pytest.raises(ConfigError, match="5 threads, but host has 4 cores: ask for fewer"):
+        check_threads(5, info)
+    many = replace(FAST, threads=(os.cpu_count() or 1) + 1)
+    with pytest.raises(ConfigError, match="cores: ask for fewer"):
+        next(profile_device(open_device("host"), tiny, protocol=many))
+
+
+@pytest.mark.slow
+def test_a_table_of_threads_tells_how_they_waited(table: LatencyTable) -> None:
+    assert table.measured
+    assert table.measured.protocol["spinning"] is False
+    told = {}
+    for threads, spinning in ((1, False), (2, False), (2, True)):
+        protocol = {**table.measured.protocol, "threads": threads, "spinning": spinning}
+        notes = session._notes(replace(table.measured, protocol=protocol))
+        told[threads, spinning] = any("not spinning" in note for note in notes)
+    assert told == {(1, False): False, (2, False): True, (2, True): False}
