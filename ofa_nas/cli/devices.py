@@ -178,7 +178,7 @@ def _show_tables(found: list[TableSummary]) -> None:
 
 
 def _errors(one: TableSummary) -> str:
-    verified = [f"verified {one.verified_on}"] if one.verified_on else []
+    verified = ["verified", one.verified_on] if one.verified_on else []
     figures = ["unknown"] if one.error is None else [f"{one.error:.1%}", f"p95 {one.p95:.1%}"]
     return "\n".join(figures + verified)
 

@@ -72,7 +72,8 @@ def _doubt(table: "LatencyTable") -> str:
         return ""
     verdict = "passed, but is stale" if last.passed else "failed"
     reasons = escape("; ".join(dict.fromkeys((*last.faults, *last.stale))))
-    return f"\n[bold]{verdict}[/bold] when verified on {last.made_on}: {reasons}. Measure it anew"
+    busy = "; the device was too busy for a fair verdict" if last.is_loud else ""
+    return f"\n[bold]{verdict}[/bold] when verified on {last.made_on}: {reasons}{busy}. Measure it anew"
 
 
 def _is_roofline(table: "LatencyTable") -> bool:

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to time: host, or ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] (where it was measured)",
     )
     parser.add_argument("--space", help="search space, by name or TOML file (the one that the table names)")
-    parser.add_argument("--networks", type=int, default=20, help="fresh networks, 20 or more (20)")
+    parser.add_argument("--networks", type=int, default=20, help="fresh networks, 20 to 200 (20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of networks, weights and order (0)")
 
 
@@ -74,7 +74,7 @@ def _show(plan: "Plan", found: "Verified") -> None:
     sizes = sorted({arch.resolution for arch in plan.networks})
     out.print(
         f"{len(plan.networks)} fresh networks of {plan.space.name} at {', '.join(map(str, sizes))} px, timed "
-        f"on {plan.address}, threads: {plan.protocol.threads}",
+        f"on {plan.address}, threads: {plan.protocol.threads}, {device.precision}",
         markup=False,
     )
     shown = make_table("", "condition")

@@ -18,7 +18,7 @@ from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
-LEAST_NETWORKS = 20
+LEAST_NETWORKS, MOST_NETWORKS = 20, 200
 WITHIN_10, WITHIN_5, LARGEST_BIAS, LEAST_RANK = 0.95, 0.80, 0.02, 0.95
 LEVEL_TOLERANCE = 0.03  # by which references may differ from the table's before it is stale
 DRAWS = 50  # for each network that is wanted: a small space may be exhausted

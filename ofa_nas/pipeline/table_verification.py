@@ -1,6 +1,6 @@
 """Verify a latency table: time fresh networks on its device, and keep in the table what they showed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.table_writer import append_verification
 from ofa_nas.latency.verification import (
     LEAST_NETWORKS,
+    MOST_NETWORKS,
     FreshNetwork,
     Verification,
     draw_fresh,
@@ -101,10 +102,10 @@ def plan_verification(
 
     Raises:
         TableError: There is no such table, it is of another space, or does not say where it was measured.
-        ConfigError: Too few networks, or more than the space holds.
+        ConfigError: Too few networks, too many, or more than the space holds.
     """
-    if networks < LEAST_NETWORKS:
-        raise ConfigError(f"--networks {networks}: expected {LEAST_NETWORKS} or more, to tell shares of them")
+    if not LEAST_NETWORKS <= networks <= MOST_NETWORKS:
+        raise ConfigError(f"--networks {networks}: expected {LEAST_NETWORKS} to {MOST_NETWORKS}")
     path = find_table_file(name)
     table = LatencyTable.load(path)
     whole = _find_space(table, space)
@@ -123,9 +124,11 @@ def verify_table(plan: Plan) -> Iterator[Progress | Verified]:
     table without references is held against the times as they are.
 
     Raises:
+        TableError: The table does not hold a layer of one of them; nothing was timed then.
         DeviceError: The device cannot be reached or cannot measure.
     """
     table, held = plan.table, plan.table.measured
+    predicted = [table.latency_ms(plan.space, arch) for arch in plan.networks]
     device = open_device(plan.address)
     changes = find_changes(held.environment, device.info().environment) if held else ()
     findings = lint_table(table, space=plan.space)
@@ -141,7 +144,7 @@ def verify_table(plan: Plan) -> Iterator[Progress | Verified]:
     measured = {name: one.at_speed(speed or 1.0) for name, one in found.items()}
     verification = Verification(
         device=plan.address,
-        networks=_judge(plan, measured),
+        networks=_compare(plan, predicted, measured),
         speed=speed,
         changes=changes,
         lint=tuple(f"{one.rule}: {one.message}" for one in findings if one.is_error),
@@ -283,14 +286,16 @@ def _measure(device: Device, plan: Plan) -> Iterator[Progress | Measurement]:
         yield record if isinstance(record, Measurement) else Progress(min(done, total), total)
 
 
-def _judge(plan: Plan, measured: Mapping[str, Measurement]) -> tuple[FreshNetwork, ...]:
-    table = plan.table
-    by_macs = macs_linear_ms(plan.space, table.measured, plan.networks) if table.measured else None
+def _compare(
+    plan: Plan, predicted: Sequence[float], measured: Mapping[str, Measurement]
+) -> tuple[FreshNetwork, ...]:
+    held = plan.table.measured
+    by_macs = macs_linear_ms(plan.space, held, plan.networks) if held else None
     return tuple(
         FreshNetwork(
             architecture=str(arch),
             measured_ms=round(measured[str(arch)].latency_ms, 6),
-            predicted_ms=round(table.latency_ms(plan.space, arch), 6),
+            predicted_ms=round(predicted[number], 6),
             macs_ms=None if by_macs is None else round(float(by_macs[number]), 6),
             uncertainty=round(measured[str(arch)].uncertainty, 6),
         )
