@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.fit_rpi4 import read_latencies
+from benchmarks.fit_rpi4 import read_networks
 from benchmarks.rpi4_networks import measured_networks
 from ofa_nas.latency.calibration import fit_roofline, predict, predict_left_out
 from ofa_nas.latency.roofline import Roofline, RooflineModel, Work
@@ -82,7 +82,7 @@ def judge_networks(folder: Path) -> Iterator[Row]:
     v1 = np.flatnonzero(is_v1)[np.argsort(macs[is_v1])].tolist()
     sheet = Roofline.load("rpi4").model
     for title, system in SYSTEMS.items():
-        ms = read_latencies(folder / "mlperf_v2.0_rpi4_ms.csv", networks, system=system)
+        _, ms = read_networks(folder, "fp32", system=system)
         fixed = {
             "data sheet, 28.8 GMAC/s, 3.1 GB/s": predict(sheet, works),
             "HPL and STREAM, 11.9 GMAC/s, 5 GB/s": predict(LINPACK, works),

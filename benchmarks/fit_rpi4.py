@@ -1,9 +1,10 @@
-"""Fit the operator model to the networks timed on a Raspberry Pi 4 and write `latency_tables/rpi4.json`.
+"""Fit operator models to the networks timed on a Raspberry Pi 4: the tables `rpi4` and `rpi4_int8`.
 
 Reads `mlperf_v2.0_rpi4_ms.csv` and `hwnasbench_fbnet_blocks.csv` in `$OFA_NAS_DATA/rpi4`. Prints the errors
 found by leaving out one network, or one family, at a time.
 """
 
+import argparse
 import csv
 import json
 import os
@@ -24,6 +25,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.space.operators import INPUT, Convolution, Operator
 
 SYSTEM = "rpi4-tflite-v2.7.1-ruy"
+OTHER_SYSTEM = "rpi4-armnn-v21.11-neon"  # another runtime; the features were not chosen by it
 DEVICE = TableDevice(
     name="Raspberry Pi 4",
     cpu="BCM2711, 4 x Cortex-A72, 1.8 GHz",
@@ -31,17 +33,36 @@ DEVICE = TableDevice(
     runtime="TensorFlow Lite 2.7.1, ruy",
     threads=None,
 )
+THREADS_NOTE = "The source does not state threads; the speed shows that more than one core worked."
 NOTES = [
     "Nobody here timed anything on this board: a model fitted to 49 fp32 networks that others timed on it.",
     "Stands for TensorFlow Lite; ONNX Runtime took 1.02 times as long at the median of 572 detectors there.",
     "The middle half of those took 0.86 to 1.24 times as long.",
-    "The source does not state threads; the speed shows that more than one core worked.",
+    THREADS_NOTE,
     "Better: run `ofa-nas profile --device host` on your board, and search with the table that it writes.",
+]
+INT8_NOTES = [
+    "Nobody here timed anything on this board: a model fitted to 45 uint8 networks that others timed on it.",
+    "Stands for TensorFlow Lite; what ONNX Runtime takes for int8 networks on this board is not known.",
+    "Hard-swish and squeeze-excite are in two of those networks; ONNX Runtime computes hard-swish in fp32.",
+    THREADS_NOTE,
+    "Better: run `ofa-nas profile --device host --precision int8` on your board.",
 ]
 SOURCES = [
     "MLPerf inference v2.0, rpi4-tflite-v2.7.1-ruy, single stream, p50; Apache-2.0",
     "HW-NAS-Bench (arXiv:2103.10584), FBNet blocks on a Raspberry Pi 4, as a check; MIT",
 ]
+FEATURES = {
+    "fp32": (
+        *("pointwise_macs", "depthwise_macs", "full_macs", "convolution_pixels", "weights"),
+        *("hard_swish_elements", "elements_moved"),
+    ),
+    "int8": (  # 3 x 3 depthwise convolutions are as fast as memory; with less work, starting operators shows
+        *("pointwise_macs", "wide_depthwise_macs", "full_macs", "convolution_pixels", "weights"),
+        *("hard_swish_elements", "elements_moved", "operators"),
+    ),
+}
+SUFFIXES = {"fp32": ("_float", "-non-quantized"), "int8": ("_uint8", "-quantized")}  # of names of models
 Floats = npt.NDArray[np.float64]
 
 
@@ -64,12 +85,17 @@ class BlockCheck:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """All errors of the model: judged on what it was fitted to, and on what it has not seen."""
+    """All errors of the model: judged on what it was fitted to, and on what it has not seen.
+
+    `blocks` are in fp32; `other_runtime` is the mean error, networks left out singly, of the same features
+    fitted to the same networks on another runtime.
+    """
 
     fitted: ErrorFigures
     network_left_out: ErrorFigures
     family_left_out: ErrorFigures
-    blocks: BlockCheck
+    other_runtime: float
+    blocks: BlockCheck | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,37 +119,52 @@ class NetworkRow:
 
 def main() -> None:
     """Fit, check, print, write."""
-    folder = Path(os.environ["OFA_NAS_DATA"]) / "rpi4"
-    networks = list(measured_networks())
-    features = np.array([sum_features(network.operators) for network in networks])
-    measured_ms = read_latencies(folder / "mlperf_v2.0_rpi4_ms.csv", networks)
-    model = fit_operator_model(features, measured_ms)
-    singly_ms = predict_left_out(features, measured_ms, [network.name for network in networks])
-    family_ms = predict_left_out(features, measured_ms, [network.family for network in networks])
+    parser = argparse.ArgumentParser(description="Fit the estimated tables of the Raspberry Pi 4.")
+    parser.add_argument("--precision", nargs="+", choices=tuple(FEATURES), default=tuple(FEATURES))
+    for precision in parser.parse_args().precision:
+        fit(Path(os.environ["OFA_NAS_DATA"]) / "rpi4", precision)
+
+
+def fit(folder: Path, precision: str) -> None:
+    """Fit, check, print and write the table of a precision."""
+    networks, measured_ms = read_networks(folder, precision)
+    names = FEATURES[precision]
+    features = np.array([sum_features(network.operators, names) for network in networks])
+    model = fit_operator_model(features, measured_ms, names)
+    groups = [network.name for network in networks]
+    singly_ms = predict_left_out(features, measured_ms, groups, names)
+    family_ms = predict_left_out(features, measured_ms, [network.family for network in networks], names)
+    _, other_ms = read_networks(folder, precision, system=OTHER_SYSTEM)
+    other = judge(predict_left_out(features, other_ms, groups, names), other_ms)
     columns = zip(networks, measured_ms, model.network_ms(features), singly_ms, family_ms, strict=True)
-    rows = [NetworkRow(network.name, *(round(float(ms), 2) for ms in values)) for network, *values in columns]
+    rows = [NetworkRow(network.name, *(round(float(ms), 3) for ms in values)) for network, *values in columns]
     validation = Validation(
         fitted=judge(model.network_ms(features), measured_ms),
         network_left_out=judge(singly_ms, measured_ms),
         family_left_out=judge(family_ms, measured_ms),
-        blocks=check_blocks(model, folder / "hwnasbench_fbnet_blocks.csv"),
+        other_runtime=other.mape,
+        blocks=check_blocks(model, folder / "hwnasbench_fbnet_blocks.csv") if precision == "fp32" else None,
     )
     print_rows(rows)
     print(json.dumps({"validation": _rounded(asdict(validation)), "pricing": model.to_json()}))
-    path = asset_folder("latency_tables") / "rpi4.json"
-    write_json(path, make_document(model, rows, validation))
+    document = make_document(model, rows, validation, precision=precision)
+    path = asset_folder("latency_tables") / f"{document['name']}.json"
+    write_json(path, document)
     print(f"wrote {path}: {LatencyTable.load(path).provenance}")
 
 
-def make_document(model: OperatorModel, rows: list[NetworkRow], validation: Validation) -> dict[str, object]:
+def make_document(
+    model: OperatorModel, rows: list[NetworkRow], validation: Validation, *, precision: str
+) -> dict[str, object]:
     """Put the table together."""
+    is_fp32 = precision == "fp32"
     return {
         "schema": SCHEMA,
-        "name": "rpi4",
+        "name": "rpi4" if is_fp32 else f"rpi4_{precision}",
         "provenance": "estimated",
-        "device": asdict(DEVICE),
-        "notes": NOTES,
-        "sources": SOURCES,
+        "device": asdict(replace(DEVICE, precision=precision)),
+        "notes": NOTES if is_fp32 else INT8_NOTES,
+        "sources": SOURCES if is_fp32 else SOURCES[:1],
         "pricing": model.to_json(),
         "validation": _rounded(asdict(validation)),
         "made_by": replace(record_provenance(seed=0), command="python -m benchmarks.fit_rpi4").to_json(),
@@ -151,28 +192,31 @@ def print_rows(rows: list[NetworkRow]) -> None:
         print(f"{row.name:42}{row.measured_ms:12.1f}{shown}")
 
 
-def read_latencies(path: Path, networks: list[Network], *, system: str = SYSTEM) -> Floats:
-    """Read the median latency of each network on a system: `(n,)` float64 [ms]."""
-    with path.open(newline="") as file:
+def read_networks(folder: Path, precision: str, *, system: str = SYSTEM) -> tuple[list[Network], Floats]:
+    """Read which networks were timed on a system, and their median latencies: `(n,)` float64 [ms]."""
+    with (folder / "mlperf_v2.0_rpi4_ms.csv").open(newline="") as file:
         rows = {row["model"]: float(row["p50_ms"]) for row in csv.DictReader(file) if row["system"] == system}
-    suffixes = ("_float", "-non-quantized")
+    described = {network.name: network for network in measured_networks()}
     found = {
         name.removesuffix(suffix): ms
-        for suffix in suffixes
+        for suffix in SUFFIXES[precision]
         for name, ms in rows.items()
-        if name.endswith(suffix)
+        if name.endswith(suffix) and not name.endswith(f"-non{suffix}")
     }
-    assert set(found) == {network.name for network in networks}, "the file holds other fp32 networks"
-    return np.array([found[network.name] for network in networks])
+    assert set(found) <= set(described), "the file holds other networks"
+    networks = [network for name, network in described.items() if name in found]
+    return networks, np.array([found[network.name] for network in networks])
 
 
-def predict_left_out(features: Floats, latency_ms: Floats, groups: list[str]) -> Floats:
+def predict_left_out(
+    features: Floats, latency_ms: Floats, groups: list[str], names: tuple[str, ...]
+) -> Floats:
     """Predict each group by a model fitted to the others: `(n,)` float64 [ms]."""
     labels = np.array(groups)
     predicted = np.empty(len(labels))
     for group in set(groups):
         left_out = labels == group
-        model = fit_operator_model(features[~left_out], latency_ms[~left_out])
+        model = fit_operator_model(features[~left_out], latency_ms[~left_out], names)
         predicted[left_out] = model.network_ms(features[left_out])
     return predicted
 

@@ -3,7 +3,7 @@
 It prices layers that nobody has timed, so a table made of it is `estimated`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Self
@@ -70,6 +70,17 @@ def _elements_moved(operator: Operator) -> int:
     return (3 if operator.function == "add" else 2) * operator.elements
 
 
+def _wide_depthwise_macs(operator: Operator) -> int:
+    """Those of kernels above 3 pixels: for 3 x 3, int8 runtimes have a routine as fast as memory."""
+    is_wide = isinstance(operator, Convolution) and operator.kernel_size > 3
+    return _depthwise_macs(operator) if is_wide else 0
+
+
+def _operators(operator: Operator) -> int:
+    """One, unless it is computed by the way: what starting it costs."""
+    return 0 if isinstance(operator, Elementwise) and operator.function in FUSED else 1
+
+
 # The name in a table -> how much of it an operator has.
 FEATURES: Mapping[str, Callable[[Operator], int]] = {
     "pointwise_macs": _pointwise_macs,
@@ -79,10 +90,12 @@ FEATURES: Mapping[str, Callable[[Operator], int]] = {
     "weights": _weights,
     "hard_swish_elements": _hard_swish_elements,
     "elements_moved": _elements_moved,
+    "wide_depthwise_macs": _wide_depthwise_macs,
+    "operators": _operators,
 }
 
 
-def sum_features(operators: Iterable[Operator], names: Iterable[str] = tuple(FEATURES)) -> Floats:
+def sum_features(operators: Iterable[Operator], names: Sequence[str]) -> Floats:
     """Sum features over operators.
 
     Args:
@@ -176,9 +189,7 @@ def _read_price(value: object, where: str) -> float:
     return float(value)
 
 
-def fit_operator_model(
-    features: Floats, latency_ms: Floats, names: tuple[str, ...] = tuple(FEATURES)
-) -> OperatorModel:
+def fit_operator_model(features: Floats, latency_ms: Floats, names: tuple[str, ...]) -> OperatorModel:
     """Fit prices and constant to measured networks, so that relative errors are least.
 
     Args:

@@ -181,6 +181,6 @@ def test_holdouts_that_nobody_measured_are_found() -> None:  # as in HELP's FBNe
 
 
 def test_an_estimated_table_has_no_rows_to_look_at() -> None:
-    (estimated,) = (table for table in shipped_tables() if table.provenance == "estimated")
+    estimated = next(table for table in shipped_tables() if table.provenance == "estimated")
     assert table_rows(estimated) == {}
     assert lint_table(estimated) == ()

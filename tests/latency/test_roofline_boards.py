@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.bench_roofline import LINPACK, SYSTEMS, read_blocks
-from benchmarks.fit_rpi4 import read_latencies
+from benchmarks.fit_rpi4 import read_networks
 from benchmarks.rpi4_networks import measured_networks
 from ofa_nas.latency.calibration import fit_roofline, predict
 from ofa_nas.latency.roofline import Roofline, Work
@@ -34,7 +34,7 @@ def folder() -> Path:
 def test_data_sheets_are_far_too_fast_and_two_networks_mend_that(
     runtime: str, sheet: float, linpack: float, calibrated: float
 ) -> None:
-    ms = read_latencies(folder() / "mlperf_v2.0_rpi4_ms.csv", NETWORKS, system=SYSTEMS[runtime])
+    _, ms = read_networks(folder(), "fp32", system=SYSTEMS[runtime])
     by_sheet = judge(predict(SHEET, WORKS)[V1], ms[V1])
     assert by_sheet.mape == pytest.approx(sheet, abs=0.002)
     assert by_sheet.bias == pytest.approx(-by_sheet.mape)  # every one of them too fast

@@ -41,7 +41,7 @@ def test_a_table_of_another_space_or_other_threads_says_so(measured: LatencyTabl
         find("my-rpi4", tiny, threads=2)
     with pytest.raises(TableError, match="was measured for tiny with 10 classes"):
         find("my-rpi4", tiny.with_classes(99))
-    with pytest.raises(TableError, match=r"no such latency table; shipped: .*rpi4; measured before: my-rpi4"):
+    with pytest.raises(TableError, match=r"no such latency table; .*rpi4.*; measured before: my-rpi4"):
         find("my-rpi5", tiny)
     assert find(str(path), tiny).name == "my-rpi4"
 
