@@ -28,11 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_budgets(parser)
     add_margin(parser)
     parser.add_argument(
+        "--measure",
+        metavar="ADDRESS",
+        help="host or ssh://[USER@]HOST: where to time finalists and the exported file, with a table given "
+        "by its name or file (--device, where that is an address)",
+    )
+    parser.add_argument(
         "--finalists",
         type=int,
         metavar="COUNT",
-        help="candidates to time on host or ssh://…, of which the best within the budget is taken; "
-        "1 times the chosen one alone, 0 none (5)",
+        help="candidates to time there, of which the best within the budget is taken; 1 times the chosen one "
+        "alone, 0 none (5)",
     )
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
     parser.add_argument("--method", default="evolution", help="search method (evolution)")
@@ -69,21 +75,37 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> "tuple[Budget, ...]":
-    from ofa_nas.devices import is_address
     from ofa_nas.errors import ConfigError
     from ofa_nas.search.budgets import parse_margin
 
-    args.address = args.device if args.device and is_address(args.device) else ""
+    args.address = _read_address(args)
     if args.finalists is not None:
         if args.finalists < 0:
             raise ConfigError(f"--finalists {args.finalists}: expected 0 or more")
         if not args.address:
-            raise ConfigError("--finalists are timed on a device: give --device host or ssh://USER@HOST")
+            raise ConfigError("--finalists are timed on a device: give --measure host or ssh://USER@HOST")
     if args.margin is not None:
         args.margin = parse_margin(args.margin)
         if args.latency is None:
             raise ConfigError("--margin is a share of the latency budget: give one with --latency")
     return read_budgets(args)
+
+
+def _read_address(args: argparse.Namespace) -> str:
+    """Where to time; empty for nowhere."""
+    from ofa_nas.devices import is_address
+    from ofa_nas.errors import ConfigError
+
+    own = args.device if args.device and is_address(args.device) else ""
+    if args.measure is None:
+        return own
+    if not is_address(args.measure):
+        raise ConfigError(f"--measure {args.measure[:80]}: expected host, or ssh://USER@HOST")
+    if args.device is None or own not in ("", args.measure):
+        raise ConfigError(
+            "--measure says where the device of a table is: give the table to --device by its name or file"
+        )
+    return str(args.measure)
 
 
 def _search(

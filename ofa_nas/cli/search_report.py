@@ -59,8 +59,8 @@ def show_nothing_measured(table: "LatencyTable") -> None:
     from ofa_nas.cli.console import out
 
     out.print(
-        f"measured  nothing: the latency on {table.name} is predicted. Give --export FILE, and then "
-        "ofa-nas verify FILE --device ssh://USER@HOST times it on a board"
+        f"measured  nothing: the latency on {table.name} is predicted. --measure ssh://USER@HOST times "
+        "finalists on the board itself"
     )
 
 

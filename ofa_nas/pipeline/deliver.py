@@ -312,10 +312,12 @@ def _latency(file: ModelFile, card: ModelCard, promise: Promise) -> list[Check]:
     )
     device.forget()
     limits = {budget.name: budget.limit for budget in promise.budgets}
+    elsewhere = promise.device not in ("", promise.address)
+    origin = f", predicted for {promise.device} ({promise.provenance})" if elsewhere else ""
     return check_latency(
         measured,
         factor,
         predicted=promise.predicted.get("latency_ms"),
         limit=limits.get("latency"),
-        device_name=_where(promise),
+        device_name=_where(promise) + origin,
     )

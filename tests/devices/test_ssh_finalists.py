@@ -54,7 +54,7 @@ def test_a_file_is_timed_on_the_board(
     checks = {check.quantity: check for check in delivery.checks}
     assert checks["latency"].predicted == 1.0
     assert checks["latency"].is_met
-    assert board.address in checks["latency"].note
+    assert f"{board.address}, predicted for my-board (measured)" in checks["latency"].note
     assert delivery.measured().keys() >= {"latency_ms", "latency_p90_ms"}
 
     tight = (Budget("latency", 1e-6, "ms", "my-board"),)
