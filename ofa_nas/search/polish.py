@@ -35,7 +35,8 @@ def polish(problem: Problem, start: Scored) -> Iterator[Scored]:
 
 def best_swap(problem: Problem, current: Scored, swap: Swap) -> Scored:
     """The best row that differs from one feasible row in a swap's genes only; itself if none is better."""
-    scored = problem.score(swapped(problem, current.genes[0], swap))
+    genes = swapped(problem, current.genes[0], swap)
+    scored = problem.score(genes[problem.is_feasible(problem.costs(genes))])
     best = best_of(problem, scored)
     return current if best is None or best.errors[0] >= current.errors[0] else best
 

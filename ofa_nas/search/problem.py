@@ -1,7 +1,7 @@
 """What is searched: genes, an error rate to make small, and costs to keep under their limits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Protocol
 
@@ -76,20 +76,31 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Additive:
-    """A problem as tables, which tell an exact method what callables cannot.
+class Worth:
+    """An error rate that follows from a sum.
 
     Attributes:
-        worth: What resolution and blocks add; the more the better.
-        error: Sums of worth `(n,)` → predicted error rates `(n,)`, falling.
-        costs: One for each cost of the problem, in its order.
-        is_peak: Of each, whether it is the largest of its parts instead of their sum.
+        table: What resolution and blocks add; the more the better.
+        error: Sums `(n,)` → predicted error rates `(n,)`, falling.
     """
 
-    worth: CostTable
+    table: CostTable
     error: Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A problem's costs as tables, which tell a method what callables cannot.
+
+    Attributes:
+        costs: One for each cost of the problem, in its order.
+        is_peak: Of each, whether it is the largest of its parts instead of their sum.
+        worth: The error rate likewise; None where it is no sum.
+    """
+
     costs: tuple[CostTable, ...]
     is_peak: tuple[bool, ...]
+    worth: Worth | None = None
 
 
 @dataclass(frozen=True)
@@ -101,10 +112,11 @@ class Problem:
         predict: Genes `(n, d)` → predicted error rates `(n,)`.
         costs: Genes `(n, d)` → costs `(n, k)`, at least one; the front is drawn against the first.
         limits: `(k,)` the most of each cost; infinite where there is no limit.
+        levels: More limits of the first cost, below the one in `limits`, to be answered in the same run.
         names: Of the `k` costs.
         seeds: `(s, d)` architectures to start from, such as one known to meet the limits.
         swaps: What the final polish exchanges; none means no polish.
-        additive: The same as tables, where error and costs follow from sums and maxima over the blocks.
+        tables: The costs, and maybe the error, where they are sums or maxima over the blocks.
     """
 
     space: GeneSpace
@@ -112,9 +124,10 @@ class Problem:
     costs: Callable[[Genes], Floats]
     limits: Floats
     names: tuple[str, ...]
+    levels: tuple[float, ...] = ()
     seeds: Genes | None = None
     swaps: tuple[Swap, ...] = ()
-    additive: Additive | None = None
+    tables: Tables | None = None
 
     def score(self, genes: Genes) -> Scored:
         """Predict and cost genes `(n, d)`."""
@@ -127,6 +140,11 @@ class Problem:
     def is_shown(self, costs: Floats) -> npt.NDArray[np.bool_]:
         """Which rows of costs `(n, k)` may be on the front: all limits but the first kept, `(n,)`."""
         return np.asarray((costs[:, 1:] <= self.limits[1:]).all(axis=1))
+
+    def at_levels(self) -> list["Problem"]:
+        """The same problem once for each limit of the first cost, rising."""
+        firsts = sorted({*self.levels, float(self.limits[0])})
+        return [replace(self, limits=np.array([first, *self.limits[1:]]), levels=()) for first in firsts]
 
     def violations(self, costs: Floats) -> Floats:
         """By how much costs `(n, k)` exceed the limits, relative to each and added up, `(n,)`."""

@@ -1,5 +1,6 @@
 """What is called exact is the optimum: against everything there is, and against a MILP solver."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,9 +10,9 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from ofa_nas.errors import ConfigError
 from ofa_nas.search import gap
 from ofa_nas.search.chain import prune, whole_front
-from ofa_nas.search.methods import Generation, exact
+from ofa_nas.search.methods import Generation, best_of, exact
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Additive, Floats, Problem, stage_swaps
+from ofa_nas.search.problem import Floats, Problem, Tables, Worth, stage_swaps
 from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
@@ -31,9 +32,7 @@ def made_up_problem(encoding: Encoding, quantiles: tuple[float, ...], seed: int)
     worth = np.log1p(macs.choices) * rng.uniform(0.8, 1.2, macs.choices.shape[1:])
     bonus = np.linspace(0.0, 1.0, len(macs.fixed))[:, None]
     tables = (latency, tabulate(encoding, layer_weight_bytes), macs, tabulate(encoding, layer_peak_bytes))
-    form = Additive(
-        CostTable(encoding, bonus, worth), lambda sums: np.exp(-0.01 * sums), tables, (False,) * 3 + (True,)
-    )
+    form = Worth(CostTable(encoding, bonus, worth), lambda sums: np.exp(-0.01 * sums))
 
     def costs(genes: Genes) -> Floats:
         return np.stack([*(table.total(genes) for table in tables[:3]), tables[3].peak(genes)], axis=1)
@@ -44,12 +43,12 @@ def made_up_problem(encoding: Encoding, quantiles: tuple[float, ...], seed: int)
     ]
     return Problem(
         space=encoding,
-        predict=lambda genes: form.error(form.worth.total(genes)),
+        predict=lambda genes: form.error(form.table.total(genes)),
         costs=costs,
         limits=np.array(limits),
         names=("latency", "model_size", "macs", "peak_memory"),
         swaps=stage_swaps(encoding),
-        additive=form,
+        tables=Tables(tables, (False,) * 3 + (True,), form),
     )
 
 
@@ -60,17 +59,17 @@ def solve(problem: Problem) -> Generation:
 
 def solver_error(problem: Problem) -> float:
     """The least error by HiGHS, one program for each resolution."""
-    form = problem.additive
-    assert form is not None
-    return min(
-        float(form.error(np.array([_solver_worth(problem, form, resolution)]))[0])
-        for resolution in range(len(form.worth.fixed))
-    )
+    tables = problem.tables
+    assert tables is not None
+    assert tables.worth is not None
+    worths = [
+        _solver_worth(problem, tables, tables.worth.table, row) for row in range(len(tables.costs[0].fixed))
+    ]
+    return float(tables.worth.error(np.array([max(worths)]))[0])
 
 
-def _solver_worth(problem: Problem, form: Additive, resolution: int) -> float:
-    encoding = form.worth.encoding
-    worth = form.worth.choices[resolution]
+def _solver_worth(problem: Problem, tables: Tables, table: CostTable, resolution: int) -> float:
+    encoding, worth = table.encoding, table.choices[resolution]
     cells = [(row, value) for row, value in np.ndindex(worth.shape) if np.isfinite(worth[row, value])]
     rows, values = np.array(cells).T
     constraints = [LinearConstraint(np.equal.outer(np.arange(len(worth)), rows).astype(float), 1, 1)]
@@ -84,8 +83,8 @@ def _solver_worth(problem: Problem, form: Additive, resolution: int) -> float:
                 order = ((rows == row - 1) & present).astype(float) - ((rows == row) & present)
                 constraints.append(LinearConstraint(order[None], 0, np.inf))
     highest = np.ones(len(cells))
-    for table, is_peak, limit in zip(form.costs, form.is_peak, problem.limits, strict=True):
-        spent, fixed = table.choices[resolution, rows, values], table.fixed[resolution]
+    for cost, is_peak, limit in zip(tables.costs, tables.is_peak, problem.limits, strict=True):
+        spent, fixed = cost.choices[resolution, rows, values], cost.fixed[resolution]
         if is_peak:
             highest[spent > limit] = 0.0
             if fixed.max() > limit:
@@ -102,7 +101,7 @@ def _solver_worth(problem: Problem, form: Additive, resolution: int) -> float:
     return (
         -np.inf
         if solved.x is None
-        else float(worth[rows, values] @ np.round(solved.x) + form.worth.fixed[resolution].sum())
+        else float(worth[rows, values] @ np.round(solved.x) + table.fixed[resolution].sum())
     )
 
 
@@ -120,7 +119,7 @@ def test_it_is_the_best_of_everything_there_is(quantiles: tuple[float, ...]) -> 
         return
     assert last.best is not None
     assert last.best.errors[0] == feasible.errors.min()
-    assert last.bound == last.best.errors[0]
+    assert last.bounds == (last.best.errors[0],)
 
 
 @pytest.mark.parametrize("quantiles", [(0.4, 1, 1, 1), (1, 1, 1, 0.4)], ids=str)
@@ -151,7 +150,21 @@ def test_a_solver_of_integer_programs_agrees(space: str, quantiles: tuple[float,
     assert last.best is not None
     assert problem.is_feasible(last.best.costs).all()
     assert last.best.errors[0] == pytest.approx(solver_error(problem), abs=1e-9)
-    assert last.bound == last.best.errors[0]
+    assert last.bounds == (last.best.errors[0],)
+
+
+@pytest.mark.parametrize("quantiles", [(0.6, 1, 1, 1), (0.6, 0.4, 1, 0.8)], ids=str)
+def test_several_levels_are_answered_in_one_run(quantiles: tuple[float, ...]) -> None:
+    problem = made_up_problem(Encoding.of(SearchSpace.load("efficientnet_lite")), quantiles, 6)
+    first = float(problem.limits[0])
+    problem = replace(problem, levels=(0.7 * first, 0.5 * first))
+    last = solve(problem)
+    for level, bound in zip(problem.at_levels(), last.bounds, strict=True):
+        best = best_of(level, last.front)
+        alone = solve(level).best
+        assert best is not None
+        assert alone is not None
+        assert best.errors[0] == alone.errors[0] == bound
 
 
 def test_a_gap_that_stays_open_is_told_and_evolution_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,8 +174,9 @@ def test_a_gap_that_stays_open_is_told_and_evolution_goes_on(monkeypatch: pytest
     last = solve(problem)
     assert best is not None
     assert last.best is not None
-    assert last.bound is not None
-    assert last.bound < best.errors[0] <= last.best.errors[0]
+    (bound,) = last.bounds
+    assert bound is not None
+    assert bound < best.errors[0] <= last.best.errors[0]
     assert last.evaluations > 20_000
 
 
@@ -179,10 +193,12 @@ def test_pruning_keeps_one_of_equal_rows_and_nothing_that_is_beaten() -> None:
 
 
 def test_a_limit_cuts_the_front_and_nothing_else() -> None:
-    form = made_up_problem(TINY, (1, 1, 1, 1), seed=3).additive
-    assert form is not None
-    whole = whole_front(form.worth, form.costs[0])
+    tables = made_up_problem(TINY, (1, 1, 1, 1), seed=3).tables
+    assert tables is not None
+    assert tables.worth is not None
+    worth, cost = tables.worth.table, tables.costs[0]
+    whole = whole_front(worth, cost)
     limit = float(np.median(whole.costs))
-    cut = whole_front(form.worth, form.costs[0], limit=limit)
+    cut = whole_front(worth, cost, limit=limit)
     assert cut.costs.tolist() == whole.costs[whole.costs <= limit].tolist()
     assert cut.genes.tolist() == whole.genes[whole.costs <= limit].tolist()

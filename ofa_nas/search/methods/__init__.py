@@ -28,7 +28,8 @@ class Generation:
         front: Rows that nothing found so far beats in both error and first cost, by rising cost; they keep
             every limit but the first, to show what more of the first would buy.
         cpu_seconds: Processor time spent so far [s].
-        bound: Error that no architecture within every limit can be below; None where the method cannot tell.
+        bounds: One for each of `Problem.at_levels()`: error that no architecture within its limits is below,
+            None where there is no telling; empty if the method never tells.
     """
 
     index: int
@@ -36,7 +37,7 @@ class Generation:
     best: Scored | None
     front: Scored
     cpu_seconds: float
-    bound: float | None = None
+    bounds: tuple[float | None, ...] = ()
 
 
 class SearchMethod(Protocol):

@@ -10,15 +10,22 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.search.fronts import allowed, near_front
 from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, best_of, front_of
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.polish import polish, polish_evaluations
 from ofa_nas.search.problem import Floats, Problem, Scored
+from ofa_nas.search.surrogate import additive_worth
 from ofa_nas.space.encoding import Genes
 
 FIRST_BATCH, LAST_BATCH, BATCH_GROWTH = 1000, 6000, 1.3
 MUTATION_RATE = 0.05
-KEPT_PER_BIN = 12
+BRED = 2  # children for each that is scored
+BEYOND, LET_BY = (
+    1.06,
+    0.1,
+)  # of the limit, up to which children are of use; the share of others that is scored
+KEPT_PER_BIN = 20
 KEPT_VIOLATORS = 200
 MATING_REACH = 0.04  # of the archive, to either side of the first parent
 PATIENCE, MIN_GAIN = 10, 5e-5  # generations without a gain of so much error rate
@@ -36,17 +43,20 @@ def search(
     run = _Run(problem, rng, max_evaluations)
     run.start()
     yield run.generation(started)
-    errors = [np.inf]
+    errors = [run.errors()]
     while not _is_settled(errors) and len(errors) < MAX_GENERATIONS and run.evolve():
         yield run.generation(started)
-        errors.append(np.inf if run.best is None else float(run.best.errors[0]))
+        errors.append(run.errors())
     if run.polish():
         yield run.generation(started)
 
 
-def _is_settled(errors: list[float]) -> bool:
-    settled = len(errors) > PATIENCE and errors[-1] > errors[-1 - PATIENCE] - MIN_GAIN
-    return settled and np.isfinite(errors[-1])
+def _is_settled(errors: list[Floats]) -> bool:
+    """Whether no level has gained for so long, and one of them has an answer."""
+    if len(errors) <= PATIENCE or not np.isfinite(errors[-1]).any():
+        return False
+    before, now = errors[-1 - PATIENCE], errors[-1]
+    return bool((now > before - MIN_GAIN)[np.isfinite(now)].all())
 
 
 class _Run:
@@ -54,6 +64,7 @@ class _Run:
 
     def __init__(self, problem: Problem, rng: np.random.Generator, max_evaluations: int) -> None:
         self.problem, self.rng, self.left = problem, rng, max_evaluations
+        self.levels = problem.at_levels()
         self.batch = float(FIRST_BATCH)
         reserve = POLISH_ROUNDS * polish_evaluations(problem)
         self.reserve = reserve if reserve < max_evaluations / 2 else 0
@@ -68,8 +79,17 @@ class _Run:
         self.multipliers = self.rng.integers(2**64, size=genes.shape[1], dtype=np.uint64) | np.uint64(1)
         self.seen = np.empty(0, dtype=np.uint64)
         scored = self._score(self._fresh(genes))
+        scored = scored.join(self._score(self._fresh(self._guess(scored))[: max(0, self.left)]))
         self.edges = _bin_edges(self.problem, scored.costs[:, 0])
         self._survive(scored)
+
+    def _guess(self, scored: Scored) -> Genes:
+        """The front as it would be if the error were a sum, fitted to what was scored."""
+        tables = self.problem.tables
+        if tables is None or tables.is_peak[0]:
+            return scored.genes[:0]
+        worth = additive_worth(tables.costs[0].encoding, scored.genes, scored.errors)
+        return near_front(allowed(worth, tables, self.problem.limits), tables, self.problem.limits)
 
     def evolve(self) -> bool:
         """Breed, score and select one batch; false when nothing is left to spend or to find."""
@@ -77,33 +97,47 @@ class _Run:
         if count <= 0:
             return False
         parents = self.archive.genes
-        first = self.rng.integers(len(parents), size=count)
+        bred = BRED * count
+        first = self.rng.integers(len(parents), size=bred)
         reach = max(2, int(MATING_REACH * len(parents)))
-        second = np.clip(first + self.rng.integers(-reach, reach + 1, size=count), 0, len(parents) - 1)
+        second = np.clip(first + self.rng.integers(-reach, reach + 1, size=bred), 0, len(parents) - 1)
         space = self.problem.space
         children = space.crossover(parents[first], parents[second], self.rng)
-        fresh = self._fresh(space.mutate(children, self.rng, rate=MUTATION_RATE))
+        children = space.mutate(children, self.rng, rate=MUTATION_RATE)
+        fresh = self._fresh(children[self._is_of_use(children)][:count])
         self.batch = min(LAST_BATCH, self.batch * BATCH_GROWTH)
         self.index += 1
         self._survive(self.archive.join(self._score(fresh)))
         return True
 
+    def errors(self) -> Floats:
+        """Of the best architecture at each level; infinite where there is none."""
+        best = [best_of(level, self.archive) for level in self.levels]
+        return np.array([np.inf if row is None else row.errors[0] for row in best])
+
+    def _is_of_use(self, genes: Genes) -> npt.NDArray[np.bool_]:
+        """Whose costs, which are cheap to know, are worth a prediction; some beyond the limit are let by."""
+        if self.best is None:
+            return np.ones(len(genes), dtype=np.bool_)
+        costs = self.problem.costs(genes)
+        within = costs[:, 0] <= BEYOND * self.problem.limits[0]
+        return np.asarray(self.problem.is_shown(costs) & (within | (self.rng.random(len(genes)) < LET_BY)))
+
     def polish(self) -> bool:
-        """Polish the best few; false when there is nothing to polish or to spend."""
-        feasible = self.archive.take(self.problem.is_feasible(self.archive.costs))
-        order = np.argsort(feasible.errors, kind="stable")
-        # One start for each first gene (the resolution): no swap changes it and a stage at once.
-        starts = order[np.sort(np.unique(feasible.genes[order, 0], return_index=True)[1])][:POLISHED]
+        """Polish the best few of every level; false when there is nothing to polish or to spend."""
         spent = polish_evaluations(self.problem)
         polished = False
-        if not spent:
-            return False
-        for start in starts:
-            rounds = polish(self.problem, feasible.take(np.array([start])))
-            while self.left >= spent and (row := next(rounds, None)) is not None:
-                self.evaluations, self.left = self.evaluations + spent, self.left - spent
-                self._survive(self.archive.join(row))
-                polished = True
+        for level in self.levels if spent else ():
+            feasible = self.archive.take(level.is_feasible(self.archive.costs))
+            order = np.argsort(feasible.errors, kind="stable")
+            # One start for each first gene (the resolution): no swap changes it and a stage at once.
+            starts = order[np.sort(np.unique(feasible.genes[order, 0], return_index=True)[1])][:POLISHED]
+            for start in starts:
+                rounds = polish(level, feasible.take(np.array([start])))
+                while self.left >= spent and (row := next(rounds, None)) is not None:
+                    self.evaluations, self.left = self.evaluations + spent, self.left - spent
+                    self._survive(self.archive.join(row))
+                    polished = True
         self.index += polished
         return polished
 
@@ -135,9 +169,9 @@ class _Run:
 
 
 def _bin_edges(problem: Problem, first_costs: Floats) -> Floats:
-    limit = float(problem.limits[0])
-    if np.isfinite(limit):
-        return np.asarray(limit * BIN_EDGES)
+    limits = [limit for limit in (*problem.levels, float(problem.limits[0])) if np.isfinite(limit)]
+    if limits:
+        return np.unique(np.outer(limits, BIN_EDGES))
     return np.unique(np.quantile(first_costs, np.linspace(0.0, 1.0, len(BIN_EDGES))))
 
 
