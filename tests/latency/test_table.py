@@ -82,6 +82,18 @@ def test_save_and_load_give_the_same_table(table: LatencyTable, tiny: SearchSpac
     assert again.read_bytes() == path.read_bytes()
 
 
+def test_a_table_names_the_networks_that_it_was_fitted_to(table: LatencyTable, tmp_path: Path) -> None:
+    assert table.measured
+    judges = {holdout.architecture for holdout in table.measured.holdouts}
+    references = len(table.measured.references) * len(table.measured.resolutions)
+    assert len(set(table.measured.fitted)) == table.measured.networks - references - len(judges)
+    assert judges.isdisjoint(table.measured.fitted)
+    table.save(tmp_path / "host.json")
+    loaded = LatencyTable.load(tmp_path / "host.json").measured
+    assert loaded
+    assert loaded.fitted == table.measured.fitted
+
+
 def test_rows_stand_one_a_line_and_sorted(table: LatencyTable, tmp_path: Path) -> None:
     path = tmp_path / "host.json"
     table.save(path)
