@@ -1,6 +1,7 @@
 """The accuracy predictor that once-for-all publishes (`acc_predictor.pth`), read into one of ours."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,8 +10,8 @@ from ofa_nas.errors import CheckpointError
 from ofa_nas.predictors.mlp import Dense, Index, MlpPredictor
 from ofa_nas.space.encoding import Encoding
 
-SPACE = "mobilenet_v3_w1.2"
-SHAPES = {"0": (400, 128), "2": (400, 400), "4": (400, 400), "6": (1, 400)}
+INPUTS = 128
+SHAPES = {"0": (400, INPUTS), "2": (400, 400), "4": (400, 400), "6": (1, 400)}
 BLOCKS, RESOLUTIONS = 20, 8
 KERNEL_SIZES, EXPAND_RATIOS = (3, 5, 7), (3, 4, 6)
 FIRST_PX, STEP_PX = 112, 16
@@ -21,7 +22,7 @@ def read_official_predictor(path: Path, encoding: Encoding) -> MlpPredictor:
 
     Args:
         path: `acc_predictor.pth`; nothing in it is executed.
-        encoding: Of `mobilenet_v3_w1.2`, any of its resolutions and classes.
+        encoding: Of once-for-all's MobileNetV3 space with resolutions of 112 to 239 px.
 
     Raises:
         CheckpointError: The file cannot be read or holds something else.
@@ -32,15 +33,23 @@ def read_official_predictor(path: Path, encoding: Encoding) -> MlpPredictor:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # torch raises half a dozen kinds for damaged files
         raise CheckpointError(f"{path}: not a file of torch tensors: {error}") from error
-    shapes = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
+    shapes: dict[str, tuple[int, ...]] = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
     shapes |= {f"{layer}.bias": shape[:1] for layer, shape in SHAPES.items()}
-    found = {key: tuple(getattr(value, "shape", ())) for key, value in dict(tensors).items()}
+    found = {str(key): tuple(getattr(value, "shape", ())) for key, value in _items(tensors)}
     if found != shapes:
-        raise CheckpointError(f"{path}: expected once-for-all's predictor, tensors {shapes}; found {found}")
+        raise CheckpointError(
+            f"{path}: expected once-for-all's accuracy predictor with tensors {shapes}; "
+            f"found {str(found)[:200]}"
+        )
     network = tuple(
-        Dense(*(tensors[f"{layer}.{part}"].float().numpy() for part in ("weight", "bias"))) for layer in SHAPES
+        Dense(tensors[f"{layer}.weight"].float().numpy(), tensors[f"{layer}.bias"].float().numpy())
+        for layer in SHAPES
     )
-    return MlpPredictor(official_inputs(encoding), SHAPES["0"][1], (network,), half_width=0.0)
+    return MlpPredictor(official_inputs(encoding), INPUTS, (network,), half_width=0.0)
+
+
+def _items(content: Any) -> list[tuple[Any, Any]]:
+    return list(content.items()) if isinstance(content, dict) else []
 
 
 def official_inputs(encoding: Encoding) -> Index:
@@ -48,8 +57,9 @@ def official_inputs(encoding: Encoding) -> Index:
 
     Source: `spec2feats` of `ofa/tutorial/accuracy_predictor.py`, mit-han-lab/once-for-all f03b267.
     """
-    resolutions, count = encoding.space.resolutions, SHAPES["0"][1]
-    inputs = np.full((encoding.length, max(len(resolutions), 10), 2), count, dtype=np.int64)
+    resolutions = encoding.space.resolutions
+    width = max(len(resolutions), 1 + int(encoding.choice_counts.max()))
+    inputs = np.full((encoding.length, width, 2), INPUTS, dtype=np.int64)
     inputs[0, : len(resolutions), 0] = [2 * 3 * BLOCKS + (size - FIRST_PX) // STEP_PX for size in resolutions]
     for row, position in enumerate(encoding.positions, start=1):
         stage = encoding.space.stages[position.stage]
