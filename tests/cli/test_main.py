@@ -21,6 +21,7 @@ FRAME = {  # modules of the command line that are no commands
     "delivery",
     "device_actions",
     "reference",
+    "search_report",
     "table_progress",
     "torch_process",
 }
