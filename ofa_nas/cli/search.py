@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "alone, 0 none (5)",
     )
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
-    parser.add_argument("--method", default="evolution", help="search method (evolution)")
+    parser.add_argument(
+        "--method",
+        help="exact, evolution or random, or a module of your own (exact where the predictor is a sum, else "
+        "evolution)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 

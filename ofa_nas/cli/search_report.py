@@ -23,7 +23,7 @@ def show_search(result: "SearchResult", estimators: "Estimators", finals: "Final
         f"supernet  {estimators.files.name}: {card.space.name}, {card.space.cardinality:.2g} subnets, "
         f"trained on {card.data} ({card.space.classes} classes)"
     )
-    out.print(f"searched  {result.evaluations:,} architectures scored in {result.cpu_seconds:.1f} s")
+    out.print(f"searched  {_describe_method(result, estimators)}")
     for budget, binds in zip(result.budgets, result.binding, strict=True):
         verdict = "binds" if binds else "does not bind"
         out.print(f"budget    {budget}: {verdict}{_describe_margin(budget, estimators)}")
@@ -38,6 +38,21 @@ def show_search(result: "SearchResult", estimators: "Estimators", finals: "Final
     chosen = result.chosen
     out.print(f"subnet    [bold]{chosen.architecture}[/bold]")
     out.print(f"predicted {', '.join(_cells(chosen))}; top-1 ± {100 * result.half_width:.1f} points at 90 %")
+
+
+def _describe_method(result: "SearchResult", estimators: "Estimators") -> str:
+    """What may be claimed of the answer."""
+    seconds = f"{result.cpu_seconds:.2g} s"
+    if result.is_exact:
+        count = f"{estimators.encoding.space.cardinality:.2g}"
+        return (
+            f"all {count} subnets, exactly, in {seconds}: none within the budgets is predicted to be better"
+        )
+    text = f"{result.evaluations:,} subnets scored in {seconds} by {result.method}"
+    if result.bound is not None:
+        gap = 100.0 * (result.bound - result.chosen.accuracy)
+        text += f"; none within the budgets is predicted to be more than {gap:.2g} points better"
+    return text
 
 
 def _describe_margin(budget: "Budget", estimators: "Estimators") -> str:

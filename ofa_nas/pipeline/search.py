@@ -12,8 +12,8 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.predictors import AdditiveForm, Predictor, load_predictor
 from ofa_nas.search.budgets import Budget, format_share
 from ofa_nas.search.feasibility import BudgetedCost, Feasibility, binding_budgets, check_budgets
-from ofa_nas.search.methods import Generation, load_method
-from ofa_nas.search.problem import Problem, stage_swaps
+from ofa_nas.search.methods import Generation, load_method, strongest_method
+from ofa_nas.search.problem import Problem, Tables, Worth, stage_swaps
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
@@ -188,6 +188,9 @@ class SearchResult:
         evaluations: Architectures scored.
         cpu_seconds: Processor time of the search [s].
         half_width: Of the predictor's 90 % interval, a fraction.
+        method: That searched.
+        bound: Accuracy that the predictor gives no architecture within the budgets; None where the method
+            cannot tell.
     """
 
     chosen: Candidate
@@ -197,13 +200,20 @@ class SearchResult:
     evaluations: int
     cpu_seconds: float
     half_width: float
+    method: str
+    bound: float | None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing within the budgets is predicted to be more accurate, of all that there is."""
+        return self.bound is not None and self.bound <= self.chosen.accuracy
 
 
 def search(
     estimators: Estimators,
     budgets: Sequence[Budget],
     *,
-    method: str = "evolution",
+    method: str | None = None,
     seed: int = 0,
     margin: float | None = None,
 ) -> Iterator[Generation | SearchResult]:
@@ -212,7 +222,7 @@ def search(
     Args:
         estimators: Of the supernet.
         budgets: At most one of each name; none means the most accurate architecture there is.
-        method: Plug-in of `ofa_nas.search.methods`.
+        method: Plug-in of `ofa_nas.search.methods`; without, the one that promises most.
         seed: Of everything random.
         margin: Share of a latency budget that is kept free; without, that of the estimators.
 
@@ -229,12 +239,14 @@ def search(
     if budgets:
         feasibility = check_budgets([limited[budget.name] for budget in budgets], rng=rng)
     problem = _problem(estimators, list(limited.values()), feasibility)
+    method = method or strongest_method(problem)
     last: Generation | None = None
     for last in load_method(method).search(problem, rng=rng):
         yield last
     assert last is not None
     if last.best is None:
         raise BudgetError(f"{method} found nothing within the budgets in {last.evaluations} architectures")
+    bound = last.bounds[-1] if last.bounds else None
     flags = dict(zip(limited, binding_budgets(problem, last.best), strict=True))
     yield SearchResult(
         chosen=estimators.candidates(last.best.genes)[0],
@@ -244,6 +256,8 @@ def search(
         evaluations=last.evaluations,
         cpu_seconds=last.cpu_seconds,
         half_width=estimators.predictor.half_width,
+        method=method,
+        bound=None if bound is None else 1.0 - bound,
     )
 
 
@@ -294,4 +308,14 @@ def _problem(
         names=tuple(cost.budget.name for cost in costs),
         seeds=feasibility.witness if feasibility else None,
         swaps=stage_swaps(estimators.encoding),
+        tables=_tables(estimators, costs),
     )
+
+
+def _tables(estimators: Estimators, costs: Sequence[BudgetedCost]) -> Tables:
+    form = estimators.predictor.additive(estimators.encoding)
+    worth: Worth | None = None
+    if form is not None:
+        link = form.link
+        worth = Worth(form.worth, lambda sums: 1.0 - link(sums))
+    return Tables(tuple(cost.table for cost in costs), tuple(cost.is_peak for cost in costs), worth)

@@ -44,6 +44,8 @@ def result_document(
         "finalists": None if finals is None else _finals(finals),
         "front": [_candidate(candidate) for candidate in result.front],
         "search": {
+            "method": result.method,
+            "accuracy_bound": result.bound,
             "resolutions": estimators.encoding.space.resolutions,
             "evaluations": result.evaluations,
             "cpu_seconds": result.cpu_seconds,

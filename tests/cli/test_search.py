@@ -62,7 +62,13 @@ def test_the_document_has_the_documented_keys(
     for candidate in document["front"]:
         assert candidate.keys() == {"architecture", "predicted"}
         assert candidate["predicted"].keys() == PREDICTED
-    assert document["search"].keys() == {"resolutions", "evaluations", "cpu_seconds"}
+    assert document["search"].keys() == {
+        "method",
+        "accuracy_bound",
+        "resolutions",
+        "evaluations",
+        "cpu_seconds",
+    }
 
 
 def test_without_a_device_there_is_no_latency(command: Command, small: SmallSupernet) -> None:

@@ -58,7 +58,7 @@ def keeps(candidate: Candidate, budgets: Sequence[Budget]) -> bool:
 
 
 def result_of(
-    estimators: Estimators, budgets: Sequence[Budget], *, method: str = "evolution", seed: int = 0
+    estimators: Estimators, budgets: Sequence[Budget], *, method: str | None = None, seed: int = 0
 ) -> SearchResult:
     *_, result = search(estimators, budgets, method=method, seed=seed)
     assert isinstance(result, SearchResult)
@@ -78,6 +78,7 @@ def test_candidates_cost_what_a_plain_walk_counts(exact: Estimators, tiny: Searc
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("method", [None, "evolution"])
 @pytest.mark.parametrize(
     "shares",
     [
@@ -91,16 +92,18 @@ def test_candidates_cost_what_a_plain_walk_counts(exact: Estimators, tiny: Searc
     ],
 )
 def test_the_enumerated_optimum_is_found(
-    shares: dict[str, float], exact: Estimators, candidates: list[Candidate]
+    shares: dict[str, float], method: str | None, exact: Estimators, candidates: list[Candidate]
 ) -> None:
     budgets = limits_at(candidates, **shares)
-    result = result_of(exact, budgets)
+    result = result_of(exact, budgets, method=method)
     kept = [candidate for candidate in candidates if keeps(candidate, budgets)]
     assert keeps(result.chosen, budgets)
     assert result.chosen.accuracy == max(candidate.accuracy for candidate in kept)
     assert result.chosen in kept
     assert result.half_width == exact.predictor.half_width > 0.0
     assert result.evaluations > 0
+    assert result.method == (method or "exact")
+    assert result.is_exact == (method is None)
 
 
 @pytest.mark.parametrize("has_device", [True, False])

@@ -54,6 +54,13 @@ def load_method(name: str) -> SearchMethod:
     return cast(SearchMethod, load_plugin("search.methods", name))
 
 
+def strongest_method(problem: Problem) -> str:
+    """The method that promises most for a problem: `exact` where error and first cost are sums."""
+    tables = problem.tables
+    is_sum = tables is not None and tables.worth is not None and not tables.is_peak[0]
+    return "exact" if is_sum else "evolution"
+
+
 def best_of(problem: Problem, scored: Scored) -> Scored | None:
     """The one row of least error within all limits, the cheapest of equals; None if there is none."""
     feasible = np.flatnonzero(problem.is_feasible(scored.costs))

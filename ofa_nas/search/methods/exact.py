@@ -19,7 +19,14 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.search.chain import Parts, whole_front
 from ofa_nas.search.fronts import allowed, limited_sums, near_front, weigh
 from ofa_nas.search.gap import ROUNDING, Chain, Sums, can_close
-from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, best_of, evolution, front_of
+from ofa_nas.search.methods import (
+    DEFAULT_MAX_EVALUATIONS,
+    Generation,
+    best_of,
+    evolution,
+    front_of,
+    strongest_method,
+)
 from ofa_nas.search.polish import polish
 from ofa_nas.search.problem import Problem, Scored, Tables, Worth
 from ofa_nas.space.costs import CostTable
@@ -47,7 +54,7 @@ def search(
     """
     started = time.process_time()
     tables = problem.tables
-    if tables is None or tables.worth is None or tables.is_peak[0]:
+    if strongest_method(problem) != "exact" or tables is None or tables.worth is None:
         raise ConfigError(
             "the exact method needs an additive predictor, and a first cost that is a sum over the layers; "
             "use --method evolution"
