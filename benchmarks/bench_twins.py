@@ -1,8 +1,9 @@
 """Subnets of a supernet, taken as they are, beside the same networks trained alone from the same start.
 
 A twin begins with the weights that the supernet began with, cut to its architecture. It sees as many images
-in the phases of the same recipe, by labels alone and at its own resolution. Both are judged on the held-out
-images that lie beside the supernet, batch norm calibrated on those that lie there too.
+in the phases of the same recipe, as often as the supernet went through it, by labels alone and at its own
+resolution. Both are judged on the held-out images that lie beside the supernet, batch norm calibrated on
+those that lie there too.
 
     OFA_NAS_DATA=… python -m benchmarks.bench_twins smallest 96/3x1/…
 """
@@ -84,8 +85,16 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--start", default="efficientnet_lite0")
     parser.add_argument("--data", default="tiny_imagenet")
     parser.add_argument("--recipe", default="shrink")
-    parser.add_argument("--epochs", type=float, default=1.5, help="as the supernet's (1.5)")
-    parser.add_argument("--learning-rate", type=float, help="peak rate (the recipe's)")
+    parser.add_argument(
+        "--epochs",
+        type=float,
+        nargs="+",
+        default=[1.5, 2.0],
+        help="of each of the supernet's trainings (1.5 2)",
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, nargs="+", default=[0.02, 0.03], help="their peak rates (0.02 0.03)"
+    )
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -106,14 +115,21 @@ def main() -> None:
     (r, g, b), (r_std, g_std, b_std) = card.input_mean, card.input_std
     normalization = Normalization((r, g, b), (r_std, g_std, b_std))
     calibration, held_out = load_images(files.calibration).images, load_images(files.held_out)
-    settings = Settings(epochs=options.epochs, learning_rate=options.learning_rate, seed=options.seed)
-    recipe = alone(Recipe.load(options.recipe).override(settings))
+    recipes = [
+        alone(
+            Recipe.load(options.recipe).override(
+                Settings(epochs=epochs, learning_rate=rate, seed=options.seed)
+            )
+        )
+        for epochs, rate in zip(options.epochs, options.learning_rate, strict=True)
+    ]
     rows = []
     for text in options.archs:
         arch = named_architecture(card.space, text)
         twin = first_twin(options.start, arch, data, seed=options.seed)
         began = time.process_time()
-        train_twin(twin, recipe, packed, normalization)
+        for recipe in recipes:
+            train_twin(twin, recipe, packed, normalization)
         seconds = time.process_time() - began
         shared, own = (
             accuracy_of(net, one, calibration=calibration, split=held_out, normalization=normalization)
