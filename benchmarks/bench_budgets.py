@@ -17,14 +17,15 @@ import onnx
 
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
-from ofa_nas.devices import MeasuringProtocol, Model, open_device
+from ofa_nas.devices import HOST, MeasuringProtocol, Model, open_device
 from ofa_nas.export.export import ModelCard, export_subnet, model_card
 from ofa_nas.export.verify import ModelFile
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, slowdown
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.device_table import device_table
-from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult, search
+from ofa_nas.pipeline.estimators import Candidate, Estimators
+from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.encoding import Genes
@@ -62,11 +63,11 @@ def main() -> None:
     args = parser.parse_args()
     files = SupernetFiles.find(args.supernet)
     space = SupernetCard.load(files.card).space
-    table = next(record for record in device_table("host", space) if isinstance(record, LatencyTable))
+    table = next(record for record in device_table(HOST, space) if isinstance(record, LatencyTable))
     estimators = Estimators.load(args.supernet, table)
     rng = np.random.default_rng(args.seed)
     drawn = estimators.encoding.sample(100_000, rng)
-    latencies = estimators.costs["latency"].values(drawn)
+    latencies = estimators.costs["latency", HOST].values(drawn)
     budgets = [float(np.quantile(latencies, quantile)) for quantile in QUANTILES]
     chosen = [_search(estimators, budget, args.seed) for budget in budgets]
     near = [_near(drawn, latencies, candidate, args.random) for candidate in chosen]
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 def _search(estimators: Estimators, budget_ms: float, seed: int) -> Candidate:
-    budget = Budget("latency", budget_ms, "ms", "host")
+    budget = Budget("latency", budget_ms, "ms", HOST)
     return next(
         record.chosen
         for record in search(estimators, [budget], seed=seed)
@@ -86,8 +87,7 @@ def _search(estimators: Estimators, budget_ms: float, seed: int) -> Candidate:
 
 
 def _near(drawn: Genes, latencies: np.ndarray, candidate: Candidate, count: int) -> Genes:
-    assert candidate.latency_ms is not None
-    inside = np.abs(latencies / candidate.latency_ms - 1.0) < WINDOW
+    inside = np.abs(latencies / candidate.latencies_ms[HOST] - 1.0) < WINDOW
     return np.unique(drawn[inside], axis=0)[:: max(1, int(inside.sum()) // max(1, count))][:count]
 
 
@@ -104,17 +104,17 @@ def _measure(
     calibration = load_images(files.calibration)
     held_out = load_images(files.held_out)
     few = held_out.subset(np.arange(min(images, len(held_out))))
-    cards = [model_card(files.name, card, one.architecture, one.predicted()) for one in chosen]
+    cards = [model_card(files.name, card, one.architecture, one.figures()) for one in chosen]
     exported = [export_subnet(supernet, one, calibration=calibration.images)[1] for one in cards]
     models = [Model(str(number), model.SerializeToString()) for number, model in enumerate(exported)]
-    device = open_device("host")
+    device = open_device(HOST)
     protocol = MeasuringProtocol(rounds=20, max_rounds=20)
     records = measure(device, models + reference_models(card.space), protocol=protocol)
     found = {record.model: record.latency_ms for record in records if isinstance(record, Measurement)}
     times = [found.pop(model.name) for model in models]
-    assert estimators.table is not None
-    assert estimators.table.measured is not None
-    factor = slowdown(found, estimators.table.measured.references)
+    table = estimators.tables[HOST]
+    assert table.measured is not None
+    factor = slowdown(found, table.measured.references)
     rows = []
     for number, one in enumerate(chosen):
         top1 = _top1(exported[number], cards[number], few)
@@ -123,7 +123,7 @@ def _measure(
             Row(
                 budget_ms=budgets[number],
                 architecture=str(one.architecture),
-                predicted_ms=one.latency_ms or 0.0,
+                predicted_ms=one.latencies_ms[HOST],
                 measured_ms=times[number] / factor,
                 raw_ms=times[number],
                 predicted_top1=one.accuracy,

@@ -1,7 +1,10 @@
 """The budget flags that several commands share."""
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from ofa_nas.cli.device_arguments import DeviceArgument, InOrder
 
 if TYPE_CHECKING:
     from ofa_nas.search.budgets import Budget
@@ -13,12 +16,30 @@ _FLAGS = {
     "macs": ("COUNT", "multiply-accumulates, such as 200M"),
 }
 
+_LISTS = {"latency": "10,15,20ms", "peak_memory": "2,4,8MB", "model_size": "4,6MB", "macs": "50,100M"}
+
 
 def add_budgets(parser: argparse.ArgumentParser) -> None:
     """Add one flag a budget; each limits from above."""
     group = parser.add_argument_group("budgets", "the most that the subnet may cost; any of them together")
     for name, (metavar, meaning) in _FLAGS.items():
         group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=meaning)
+
+
+def add_budgets_of_devices(parser: argparse.ArgumentParser) -> None:
+    """Add the same flags, one of which may be a list, and a latency for each of several devices."""
+    group = parser.add_argument_group(
+        "budgets", "the most that the subnet may cost; any of them together, one of them as a list"
+    )
+    for name, (metavar, meaning) in _FLAGS.items():
+        is_latency = name == "latency"
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest="devices" if is_latency else name,
+            action=InOrder if is_latency else "store",
+            metavar=metavar,
+            help=f"{meaning.replace('the device', 'the --device before it')}, or a list: {_LISTS[name]}",
+        )
 
 
 def add_margin(parser: argparse.ArgumentParser) -> None:
@@ -44,3 +65,26 @@ def read_budgets(args: argparse.Namespace) -> "tuple[Budget, ...]":
     return tuple(
         parse_budget(name, text, device=device if name == "latency" else "") for name, text in given.items()
     )
+
+
+def read_budgets_of_devices(
+    args: argparse.Namespace, devices: Sequence[DeviceArgument]
+) -> "tuple[Budget, ...]":
+    """The budgets that were given; those of a list have one name and device.
+
+    Raises:
+        BudgetError: A text is no amount of the right unit, or no list of them.
+    """
+    from ofa_nas.search.budgets import parse_budgets
+
+    latencies = [
+        budget
+        for device in devices
+        if device.latency is not None
+        for budget in parse_budgets("latency", device.latency, device=device.text)
+    ]
+    given = {name: getattr(args, name) for name in _FLAGS if name != "latency"}
+    others = [
+        budget for name, text in given.items() if text is not None for budget in parse_budgets(name, text)
+    ]
+    return (*latencies, *others)

@@ -41,19 +41,21 @@ def show_delivery(delivery: "Delivery") -> None:
 
     table = make_table("", "predicted", "measured", "off by", "how")
     table.columns[-1].no_wrap = False
+    timed = {check.device for check in delivery.checks if check.device}
     for check in delivery.checks:
+        title = _TITLES[check.quantity] + (f" on {check.device}" if check.device and len(timed) > 1 else "")
         predicted = "" if check.predicted is None else _amount(check.predicted, check)
         mark = "" if check.is_met else "[red]✗ [/red]"
         cells = (predicted, _amount(check.measured, check), _difference(check), mark + escape(check.note))
-        table.add_row(_TITLES[check.quantity], *cells)
+        table.add_row(escape(title), *cells)
     out.print(table, soft_wrap=False)
-    card = delivery.card
-    if card.device and all(check.quantity != "latency" for check in delivery.checks):
-        predicted = format_amount(card.predicted["latency_ms"], "ms")
-        out.print(
-            f"latency   {predicted} predicted on {card.device} ({card.latency_provenance}), not measured: "
-            f"ofa-nas verify {delivery.path} --device ssh://USER@HOST times it on a board"
-        )
+    for one in delivery.card.latencies:
+        if one.device not in timed:
+            predicted = format_amount(one.latency_ms, "ms")
+            out.print(
+                f"latency   {predicted} predicted on {escape(one.device)} ({one.provenance}), not measured: "
+                f"ofa-nas verify {delivery.path} --device ssh://USER@HOST times it on a board"
+            )
     verdict = "every promise kept" if delivery.is_met else "[red]a promise is broken, see ✗[/red]"
     out.print(f"{delivery.path}: {verdict}")
 

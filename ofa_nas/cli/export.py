@@ -33,22 +33,28 @@ def run(args: argparse.Namespace) -> int:
 
     calm_threads()
     from ofa_nas.devices import is_address
-    from ofa_nas.pipeline.deliver import deliver, promise_of
+    from ofa_nas.pipeline.deliver import deliver
     from ofa_nas.pipeline.evaluation import named_architecture
+    from ofa_nas.pipeline.promise import promise_of
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
     files = SupernetFiles.find(args.supernet)
     space = SupernetCard.load(files.card).space
     arch = named_architecture(space, args.arch)
-    table = find_table(args.device, space, threads=args.threads, seed=args.seed, quiet=args.json)
-    address = args.device if args.device and is_address(args.device) else ""
+    table, address = None, ""
+    if args.device:
+        table = find_table(args.device, space, threads=args.threads, seed=args.seed, quiet=args.json)
+        address = args.device if is_address(args.device) else ""
     promise = promise_of(files, arch, table=table, threads=args.threads, address=address)
     delivery = follow(deliver(files, arch, promise, output=args.output), quiet=args.json)
     if args.json:
         print_json(
             {
                 "architecture": arch,
-                "predicted": delivery.card.predicted,
+                "predicted": {
+                    **delivery.card.predicted,
+                    "latency_ms": {one.device: one.latency_ms for one in delivery.card.latencies},
+                },
                 "measured": delivery.measured(),
                 "file": str(delivery.path),
                 "is_met": delivery.is_met,

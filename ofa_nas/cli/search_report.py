@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ofa_nas.latency.table import LatencyTable
+    from collections.abc import Sequence
+
+    from ofa_nas.pipeline.estimators import Candidate, Estimators
     from ofa_nas.pipeline.finalists import Finals
-    from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult
+    from ofa_nas.pipeline.search import SearchResult, Unmet
     from ofa_nas.search.budgets import Budget
 
 SHOWN_ON_FRONT = 12
@@ -14,69 +16,123 @@ SHOWN_ON_FRONT = 12
 def show_search(result: "SearchResult", estimators: "Estimators", finals: "Finals | None") -> None:
     """Print supernet, budgets, front, timed finalists and the chosen subnet."""
     from ofa_nas.cli.console import out
-    from ofa_nas.cli.table_progress import describe_table
 
-    card = estimators.card
-    if estimators.table is not None:
-        out.print(f"device    {describe_table(estimators.table)}")
-    out.print(
-        f"supernet  {estimators.files.name}: {card.space.name}, {card.space.cardinality:.2g} subnets, "
-        f"trained on {card.data} ({card.space.classes} classes)"
-    )
-    out.print(f"searched  {_describe_method(result, estimators)}")
+    _show_source(estimators)
+    out.print(f"searched  {_describe_method([result], estimators)}")
     for budget, binds in zip(result.budgets, result.binding, strict=True):
         verdict = "binds" if binds else "does not bind"
         out.print(f"budget    {budget}: {verdict}{_describe_margin(budget, estimators)}")
-    if estimators.left_out:
-        held = ", ".join(map(str, estimators.encoding.space.resolutions))
-        missing = ", ".join(map(str, estimators.left_out))
-        out.print(f"narrowed  to {held} px: the table does not hold {missing}")
     _show_front(result)
     if finals is not None:
-        has_budget = any(budget.name == "latency" for budget in result.budgets)
+        has_budget = any(budget.key == ("latency", finals.device) for budget in result.budgets)
         _show_finals(finals, estimators, has_budget=has_budget)
     chosen = result.chosen
     out.print(f"subnet    [bold]{chosen.architecture}[/bold]")
     out.print(f"predicted {', '.join(_cells(chosen))}; top-1 ± {100 * result.half_width:.1f} points at 90 %")
 
 
-def _describe_method(result: "SearchResult", estimators: "Estimators") -> str:
-    """What may be claimed of the answer."""
+def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators") -> None:
+    """Print supernet, the budgets that all answers share, and one row for each value of the list."""
+    from ofa_nas.cli.console import make_table, out, wide
+    from ofa_nas.pipeline.search import SearchResult
+    from ofa_nas.search.budgets import format_amount
+
+    results = [answer for answer in answers if isinstance(answer, SearchResult)]
+    pairs = zip(answers[0].budgets, results[-1].budgets, strict=True)
+    (listed,) = (place for place, (first, last) in enumerate(pairs) if first != last)
+    _show_source(estimators)
+    out.print(f"searched  {_describe_method(results, estimators)}")
+    for place, budget in enumerate(results[-1].budgets):
+        if place == listed:
+            out.print(f"budgets   {budget.title}, one subnet for each{_describe_share(budget, estimators)}")
+        else:
+            out.print(f"budget    {budget}{_describe_margin(budget, estimators)}")
+    table = make_table("budget", *_titles(results[-1].chosen), "architecture")
+    for answer in answers:
+        amount = format_amount(answer.budgets[listed].limit, answer.budgets[listed].unit)
+        if isinstance(answer, SearchResult):
+            table.add_row(amount, *_values(answer.chosen), str(answer.chosen.architecture))
+        else:
+            table.add_row(amount, "cannot be met")
+    wide.print(table)
+    for answer in answers:
+        if not isinstance(answer, SearchResult):
+            out.print(f"unmet     {answer.reason}")
+    out.print(f"predicted top-1 ± {100 * results[-1].half_width:.1f} points at 90 %")
+    if estimators.tables:
+        out.print(
+            "measured  nothing: a search with one of these budgets times finalists where --measure says"
+        )
+
+
+def _show_source(estimators: "Estimators") -> None:
+    """Print what the predictions rest on: tables, supernet, and resolutions that a table lacks."""
+    from ofa_nas.cli.console import out
+    from ofa_nas.cli.table_progress import describe_table
+
+    card = estimators.card
+    for table in estimators.tables.values():
+        out.print(f"device    {describe_table(table)}")
+    out.print(
+        f"supernet  {estimators.files.name}: {card.space.name}, {card.space.cardinality:.2g} subnets, "
+        f"trained on {card.data} ({card.space.classes} classes)"
+    )
+    if estimators.left_out:
+        held = ", ".join(map(str, estimators.encoding.space.resolutions))
+        missing = ", ".join(map(str, estimators.left_out))
+        holder = "the table does" if len(estimators.tables) == 1 else "the tables do"
+        out.print(f"narrowed  to {held} px: {holder} not hold {missing}")
+
+
+def _describe_method(results: "Sequence[SearchResult]", estimators: "Estimators") -> str:
+    """What may be claimed of all answers of one search."""
+    result = results[-1]
     seconds = f"{result.cpu_seconds:.2g} s"
-    if result.is_exact:
+    if all(one.is_exact for one in results):
         count = f"{estimators.encoding.space.cardinality:.2g}"
         return (
             f"all {count} subnets, exactly, in {seconds}: none within the budgets is predicted to be better"
         )
     text = f"{result.evaluations:,} subnets scored in {seconds} by {result.method}"
-    if result.bound is not None:
-        gap = 100.0 * (result.bound - result.chosen.accuracy)
-        text += f"; none within the budgets is predicted to be more than {gap:.2g} points better"
+    gaps = [one.bound - one.chosen.accuracy for one in results if one.bound is not None]
+    if len(gaps) == len(results):
+        text += f"; none within the budgets is predicted to be more than {100 * max(gaps):.2g} points better"
     return text
 
 
 def _describe_margin(budget: "Budget", estimators: "Estimators") -> str:
-    from ofa_nas.search.budgets import format_amount, format_share
+    from ofa_nas.search.budgets import format_amount
 
-    table = estimators.table
-    if budget.name != "latency" or table is None:
-        return ""
+    share = _describe_share(budget, estimators)
     if not budget.margin:
-        return "; no margin" + ("" if table.error else ": nobody knows how far off the table is")
-    is_default = table.error is not None and budget.margin == estimators.margin
-    reason = ": the table's p95 error" if is_default else ""
+        return share
     searched = format_amount(budget.searched_limit, budget.unit)
-    return f"; searched at {searched} (margin {format_share(budget.margin)}{reason})"
+    return f"; searched at {searched} ({share.removeprefix('; ')})"
 
 
-def show_nothing_measured(table: "LatencyTable") -> None:
-    """Say that a latency is a prediction, and how to have it measured."""
+def _describe_share(budget: "Budget", estimators: "Estimators") -> str:
+    from ofa_nas.search.budgets import format_share
+
+    if budget.name != "latency":
+        return ""
+    error = estimators.tables[budget.device].error
+    if not budget.margin:
+        return "; no margin" + ("" if error else ": nobody knows how far off the table is")
+    is_default = error is not None and budget.margin == estimators.margin(budget.device)
+    return f"; margin {format_share(budget.margin)}" + (": the table's p95 error" if is_default else "")
+
+
+def show_nothing_measured(estimators: "Estimators") -> None:
+    """Say that latencies are predictions, and how to have them measured."""
     from ofa_nas.cli.console import out
 
-    out.print(
-        f"measured  nothing: the latency on {table.name} is predicted. --measure ssh://USER@HOST times "
-        "finalists on the board itself"
-    )
+    if estimators.tables:
+        noun = "latency" if len(estimators.tables) == 1 else "latencies"
+        verb = "is" if len(estimators.tables) == 1 else "are"
+        out.print(
+            f"measured  nothing: the {noun} on {' and '.join(estimators.tables)} {verb} predicted. --measure "
+            "ssh://USER@HOST times finalists on the board itself"
+        )
 
 
 def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool) -> None:
@@ -87,12 +143,11 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
 
     table = make_table("top-1", "predicted", "p50", "p90", "budget", "finalist")
     for one in finals.finalists:
-        assert one.candidate.latency_ms is not None
         is_chosen = one.candidate == finals.chosen
         verdict = ["kept" if one.is_within else "exceeded"] if has_budget else []
         table.add_row(
             f"{one.candidate.accuracy:.1%}",
-            format_amount(one.candidate.latency_ms, "ms"),
+            format_amount(one.candidate.latencies_ms[finals.device], "ms"),
             format_amount(one.measured.latency_ms, "ms") + (", noisy" if one.measured.noisy else ""),
             format_amount(one.measured.p90_ms, "ms"),
             ", ".join([*verdict, *(["chosen"] if is_chosen else [])]),
@@ -100,7 +155,7 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
             style="bold" if is_chosen else "",
         )
     speed = f", at the table's speed (the device now takes {finals.slowdown:.2f} times as long)"
-    has_references = estimators.table is not None and estimators.table.measured is not None
+    has_references = estimators.tables[finals.device].measured is not None
     out.print(f"finalists timed on {escape(finals.address)}{speed if has_references else ''}:\n")
     wide.print(table)
 
@@ -108,10 +163,7 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
 def _show_front(result: "SearchResult") -> None:
     from ofa_nas.cli.console import make_table, wide
 
-    has_latency = result.chosen.latency_ms is not None
-    table = make_table(
-        "top-1", *(["latency"] if has_latency else []), "MACs", "peak", "weights", "architecture"
-    )
+    table = make_table(*_titles(result.chosen), "architecture")
     for candidate in _thinned(result):
         is_chosen = candidate.architecture == result.chosen.architecture
         table.add_row(*_values(candidate), str(candidate.architecture), style="bold" if is_chosen else "")
@@ -134,10 +186,9 @@ def _values(candidate: "Candidate") -> tuple[str, ...]:
     from ofa_nas.cli.console import format_bytes, format_count
     from ofa_nas.search.budgets import format_amount
 
-    latency = [] if candidate.latency_ms is None else [format_amount(candidate.latency_ms, "ms")]
     return (
         f"{candidate.accuracy:.1%}",
-        *latency,
+        *(format_amount(value, "ms") for value in candidate.latencies_ms.values()),
         format_count(candidate.macs),
         format_bytes(candidate.peak_activation_bytes),
         format_bytes(candidate.weight_bytes),
@@ -145,6 +196,11 @@ def _values(candidate: "Candidate") -> tuple[str, ...]:
 
 
 def _cells(candidate: "Candidate") -> list[str]:
-    values = list(_values(candidate))
-    names = ["top-1", *(["latency"] if candidate.latency_ms is not None else []), "MACs", "peak", "weights"]
-    return [f"{name} {value}" for name, value in zip(names, values, strict=True)]
+    pairs = zip(_titles(candidate), _values(candidate), strict=True)
+    return [f"{title} {value}" for title, value in pairs]
+
+
+def _titles(candidate: "Candidate") -> tuple[str, ...]:
+    devices = list(candidate.latencies_ms)
+    latencies = ["latency"] if len(devices) == 1 else [f"latency on {device}" for device in devices]
+    return ("top-1", *latencies, "MACs", "peak", "weights")

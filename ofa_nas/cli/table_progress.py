@@ -7,32 +7,27 @@ if TYPE_CHECKING:
     from ofa_nas.space.search_space import SearchSpace
 
 
-def find_table(
-    device: str | None, space: "SearchSpace", *, threads: int, seed: int, quiet: bool
-) -> "LatencyTable | None":
-    """The table of a device; None without a device.
+def find_table(device: str, space: "SearchSpace", *, threads: int, seed: int, quiet: bool) -> "LatencyTable":
+    """The table of a device.
 
     Raises:
         TableError: There is no such table, it is of another space, or it is a roofline, which only ranks.
         DeviceError: The device cannot be reached or measured.
     """
-    if device is None:
-        return None
     from ofa_nas.cli.console import err, progress
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.pipeline.device_table import device_table
 
     with progress(f"measuring {device}", total=None, quiet=quiet) as bar:
-        has_begun, table = False, None
+        has_begun = False
         for record in device_table(device, space, threads=threads, seed=seed):
             if isinstance(record, LatencyTable):
-                table = record
-                continue
+                return record
             if not has_begun and not quiet:
                 err.print(f"no fresh latency table of {device}: measuring it once, which takes minutes")
             bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
             has_begun = True
-    return table
+    raise AssertionError("a measurement ended without a table")
 
 
 def describe_table(table: "LatencyTable") -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,21 @@ _PREFIX = "ofa_nas."
 
 
 @dataclass(frozen=True, slots=True)
+class PredictedLatency:
+    """What a network takes on a device, as a latency table predicts it.
+
+    Attributes:
+        device: Name of the table.
+        provenance: Of the table: `measured`, `estimated` or `imported`.
+        latency_ms: Of one image.
+    """
+
+    device: str
+    provenance: str
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What an exported file says of itself, in its ONNX metadata.
 
@@ -34,9 +49,8 @@ class ModelCard:
         data: Data set.
         class_names: One a logit.
         normalization: Input = (pixel − mean) / std, RGB, pixels in [0, 255].
-        predicted: Predicted figures by name (`accuracy`, `latency_ms`, …).
-        device: Device of the predicted latency, empty without one.
-        latency_provenance: `measured` or `estimated`, empty without a latency.
+        predicted: Predicted figures by name (`accuracy`, `macs`, …), latencies aside.
+        latencies: One a device, in the order of the search.
     """
 
     arch: Architecture
@@ -47,8 +61,7 @@ class ModelCard:
     class_names: tuple[str, ...]
     normalization: Normalization
     predicted: Mapping[str, float]
-    device: str = ""
-    latency_provenance: str = ""
+    latencies: tuple[PredictedLatency, ...] = ()
 
     def to_metadata(self) -> dict[str, str]:
         """Text properties of the model."""
@@ -62,8 +75,7 @@ class ModelCard:
             "input_mean": self.normalization.mean,
             "input_std": self.normalization.std,
             "predicted": dict(self.predicted),
-            "device": self.device,
-            "latency_provenance": self.latency_provenance,
+            "latencies": [asdict(one) for one in self.latencies],
         }
         return {
             _PREFIX + key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -89,8 +101,7 @@ class ModelCard:
                 class_names=_class_names(json.loads(found["class_names"]), space.classes),
                 normalization=_normalization(json.loads(found["input_mean"]), json.loads(found["input_std"])),
                 predicted={str(key): float(value) for key, value in json.loads(found["predicted"]).items()},
-                device=found["device"],
-                latency_provenance=found["latency_provenance"],
+                latencies=tuple(map(_latency, json.loads(found["latencies"]))),
             )
         except KeyError as error:
             raise FileError(
@@ -181,6 +192,15 @@ def _class_names(names: Any, count: int) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) != count:
         raise ValueError(f"class_names must be a list of {count} names")
     return tuple(map(str, names))
+
+
+def _latency(document: Any) -> PredictedLatency:
+    if not isinstance(document, dict) or document.keys() != {"device", "provenance", "latency_ms"}:
+        raise ValueError("latencies must be a list of objects with device, provenance and latency_ms")
+    latency_ms = float(document["latency_ms"])
+    if not 0.0 < latency_ms < math.inf:
+        raise ValueError("latency_ms must be above 0")
+    return PredictedLatency(str(document["device"]), str(document["provenance"]), latency_ms)
 
 
 def _normalization(mean: list[float], std: list[float]) -> Normalization:

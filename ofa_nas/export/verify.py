@@ -45,6 +45,7 @@ class Check:
         unit: `fraction`, `ms`, `bytes` or `MACs`.
         is_met: False when the figure breaks a promise: numerics off, or a budget exceeded.
         note: How it was measured, or why it deviates.
+        device: Of a latency: the name of the table that predicted it, or else where it was measured.
     """
 
     quantity: str
@@ -53,6 +54,7 @@ class Check:
     unit: str
     is_met: bool
     note: str
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,13 @@ def check_accuracy(found: FileAccuracy, *, predicted: float | None, half_width: 
 
 
 def check_latency(
-    found: Measurement, factor: float, *, predicted: float | None, limit: float | None, device_name: str
+    found: Measurement,
+    factor: float,
+    *,
+    predicted: float | None,
+    limit: float | None,
+    device: str,
+    where: str,
 ) -> list[Check]:
     """Measured beside predicted latency, median and 90th percentile.
 
@@ -166,18 +174,19 @@ def check_latency(
         factor: How many times as long the reference networks take now as they did then.
         predicted: By the table [ms].
         limit: Budget [ms].
-        device_name: For people.
+        device: See `Check`.
+        where: It was timed, for people.
     """
     is_met = limit is None or found.low_ms <= limit
-    note = f"median of {found.runs} runs, {device_name}"
+    note = f"median of {found.runs} runs, {where}"
     note += ", noisy" if found.noisy else ""
     if abs(factor - 1.0) > STALE_SPEED:
         now = found.latency_ms * factor
         note += f"; at the table's speed: the device now takes {factor:.2f} times as long ({now:.3g} ms)"
     note += "" if is_met else f"; over the budget of {limit:.3g} ms"
     return [
-        Check("latency", found.latency_ms, predicted, "ms", is_met, note),
-        Check("latency_p90", found.p90_ms, None, "ms", is_met=True, note="of the same runs"),
+        Check("latency", found.latency_ms, predicted, "ms", is_met, note, device),
+        Check("latency_p90", found.p90_ms, None, "ms", is_met=True, note="of the same runs", device=device),
     ]
 
 

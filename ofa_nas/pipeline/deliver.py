@@ -1,13 +1,20 @@
 """From a chosen architecture to an ONNX file on the disk that was checked."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, VerificationError
-from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model, save_model
+from ofa_nas.export.export import (
+    ModelCard,
+    PredictedLatency,
+    export_subnet,
+    model_card,
+    read_model,
+    save_model,
+)
 from ofa_nas.export.verify import (
     Check,
     FileAccuracy,
@@ -22,16 +29,14 @@ from ofa_nas.export.verify import (
     time_file,
 )
 from ofa_nas.files import replacing
-from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.images import supernet_images
-from ofa_nas.predictors import load_predictor
+from ofa_nas.pipeline.promise import LatencyPromise, Promise
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
-from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
-from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.evaluate import calibrated_subnet
 
 
@@ -63,91 +68,22 @@ class Delivery:
         """Whether every promise holds."""
         return all(check.is_met for check in self.checks)
 
-    def measured(self) -> dict[str, float]:
-        """Measured figures by name, as the JSON output has them."""
+    def measured(self) -> dict[str, float | dict[str, float]]:
+        """Measured figures by name, as the JSON output has them; latencies by device."""
         names = {
             "accuracy": "accuracy",
-            "latency": "latency_ms",
-            "latency_p90": "latency_p90_ms",
             "peak_memory": "planned_ort_bytes",
             "resident_memory": "rss_max_bytes",
             "file_size": "weight_bytes",
             "macs": "macs",
         }
-        return {names[check.quantity]: check.measured for check in self.checks if check.quantity in names}
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """What a file was chosen for.
-
-    Attributes:
-        predicted: Figures by name, as `Candidate.predicted` gives them.
-        half_width: Of the accuracy's 90 % interval; 0 where nobody knows.
-        budgets: That it must keep.
-        device: Of the predicted latency, empty without one.
-        provenance: Of that device's table.
-        threads: Of ONNX Runtime.
-        references: What the reference networks took for that table, by name [ms]; empty where nobody knows.
-        address: Of the device on which the file is timed: `host`, `ssh://…`; empty to time it nowhere.
-    """
-
-    predicted: Mapping[str, float]
-    half_width: float = 0.0
-    budgets: tuple[Budget, ...] = ()
-    device: str = ""
-    provenance: str = ""
-    threads: int = 1
-    references: Mapping[str, float] = field(default_factory=dict)
-    address: str = ""
-
-
-def promise_of(
-    files: SupernetFiles,
-    arch: Architecture,
-    *,
-    table: LatencyTable | None,
-    threads: int,
-    address: str = "",
-) -> Promise:
-    """What is predicted of an architecture that nobody searched; no accuracy where no predictor was fitted.
-
-    Args:
-        files: Of the supernet.
-        arch: Of its space.
-        table: That predicts the latency.
-        threads: Of ONNX Runtime.
-        address: Of the device on which the file will be timed; empty to time it nowhere.
-
-    Raises:
-        CheckpointError: The card or the predictor is wrong.
-        TableError: The table does not hold one of its layers.
-    """
-    card = SupernetCard.load(files.card)
-    encoding = Encoding.of(card.space)
-    layers = list(encoding.space.layers(arch))
-    predicted: dict[str, float] = {}
-    half_width = 0.0
-    if files.predictor.is_file():
-        predictor = load_predictor(files.predictor, encoding, weights=card.sha256).predictor
-        predicted["accuracy"] = float(predictor.predict(encoding.encode([arch]))[0])
-        half_width = predictor.half_width
-    if table is not None:
-        predicted["latency_ms"] = table.latency_ms(encoding.space, arch)
-    predicted |= {
-        "peak_activation_bytes": max(map(layer_peak_bytes, layers)),
-        "weight_bytes": sum(map(layer_weight_bytes, layers)),
-        "macs": sum(map(layer_macs, layers)),
-    }
-    return Promise(
-        predicted=predicted,
-        half_width=half_width,
-        device=table.name if table else "",
-        provenance=table.provenance if table else "",
-        threads=threads,
-        references=table.measured.references if table and table.measured else {},
-        address=address,
-    )
+        figures: dict[str, float | dict[str, float]] = {
+            names[check.quantity]: check.measured for check in self.checks if check.quantity in names
+        }
+        for quantity in ("latency", "latency_p90"):
+            found = {check.device: check.measured for check in self.checks if check.quantity == quantity}
+            figures |= {f"{quantity}_ms": found} if found else {}
+        return figures
 
 
 def deliver(
@@ -165,9 +101,8 @@ def deliver(
     held_out = supernet_images(files.held_out, "held-out")
     yield Stage("extracting and calibrating")
     own = replace(
-        model_card(files.name, card, arch, {**promise.predicted, "accuracy_half_width": promise.half_width}),
-        device=promise.device,
-        latency_provenance=promise.provenance,
+        model_card(files.name, card, arch, {**promise.figures, "accuracy_half_width": promise.half_width}),
+        latencies=tuple(one.predicted for one in promise.latencies if one.predicted),
     )
     subnet, model = export_subnet(supernet, own, calibration=calibration.images)
     with replacing(output) as temporary:  # whatever goes wrong, an older file stays
@@ -205,7 +140,8 @@ def verify_file(
         BudgetError: A latency is limited, and the file would not be timed.
     """
     card = ModelCard.from_model(read_model(path), path)
-    address = device or (HOST if card.device == HOST else "")
+    is_ours = any(one.device == HOST for one in card.latencies)
+    address = device or (HOST if is_ours else "")
     if address and not is_address(address):
         raise ConfigError(
             f"--device {address[:80]}: a file is timed on a device, not by a table: give host, or "
@@ -232,16 +168,25 @@ def verify_file(
         "peak_activation_bytes": float(max(map(layer_peak_bytes, layers))),
         "weight_bytes": float(sum(map(layer_weight_bytes, layers))),
     }
+    limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
+    timed = LatencyPromise(_meant(card, address), limit_ms, address=address)
     promise = Promise(
-        predicted={**card.predicted, **exact},
+        figures={**card.predicted, **exact},
         half_width=card.predicted.get("accuracy_half_width", 0.0),
+        latencies=(timed,) if address else (),
         budgets=tuple(budgets),
-        device=card.device,
-        provenance=card.latency_provenance,
         threads=threads,
-        address=address,
     )
     yield from check_file(path, subnet, promise, held_out=supernet_images(files.held_out, "held-out"))
+
+
+def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
+    """The prediction for the device at an address: that of its name, else the first of another machine."""
+
+    def distance(one: PredictedLatency) -> tuple[bool, bool]:
+        return one.device != address, one.device == HOST
+
+    return min(card.latencies, key=distance, default=None)
 
 
 def _source(path: Path, card: ModelCard, supernet: str | None) -> SupernetFiles:
@@ -268,7 +213,7 @@ def check_file(
     card = ModelCard.from_model(model, path)
     file = ModelFile(model, card.normalization)
     limits = {budget.name: budget.limit for budget in promise.budgets}
-    predicted = promise.predicted
+    predicted = promise.figures
     yield Stage("comparing with torch")
     numerics = check_numerics(file, subnet, held_out.images)
     if not numerics.is_met:
@@ -281,9 +226,10 @@ def check_file(
     for found in count_correct_in_file(file, held_out):
         yield Stage("classifying held-out images", found.images, len(held_out))
     checks.append(check_accuracy(found, predicted=predicted.get("accuracy"), half_width=promise.half_width))
-    if promise.address:
-        yield Stage(f"timing on {_where(promise)}")
-        checks += _latency(file, card, promise)
+    for one in promise.latencies:
+        if one.address:
+            yield Stage(f"timing on {_where(one.address)}")
+            checks += _latency(file, card, one, threads=promise.threads)
     yield Stage("measuring memory")
     checks += check_memory(
         file,
@@ -297,27 +243,29 @@ def check_file(
     yield Delivery(path, card, tuple(checks))
 
 
-def _where(promise: Promise) -> str:
-    return "this machine" if promise.address == HOST else promise.address
+def _where(address: str) -> str:
+    return "this machine" if address == HOST else address
 
 
-def _latency(file: ModelFile, card: ModelCard, promise: Promise) -> list[Check]:
+def _latency(file: ModelFile, card: ModelCard, promise: LatencyPromise, *, threads: int) -> list[Check]:
     device = open_device(promise.address)
     measured, factor = time_file(
         file,
         device,
-        MeasuringProtocol(threads=promise.threads),
+        MeasuringProtocol(threads=threads),
         space=card.space,
         references=promise.references,
     )
     device.forget()
-    limits = {budget.name: budget.limit for budget in promise.budgets}
-    elsewhere = promise.device not in ("", promise.address)
-    origin = f", predicted for {promise.device} ({promise.provenance})" if elsewhere else ""
+    predicted = promise.predicted
+    where = _where(promise.address)
+    if predicted and predicted.device != promise.address:
+        where += f", predicted for {predicted.device} ({predicted.provenance})"
     return check_latency(
         measured,
         factor,
-        predicted=promise.predicted.get("latency_ms"),
-        limit=limits.get("latency"),
-        device_name=_where(promise) + origin,
+        predicted=predicted.latency_ms if predicted else None,
+        limit=promise.limit_ms,
+        device=predicted.device if predicted else promise.address,
+        where=where,
     )

@@ -9,7 +9,8 @@ import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, SampleStore, kendall_tau, rmse
 from ofa_nas.errors import CheckpointError, ConfigError, DataError
-from ofa_nas.pipeline.search import Estimators, SearchResult, search
+from ofa_nas.pipeline.estimators import Estimators
+from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.predictors import Observations, load_module, save_predictor
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -130,7 +131,7 @@ def collect_samples(
 
 def _front(supernet: str, count: int, seed: int) -> list[Architecture]:
     """Architectures on the predicted front of accuracy and MACs, evenly spread along it."""
-    *_, result = search(Estimators.load(supernet, None), [], seed=seed)
+    *_, result = search(Estimators.load(supernet), [], seed=seed)
     assert isinstance(result, SearchResult)
     places = np.unique(np.linspace(0, len(result.front) - 1, count).round().astype(int))
     return [result.front[place].architecture for place in places]

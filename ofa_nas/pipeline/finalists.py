@@ -14,7 +14,8 @@ from ofa_nas.errors import BudgetError
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, slowdown, write_network
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.search import Candidate, SearchResult
+from ofa_nas.pipeline.estimators import Candidate
+from ofa_nas.pipeline.search import SearchResult
 from ofa_nas.search.budgets import Budget, format_amount
 from ofa_nas.space.search_space import SearchSpace
 
@@ -42,36 +43,41 @@ class Finals:
     """Finalists and the one that was chosen.
 
     Attributes:
+        device: Name of its table.
         address: Of the device.
         slowdown: How many times as long the reference networks take now as they did for the table.
         finalists: By falling predicted accuracy.
         chosen: The most accurate of those within the budget.
     """
 
+    device: str
     address: str
     slowdown: float
     finalists: tuple[Finalist, ...]
     chosen: Candidate
 
 
-def pick_finalists(result: SearchResult, *, count: int = FINALISTS) -> list[Candidate]:
+def pick_finalists(result: SearchResult, device: str, *, count: int = FINALISTS) -> list[Candidate]:
     """Candidates of the front that are worth timing, by falling accuracy; the chosen one is among them.
 
     The others are the best at evenly spaced predicted latencies, from the budget itself to twice the margin
     below it. Those above the chosen one are more accurate and keep the budget if the table is right; those
-    below it keep the budget if the table is too fast by more than its margin.
+    below it keep the budget if the table is too fast by more than its margin. On other devices all of them
+    keep their budgets as predicted, with the margins.
 
     Args:
-        result: Of a search; without a latency budget there is nothing to choose between.
+        result: Of a search; without a latency budget on the device there is nothing to choose between.
+        device: Name of the table of the device on which they are timed.
         count: At most so many.
     """
-    budget = _latency_budget(result)
+    budget = _latency_budget(result, device)
     picked = {result.chosen.architecture: result.chosen}
     if budget is not None and count > 1:
         levels = budget.limit * (1.0 - np.linspace(0.0, max(2.0 * budget.margin, LEAST_SPREAD), count))
+        eligible = [one for one in result.front if _keeps_elsewhere(one, result, device)]
         levels = np.delete(levels, int(np.argmin(np.abs(levels - budget.searched_limit))))
         for level in levels:
-            within = [one for one in result.front if one.latency_ms is not None and one.latency_ms <= level]
+            within = [one for one in eligible if one.latencies_ms[device] <= level]
             best = max(within, key=lambda one: one.accuracy, default=result.chosen)
             picked.setdefault(best.architecture, best)
     return sorted(picked.values(), key=lambda one: one.accuracy, reverse=True)
@@ -92,7 +98,7 @@ def measure_finalists(
     They have the layers of the space and random weights: a latency does not depend on them.
 
     Args:
-        result: Of a search with a latency table.
+        result: Of a search with the device's table.
         space: Of the supernet.
         device: Where.
         table: Whose reference networks tell the device's speed now, beside then.
@@ -108,7 +114,7 @@ def measure_finalists(
         DeviceError: The device cannot be reached, or refuses a network.
     """
     rng = np.random.default_rng(protocol.seed)
-    candidates = pick_finalists(result, count=count)
+    candidates = pick_finalists(result, table.name, count=count)
     models = [write_network(space, one.architecture, rng, name=str(one.architecture)) for one in candidates]
     then = table.measured.references if table.measured else {}
     measured: dict[str, Measurement] = {}
@@ -119,17 +125,25 @@ def measure_finalists(
             yield record
     device.forget()
     factor = slowdown({name: one.latency_ms for name, one in measured.items()}, then)
-    budget = _latency_budget(result)
+    budget = _latency_budget(result, table.name)
     finalists = tuple(_judge(one, measured, factor, budget) for one in candidates)
     kept = [one.candidate for one in finalists if one.is_within]
     if not kept:
         assert budget
         raise BudgetError(_describe_failure(finalists, budget, address))
-    yield Finals(address, factor, finalists, kept[0])
+    yield Finals(table.name, address, factor, finalists, kept[0])
 
 
-def _latency_budget(result: SearchResult) -> Budget | None:
-    return next((budget for budget in result.budgets if budget.name == "latency"), None)
+def _latency_budget(result: SearchResult, device: str) -> Budget | None:
+    return next((budget for budget in result.budgets if budget.key == ("latency", device)), None)
+
+
+def _keeps_elsewhere(candidate: Candidate, result: SearchResult, device: str) -> bool:
+    return all(
+        candidate.latencies_ms[budget.device] <= budget.searched_limit
+        for budget in result.budgets
+        if budget.name == "latency" and budget.device != device
+    )
 
 
 def _judge(
@@ -141,8 +155,7 @@ def _judge(
 
 def _describe_failure(finalists: tuple[Finalist, ...], budget: Budget, address: str) -> str:
     nearest = min(finalists, key=lambda one: one.measured.latency_ms)
-    predicted = nearest.candidate.latency_ms
-    assert predicted is not None
+    predicted = nearest.candidate.latencies_ms[budget.device]
     found = nearest.measured.latency_ms
     margin = min(99, ceil(100.0 * (1.0 - predicted / found)) + 1)
     return (

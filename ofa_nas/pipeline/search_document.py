@@ -1,10 +1,12 @@
 """What `ofa-nas search --json` prints; docs/formats.md tells the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals
-from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult
+from ofa_nas.pipeline.search import SearchResult, Unmet
+from ofa_nas.search.budgets import Budget
 
 
 def result_document(
@@ -12,9 +14,9 @@ def result_document(
     estimators: Estimators,
     *,
     finals: Finals | None,
-    measured: Mapping[str, float] | None,
+    measured: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The JSON document of a search.
+    """The JSON document of a search for one set of budgets.
 
     Args:
         result: With the finalist that was chosen, where finalists were timed.
@@ -22,30 +24,53 @@ def result_document(
         finals: Timed finalists; None where no device was at hand.
         measured: Of the exported file; None without one.
     """
-    table = estimators.table
     return {
-        "architecture": str(result.chosen.architecture),
-        "space": estimators.card.space.name,
-        "supernet": estimators.files.name,
-        "device": None if table is None else {"name": table.name, "provenance": table.provenance},
-        "budgets": [
-            {
-                "name": budget.name,
-                "limit": budget.limit,
-                "margin": budget.margin,
-                "searched_limit": budget.searched_limit,
-                "unit": budget.unit,
-                "binds": binds,
-            }
-            for budget, binds in zip(result.budgets, result.binding, strict=True)
-        ],
-        "predicted": result.chosen.predicted() | {"accuracy_half_width": result.half_width},
+        **_answer(result),
         "measured": measured,
         "finalists": None if finals is None else _finals(finals),
+        **_shared(result, estimators),
+    }
+
+
+def list_document(answers: Sequence[Unmet | SearchResult], estimators: Estimators) -> dict[str, Any]:
+    """The JSON document of a search for a list of budgets; the last answer is a result."""
+    last = answers[-1]
+    assert isinstance(last, SearchResult)
+    return {
+        "answers": [
+            _answer(answer)
+            if isinstance(answer, SearchResult)
+            else {"budgets": [_budget(budget) for budget in answer.budgets], "unmet": answer.reason}
+            for answer in answers
+        ],
+        **_shared(last, estimators),
+    }
+
+
+def _answer(result: SearchResult) -> dict[str, Any]:
+    predicted = _predicted(result.chosen) | {"accuracy_half_width": result.half_width}
+    return {
+        "architecture": str(result.chosen.architecture),
+        "budgets": [
+            _budget(budget) | {"binds": binds}
+            for budget, binds in zip(result.budgets, result.binding, strict=True)
+        ],
+        "predicted": predicted,
+        "accuracy_bound": result.bound,
+    }
+
+
+def _shared(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
+    """What all answers of one search have in common."""
+    return {
+        "space": estimators.card.space.name,
+        "supernet": estimators.files.name,
+        "devices": [
+            {"name": table.name, "provenance": table.provenance} for table in estimators.tables.values()
+        ],
         "front": [_candidate(candidate) for candidate in result.front],
         "search": {
             "method": result.method,
-            "accuracy_bound": result.bound,
             "resolutions": estimators.encoding.space.resolutions,
             "evaluations": result.evaluations,
             "cpu_seconds": result.cpu_seconds,
@@ -53,13 +78,29 @@ def result_document(
     }
 
 
+def _budget(budget: Budget) -> dict[str, Any]:
+    return {
+        "name": budget.name,
+        "device": budget.device or None,
+        "limit": budget.limit,
+        "margin": budget.margin,
+        "searched_limit": budget.searched_limit,
+        "unit": budget.unit,
+    }
+
+
+def _predicted(candidate: Candidate) -> dict[str, Any]:
+    return {**candidate.figures(), "latency_ms": candidate.latencies_ms}
+
+
 def _candidate(candidate: Candidate) -> dict[str, Any]:
-    return {"architecture": str(candidate.architecture), "predicted": candidate.predicted()}
+    return {"architecture": str(candidate.architecture), "predicted": _predicted(candidate)}
 
 
 def _finals(finals: Finals) -> dict[str, Any]:
     return {
-        "device": finals.address,
+        "device": finals.device,
+        "address": finals.address,
         "slowdown": finals.slowdown,
         "networks": [
             {

@@ -2,11 +2,13 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ofa_nas.errors import BudgetError
 
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9.]+", re.ASCII)
 _BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _SHARE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(%?)", re.ASCII)
@@ -61,6 +63,11 @@ class Budget:
     margin: float = 0.0
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Which cost it limits: name and device."""
+        return self.name, self.device
+
+    @property
     def searched_limit(self) -> float:
         """The most that may be predicted.
 
@@ -104,6 +111,42 @@ def parse_budget(name: str, text: str, *, device: str = "") -> Budget:
     if not 0.0 < limit < math.inf:
         raise BudgetError(f"{wrong}, above zero and finite")
     return Budget(name, limit, kind.unit, device)
+
+
+def parse_budgets(name: str, text: str, *, device: str = "") -> tuple[Budget, ...]:
+    """Read a budget, or a list of them: `10,15,20ms`, where amounts without a unit have that of the last.
+
+    Raises:
+        BudgetError: As `parse_budget` does, of any of them.
+    """
+    amounts = [amount.strip() for amount in text.split(",")]
+    unit = match[2] if (match := _AMOUNT.fullmatch(amounts[-1])) else ""
+    return tuple(
+        parse_budget(name, amount + unit if _NUMBER.fullmatch(amount) else amount, device=device)
+        for amount in amounts
+    )
+
+
+def budget_levels(budgets: Iterable[Budget]) -> list[tuple[Budget, ...]]:
+    """One set of budgets for each limit of the cost that has several, rising; else all of them as one set.
+
+    Raises:
+        BudgetError: Several costs have more than one limit.
+    """
+    limits: dict[tuple[str, str], set[Budget]] = {}
+    for budget in budgets:
+        limits.setdefault(budget.key, set()).add(budget)
+    lists = [found for found in limits.values() if len(found) > 1]
+    if len(lists) > 1:
+        titles = " and ".join(min(found, key=_limit).title for found in lists)
+        raise BudgetError(f"{titles} are lists: one budget may be, and the others have one value each")
+    count = len(lists[0]) if lists else 1
+    rows = [sorted(found, key=_limit) * (count // len(found)) for found in limits.values()]
+    return [tuple(row[level] for row in rows) for level in range(count)]
+
+
+def _limit(budget: Budget) -> float:
+    return budget.limit
 
 
 def parse_margin(text: str) -> float:

@@ -39,7 +39,7 @@ def test_a_budget_that_is_exceeded_is_status_one(
     assert document.keys() == {"file", "architecture", "is_met", "checks"}
     assert document["is_met"] == (status == 0)
     assert all(
-        check.keys() == {"quantity", "measured", "predicted", "unit", "is_met", "note"}
+        check.keys() == {"quantity", "measured", "predicted", "unit", "is_met", "note", "device"}
         for check in document["checks"]
     )
 

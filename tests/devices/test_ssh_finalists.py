@@ -7,9 +7,12 @@ import pytest
 
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError
-from ofa_nas.pipeline.deliver import Delivery, Promise, deliver, verify_file
+from ofa_nas.export.export import PredictedLatency
+from ofa_nas.pipeline.deliver import Delivery, deliver, verify_file
+from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.finalists import Finals, measure_finalists
-from ofa_nas.pipeline.search import Estimators, SearchResult, search
+from ofa_nas.pipeline.promise import LatencyPromise, Promise
+from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.devices.conftest import Loopback
@@ -42,13 +45,8 @@ def test_a_file_is_timed_on_the_board(
     board: Loopback, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
 ) -> None:
     path = tmp_path / "subnet.onnx"
-    promise = Promise(
-        predicted={"latency_ms": 1.0},
-        budgets=(Budget("latency", 1e6, "ms", "my-board"),),
-        device="my-board",
-        provenance="measured",
-        address=board.address,
-    )
+    predicted = PredictedLatency("my-board", "measured", 1.0)
+    promise = Promise(figures={}, latencies=(LatencyPromise(predicted, limit_ms=1e6, address=board.address),))
     *_, delivery = deliver(small.files, tiny.smallest, promise, output=path)
     assert isinstance(delivery, Delivery)
     checks = {check.quantity: check for check in delivery.checks}
@@ -67,6 +65,6 @@ def test_a_file_is_timed_on_the_board(
 
 def test_a_table_cannot_time_a_file(small: SmallSupernet, tiny: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "subnet.onnx"
-    list(deliver(small.files, tiny.smallest, Promise(predicted={}), output=path))
+    list(deliver(small.files, tiny.smallest, Promise(figures={}), output=path))
     with pytest.raises(ConfigError, match="--device rpi4: a file is timed on a device, not by a table"):
         list(verify_file(path, supernet=str(small.files.weights), device="rpi4", budgets=()))

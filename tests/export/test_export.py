@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from ofa_nas.data import Normalization
 from ofa_nas.data.augment import to_input
 from ofa_nas.errors import FileError
-from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model, save_model
+from ofa_nas.export.export import (
+    ModelCard,
+    PredictedLatency,
+    export_subnet,
+    model_card,
+    read_model,
+    save_model,
+)
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
@@ -38,9 +45,11 @@ def card_of(space: SearchSpace) -> ModelCard:
         data="shapes",
         class_names=tuple(f"Klasse {index} für ‘alle’\n" for index in range(space.classes)),
         normalization=Normalization((1.0, 2.5, 3.0), (4.0, 5.0, 6.125)),
-        predicted={"accuracy": 0.75, "latency_ms": 1.25, "macs": 1234.0},
-        device="rpi4",
-        latency_provenance="estimated",
+        predicted={"accuracy": 0.75, "macs": 1234.0},
+        latencies=(
+            PredictedLatency("rpi4", "estimated", 1.25),
+            PredictedLatency("host", "measured", 0.25),
+        ),
     )
 
 

@@ -107,7 +107,9 @@ def test_a_model_that_cannot_run_is_refused(exported: tuple[Subnet, onnx.ModelPr
 def test_a_latency_budget_is_broken_when_the_whole_interval_is_above_it(
     limit: float | None, is_met: bool
 ) -> None:
-    median, tail = check_latency(MEASURED, 1.0, predicted=1.5, limit=limit, device_name="this machine")
+    median, tail = check_latency(
+        MEASURED, 1.0, predicted=1.5, limit=limit, device="host", where="this machine"
+    )
     assert (median.measured, median.predicted, median.is_met) == (2.0, 1.5, is_met)
     assert ("over the budget of" in median.note) == (not is_met)
     assert (tail.quantity, tail.measured, tail.is_met) == ("latency_p90", 2.5, True)
@@ -125,10 +127,11 @@ def test_another_speed_of_the_machine_is_told_and_divided_out(
     slower, factor = time_file(file, device, protocol, space=subnet.space, references=then)
     assert factor > 100.0
     assert slower.latency_ms < plain.latency_ms / 10.0
-    note = check_latency(slower, factor, predicted=None, limit=None, device_name="here")[0].note
+    note = check_latency(slower, factor, predicted=None, limit=None, device="host", where="here")[0].note
     assert "times as long" in note
     assert (
-        "times as long" not in check_latency(slower, 1.01, predicted=None, limit=None, device_name="")[0].note
+        "times as long"
+        not in check_latency(slower, 1.01, predicted=None, limit=None, device="", where="")[0].note
     )
 
 

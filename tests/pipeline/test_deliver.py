@@ -10,8 +10,9 @@ from onnx import numpy_helper
 import ofa_nas.pipeline.deliver
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
 from ofa_nas.export.export import read_model, save_model
-from ofa_nas.pipeline.deliver import Delivery, Promise, Stage, deliver, promise_of, verify_file
-from ofa_nas.pipeline.search import Estimators
+from ofa_nas.pipeline.deliver import Delivery, Stage, deliver, verify_file
+from ofa_nas.pipeline.estimators import Estimators
+from ofa_nas.pipeline.promise import Promise, promise_of
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.costs import layer_macs, layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
@@ -26,8 +27,8 @@ def weight_bytes(space: SearchSpace) -> int:
 
 def export_to(output: Path, files: SupernetFiles, *budgets: Budget) -> Delivery:
     space = SupernetCard.load(files.card).space
-    predicted = {"accuracy": 0.5, "weight_bytes": float(weight_bytes(space))}
-    promise = Promise(predicted=predicted, half_width=0.1, budgets=budgets)
+    figures = {"accuracy": 0.5, "weight_bytes": float(weight_bytes(space))}
+    promise = Promise(figures=figures, half_width=0.1, budgets=budgets)
     *stages, delivery = deliver(files, space.middle, promise, output=output)
     assert isinstance(delivery, Delivery)
     assert all(isinstance(stage, Stage) and stage.done <= stage.total for stage in stages)
@@ -55,6 +56,7 @@ def test_a_delivery_measures_every_figure_it_can(small: SmallSupernet, tmp_path:
     assert delivery.is_met
     measured = delivery.measured()
     assert measured.keys() == {"accuracy", "planned_ort_bytes", "rss_max_bytes", "weight_bytes"}
+    assert isinstance(measured["accuracy"], float)
     assert measured["accuracy"] > 0.3
     assert measured["weight_bytes"] == delivery.path.stat().st_size
     assert delivery.card.supernet_sha256 == SupernetCard.load(small.files.card).sha256
@@ -67,15 +69,22 @@ def test_a_promise_is_what_a_search_would_predict(
     estimators = Estimators.load(small.name, table)
     candidate = estimators.candidates(estimators.encoding.encode([tiny.middle]))[0]
     promise = promise_of(small.files, tiny.middle, table=table, threads=2)
-    assert promise.predicted == pytest.approx(candidate.predicted())
+    assert promise.figures == pytest.approx(candidate.figures())
     assert promise.half_width == estimators.predictor.half_width
-    assert (promise.device, promise.provenance, promise.threads) == ("exact", "measured", 2)
+    (latency,) = promise.latencies
+    assert latency.predicted
+    assert (latency.predicted.device, latency.predicted.provenance, promise.threads) == (
+        "exact",
+        "measured",
+        2,
+    )
+    assert latency.predicted.latency_ms == pytest.approx(candidate.latencies_ms["exact"])
     files = small.copy_to(tmp_path / "copy")
     files.predictor.unlink()
     without = promise_of(files, tiny.middle, table=None, threads=1)
-    assert promise.predicted.items() > without.predicted.items()
-    assert promise.predicted.keys() - without.predicted.keys() == {"accuracy", "latency_ms"}
-    assert (without.half_width, without.device) == (0.0, "")
+    assert promise.figures.items() > without.figures.items()
+    assert promise.figures.keys() - without.figures.keys() == {"accuracy"}
+    assert (without.half_width, without.latencies) == (0.0, ())
 
 
 def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp_path: Path) -> None:
@@ -104,7 +113,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
 def test_stopping_during_the_checks_leaves_nothing(
     small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
 ) -> None:
-    stream = deliver(small.files, tiny.middle, Promise(predicted={}), output=tmp_path / "subnet.onnx")
+    stream = deliver(small.files, tiny.middle, Promise(figures={}), output=tmp_path / "subnet.onnx")
     while next(stream) != Stage("comparing with torch"):
         pass
     assert len(list(tmp_path.iterdir())) == 1

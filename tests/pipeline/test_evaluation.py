@@ -10,13 +10,14 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
+from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.evaluation import (
     collect_samples,
     evaluate,
     fit_predictor,
     named_architecture,
 )
-from ofa_nas.pipeline.search import Estimators, SearchResult, search
+from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard
@@ -100,7 +101,7 @@ def test_samples_are_of_the_half_that_verification_never_sees(small: SmallSupern
 
 
 def test_the_predictor_fits_what_was_measured(small: SmallSupernet) -> None:
-    estimators = Estimators.load(small.name, None)
+    estimators = Estimators.load(small.name)
     samples = SampleStore(small.files.samples).read()
     genes = estimators.encoding.encode([estimators.encoding.space.parse(one.arch) for one in samples])
     measured = np.array([sample.accuracy for sample in samples])
@@ -136,7 +137,7 @@ def test_too_few_samples_or_none_of_these_weights_are_refused(small: SmallSupern
 def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet, tmp_path: Path) -> None:
     files = small.copy_to(tmp_path / "run")
     name = str(files.weights)
-    *_, result = search(Estimators.load(name, None), [], seed=0)
+    *_, result = search(Estimators.load(name), [], seed=0)
     assert isinstance(result, SearchResult)
     front = {str(candidate.architecture) for candidate in result.front}
     samples = list(collect_samples(name, count=3, data=str(small.data), images=10, seed=0, near_front=True))

@@ -9,8 +9,9 @@ from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Model, Profile, Visit
 from ofa_nas.errors import BudgetError
 from ofa_nas.latency.references import reference_architectures, reference_name
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals, measure_finalists, pick_finalists
-from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult, search
+from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table
@@ -67,8 +68,7 @@ def result(estimators: Estimators) -> SearchResult:
 
 
 def latency_of(candidate: Candidate) -> float:
-    assert candidate.latency_ms is not None
-    return candidate.latency_ms
+    return candidate.latencies_ms["exact"]
 
 
 def finals_of(result: SearchResult, table: LatencyTable, tiny: SearchSpace, device: KnownDevice) -> Finals:
@@ -85,7 +85,7 @@ def times_as_long(result: SearchResult, factor: float) -> KnownDevice:
 
 
 def test_finalists_lie_on_both_sides_of_the_margin(result: SearchResult) -> None:
-    picked = pick_finalists(result, count=5)
+    picked = pick_finalists(result, "exact", count=5)
     latencies = [latency_of(one) for one in picked]
     assert 3 <= len(picked) <= 5
     assert result.chosen in picked
@@ -97,14 +97,14 @@ def test_finalists_lie_on_both_sides_of_the_margin(result: SearchResult) -> None
 
 
 def test_without_a_choice_the_chosen_one_is_timed_alone(estimators: Estimators, result: SearchResult) -> None:
-    assert pick_finalists(result, count=1) == [result.chosen]
+    assert pick_finalists(result, "exact", count=1) == [result.chosen]
     free = result_of(estimators)
-    assert pick_finalists(free) == [free.chosen]
+    assert pick_finalists(free, "exact") == [free.chosen]
 
 
 def test_without_a_margin_others_lie_below_the_chosen_one(estimators: Estimators) -> None:
     result = result_of(estimators, Budget("latency", LIMIT_MS, "ms", "exact"), margin=0.0)
-    first, *others = pick_finalists(result)
+    first, *others = pick_finalists(result, "exact")
     assert first == result.chosen
     assert others
     assert all(0.85 * LIMIT_MS < latency_of(one) < latency_of(first) for one in others)
@@ -115,11 +115,11 @@ def test_a_measured_one_within_the_budget_beats_the_one_within_the_margin(
 ) -> None:
     device = times_as_long(result, 1.0)
     finals = finals_of(result, table, tiny, device)
-    assert finals.chosen == pick_finalists(result)[0]
+    assert finals.chosen == pick_finalists(result, "exact")[0]
     assert finals.chosen.accuracy > result.chosen.accuracy
     assert all(one.is_within for one in finals.finalists)
     assert [one.measured.latency_ms for one in finals.finalists] == pytest.approx(
-        [latency_of(one) for one in pick_finalists(result)]
+        [latency_of(one) for one in pick_finalists(result, "exact")]
     )
     assert (finals.address, finals.slowdown, device.forgotten) == ("known://", 1.0, 1)
 
@@ -176,7 +176,7 @@ def test_finalists_are_timed_on_this_machine(
     result: SearchResult, table: LatencyTable, tiny: SearchSpace
 ) -> None:
     """A budget far above what these networks take: the most accurate finalist keeps it."""
-    loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "host"),))
+    loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "exact"),))
     stream = measure_finalists(
         loose, tiny, open_device("host"), table=table, address="host", protocol=FAST, count=3
     )
@@ -185,6 +185,6 @@ def test_finalists_are_timed_on_this_machine(
     for one in finals.finalists:
         assert 0.0 < one.measured.low_ms <= one.measured.latency_ms <= one.measured.high_ms
         assert one.measured.p90_ms > 0.0
-    tight = replace(result, budgets=(Budget("latency", 1e-6, "ms", "host"),), front=result.front[:1])
+    tight = replace(result, budgets=(Budget("latency", 1e-6, "ms", "exact"),), front=result.front[:1])
     with pytest.raises(BudgetError, match="none of 1 finalists keeps it on host"):
         list(measure_finalists(tight, tiny, open_device("host"), table=table, address="host", protocol=FAST))

@@ -13,7 +13,8 @@ import pytest
 from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, TableError
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.device_table import device_table
-from ofa_nas.pipeline.search import Candidate, Estimators, SearchResult, search
+from ofa_nas.pipeline.estimators import Candidate, Estimators
+from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.search.budgets import Budget, parse_budget
 from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
@@ -38,7 +39,7 @@ def candidates(exact: Estimators) -> list[Candidate]:
 
 def costs_of(candidate: Candidate) -> dict[str, float]:
     return {
-        "latency": candidate.latency_ms or 0.0,
+        "latency": next(iter(candidate.latencies_ms.values()), 0.0),
         "peak_memory": candidate.peak_activation_bytes,
         "model_size": candidate.weight_bytes,
         "macs": candidate.macs,
@@ -48,9 +49,14 @@ def costs_of(candidate: Candidate) -> dict[str, float]:
 def limits_at(candidates: Sequence[Candidate], **shares: float) -> list[Budget]:
     """Budgets that a share of all architectures keeps, each alone."""
     return [
-        Budget(name, float(np.quantile([costs_of(one)[name] for one in candidates], share)), UNITS[name])
+        budget_of(name, float(np.quantile([costs_of(one)[name] for one in candidates], share)))
         for name, share in shares.items()
     ]
+
+
+def budget_of(name: str, limit: float) -> Budget:
+    """A latency is one on the device `exact`."""
+    return Budget(name, limit, UNITS[name], "exact" if name == "latency" else "")
 
 
 def keeps(candidate: Candidate, budgets: Sequence[Budget]) -> bool:
@@ -72,10 +78,8 @@ def test_candidates_cost_what_a_plain_walk_counts(exact: Estimators, tiny: Searc
         assert candidate.macs == macs
         assert candidate.peak_activation_bytes == max(map(layer_peak_bytes, layers))
         assert candidate.weight_bytes == sum(map(layer_weight_bytes, layers))
-        assert candidate.latency_ms == pytest.approx(CONSTANT_MS + MS_PER_MAC * macs, abs=1e-3)
-        assert candidate.predicted().keys() == {
-            "accuracy", "latency_ms", "peak_activation_bytes", "weight_bytes", "macs",
-        }  # fmt: skip
+        assert candidate.latencies_ms == pytest.approx({"exact": CONSTANT_MS + MS_PER_MAC * macs}, abs=1e-3)
+        assert candidate.figures().keys() == {"accuracy", "peak_activation_bytes", "weight_bytes", "macs"}
 
 
 @pytest.mark.parametrize("method", [None, "evolution"])
@@ -110,7 +114,7 @@ def test_the_enumerated_optimum_is_found(
 def test_the_front_is_sorted_and_no_architecture_dominates_it(
     has_device: bool, small: SmallSupernet, exact: Estimators, candidates: list[Candidate]
 ) -> None:
-    estimators = exact if has_device else Estimators.load(small.name, None)
+    estimators = exact if has_device else Estimators.load(small.name)
     first = "latency" if has_device else "macs"
     memory = limits_at(candidates, peak_memory=0.6)
     result = result_of(estimators, [*limits_at(candidates, **{first: 0.5}), *memory])
@@ -138,9 +142,9 @@ def test_a_budget_above_the_largest_cost_does_not_bind(
     exact: Estimators, candidates: list[Candidate]
 ) -> None:
     second = best_but_one(exact)
-    tight = Budget("latency", costs_of(second)["latency"], "ms")
+    tight = budget_of("latency", costs_of(second)["latency"])
     loose = [
-        Budget(name, 1.001 * max(costs_of(one)[name] for one in candidates), UNITS[name])
+        budget_of(name, 1.001 * max(costs_of(one)[name] for one in candidates))
         for name in ("peak_memory", "model_size")
     ]
     assert result_of(exact, [tight]).binding == (True,)
@@ -152,7 +156,7 @@ def test_a_budget_above_the_largest_cost_does_not_bind(
 
 def test_of_two_budgets_that_are_one_only_one_binds(exact: Estimators) -> None:
     macs = Budget("macs", best_but_one(exact).macs, "MACs")
-    latency = Budget("latency", CONSTANT_MS + MS_PER_MAC * macs.limit + 1e-3, "ms")
+    latency = budget_of("latency", CONSTANT_MS + MS_PER_MAC * macs.limit + 1e-3)
     assert sorted(result_of(exact, [macs, latency]).binding) == [False, True]
 
 
@@ -162,21 +166,19 @@ def test_an_infeasible_budget_names_the_smallest_reachable_value(
 ) -> None:
     least = min(costs_of(candidate)[name] for candidate in candidates)
     with pytest.raises(BudgetError, match="cannot be met: the smallest that tiny reaches is") as caught:
-        result_of(exact, [Budget(name, 0.5 * least, UNITS[name])])
+        result_of(exact, [budget_of(name, 0.5 * least)])
     option = f"--{name.replace('_', '-')}"
     advised = str(caught.value).split(f"raise {option} to ")[1].removesuffix(" or more").removesuffix(" MACs")
     limit = parse_budget(name, advised).limit
     assert least <= limit <= 1.01 * least
-    assert keeps(
-        result_of(exact, [Budget(name, limit, UNITS[name])]).chosen, [Budget(name, limit, UNITS[name])]
-    )
+    assert keeps(result_of(exact, [budget_of(name, limit)]).chosen, [budget_of(name, limit)])
 
 
 def test_a_latency_without_a_device_is_refused(small: SmallSupernet) -> None:
-    estimators = Estimators.load(small.name, None)
+    estimators = Estimators.load(small.name)
     with pytest.raises(BudgetError, match="a latency budget needs a device: add --device host"):
         result_of(estimators, [Budget("latency", 1.0, "ms")])
-    assert estimators.candidates(EVERY[:1])[0].latency_ms is None
+    assert estimators.candidates(EVERY[:1])[0].latencies_ms == {}
 
 
 @pytest.mark.parametrize("method", ["evolution", "random"])
@@ -201,11 +203,10 @@ def test_the_estimated_table_of_the_raspberry_pi_serves_this_space(
     assert isinstance(table, LatencyTable)
     assert table.provenance == "estimated"
     estimators = Estimators.load(small.name, table)
-    latencies = [one.latency_ms or 0.0 for one in estimators.candidates(EVERY)]
+    latencies = [one.latencies_ms["rpi4"] for one in estimators.candidates(EVERY)]
     limit = float(np.quantile(latencies, 0.3))
     chosen = result_of(estimators, [Budget("latency", limit, "ms", "rpi4")]).chosen
-    assert chosen.latency_ms is not None
-    assert min(latencies) <= chosen.latency_ms <= limit
+    assert min(latencies) <= chosen.latencies_ms["rpi4"] <= limit
 
 
 def test_a_table_of_another_space_is_refused_by_name(tiny: SearchSpace, tmp_path: Path) -> None:
@@ -277,8 +278,7 @@ def test_a_search_keeps_the_error_of_the_table_as_margin(
 
 
 def test_where_nobody_knows_the_error_there_is_no_margin(small: SmallSupernet, tiny: SearchSpace) -> None:
-    assert Estimators.load(small.name, replace(exact_table(tiny), error=None)).margin == 0.0
-    assert Estimators.load(small.name, None).margin == 0.0
+    assert Estimators.load(small.name, replace(exact_table(tiny), error=None)).margin("exact") == 0.0
 
 
 def test_a_margin_is_kept_of_latencies_only(small: SmallSupernet, tiny: SearchSpace) -> None:
@@ -291,8 +291,8 @@ def test_a_margin_is_kept_of_latencies_only(small: SmallSupernet, tiny: SearchSp
 
 def test_a_table_that_is_off_by_everything_leaves_no_budget(small: SmallSupernet, tiny: SearchSpace) -> None:
     hopeless = Estimators.load(small.name, off_by(exact_table(tiny), 1.2))
-    with pytest.raises(BudgetError, match=r"a margin of 120 % leaves nothing of a latency budget"):
-        result_of(hopeless, [Budget("latency", 5.0, "ms")])
+    with pytest.raises(BudgetError, match=r"a margin of 120 % leaves nothing of a latency on exact budget"):
+        result_of(hopeless, [budget_of("latency", 5.0)])
 
 
 def test_a_table_measured_with_other_threads_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_a_supernet_without_a_predictor_tells_how_to_make_one(small: SmallSupern
     files = small.copy_to(tmp_path / "run")
     files.predictor.unlink()
     with pytest.raises(CheckpointError, match="has no accuracy predictor; make one with ofa-nas predictor"):
-        Estimators.load(str(files.weights), None)
+        Estimators.load(str(files.weights))
 
 
 def test_a_search_does_without_torch(small: SmallSupernet) -> None:

@@ -1,0 +1,101 @@
+"""Several devices on one command line: `--latency` and `--measure` belong to the `--device` before them."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ofa_nas.errors import BudgetError, ConfigError
+
+DEVICE, LATENCY, MEASURE = "--device", "--latency", "--measure"
+
+
+class InOrder(argparse.Action):
+    """Append option and text to one list, which keeps the order of several options."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Append."""
+        given = getattr(namespace, self.dest) or []
+        setattr(namespace, self.dest, [*given, (self.option_strings[0], values)])
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceArgument:
+    """A `--device` and what was given for it.
+
+    Attributes:
+        text: What the user calls it.
+        latency: Budget, or a list of them; None without one.
+        measure: Address of where to time, beside a table; None without one.
+    """
+
+    text: str
+    latency: str | None = None
+    measure: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Where to time; empty for nowhere."""
+        from ofa_nas.devices import is_address
+
+        return self.measure or (self.text if is_address(self.text) else "")
+
+
+def read_devices(given: Sequence[tuple[str, str]]) -> tuple[DeviceArgument, ...]:
+    """Devices from options in their order; what stands before an only device belongs to it too.
+
+    Raises:
+        BudgetError: A latency has no device, or a device has two.
+        ConfigError: A device is given twice, or an address is none or has no table.
+    """
+    count = sum(option == DEVICE for option, _ in given)
+    if count == 1:
+        given = sorted(given, key=lambda one: one[0] != DEVICE)
+    devices: list[DeviceArgument] = []
+    for option, text in given:
+        if option == DEVICE:
+            if any(text == device.text for device in devices):
+                raise ConfigError(f"--device {text[:80]} is given twice: give each device once")
+            devices.append(DeviceArgument(text))
+        elif devices:
+            devices[-1] = _with(devices[-1], option, text)
+        else:
+            raise _homeless(option, text, count)
+    return tuple(devices)
+
+
+def _with(device: DeviceArgument, option: str, text: str) -> DeviceArgument:
+    from ofa_nas.devices import is_address
+
+    if option == LATENCY:
+        if device.latency is not None:
+            raise BudgetError(
+                f"--latency {text[:40]}: {device.text[:80]} has --latency {device.latency[:40]} already; put "
+                f"each behind its own --device, or give a list: --latency {device.latency[:40]},{text[:40]}"
+            )
+        return replace(device, latency=text)
+    if not is_address(text):
+        raise ConfigError(f"--measure {text[:80]}: expected host, or ssh://USER@HOST")
+    if device.address not in ("", text):
+        raise ConfigError(
+            f"--measure says where the device of a table is, and {device.address[:80]} is known: give the "
+            "table to --device by its name or file, and one address"
+        )
+    return replace(device, measure=text)
+
+
+def _homeless(option: str, text: str, count: int) -> BudgetError | ConfigError:
+    if count:
+        return ConfigError(f"{option} {text[:80]}: put it behind the --device that it is for")
+    if option == LATENCY:
+        return BudgetError(
+            "a latency budget needs a device: add --device host, a shipped table or a table file"
+        )
+    return ConfigError(
+        "--measure says where the device of a table is: give the table to --device by its name or file"
+    )

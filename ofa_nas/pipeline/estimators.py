@@ -1,0 +1,183 @@
+"""What is predicted of a supernet's architectures: accuracy, latencies on devices, memory, size, MACs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.errors import CheckpointError, TableError
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.predictors import AdditiveForm, Predictor, load_predictor
+from ofa_nas.search.budgets import KINDS, Budget
+from ofa_nas.search.feasibility import BudgetedCost
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
+from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+
+_LAYER_COSTS = {"peak_memory": layer_peak_bytes, "model_size": layer_weight_bytes, "macs": layer_macs}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An architecture with everything that is predicted of it.
+
+    Attributes:
+        accuracy: Top-1, a fraction.
+        latencies_ms: By the name of the device's table, in the order of the search's devices.
+        peak_activation_bytes: Exact liveness, fp32.
+        weight_bytes: Of the exported file, fp32.
+        macs: For one image.
+    """
+
+    architecture: Architecture
+    accuracy: float
+    latencies_ms: Mapping[str, float]
+    peak_activation_bytes: int
+    weight_bytes: int
+    macs: int
+
+    def figures(self) -> dict[str, float]:
+        """What is predicted anywhere, by name: all but the latencies."""
+        return {
+            "accuracy": self.accuracy,
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "weight_bytes": self.weight_bytes,
+            "macs": self.macs,
+        }
+
+
+@dataclass(frozen=True)
+class Estimators:
+    """What predicts accuracy and costs of one supernet's architectures, all of it without torch.
+
+    Attributes:
+        files: The supernet's.
+        card: What is known of it.
+        encoding: Genes of its space, with those resolutions that every table holds.
+        predictor: Of its accuracy.
+        tables: Latencies of devices, by the names of the tables.
+        costs: By the keys of their budgets, latencies first; unlimited.
+    """
+
+    files: SupernetFiles
+    card: SupernetCard
+    encoding: Encoding
+    predictor: Predictor
+    tables: Mapping[str, LatencyTable]
+    costs: Mapping[tuple[str, str], BudgetedCost]
+
+    @classmethod
+    def load(cls, supernet: str, *tables: LatencyTable) -> "Estimators":
+        """Read a supernet's card and predictor, and tabulate every cost.
+
+        Raises:
+            CheckpointError: The supernet has no predictor yet, or a file is wrong.
+            TableError: The tables hold no resolution of the space together, one lacks a layer, or two have
+                one name.
+        """
+        files = SupernetFiles.find(supernet)
+        card = SupernetCard.load(files.card)
+        by_name = {table.name: table for table in tables}
+        if len(by_name) < len(tables):
+            names = ", ".join(table.name for table in tables)
+            raise TableError(f"latency tables {names}: each must have a name of its own; give a device once")
+        encoding = Encoding.of(_narrow(card.space, tables))
+        if not files.predictor.is_file():
+            raise CheckpointError(
+                f"{files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas predictor "
+                f"collect --supernet {supernet} --data DATA, then ofa-nas predictor fit --supernet {supernet}"
+            )
+        whole = Encoding.of(card.space)
+        predictor = load_predictor(files.predictor, whole, weights=card.sha256).predictor
+        if encoding.space != card.space:
+            sizes = [card.space.resolutions.index(size) for size in encoding.space.resolutions]
+            predictor = _Part(predictor, whole, np.array(sizes, dtype=np.int16))
+        costs = {("latency", table.name): table.cost_table(encoding) for table in tables}
+        costs |= {(name, ""): tabulate(encoding, cost) for name, cost in _LAYER_COSTS.items()}
+        unlimited = {
+            (name, device): BudgetedCost(Budget(name, np.inf, KINDS[name].unit, device), cost)
+            for (name, device), cost in costs.items()
+        }
+        return cls(files, card, encoding, predictor, by_name, unlimited)
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Resolutions of the space that not every table holds [px]."""
+        return tuple(
+            size for size in self.card.space.resolutions if size not in self.encoding.space.resolutions
+        )
+
+    def margin(self, device: str) -> float:
+        """The share of a latency budget that is kept free unless another is asked for.
+
+        It is the 95th percentile of the errors of the device's table, as its hold-outs or its
+        cross-validation showed them, whichever way they point; 0 where nobody knows them.
+        """
+        error = self.tables[device].error
+        return error.p95 if error else 0.0
+
+    def candidates(self, genes: Genes) -> list[Candidate]:
+        """Everything predicted of architectures `(n, d)`."""
+        accuracies = self.predictor.predict(genes)
+        values = {key: cost.values(genes) for key, cost in self.costs.items()}
+        return [
+            Candidate(
+                architecture=arch,
+                accuracy=float(accuracies[row]),
+                latencies_ms={device: float(values["latency", device][row]) for device in self.tables},
+                peak_activation_bytes=int(values["peak_memory", ""][row]),
+                weight_bytes=int(values["model_size", ""][row]),
+                macs=int(values["macs", ""][row]),
+            )
+            for row, arch in enumerate(self.encoding.decode(genes))
+        ]
+
+
+def _narrow(space: SearchSpace, tables: Sequence[LatencyTable]) -> SearchSpace:
+    """The space with those of its resolutions that every table holds."""
+    held = {table.name: table.narrow(space).resolutions for table in tables}
+    shared = tuple(size for size in space.resolutions if all(size in sizes for sizes in held.values()))
+    if not shared:
+        told = "; ".join(f"{name} {', '.join(map(str, sizes))} px" for name, sizes in held.items())
+        raise TableError(f"the latency tables share no resolution of {space.name}: {told}")
+    return space if shared == space.resolutions else replace(space, resolutions=shared)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A predictor of a whole space for genes of a part of its resolutions.
+
+    Attributes:
+        predictor: Of the whole space.
+        encoding: Of the whole space.
+        sizes: `(r,)` index there of each of the part's resolutions.
+    """
+
+    predictor: Predictor
+    encoding: Encoding
+    sizes: npt.NDArray[np.int16]
+
+    @property
+    def half_width(self) -> float:
+        """As of the whole space."""
+        return self.predictor.half_width
+
+    def predict(self, genes: Genes) -> npt.NDArray[np.float64]:
+        """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
+        return self.predictor.predict(np.column_stack([self.sizes[genes[:, 0]], genes[:, 1:]]))
+
+    def additive(self, encoding: Encoding) -> AdditiveForm | None:
+        """The sum of the whole space, without the other resolutions."""
+        form = self.predictor.additive(self.encoding)
+        if form is None:
+            return None
+        worth = CostTable(encoding, form.worth.fixed[self.sizes], form.worth.choices[self.sizes])
+        return replace(form, worth=worth)
+
+    def to_json(self) -> dict[str, Any]:
+        """As of the whole space."""
+        return self.predictor.to_json()

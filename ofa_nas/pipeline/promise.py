@@ -1,0 +1,129 @@
+"""What an exported file is chosen for: figures that were predicted of it, and budgets that it must keep."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ofa_nas.export.export import PredictedLatency
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.estimators import Estimators
+from ofa_nas.pipeline.search import SearchResult
+from ofa_nas.predictors import load_predictor
+from ofa_nas.search.budgets import Budget
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyPromise:
+    """What a file was promised to take on a device, and how to find out.
+
+    Attributes:
+        predicted: By the device's table; None where nobody predicted anything.
+        limit_ms: Budget; None without one.
+        references: What the reference networks took for the table, by name [ms]; empty where nobody knows.
+        address: Where the file is timed: `host`, `ssh://…`; empty to time it nowhere.
+    """
+
+    predicted: PredictedLatency | None = None
+    limit_ms: float | None = None
+    references: Mapping[str, float] = field(default_factory=dict)
+    address: str = ""
+
+    @classmethod
+    def of(
+        cls, table: LatencyTable, latency_ms: float, *, limit_ms: float | None = None, address: str = ""
+    ) -> "LatencyPromise":
+        """What a table predicts."""
+        predicted = PredictedLatency(table.name, table.provenance, latency_ms)
+        return cls(predicted, limit_ms, table.measured.references if table.measured else {}, address)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a file was chosen for.
+
+    Attributes:
+        figures: That are predicted, by name, as `Candidate.figures` gives them.
+        half_width: Of the accuracy's 90 % interval; 0 where nobody knows.
+        latencies: One a device.
+        budgets: That it must keep, latencies aside.
+        threads: Of ONNX Runtime.
+    """
+
+    figures: Mapping[str, float]
+    half_width: float = 0.0
+    latencies: tuple[LatencyPromise, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    threads: int = 1
+
+
+def promise_of(
+    files: SupernetFiles,
+    arch: Architecture,
+    *,
+    table: LatencyTable | None,
+    threads: int,
+    address: str = "",
+) -> Promise:
+    """What is predicted of an architecture that nobody searched; no accuracy where no predictor was fitted.
+
+    Args:
+        files: Of the supernet.
+        arch: Of its space.
+        table: That predicts the latency.
+        threads: Of ONNX Runtime.
+        address: Of the device on which the file will be timed; empty to time it nowhere.
+
+    Raises:
+        CheckpointError: The card or the predictor is wrong.
+        TableError: The table does not hold one of its layers.
+    """
+    card = SupernetCard.load(files.card)
+    encoding = Encoding.of(card.space)
+    layers = list(encoding.space.layers(arch))
+    figures: dict[str, float] = {}
+    latencies: tuple[LatencyPromise, ...] = ()
+    half_width = 0.0
+    if files.predictor.is_file():
+        predictor = load_predictor(files.predictor, encoding, weights=card.sha256).predictor
+        figures["accuracy"] = float(predictor.predict(encoding.encode([arch]))[0])
+        half_width = predictor.half_width
+    if table is not None:
+        latencies = (LatencyPromise.of(table, table.latency_ms(encoding.space, arch), address=address),)
+    figures |= {
+        "peak_activation_bytes": max(map(layer_peak_bytes, layers)),
+        "weight_bytes": sum(map(layer_weight_bytes, layers)),
+        "macs": sum(map(layer_macs, layers)),
+    }
+    return Promise(figures=figures, half_width=half_width, latencies=latencies, threads=threads)
+
+
+def promise_of_result(
+    result: SearchResult, estimators: Estimators, *, addresses: Mapping[str, str], threads: int
+) -> Promise:
+    """What a search promises of its chosen candidate.
+
+    Args:
+        result: Of the search.
+        estimators: Of the search.
+        addresses: Of those devices on which the file will be timed, by the names of their tables.
+        threads: Of ONNX Runtime.
+    """
+    limits = {budget.device: budget.limit for budget in result.budgets if budget.name == "latency"}
+    return Promise(
+        figures=result.chosen.figures(),
+        half_width=result.half_width,
+        latencies=tuple(
+            LatencyPromise.of(
+                table,
+                result.chosen.latencies_ms[name],
+                limit_ms=limits.get(name),
+                address=addresses.get(name, ""),
+            )
+            for name, table in estimators.tables.items()
+        ),
+        budgets=tuple(budget for budget in result.budgets if budget.name != "latency"),
+        threads=threads,
+    )
