@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ofa_nas.errors import BudgetError
 
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9.]+", re.ASCII)
 _BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _SHARE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(%?)", re.ASCII)
@@ -120,10 +119,10 @@ def parse_budgets(name: str, text: str, *, device: str = "") -> tuple[Budget, ..
         BudgetError: As `parse_budget` does, of any of them.
     """
     amounts = [amount.strip() for amount in text.split(",")]
-    unit = match[2] if (match := _AMOUNT.fullmatch(amounts[-1])) else ""
+    units = [match[2] if (match := _AMOUNT.fullmatch(amount)) else None for amount in amounts]
     return tuple(
-        parse_budget(name, amount + unit if _NUMBER.fullmatch(amount) else amount, device=device)
-        for amount in amounts
+        parse_budget(name, amount + (units[-1] or "") if unit == "" else amount, device=device)
+        for amount, unit in zip(amounts, units, strict=True)
     )
 
 
@@ -139,7 +138,9 @@ def budget_levels(budgets: Iterable[Budget]) -> list[tuple[Budget, ...]]:
     lists = [found for found in limits.values() if len(found) > 1]
     if len(lists) > 1:
         titles = " and ".join(min(found, key=_limit).title for found in lists)
-        raise BudgetError(f"{titles} are lists: one budget may be, and the others have one value each")
+        raise BudgetError(
+            f"{titles} are lists: only one budget may be one, and the others have one value each"
+        )
     count = len(lists[0]) if lists else 1
     rows = [sorted(found, key=_limit) * (count // len(found)) for found in limits.values()]
     return [tuple(row[level] for row in rows) for level in range(count)]

@@ -188,3 +188,19 @@ def test_finalists_are_timed_on_this_machine(
     tight = replace(result, budgets=(Budget("latency", 1e-6, "ms", "exact"),), front=result.front[:1])
     with pytest.raises(BudgetError, match="none of 1 finalists keeps it on host"):
         list(measure_finalists(tight, tiny, open_device("host"), table=table, address="host", protocol=FAST))
+
+
+def test_finalists_keep_the_budgets_of_other_devices_as_predicted(
+    small: SmallSupernet, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    other = replace(exact_table(tiny), name="other")
+    estimators = Estimators.load(small.name, other, table)
+    budgets = [Budget("latency", limit, "ms", name) for name, limit in (("other", 4.2), ("exact", LIMIT_MS))]
+    result = result_of(estimators, *budgets)
+    picked = pick_finalists(result, "exact")
+    assert result.chosen in picked
+    assert len(picked) > 1
+    assert all(one.latencies_ms["other"] <= 4.2 for one in picked)
+    assert any(4.2 < one.latencies_ms["other"] <= LIMIT_MS for one in result.front)
+    finals = finals_of(result, table, tiny, times_as_long(result, 1.0))
+    assert (finals.device, finals.address) == ("exact", "known://")

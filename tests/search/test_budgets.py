@@ -3,7 +3,16 @@
 import pytest
 
 from ofa_nas.errors import BudgetError
-from ofa_nas.search.budgets import KINDS, Budget, format_amount, format_share, parse_budget, parse_margin
+from ofa_nas.search.budgets import (
+    KINDS,
+    Budget,
+    budget_levels,
+    format_amount,
+    format_share,
+    parse_budget,
+    parse_budgets,
+    parse_margin,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +91,49 @@ def test_a_margin_holds_for_predictions_that_are_off_by_so_much_of_what_was_meas
     assert measured == pytest.approx(budget.limit)
     assert str(budget) == "latency on rpi4 ≤ 30 ms"
     assert format_share(0.1044) == "10.4 %"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "limits"),
+    [
+        ("latency", "30ms", [30.0]),
+        ("latency", "10,15, 20 ms", [10.0, 15.0, 20.0]),
+        ("latency", "500us,1,1.5s", [0.5, 1000.0, 1500.0]),
+        ("latency", "1e1,20", [10.0, 20.0]),
+        ("macs", "50,100M", [50e6, 100e6]),
+        ("macs", "500k,1M", [500e3, 1e6]),
+        ("peak_memory", "512,1024KiB", [2.0**19, 2.0**20]),
+    ],
+)
+def test_in_a_list_amounts_without_a_unit_have_that_of_the_last(
+    name: str, text: str, limits: list[float]
+) -> None:
+    budgets = parse_budgets(name, text, device="rpi4")
+    assert [budget.limit for budget in budgets] == pytest.approx(limits)
+    assert {budget.key for budget in budgets} == {(name, "rpi4")}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("latency", "10,,20ms"), ("latency", "10,20ms,"), ("latency", "0,20ms"), ("macs", "5ms,10M"),
+     ("peak_memory", "1MB,2"), ("latency", "10;20ms"), ("latency", ",")],
+)  # fmt: skip
+def test_a_wrong_list_is_answered_with_what_is_right(name: str, text: str) -> None:
+    with pytest.raises(BudgetError, match=f"{KINDS[name].option} .*: expected {KINDS[name].title} such as"):
+        parse_budgets(name, text)
+
+
+def test_the_budgets_of_a_list_become_sets_that_share_the_others() -> None:
+    macs = Budget("macs", 1e8, "MACs")
+    here, there = (parse_budgets("latency", text, device=name) for text, name in (("9,3,3", "a"), ("7", "b")))
+    assert [[budget.limit for budget in level] for level in budget_levels([*here, macs, *there])] == [
+        [3.0, 1e8, 7.0],
+        [9.0, 1e8, 7.0],
+    ]
+    assert budget_levels([macs, *there, *there]) == [(macs, *there)]
+    assert budget_levels([]) == [()]
+    two = parse_budgets("latency", "1,2", device="b")
+    with pytest.raises(
+        BudgetError, match="latency on a and latency on b are lists: only one budget may be one"
+    ):
+        budget_levels([*here, *two])

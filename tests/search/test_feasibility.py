@@ -92,6 +92,21 @@ def test_a_margin_that_keeps_budgets_from_being_met_together_is_named() -> None:
     check_budgets([replace(latency, budget=replace(latency.budget, margin=0.0)), peak], rng=_RNG)
 
 
+def test_latencies_on_two_devices_that_cannot_be_kept_together_are_told_apart() -> None:
+    tables = {"host": MACS, "board": CONTRARY}
+    costs = [
+        BudgetedCost(Budget("latency", 1.01 * float(table.total(GENES).min()), "ms", device), table)
+        for device, table in tables.items()
+    ]
+    with pytest.raises(
+        BudgetError, match=r"the budgets latency on host ≤ .*, latency on board ≤ .* can each be met, but"
+    ) as caught:
+        check_budgets(costs, rng=np.random.default_rng(0))
+    nearest = str(caught.value).split("the nearest is ")[1]
+    assert " with latency on host " in nearest
+    assert ", latency on board " in nearest
+
+
 def test_every_infeasible_budget_is_named_at_once() -> None:
     with pytest.raises(BudgetError, match=r"MACs budget .*; peak memory budget ") as caught:
         check_budgets(_costs(10.0, 10.0, np.inf), rng=np.random.default_rng(0))

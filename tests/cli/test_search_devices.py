@@ -1,0 +1,197 @@
+"""`ofa-nas search` with several devices, and with a list of budgets."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ofa_nas.cli.device_arguments import DeviceArgument, read_devices
+from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.latency.profile import cached_table_path, profile_device
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.space.search_space import SearchSpace
+from tests.cli.conftest import Command
+from tests.small_supernet import SmallSupernet, exact_table
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def board(tiny: SearchSpace, tmp_path: Path) -> Path:
+    """A table beside the one of rpi4."""
+    path = tmp_path / "board.json"
+    replace(exact_table(tiny), name="my-board").save(path)
+    return path
+
+
+def test_a_latency_belongs_to_the_device_before_it() -> None:
+    given = [
+        ("--device", "rpi4"), ("--latency", "30ms"), ("--measure", "ssh://pi"),
+        ("--device", "host"), ("--device", "note10"), ("--latency", "6ms"),
+    ]  # fmt: skip
+    assert read_devices(given) == (
+        DeviceArgument("rpi4", "30ms", "ssh://pi"),
+        DeviceArgument("host"),
+        DeviceArgument("note10", "6ms"),
+    )
+    assert [device.address for device in read_devices(given)] == ["ssh://pi", "host", ""]
+    assert read_devices([("--latency", "6ms"), ("--device", "host")]) == (DeviceArgument("host", "6ms"),)
+    assert read_devices([]) == ()
+
+
+def test_the_document_names_every_device(command: Command, small: SmallSupernet, board: Path) -> None:
+    printed = command(
+        "search", "--supernet", small.name, "--device", board, "--latency", "4ms",
+        "--device", "rpi4", "--latency", "1s", "--margin", "0", "--json",
+    )  # fmt: skip
+    assert (printed.status, printed.err) == (0, "")
+    document = printed.document
+    assert document["devices"] == [
+        {"name": "my-board", "provenance": "measured"},
+        {"name": "rpi4", "provenance": "estimated"},
+    ]
+    assert [(one["name"], one["device"], one["limit"]) for one in document["budgets"]] == [
+        ("latency", "my-board", 4.0),
+        ("latency", "rpi4", 1000.0),
+    ]
+    assert list(document["predicted"]["latency_ms"]) == ["my-board", "rpi4"]
+    assert document["predicted"]["latency_ms"]["my-board"] <= 4.0
+    latencies = [one["predicted"]["latency_ms"]["my-board"] for one in document["front"]]
+    assert latencies == sorted(latencies)
+
+
+def test_people_see_a_column_and_a_line_for_each_device(
+    command: Command, small: SmallSupernet, board: Path
+) -> None:
+    text = command(
+        "search", "--supernet", small.name, "--device", board, "--latency", "4ms", "--device", "rpi4"
+    ).text
+    assert "device my-board (one core; onnxruntime): measured" in text
+    assert "device rpi4 (BCM2711" in text
+    assert "top-1 latency on my-board latency on rpi4 MACs" in text
+    assert "budget latency on my-board ≤ 4 ms: binds; no margin" in text
+    assert "latency on rpi4 ≤" not in text
+    assert "measured nothing: the latencies on my-board and rpi4 are predicted" in text
+
+
+def test_the_exported_file_names_the_promise_of_every_device(
+    command: Command, small: SmallSupernet, board: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "subnet.onnx"
+    arguments = ("--device", board, "--latency", "4ms", "--device", "rpi4", "--latency", "1s")
+    printed = command("search", "--supernet", small.name, *arguments, "--export", path)
+    assert printed.status == 0
+    latencies = ModelCard.from_model(read_model(path), path).latencies
+    assert [(one.device, one.provenance) for one in latencies] == [
+        ("my-board", "measured"),
+        ("rpi4", "estimated"),
+    ]
+    assert 0.0 < latencies[0].latency_ms <= 4.0
+    for one in latencies:
+        assert f"predicted on {one.device} ({one.provenance}), not measured" in printed.text
+
+
+@pytest.mark.slow
+def test_finalists_are_timed_on_the_first_device_at_hand_and_the_file_on_each(
+    command: Command, small: SmallSupernet, tiny: SearchSpace, board: Path, tmp_path: Path
+) -> None:
+    device = open_device("host")
+    protocol = MeasuringProtocol(
+        rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1
+    )
+    *_, table = profile_device(device, tiny, protocol=protocol)
+    assert isinstance(table, LatencyTable)
+    table.save(cached_table_path(tiny, device.info()))
+    path = tmp_path / "subnet.onnx"
+    arguments = (
+        "--device", board, "--latency", "4ms", "--device", "rpi4", "--measure", "host", "--latency", "1s",
+        "--device", "host", "--latency", "1s", "--margin", "0", "--finalists", "2",
+    )  # fmt: skip
+    document = command("search", "--supernet", small.name, *arguments, "--export", path, "--json").document
+    assert (document["finalists"]["device"], document["finalists"]["address"]) == ("rpi4", "host")
+    assert document["measured"]["latency_ms"].keys() == {"rpi4", "host"}
+    assert document["measured"]["latency_p90_ms"].keys() == {"rpi4", "host"}
+    assert document["predicted"]["latency_ms"].keys() == {"my-board", "rpi4", "host"}
+    verified = command("verify", path, "--supernet", small.name, "--json").document  # on host, of itself
+    (check,) = (check for check in verified["checks"] if check["quantity"] == "latency")
+    assert check["device"] == "host"
+    assert check["predicted"] == pytest.approx(document["predicted"]["latency_ms"]["host"])
+
+
+def test_the_document_of_a_list_has_an_answer_for_each_budget(
+    command: Command, small: SmallSupernet, board: Path
+) -> None:
+    arguments = ("search", "--supernet", small.name, "--device", board, "--json")
+    printed = command(*arguments, "--latency", "1us,3,4ms", "--peak-memory", "40kB")
+    assert (printed.status, printed.err) == (0, "")
+    document = printed.document
+    assert document.keys() == {"answers", "space", "supernet", "devices", "front", "search"}
+    unmet, *answers = document["answers"]
+    assert unmet.keys() == {"budgets", "unmet"}
+    assert unmet["budgets"][0]["limit"] == pytest.approx(1e-3)
+    assert "latency on my-board budget 0.001 ms cannot be met" in unmet["unmet"]
+    assert [answer["budgets"][0]["limit"] for answer in answers] == [3.0, 4.0]
+    for answer, text in zip(answers, ("3ms", "4ms"), strict=True):
+        alone = command(*arguments, "--latency", text, "--peak-memory", "40kB").document
+        assert answer == {key: alone[key] for key in answer}
+        assert answer.keys() == {"architecture", "budgets", "predicted", "accuracy_bound"}
+
+
+def test_people_see_a_row_for_each_budget_of_a_list(
+    command: Command, small: SmallSupernet, board: Path
+) -> None:
+    arguments = ("--device", board, "--latency", "4ms", "--macs", "1,200,500k")
+    printed = command("search", "--supernet", small.name, *arguments)
+    assert printed.status == 0
+    assert "searched all 8e+02 subnets, exactly" in printed.text
+    assert "budget latency on my-board ≤ 4 ms; no margin" in printed.text
+    assert "budgets MACs, one subnet for each" in printed.text
+    assert "1 k MACs cannot be met" in printed.text
+    assert "unmet MACs budget 1 k MACs cannot be met: the smallest that tiny reaches is" in printed.text
+    rows = [line.split() for line in printed.out.splitlines() if " MACs " in line and "%" in line]
+    assert [row[0] for row in rows] == ["200", "500"]
+
+
+def test_a_list_of_one_value_is_a_budget(command: Command, small: SmallSupernet) -> None:
+    document = command("search", "--supernet", small.name, "--macs", "500k,500k", "--json").document
+    assert [budget["limit"] for budget in document["budgets"]] == [500e3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--device rpi4 --latency 1s --latency 2s", "--latency 2s: rpi4 has --latency 1s already; put each"),
+        ("--device rpi4 --device rpi4", "--device rpi4 is given twice: give each device once"),
+        ("--device BOARD --device PARENT//board.json", "latency tables my-board, my-board: each must have"),
+        ("--latency 1s --device rpi4 --device host", "--latency 1s: put it behind the --device that it is"),
+        ("--measure host --device rpi4 --device BOARD", "--measure host: put it behind the --device that"),
+        (
+            "--device rpi4 --measure host --measure ssh://pi",
+            "--measure says where the device of a table is, and host is known",
+        ),
+        ("--device rpi4 --latency 1,2s --macs 1M,2M", "latency on rpi4 and MACs are lists: only one budget"),
+        (
+            "--device rpi4 --latency 1,2s --device BOARD --latency 1,2s",
+            "latency on rpi4 and latency on BOARD are lists: only one budget",
+        ),
+        ("--macs 1M,lots", "--macs 'lots': expected MACs such as 200M"),
+        ("--device rpi4 --latency 10,,20ms", "--latency '': expected latency such as 30ms"),
+        ("--macs 1,2k", "MACs budget 2 k MACs cannot be met: the smallest that tiny reaches is"),
+        ("--macs 1M,2M --export subnet.onnx", "--export is for one subnet, not for a list of budgets"),
+        ("--macs 1M,2M --device rpi4 --measure host", "--measure is for one subnet, not for a list"),
+        ("--macs 1M,2M --device host --finalists 2", "--finalists is for one subnet, not for a list"),
+        ("--macs 1M,2M --margin 5%", "--margin is a share of the latency budget"),
+        (
+            "--device rpi4 --latency 1us --device BOARD --latency 1us",
+            "latency on rpi4 budget 0.001 ms cannot be met",
+        ),
+    ],
+)
+def test_a_wrong_input_is_one_line(
+    arguments: str, message: str, refused: Refused, small: SmallSupernet, board: Path
+) -> None:
+    flags = arguments.replace("BOARD", str(board)).replace("PARENT", f"{board.parent}/.").split()
+    assert message.replace("BOARD", str(board)) in refused("search", "--supernet", small.name, *flags)
+    assert [path.name for path in board.parent.iterdir()] == [board.name]
