@@ -1,5 +1,6 @@
 """Files that leave were checked; what fails a check does not stay."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from onnx import numpy_helper
 
 import ofa_nas.pipeline.deliver
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
-from ofa_nas.export.export import read_model, save_model
+from ofa_nas.export.export import PredictedLatency, read_model, save_model
 from ofa_nas.pipeline.deliver import Delivery, Stage, deliver, verify_file
 from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.promise import Promise, promise_of
+from ofa_nas.pipeline.promise import LatencyPromise, Promise, promise_of, promise_of_result
+from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.costs import layer_macs, layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
@@ -85,6 +87,41 @@ def test_a_promise_is_what_a_search_would_predict(
     assert promise.figures.items() > without.figures.items()
     assert promise.figures.keys() - without.figures.keys() == {"accuracy"}
     assert (without.half_width, without.latencies) == (0.0, ())
+
+
+def test_a_search_promises_each_device_its_own_latency(small: SmallSupernet, tiny: SearchSpace) -> None:
+    board = replace(exact_table(tiny), name="board")
+    assert board.measured
+    board = replace(board, measured=replace(board.measured, references={"one": 3.0}))
+    estimators = Estimators.load(small.name, board, exact_table(tiny))
+    memory = Budget("peak_memory", 1e6, "bytes")
+    *_, result = search(estimators, [Budget("latency", 4.0, "ms", "exact"), memory])
+    assert isinstance(result, SearchResult)
+    promise = promise_of_result(result, estimators, addresses={"board": "ssh://pi"}, threads=3)
+    assert (promise.figures, promise.threads) == (result.chosen.figures(), 3)
+    assert promise.budgets == (memory,)
+    first, second = promise.latencies
+    assert first.predicted == PredictedLatency("board", "measured", result.chosen.latencies_ms["board"])
+    assert (first.limit_ms, first.references, first.address) == (None, {"one": 3.0}, "ssh://pi")
+    assert second.predicted == PredictedLatency("exact", "measured", result.chosen.latencies_ms["exact"])
+    assert (second.limit_ms, second.references, second.address) == (4.0, {}, "")
+
+
+@pytest.mark.slow
+def test_a_latency_over_its_budget_breaks_the_promise_of_that_device_alone(
+    small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    promise = Promise(
+        figures={},
+        latencies=tuple(
+            LatencyPromise(PredictedLatency(name, "measured", 1.0), limit_ms=limit, address="host")
+            for name, limit in (("loose", 1e6), ("tight", 1e-6))
+        ),
+    )
+    *_, delivery = deliver(small.files, tiny.smallest, promise, output=tmp_path / "subnet.onnx")
+    assert isinstance(delivery, Delivery)
+    assert [check.device for check in delivery.checks if not check.is_met] == ["tight"]
+    assert [one.device for one in delivery.card.latencies] == ["loose", "tight"]
 
 
 def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp_path: Path) -> None:
