@@ -70,6 +70,7 @@ def test_evaluate_and_export_work_on_it_at_once(
         "weight_bytes",
         "macs",
         "accuracy_half_width",
+        "latency_ms",
     }
     assert ModelCard.from_model(read_model(subnet), subnet).supernet == "first"
 

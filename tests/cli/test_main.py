@@ -20,6 +20,7 @@ FRAME = {  # modules of the command line that are no commands
     "console",
     "delivery",
     "device_actions",
+    "device_arguments",
     "reference",
     "search_report",
     "table_progress",
