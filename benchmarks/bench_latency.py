@@ -2,12 +2,12 @@
 
 Prints a table and one JSON line. The noise floor is how far the hold-outs' own times are uncertain.
 
-    python benchmarks/bench_latency.py --space mobilenet_v3 --resolution 160 224 --clock cpu
+    python -m benchmarks.bench_latency --space mobilenet_v3 --resolution 64 96 160 224 --clock cpu
 """
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.latency.profile import profile_device
@@ -20,13 +20,18 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--space", default="mobilenet_v3")
-    parser.add_argument("--resolution", type=int, nargs="+", default=[160, 224])
+    parser.add_argument(
+        "--resolution", type=int, nargs="+", default=[64, 96, 160, 224], help="any sizes [px]"
+    )
+    parser.add_argument("--rounds", type=int, default=10, help="visits of each network at least (10)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    protocol = MeasuringProtocol(clock=args.clock, seed=args.seed)
-    space = SearchSpace.load(args.space)
-    records = profile_device(open_device("host"), space, protocol=protocol, resolutions=args.resolution)
+    protocol = MeasuringProtocol(
+        clock=args.clock, seed=args.seed, rounds=args.rounds, max_rounds=-(-args.rounds * 6 // 5)
+    )
+    space = replace(SearchSpace.load(args.space), resolutions=tuple(sorted(args.resolution)))
+    records = profile_device(open_device("host"), space, protocol=protocol)
     table = next(record for record in records if isinstance(record, LatencyTable))
     assert table.measured
     _print(table.measured)
@@ -39,7 +44,17 @@ def main() -> None:
         for size in table.measured.resolutions
     }
     made_by = record_provenance(seed=args.seed).to_json()
-    print(json.dumps({"space": space.name, "clock": args.clock, "figures": figures, "made_by": made_by}))
+    print(
+        json.dumps(
+            {
+                "space": space.name,
+                "clock": args.clock,
+                "rounds": args.rounds,
+                "figures": figures,
+                "made_by": made_by,
+            }
+        )
+    )
 
 
 def _print(held: Measured) -> None:
