@@ -12,8 +12,8 @@ import numpy as np
 
 from ofa_nas.errors import BudgetError
 from ofa_nas.search.budgets import KINDS, Budget, format_amount, format_share
-from ofa_nas.search.methods import evolution
-from ofa_nas.search.polish import is_improvable
+from ofa_nas.search.methods import evolution, exact, strongest_method
+from ofa_nas.search.polish import MIN_GAIN, is_improvable
 from ofa_nas.search.problem import Floats, Problem, Scored
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import CostTable
@@ -115,14 +115,15 @@ def check_budgets(costs: Sequence[BudgetedCost], *, rng: np.random.Generator) ->
 
 
 def binding_budgets(problem: Problem, best: Scored) -> tuple[bool, ...]:
-    """Which limits keep the answer from being better, as far as swaps of single stages can tell.
+    """Which limits keep the answer from being better.
 
     Limits are lifted one after the other. One that gains nothing is left out from then on and does not bind;
-    so of two that forbid the same architectures, the last binds.
+    so of two that forbid the same architectures, the last binds. What could be gained is known where the
+    exact method applies; elsewhere swaps of single stages tell of a gain, and may miss one.
 
     Args:
         problem: With limits and swaps.
-        best: One row, the answer of a search that was polished.
+        best: One row, the answer of a search.
 
     Returns:
         One flag for each of the `k` limits.
@@ -131,9 +132,17 @@ def binding_budgets(problem: Problem, best: Scored) -> tuple[bool, ...]:
     for index in range(len(limits)):
         lifted = limits.copy()
         lifted[index] = np.inf
-        if not is_improvable(replace(problem, limits=lifted), best):
+        if np.isfinite(limits[index]) and not _can_gain(replace(problem, limits=lifted), best):
             limits = lifted
     return tuple(bool(limit) for limit in np.isfinite(limits))
+
+
+def _can_gain(problem: Problem, best: Scored) -> bool:
+    if strongest_method(problem) != "exact":
+        return is_improvable(problem, best)
+    *_, last = exact.search(replace(problem, seeds=best.genes), rng=np.random.default_rng(0))
+    assert last.best is not None
+    return bool(last.best.errors[0] < best.errors[0] - MIN_GAIN)
 
 
 def _reach(cost: BudgetedCost) -> Reach:

@@ -1,5 +1,6 @@
 """Close the gap between an answer and a bound by extending those parts that may still beat the answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -11,6 +12,7 @@ from ofa_nas.search.problem import MAX_SWAP_OPTIONS, stage_options
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Genes
 
+Flags = npt.NDArray[np.bool_]
 MOST_PARTS = 200_000  # held at once; with more the gap stays open
 MOST_PAIRS = 20_000_000  # looked at at once
 ROUNDING = 1e-9  # relative, of sums that are added up in another order
@@ -67,10 +69,17 @@ class Chain:
         for front in fronts[:1:-1]:
             self.behind.insert(0, merge(front, self.behind[0]))
 
-    def best_above(self, least: float) -> Genes | None:
-        """The most worth within all limits, `(1, d)`; no row where none is above `least`.
+    def best_above(self, least: float, is_feasible: Callable[[Genes], Flags]) -> Genes | None:
+        """Find the most worth within all limits.
 
-        None where too many parts might still be worth more than `least` to look at all of them.
+        Args:
+            least: Only what is worth more is looked for.
+            is_feasible: Which architectures `(n, d)` are within the limits: sums that meet a limit exactly
+                are within it or not by the order in which they are added up, which is not that of a chain.
+
+        Returns:
+            `(1, d)`; no row where there is none, None where too many parts might be worth more than `least`
+            to look at all of them.
         """
         parts, *stages = self.links
         stages = [
@@ -95,8 +104,8 @@ class Chain:
                 return None
             genes = np.concatenate([parts.genes[first], stage.genes[second]], axis=1)
             parts = _Link(genes, total[first, second], sums[fits])
-        kept = np.flatnonzero((parts.sums[:, 1:] <= self.limits).all(axis=1))
-        return parts.genes[kept[np.argsort(-parts.worth[kept], kind="stable")[:1]]]
+        ranked = parts.genes[np.argsort(-parts.worth, kind="stable")]
+        return ranked[np.flatnonzero(is_feasible(ranked))[:1]]
 
     def _hopeful(self, stage: _Link, others: Parts, least: float) -> npt.NDArray[np.intp]:
         """Options of a stage that can be part of something worth more than `least`."""

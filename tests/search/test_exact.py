@@ -12,44 +12,11 @@ from ofa_nas.search import gap
 from ofa_nas.search.chain import prune, whole_front
 from ofa_nas.search.methods import Generation, best_of, exact
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Floats, Problem, Tables, Worth, stage_swaps
-from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
-from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.search.problem import Problem, Tables
+from ofa_nas.space.costs import CostTable
+from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
-from tests.search.worlds import TINY, every_architecture, tiny_problem
-
-
-def made_up_problem(encoding: Encoding, quantiles: tuple[float, ...], seed: int) -> Problem:
-    """Latency, size, MACs and peak memory, each limited to a quantile of random architectures; 1: no limit.
-
-    Latency and worth deviate at random from what MACs say, block by block.
-    """
-    rng = np.random.default_rng(seed)
-    macs = tabulate(encoding, layer_macs)
-    latency = CostTable(
-        encoding, 1e-6 * macs.fixed, 1e-6 * macs.choices * rng.uniform(0.8, 1.2, macs.choices.shape)
-    )
-    worth = np.log1p(macs.choices) * rng.uniform(0.8, 1.2, macs.choices.shape[1:])
-    bonus = np.linspace(0.0, 1.0, len(macs.fixed))[:, None]
-    tables = (latency, tabulate(encoding, layer_weight_bytes), macs, tabulate(encoding, layer_peak_bytes))
-    form = Worth(CostTable(encoding, bonus, worth), lambda sums: np.exp(-0.01 * sums))
-
-    def costs(genes: Genes) -> Floats:
-        return np.stack([*(table.total(genes) for table in tables[:3]), tables[3].peak(genes)], axis=1)
-
-    seen = costs(encoding.sample(4000, rng))
-    limits = [
-        np.inf if share == 1 else np.quantile(seen[:, place], share) for place, share in enumerate(quantiles)
-    ]
-    return Problem(
-        space=encoding,
-        predict=lambda genes: form.error(form.table.total(genes)),
-        costs=costs,
-        limits=np.array(limits),
-        names=("latency", "model_size", "macs", "peak_memory"),
-        swaps=stage_swaps(encoding),
-        tables=Tables(tables, (False,) * 3 + (True,), form),
-    )
+from tests.search.worlds import TINY, every_architecture, made_up_problem, tiny_problem
 
 
 def solve(problem: Problem) -> Generation:
@@ -120,6 +87,28 @@ def test_it_is_the_best_of_everything_there_is(quantiles: tuple[float, ...]) -> 
     assert last.best is not None
     assert last.best.errors[0] == feasible.errors.min()
     assert last.bounds == (last.best.errors[0],)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_limits_that_some_architecture_meets_to_the_last_bit_are_kept_by_it(seed: int) -> None:
+    problem = made_up_problem(TINY, (1, 1, 1, 1), seed=4)
+    everything = problem.score(every_architecture())
+    first, second = np.random.default_rng(seed).integers(len(everything), size=2)
+    limits = np.maximum(everything.costs[first], everything.costs[second])
+    problem = replace(problem, limits=limits)
+    feasible = everything.take(problem.is_feasible(everything.costs))
+    last = solve(problem)
+    assert last.best is not None
+    assert last.best.errors[0] == feasible.errors.min()
+    assert last.bounds == (feasible.errors.min(),)
+
+
+def test_a_search_that_was_cut_short_claims_nothing() -> None:
+    problem = made_up_problem(Encoding.of(SearchSpace.load("efficientnet_lite")), (0.5, 1, 1, 1), 1)
+    for most in (1, 50):
+        *_, last = exact.search(problem, rng=np.random.default_rng(0), max_evaluations=most)
+        assert last.bounds == (None,)
+        assert last.evaluations <= most
 
 
 @pytest.mark.parametrize("quantiles", [(0.4, 1, 1, 1), (1, 1, 1, 0.4)], ids=str)

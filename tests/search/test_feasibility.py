@@ -8,12 +8,12 @@ import pytest
 from ofa_nas.errors import BudgetError
 from ofa_nas.search.budgets import Budget, parse_budget
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
-from ofa_nas.search.methods import evolution
+from ofa_nas.search.methods import evolution, exact
 from ofa_nas.search.problem import Floats
 from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
-from tests.search.worlds import MACS, PEAK, TINY, every_architecture, tiny_problem
+from tests.search.worlds import MACS, PEAK, TINY, every_architecture, made_up_problem, tiny_problem
 
 GENES = every_architecture()
 BYTES = tabulate(TINY, layer_weight_bytes)
@@ -172,6 +172,21 @@ def test_a_budget_that_changes_nothing_does_not_bind() -> None:
         *_, last = evolution.search(problem, rng=np.random.default_rng(0), max_evaluations=20_000)
         assert last.best is not None
         assert binding_budgets(problem, last.best) == expected
+
+
+@pytest.mark.parametrize("quantiles", [(0.4, 0.3, 1, 0.6), (0.3, 0.4, 0.5, 1), (0.5, 0.5, 0.2, 0.4)], ids=str)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_budget_binds_if_something_better_breaks_no_other(quantiles: tuple[float, ...], seed: int) -> None:
+    problem = made_up_problem(TINY, quantiles, seed)
+    everything = problem.score(GENES)
+    *_, last = exact.search(problem, rng=np.random.default_rng(0))
+    assert last.best is not None
+    kept, limits = everything.costs <= problem.limits, problem.limits.copy()
+    for index in range(len(limits)):
+        others = np.delete(kept | np.isinf(limits), index, axis=1).all(axis=1)
+        if everything.errors[others].min() >= last.best.errors[0] - 1e-7:
+            limits[index] = np.inf
+    assert binding_budgets(problem, last.best) == tuple(np.isfinite(limits).tolist())
 
 
 def test_of_two_equal_budgets_one_binds() -> None:

@@ -4,8 +4,8 @@ from itertools import product
 
 import numpy as np
 
-from ofa_nas.search.problem import Floats, Problem, Scored, stage_swaps
-from ofa_nas.space.costs import layer_macs, layer_peak_bytes, tabulate
+from ofa_nas.search.problem import Floats, Problem, Scored, Tables, Worth, stage_swaps
+from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
 
@@ -34,6 +34,39 @@ def tiny_problem(limits: Floats) -> Problem:
         return np.stack([MACS.total(genes), PEAK.peak(genes)], axis=1)
 
     return Problem(TINY, error_rate, costs, limits, ("macs", "peak_memory"), swaps=stage_swaps(TINY))
+
+
+def made_up_problem(encoding: Encoding, quantiles: tuple[float, ...], seed: int) -> Problem:
+    """Latency, size, MACs and peak memory, each limited to a quantile of random architectures; 1: no limit.
+
+    Latency and worth deviate at random from what MACs say, block by block.
+    """
+    rng = np.random.default_rng(seed)
+    macs = tabulate(encoding, layer_macs)
+    latency = CostTable(
+        encoding, 1e-6 * macs.fixed, 1e-6 * macs.choices * rng.uniform(0.8, 1.2, macs.choices.shape)
+    )
+    worth = np.log1p(macs.choices) * rng.uniform(0.8, 1.2, macs.choices.shape[1:])
+    bonus = np.linspace(0.0, 1.0, len(macs.fixed))[:, None]
+    tables = (latency, tabulate(encoding, layer_weight_bytes), macs, tabulate(encoding, layer_peak_bytes))
+    form = Worth(CostTable(encoding, bonus, worth), lambda sums: np.exp(-0.01 * sums))
+
+    def costs(genes: Genes) -> Floats:
+        return np.stack([*(table.total(genes) for table in tables[:3]), tables[3].peak(genes)], axis=1)
+
+    seen = costs(encoding.sample(4000, rng))
+    limits = [
+        np.inf if share == 1 else np.quantile(seen[:, place], share) for place, share in enumerate(quantiles)
+    ]
+    return Problem(
+        space=encoding,
+        predict=lambda genes: form.error(form.table.total(genes)),
+        costs=costs,
+        limits=np.array(limits),
+        names=("latency", "model_size", "macs", "peak_memory"),
+        swaps=stage_swaps(encoding),
+        tables=Tables(tables, (False,) * 3 + (True,), form),
+    )
 
 
 def enumerated_best(problem: Problem) -> Scored:

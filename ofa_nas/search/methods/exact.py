@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ofa_nas.errors import ConfigError
 from ofa_nas.search.chain import Parts, whole_front
@@ -63,7 +64,7 @@ def search(
     for level in reversed(problem.at_levels()):
         for _ in run.solve(level):
             yield run.generation(started)
-    if run.is_open:
+    if run.is_open and run.left > 0:
         seeded = replace(problem, seeds=run.found.genes)
         for generation in evolution.search(seeded, rng=rng, max_evaluations=run.left):
             yield run.join(generation, started)
@@ -76,7 +77,7 @@ class _Run:
         self.problem, self.tables, self.left = problem, tables, max_evaluations
         self.worth = Worth(allowed(worth.table, tables, problem.limits), worth.error)
         self.limited = limited_sums(tables, problem.limits)
-        self.index, self.evaluations = -1, 0
+        self.index, self.evaluations, self.is_cut = -1, 0, False
         self.bounds: dict[float, float | None] = {}
         seeds = np.empty((0, worth.table.encoding.length), dtype=np.int16)
         self.found = problem.score(seeds)
@@ -88,17 +89,18 @@ class _Run:
         if not self.bounds:
             self._keep(near_front(self.worth.table, self.tables, self.problem.limits))
         if set(self.limited) <= {0}:
-            self.bounds[first] = _error(best_of(level, self.found))
+            self._settle(first, _error(best_of(level, self.found)))
             yield
             return
         yield
         key, top = self._weigh(level)
         yield
-        if len(top):
-            self.bounds[first] = self._close(level, key, top)
-        else:
-            self.bounds[first] = None
+        self._settle(first, self._close(level, key, top) if len(top) else None)
         yield
+
+    def _settle(self, first: float, bound: float | None) -> None:
+        """Keep the bound of a level, which nothing tells if architectures had to be left unscored."""
+        self.bounds[first] = None if self.is_cut else bound
 
     def generation(self, started: float) -> Generation:
         """The record of where it stands."""
@@ -142,10 +144,10 @@ class _Run:
                 best = key, top
             if not len(top):
                 break
-            used = level.costs(top.genes)[0, self.limited] / limits
-            if (used <= 1.0).all():
+            used = level.costs(top.genes)
+            if level.is_feasible(used).all():
                 break
-            steps[int(np.argmax(used))] += step
+            steps[int(np.argmax(used[0, self.limited] / limits))] += step
         assert best is not None
         return best
 
@@ -163,9 +165,13 @@ class _Run:
             tuple(self.tables.costs[index] for index in self.limited), level.limits[self.limited], key
         )
         chains = [Chain(worth.table, sums, resolution) for resolution in range(len(worth.table.fixed))]
+
+        def is_feasible(genes: Genes) -> npt.NDArray[np.bool_]:
+            return level.is_feasible(level.costs(genes))
+
         for share in SHARES_OF_GAP:
             target = most - share * (most - least)
-            found = [chain.best_above(target) for chain in chains]
+            found = [chain.best_above(target, is_feasible) for chain in chains]
             if any(genes is None for genes in found):
                 return bound
             better = np.concatenate([genes for genes in found if genes is not None])
@@ -177,6 +183,7 @@ class _Run:
 
     def _keep(self, genes: Genes) -> None:
         """Score architectures, and keep what belongs to the front."""
+        self.is_cut = self.is_cut or len(genes) > self.left
         scored = self.problem.score(genes[: self.left])
         self.evaluations, self.left = self.evaluations + len(scored), self.left - len(scored)
         self.found = front_of(self.problem, self.found.join(scored))
