@@ -61,11 +61,13 @@ def _print(held: Measured) -> None:
     heads = " ".join(f"{head:>6}" for head in ("MAPE", "worst", "bias", "rank", "in 5%", "in 10%"))
     print(f"{'px':>4} {'by':12} {heads} noise")
     for size in held.resolutions:
+        floor = held.noise_floor(resolution=size)
+        noise = "unknown" if floor is None else f"{floor:5.2%}"
         for name, by_macs in (("table", False), ("MACs linear", True)):
             one = held.errors(resolution=size, by_macs=by_macs)
             errors = f"{one.mape:6.2%} {one.worst:6.1%} {one.bias:+6.1%} {one.spearman or 0:6.3f}"
             shares = f"{one.within_5 or 0:6.0%} {one.within_10 or 0:6.0%}"
-            print(f"{size:4} {name:12} {errors} {shares} {held.noise_floor(resolution=size):5.2%}")
+            print(f"{size:4} {name:12} {errors} {shares} {noise}")
 
 
 if __name__ == "__main__":

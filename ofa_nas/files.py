@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.name:
         raise FileError(f"{path}: cannot be written: it names no file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -32,6 +32,53 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def check_writable(path: Path, *, option: str = "", suffix: str = "") -> None:
+    """Refuse, before long work, a file that could not be written after it; nothing is made or changed.
+
+    Args:
+        path: File to write; folders above it may be missing.
+        option: That it was given with, such as `--output`, for the message.
+        suffix: That its name must have.
+
+    Raises:
+        FileError: Says what is wrong with it, and what would be right.
+    """
+    told = f"{option} {path}".strip()
+    if not path.name:
+        raise FileError(f"{told}: cannot be written: it names no file")
+    if suffix and path.suffix != suffix:
+        raise FileError(f"{told}: cannot be written: expected the name of a {suffix} file")
+    _check_folder(path.parent, told)
+    try:
+        if path.is_dir():
+            raise FileError(f"{told}: cannot be written: it is a folder; give the name of a file in it")
+        if path.exists() and not path.is_file():  # such as /dev/null, which a rename would replace
+            raise FileError(f"{told}: cannot be written: it is no regular file; give another name")
+        with suppress(FileNotFoundError):
+            _temporary(path).lstat()  # its name may be too long
+    except OSError as error:
+        raise FileError(f"{told}: cannot be written: {error.strerror or error}; give another name") from error
+
+
+def check_folder_writable(folder: Path, *, option: str = "") -> None:
+    """Refuse a folder in which no file could be written, or that cannot be made; nothing is made.
+
+    Raises:
+        FileError: Says what is wrong with it, and what would be right.
+    """
+    _check_folder(folder, f"{option} {folder}".strip())
+
+
+def _check_folder(folder: Path, told: str) -> None:
+    nearest = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
+    if not nearest.is_dir():
+        raise FileError(f"{told}: cannot be written: {nearest} is no folder; give a place below a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise FileError(
+            f"{told}: cannot be written: no permission to write into {nearest}; give a folder of your own"
+        )
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -60,6 +107,10 @@ def read_json(path: Path, *, error: type[FileError]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise error(f"{path}: expected a JSON object, got {type(document).__name__}")
     return document
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _umask() -> int:

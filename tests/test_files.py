@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofa_nas.errors import CheckpointError, FileError, TableError
-from ofa_nas.files import read_json, replacing, write_bytes, write_json
+from ofa_nas.files import (
+    check_folder_writable,
+    check_writable,
+    read_json,
+    replacing,
+    write_bytes,
+    write_json,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -156,3 +163,52 @@ def test_what_is_no_json_object_is_refused_in_the_class_of_the_caller(
         path.write_bytes(content)
     with pytest.raises(error, match=rf"document\.json: {message}"):
         read_json(path, error=error)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", r"--output \.: cannot be written: it names no file"),
+        ("folder", "--output folder: cannot be written: it is a folder; give the name of a file in it"),
+        ("file/below/it", "cannot be written: file is no folder; give a place below a folder"),
+        ("dangling/below", "cannot be written: dangling is no folder"),
+        ("pipe", "cannot be written: it is no regular file; give another name"),
+        ("x" * 250, "cannot be written: File name too long"),
+        ("table.txt", r"cannot be written: expected the name of a \.json file"),
+    ],
+)
+def test_what_cannot_be_written_is_found_before_the_work(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("file").touch()
+    Path("dangling").symlink_to("nowhere")
+    os.mkfifo("pipe")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FileError, match=message):
+        check_writable(Path(name), option="--output", suffix=".json" if name == "table.txt" else "")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_may_not_be_written_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)  # root may write everywhere
+    message = f"^{tmp_path}/a/b: cannot be written: no permission to write into {tmp_path}; give a folder"
+    with pytest.raises(FileError, match=message):
+        check_writable(tmp_path / "a" / "b")
+    with pytest.raises(FileError, match=message):
+        check_folder_writable(tmp_path / "a" / "b")
+
+
+def test_what_can_be_written_is_let_through_and_nothing_is_made(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "old", b"")
+    (tmp_path / "link").symlink_to("old")
+    for name in ("new", "old", "link", "one/two/file"):
+        check_writable(tmp_path / name)
+    for name in ("", "one/two"):
+        check_folder_writable(tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {"old", "link"}
+    with pytest.raises(FileError, match=r"--output .*/old: cannot be written: .*/old is no folder"):
+        check_folder_writable(tmp_path / "old", option="--output")

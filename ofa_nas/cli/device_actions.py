@@ -119,10 +119,12 @@ def _show_ranking(ranked: "dict[str, Explanation]", *, is_calibrated: bool) -> N
 def calibrate(args: argparse.Namespace) -> None:
     """Fit a roofline to timings, write the table, and show how far off it is."""
     from ofa_nas.cli.console import err, print_json
+    from ofa_nas.files import check_writable
     from ofa_nas.latency import calibration
     from ofa_nas.latency.roofline import Roofline
     from ofa_nas.latency.timings import read_timings
 
+    check_writable(args.output, option="--output", suffix=".json")
     board = Roofline.load(args.name)
     timings = read_timings(args.timings, element_bytes=board.model.element_bytes)
     found = calibration.calibrate(board, timings, runtime=args.runtime, threads=args.threads)
@@ -172,11 +174,13 @@ def _show_calibration(found: "Calibration", board: "Roofline") -> None:
 def import_table(args: argparse.Namespace) -> None:
     """Import published look-up tables, lint and write the table."""
     from ofa_nas.cli.console import err, out, print_json
+    from ofa_nas.files import check_writable
     from ofa_nas.latency.lint import lint_table
     from ofa_nas.latency.lookup_table import NOT_STATED, Origin, import_lookup_tables
     from ofa_nas.latency.table import RUNTIME_NOT_STATED
     from ofa_nas.space.search_space import SearchSpace
 
+    check_writable(args.output, option="--output", suffix=".json")
     space = SearchSpace.load(args.space)
     origin = Origin(
         board=args.board or args.name,

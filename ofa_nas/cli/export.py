@@ -30,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.delivery import follow, show_delivery
     from ofa_nas.cli.table_progress import find_table
     from ofa_nas.cli.torch_process import calm_threads
+    from ofa_nas.files import check_writable
 
+    check_writable(args.output, option="--output")
     calm_threads()
     from ofa_nas.devices import is_address
     from ofa_nas.pipeline.deliver import deliver

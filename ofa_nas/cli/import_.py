@@ -39,12 +39,15 @@ def run(args: argparse.Namespace) -> None:
 def _import(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import out, print_json
     from ofa_nas.errors import ConfigError
+    from ofa_nas.files import check_writable
     from ofa_nas.supernet.checkpoint import save_supernet
     from ofa_nas.supernet.official import read_official
     from ofa_nas.supernet_card import SupernetFiles
 
     if args.output is not None and (args.output.suffix != ".safetensors" or args.output.is_dir()):
         raise ConfigError(f"--output {args.output}: expected the name of a .safetensors file")
+    if args.output is not None:
+        check_writable(args.output, option="--output")
     supernet, card = read_official(Path(args.path))
     imported = card.made_by["imported"]
     files = SupernetFiles(args.output or _FOLDER / f"{imported['network']}.safetensors")
@@ -59,10 +62,12 @@ def _import(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import out, print_json
+    from ofa_nas.files import check_writable
     from ofa_nas.supernet.checkpoint import load_supernet
     from ofa_nas.supernet.official import write_official
     from ofa_nas.supernet_card import SupernetFiles
 
+    check_writable(args.export_official, option="--export-official")
     supernet, _ = load_supernet(SupernetFiles.find(args.path))
     write_official(args.export_official, supernet)
     if args.json:

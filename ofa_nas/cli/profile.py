@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ofa_nas.space.search_space import SearchSpace
 
 SPACE, CLASSES = "efficientnet_lite", 200  # of the supernet that ships
+MOST_ROUNDS = 1000  # a day for a small space; more tells nothing new
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock", choices=("wall", "cpu"), help="cpu: processor time, for busy machines (wall)"
     )
-    parser.add_argument("--rounds", type=int, help="visits of each network at least (10)")
+    parser.add_argument("--rounds", type=int, help=f"least visits of each network, 1 to {MOST_ROUNDS} (10)")
     parser.add_argument("--output", type=Path, help="table to write, a .json file (in the cache folder)")
     parser.add_argument("--seed", type=int, help="seed of networks, weights and order (0)")
 
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.pipeline.device_table import check_name
 
     _check_combination(args)
+    _check_outputs(args)
     if args.name is not None:
         check_name(args.name)
     if args.collect is not None:
@@ -73,10 +75,10 @@ def run(args: argparse.Namespace) -> None:
 def _check_combination(args: argparse.Namespace) -> None:
     from ofa_nas.errors import ConfigError
 
-    for name, least in (("rounds", 1), ("classes", 2)):
+    for name, least, most in (("rounds", 1, MOST_ROUNDS), ("classes", 2, None)):
         value = getattr(args, name)
-        if value is not None and value < least:
-            raise ConfigError(f"--{name} {value}: expected {least} or more")
+        if value is not None and (value < least or (most and value > most)):
+            raise ConfigError(f"--{name} {value}: expected {least} {f'to {most}' if most else 'or more'}")
     counts = _counts(args)
     if min(counts) < 1 or len(set(counts)) < len(counts):
         raise ConfigError(f"--threads {_join(counts)}: expected different numbers from 1 on")
@@ -102,6 +104,15 @@ def _check_combination(args: argparse.Namespace) -> None:
         reason = "the bundle says what was measured, and how"
     if unused:
         raise ConfigError(f"--{unused[0]} cannot be given here: {reason}")
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    from ofa_nas.files import check_writable
+
+    if args.output is not None:
+        check_writable(args.output, option="--output", suffix=".json")
+    if args.bundle is not None and args.collect is None:
+        check_writable(args.bundle, option="--bundle")
 
 
 def _counts(args: argparse.Namespace) -> list[int]:
@@ -142,6 +153,7 @@ def _protocol(args: argparse.Namespace, *, threads: int) -> "MeasuringProtocol":
 def _measure(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import err
     from ofa_nas.devices import HOST, open_device
+    from ofa_nas.files import check_writable
     from ofa_nas.latency.profile import check_threads, named_table_path
 
     space, address = _space(args), args.device or HOST
@@ -151,9 +163,15 @@ def _measure(args: argparse.Namespace) -> None:
         err.print(f"{address} warns: {text}", markup=False)
     counts, name = _counts(args), args.name or info.name
     check_threads(max(counts), info)
+    precision = _precision(args)
+    paths = {
+        threads: args.output or named_table_path(space, name, threads=threads, precision=precision)
+        for threads in counts
+    }
+    for path in paths.values():
+        check_writable(path)
     written = []
-    for threads in counts:
-        path = args.output or named_table_path(space, name, threads=threads, precision=_precision(args))
+    for threads, path in paths.items():
         table = _measure_once(args, device, name=name, threads=threads)
         table.save(path)
         written.append((table, path))
@@ -274,7 +292,8 @@ def _show(table: "LatencyTable") -> None:
     held = table.measured
     shown = make_table("px", "by", "mean", "p95", "worst", "bias", "< 5 %", "< 10 %", "rank", "noise")
     for size in (*held.resolutions, None):
-        noise = f"{held.noise_floor(resolution=size):.1%}"
+        floor = held.noise_floor(resolution=size)
+        noise = "unknown" if floor is None else f"{floor:.1%}"
         for name, by_macs in (("table", False), ("MACs", True)):
             figures = held.errors(resolution=size, by_macs=by_macs)
             shown.add_row("all" if size is None else str(size), name, *_cells(figures), noise)

@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search, time finalists where that is possible, show, and export if asked to."""
     from ofa_nas.cli.table_progress import find_table
+    from ofa_nas.files import check_writable
     from ofa_nas.pipeline.estimators import Estimators
     from ofa_nas.pipeline.search import SearchResult
     from ofa_nas.search.budgets import budget_levels
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     budgets = read_budgets_of_devices(args, devices)
     is_list = len(budget_levels(budgets)) > 1
     _check(args, devices, is_list=is_list)
+    if args.export is not None:
+        check_writable(args.export, option="--export")
     space = SupernetCard.load(SupernetFiles.find(args.supernet).card).space
     tables = [
         find_table(device.text, space, threads=args.threads, seed=args.seed, quiet=args.json)

@@ -18,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="where to time: host, or ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] (where it was measured)",
     )
+    parser.add_argument(
+        "--precision", choices=("fp32", "int8"), help="of the table, where several have the name (any)"
+    )
+    parser.add_argument("--threads", type=int, help="of the table, where several have the name (any)")
     parser.add_argument("--space", help="search space, by name or TOML file (the one that the table names)")
     parser.add_argument("--networks", type=int, default=20, help="fresh networks, 20 to 200 (20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of networks, weights and order (0)")
@@ -26,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Time, judge, show and keep; status 1 when the table does not hold."""
     from ofa_nas.cli.console import err, print_json, progress
+    from ofa_nas.files import check_writable
     from ofa_nas.pipeline.table_verification import (
         Verified,
         keep_verification,
@@ -34,8 +39,16 @@ def run(args: argparse.Namespace) -> int:
     )
 
     plan = plan_verification(
-        args.table, device=args.device, space=args.space, networks=args.networks, seed=args.seed
+        args.table,
+        device=args.device,
+        space=args.space,
+        networks=args.networks,
+        precision=args.precision,
+        threads=args.threads,
+        seed=args.seed,
     )
+    if not plan.is_shipped:
+        check_writable(plan.path.resolve())
     with progress(f"timing on {plan.address}", total=None, quiet=args.json) as bar:
         for record in verify_table(plan):
             if isinstance(record, Verified):
@@ -84,9 +97,9 @@ def _show(plan: "Plan", found: "Verified") -> None:
     if verification.macs_linear is None:
         out.print("The table has no line through MACs: nothing was held against that.")
     loud = "; the device is too busy for a fair verdict, try when it is quiet" if verification.is_loud else ""
-    out.print(
-        f"noise floor {verification.noise_floor:.2%}: what exact predictions would show on average{loud}"
-    )
+    floor = verification.noise_floor
+    noise = "unknown after one visit each" if floor is None else f"{floor:.2%}"
+    out.print(f"noise floor {noise}: what exact predictions would show on average{loud}")
     _show_doubts(verification)
     if verification.speed is not None:
         each = ", ".join(f"{ratio:.3f}" for ratio in found.references.values())

@@ -25,6 +25,7 @@ __all__ = [
     "NodeTime",
     "Profile",
     "Visit",
+    "describe_threads",
     "is_address",
     "open_device",
 ]
@@ -135,6 +136,11 @@ PRECISIONS = (FP32, INT8)  # of weights and activations of the models that are m
 def is_address(text: str) -> bool:
     """Whether a text is a device to measure, not the name of a table: `host`, or `backend://…`."""
     return text == HOST or "://" in text
+
+
+def describe_threads(count: int) -> str:
+    """Number of threads, for people."""
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def open_device(address: str) -> Device:

@@ -100,7 +100,7 @@ def _space_of(table: LatencyTable) -> SearchSpace | None:
 def _noise_of(table: LatencyTable) -> float:
     """Relative noise of rows: three times what the source says of single measurements."""
     if table.measured:
-        return 3.0 * table.measured.noise_floor() if table.measured.holdouts else 0.0
+        return 3.0 * (table.measured.noise_floor() or 0.0) if table.measured.holdouts else 0.0
     spreads = [row.spread for row in table.published.rows if row.spread] if table.published else []
     return 3.0 * median(spreads) if spreads else 0.0
 

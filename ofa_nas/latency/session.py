@@ -121,6 +121,12 @@ def _notes(measured: Measured) -> tuple[str, ...]:
         notes.append(
             f"Throttled: the device slowed down during {measured.throttled} of {measured.networks} networks."
         )
+    error, by_macs = measured.errors().mape, measured.errors(by_macs=True).mape
+    if error > by_macs:
+        notes.append(
+            f"Worse than MACs alone: off by {error:.1%} on average, a line through MACs by {by_macs:.1%}; "
+            "measure it again with more rounds, on a quiet device."
+        )
     return tuple(notes)
 
 

@@ -4,7 +4,7 @@ A measured table holds a row for each layer, and so does one that somebody else 
 prices any layer by a model of its operators.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -92,6 +92,11 @@ def judge(predicted_ms: Floats, measured_ms: Floats) -> ErrorFigures:
     )
 
 
+def noise_of(uncertainties: Sequence[float]) -> float | None:
+    """Mean size of normal deviations with standard errors `(n,)`; None where one of them is 0, unknown."""
+    return float(np.mean(uncertainties) * np.sqrt(2 / np.pi)) if all(uncertainties) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Holdout:
     """A network that had no part in the fit.
@@ -101,7 +106,7 @@ class Holdout:
         measured_ms: Measured [ms].
         predicted_ms: By this table [ms].
         macs_ms: By a line through the MACs of the same anchors [ms].
-        uncertainty: Standard error of the measurement over it.
+        uncertainty: Standard error of the measurement over it; 0 after one visit, which tells nothing of it.
     """
 
     architecture: str
@@ -164,10 +169,13 @@ class Measured:
         predicted = np.array([holdout.macs_ms if by_macs else holdout.predicted_ms for holdout in chosen])
         return judge(predicted, np.array([holdout.measured_ms for holdout in chosen]))
 
-    def noise_floor(self, *, resolution: int | None = None) -> float:
-        """Mean absolute error that exact predictions would show, for the hold-outs' times are uncertain."""
+    def noise_floor(self, *, resolution: int | None = None) -> float | None:
+        """Mean absolute error that exact predictions would show, for the hold-outs' times are uncertain.
+
+        None where nobody knows: a network that was visited once shows no uncertainty.
+        """
         chosen = [one.uncertainty for one in self.holdouts if _is_of(one, resolution)]
-        return float(np.mean(chosen) * np.sqrt(2 / np.pi))  # the mean size of a normal deviation
+        return noise_of(chosen)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,25 @@ def read_table(path: Path) -> LatencyTable:
     if provenance == "estimated":
         root.known += ["networks", "made_by"]  # what the model was fitted to, for readers
     root.close()
+    _check_printable(table, path)
     return table
+
+
+def _check_printable(table: LatencyTable, path: Path) -> None:
+    """Refuse control characters in what is shown to people: a terminal would obey them."""
+    device = table.device
+    texts = {
+        "name": (table.name,),
+        "device": (device.name, device.cpu, device.runtime),
+        "notes": table.notes,
+        "sources": table.sources,
+        "licence": (table.published.licence,) if table.published else (),
+        "space": (table.rows_of.space,) if table.rows_of else (),
+    }
+    for key, found in texts.items():
+        for text in found:
+            if not text.isprintable():
+                raise TableError(f"{path}: {key}: expected printable text, got {text!r:.80}")
 
 
 def _read_judgement(root: Section, provenance: str) -> tuple[str, ErrorFigures | None]:

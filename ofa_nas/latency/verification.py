@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.errors import ConfigError, TableError
-from ofa_nas.latency.table import ErrorFigures, LatencyTable, Measured, judge
+from ofa_nas.latency.table import ErrorFigures, LatencyTable, Measured, judge, noise_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
@@ -23,7 +23,6 @@ WITHIN_10, WITHIN_5, LARGEST_BIAS, LEAST_RANK = 0.95, 0.80, 0.02, 0.95
 LEVEL_TOLERANCE = 0.03  # by which references may differ from the table's before it is stale
 DRAWS = 50  # for each network that is wanted: a small space may be exhausted
 LOUD = 0.02  # noise floor at which a device is too busy for a verdict
-NOISE = float(np.sqrt(2 / np.pi))  # the mean size of a normal deviation of 1
 # Of an environment, what a table stands and falls with; the rest of it may change.
 ENVIRONMENT = ("board", "cpu", "cores", "architecture", "governor", "frequencies_mhz", "onnxruntime")
 Floats = npt.NDArray[np.float64]
@@ -108,14 +107,14 @@ class Verification:
         return judge(np.array(by_macs), self._measured_ms) if len(by_macs) == len(self.networks) else None
 
     @property
-    def noise_floor(self) -> float:
-        """Mean absolute error that exact predictions would show, for the times are uncertain."""
-        return float(np.mean([one.uncertainty for one in self.networks])) * NOISE
+    def noise_floor(self) -> float | None:
+        """Mean absolute error that exact predictions would show; None where each was visited once."""
+        return noise_of([one.uncertainty for one in self.networks])
 
     @property
     def is_loud(self) -> bool:
         """Whether the device was too busy for a fair verdict: a failure may be its own, not the table's."""
-        return self.noise_floor > LOUD
+        return (self.noise_floor or 0.0) > LOUD
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ofa_nas.assets import asset_names, find_asset
 from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.files import check_writable
 from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, named_table_path, profile_device
 from ofa_nas.latency.roofline import refuse_roofline
 from ofa_nas.latency.table import LatencyTable
@@ -37,6 +38,7 @@ def device_table(
     Raises:
         TableError: There is no such table, it is damaged, it is of another space, precision or number of
             threads, or it is a roofline, which only ranks.
+        FileError: A table that is to be measured cannot be written.
         DeviceError: The device cannot be reached or measured.
     """
     if is_address(text):
@@ -74,6 +76,7 @@ def _measure(
     if table is not None and is_fresh(table, space, info, threads=threads):
         yield table
         return
+    check_writable(path)
     protocol = MeasuringProtocol(threads=threads, seed=seed)
     for record in profile_device(device, space, protocol=protocol):
         if isinstance(record, LatencyTable):

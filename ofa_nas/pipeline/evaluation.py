@@ -9,6 +9,7 @@ import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, SampleStore, kendall_tau, rmse
 from ofa_nas.errors import CheckpointError, ConfigError, DataError
+from ofa_nas.files import check_writable
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.predictors import Observations, load_module, save_predictor
@@ -97,6 +98,7 @@ def collect_samples(
 
     Raises:
         CheckpointError: The supernet is missing or damaged.
+        FileError: The samples cannot be written beside it.
         DataError: The data set has other classes.
     """
     from ofa_nas.data.dataset import open_data
@@ -106,6 +108,7 @@ def collect_samples(
     if count < 1:
         raise ConfigError(f"--count {count}: expected 1 or more")
     bench = _Bench.open(supernet)
+    check_writable(bench.files.samples)
     val = open_data(data).val
     split = _decode(_draw(val.subset(predictor_half(val)), bench.card, images, seed))
     encoding = Encoding.of(bench.card.space)
@@ -188,10 +191,12 @@ def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Pa
     """Fit a predictor to a supernet's samples, judge it on left-out ones, and write it beside the weights.
 
     Raises:
+        FileError: It cannot be written there.
         DataError: There are too few samples.
         CheckpointError: Samples are of other weights.
     """
     files = SupernetFiles.find(supernet)
+    check_writable(files.predictor)
     card = SupernetCard.load(files.card)
     encoding = Encoding.of(card.space)
     samples = [sample for sample in SampleStore(files.samples).read() if sample.supernet == card.sha256]

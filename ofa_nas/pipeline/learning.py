@@ -14,6 +14,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, save_sample
 from ofa_nas.errors import ConfigError
+from ofa_nas.files import check_folder_writable
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
@@ -89,6 +90,7 @@ def train_supernet(
 
     Raises:
         ConfigError: The run folder holds another training.
+        FileError: It cannot be written.
         SpaceError: The search space is wrong.
         DataError: The data are wrong.
         CheckpointError: There is nothing to resume from.
@@ -99,6 +101,7 @@ def train_supernet(
         raise ConfigError(
             f"{plan.folder} holds a training: --resume continues it, another --output leaves it alone"
         )
+    check_folder_writable(plan.folder, option="--output")
     data = open_data(plan.data)
     first = first_supernet(plan.space, data, start=plan.start, seed=plan.recipe.seed, device=device)
     if not ranks.is_first:

@@ -7,6 +7,7 @@ import torch
 
 from ofa_nas.data.dataset import open_data
 from ofa_nas.errors import ConfigError
+from ofa_nas.files import check_writable
 from ofa_nas.pipeline.learning import save_images
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
@@ -44,11 +45,13 @@ def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int 
 
     Raises:
         ConfigError: The output is no such file name, or there is no such start or data set.
+        FileError: The output cannot be written.
         CheckpointError: The start is damaged or does not fit its space.
         DataError: The data are wrong.
     """
     if output.suffix != ".safetensors" or output.is_dir():
         raise ConfigError(f"--output {output}: expected the name of a .safetensors file")
+    check_writable(output, option="--output")
     own = open_start(start)
     source = None if data is None else open_data(data)
     class_ids = () if source is None else source.train.class_ids

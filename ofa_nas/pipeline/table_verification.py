@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_nas.assets import asset_folder, asset_names, cache_folder, find_asset
-from ofa_nas.devices import HOST, Device, MeasuringProtocol, is_address, open_device
+from ofa_nas.devices import HOST, Device, MeasuringProtocol, describe_threads, is_address, open_device
 from ofa_nas.errors import ConfigError, SpaceError, TableError
 from ofa_nas.latency.lint import Finding, lint_table
 from ofa_nas.latency.measure import Measurement, measure
@@ -89,6 +89,8 @@ def plan_verification(
     device: str | None = None,
     space: str | None = None,
     networks: int = LEAST_NETWORKS,
+    precision: str | None = None,
+    threads: int | None = None,
     seed: int,
 ) -> Plan:
     """Find table, space and device, and draw the networks; nothing is timed yet.
@@ -98,16 +100,23 @@ def plan_verification(
         device: Address; without, where the table was measured, if that can be told.
         space: Name or TOML file; without, the space that the table names.
         networks: How many fresh ones.
+        precision: Of the table; without, any.
+        threads: Of the table; without, any number.
         seed: Of networks, weights and the order of visits.
 
     Raises:
-        TableError: There is no such table, it is of another space, or does not say where it was measured.
+        TableError: There is no such table, it is of another space, precision or number of threads, or does
+            not say where it was measured.
         ConfigError: Too few networks, too many, or more than the space holds.
     """
     if not LEAST_NETWORKS <= networks <= MOST_NETWORKS:
         raise ConfigError(f"--networks {networks}: expected {LEAST_NETWORKS} to {MOST_NETWORKS}")
-    path = find_table_file(name)
+    path = find_table_file(name, precision=precision, threads=threads)
     table = LatencyTable.load(path)
+    if not _is_of(table, precision, threads):
+        raise TableError(
+            f"latency table {table.name} is of {_use(table)}: --precision and --threads say otherwise"
+        )
     whole = _find_space(table, space)
     address = _check_address(device) if device else _find_address(table)
     known = {str(arch) for arch in reference_architectures(whole)}
@@ -173,8 +182,13 @@ def keep_verification(plan: Plan, found: Verification) -> Path | None:
     return path
 
 
-def find_table_file(name: str) -> Path:
+def find_table_file(name: str, *, precision: str | None = None, threads: int | None = None) -> Path:
     """File of a table by its path, its shipped name, or the name of one measured before.
+
+    Args:
+        name: Or path.
+        precision: That tells tables of one name apart; without, any.
+        threads: Likewise.
 
     Raises:
         TableError: There is none, there are several, or it is a roofline.
@@ -186,12 +200,16 @@ def find_table_file(name: str) -> Path:
     if name.endswith(".json") or "/" in name or name in shipped:
         return find_asset("latency_tables", name, suffix=".json", error=TableError)
     own = _measured_before()
-    paths = [path for path, known in own.items() if known == name]
-    if len(paths) > 1:
-        listed = ", ".join(map(str, paths))
-        raise TableError(f"{name}: several tables have that name; give the path of one: {listed}")
+    namesakes = {path: table for path, table in own.items() if table.name == name}
+    paths = [path for path, table in namesakes.items() if _is_of(table, precision, threads)]
+    if len(paths) != 1 and namesakes:
+        listed = ", ".join(f"{path} ({_use(table)})" for path, table in namesakes.items())
+        raise TableError(
+            f"{name}: {len(paths) or 'none'} of the tables of that name fit; choose by --precision and "
+            f"--threads, or give the path of one: {listed}"
+        )
     if not paths:
-        measured = ", ".join(sorted(set(own.values()))) or "none"
+        measured = ", ".join(sorted({table.name for table in own.values()})) or "none"
         raise TableError(
             f"{name[:200]}: no such latency table; shipped: {', '.join(shipped)}; measured before: "
             f"{measured}; or give the path of a .json file"
@@ -199,12 +217,22 @@ def find_table_file(name: str) -> Path:
     return paths[0]
 
 
-def _measured_before() -> dict[Path, str]:
-    """Names of the tables in the cache folder by their files, without those that cannot be read."""
+def _is_of(table: LatencyTable, precision: str | None, threads: int | None) -> bool:
+    device = table.device
+    return precision in (None, device.precision) and threads in (None, device.threads)
+
+
+def _use(table: LatencyTable) -> str:
+    threads = table.device.threads
+    return f"{table.device.precision}, {describe_threads(threads) if threads else 'threads unknown'}"
+
+
+def _measured_before() -> dict[Path, LatencyTable]:
+    """Tables in the cache folder by their files, without those that cannot be read."""
     found = {}
     for path in sorted((cache_folder() / "latency_tables").glob("*.json")):
         try:
-            found[path] = LatencyTable.load(path).name
+            found[path] = LatencyTable.load(path)
         except TableError:
             continue
     return found

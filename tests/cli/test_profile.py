@@ -2,13 +2,15 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ofa_nas.cli import main
+from ofa_nas.cli import main, profile
 from ofa_nas.latency.table import LatencyTable
 from tests.cli.conftest import Command
+from tests.pipeline.simulated_board import simulated_table
 
 
 @pytest.mark.slow
@@ -61,6 +63,7 @@ def test_a_table_for_each_number_of_threads_in_int8(command: Command) -> None:
         (["--threads", "1", "2", "--bundle", "x.zip"], "a bundle is measured with one number"),
         (["--resolution", "99"], "resolution 99 is not in tiny"),
         (["--threads", "0"], "--threads"),
+        (["--rounds", "1001"], "--rounds 1001: expected 1 to 1000"),
         (["--threads", "2", "--clock", "cpu"], "wall clock"),
         (["--device", "toaster"], "there is no 'toaster'"),
     ],
@@ -68,3 +71,16 @@ def test_a_table_for_each_number_of_threads_in_int8(command: Command) -> None:
 def test_refusals(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "--space", "tiny", *arguments]) == 1
     assert told in capsys.readouterr().err
+
+
+def test_after_one_visit_the_noise_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    table = simulated_table()
+    assert table.measured
+    once = tuple(replace(one, uncertainty=0.0) for one in table.measured.holdouts)
+    measured = replace(table.measured, holdouts=once)
+    profile._show(replace(table, measured=measured))
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if line.split()[1:2] in (["table"], ["MACs"])]
+    assert len(rows) == 6
+    assert all(row.rstrip().endswith("unknown") for row in rows)
+    assert profile.summarise(replace(table, measured=measured))["noise_floor"] is None

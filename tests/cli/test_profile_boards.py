@@ -92,7 +92,7 @@ def test_a_bundle_says_what_it_holds(command: Command, tmp_path: Path) -> None:
         (["--bundle", "b.zip", "--name", "x"], "--name cannot be given here"),
         (["--name", "rpi4"], "choose one such as my-rpi4"),
         (["--name", "../rpi4"], "expected a name such as my-rpi4"),
-        (["--rounds", "0"], "--rounds 0: expected 1 or more"),
+        (["--rounds", "0"], "--rounds 0: expected 1 to 1000"),
         (["--device", "ssh://-oProxyCommand=x"], "is no address of a board"),
         (
             ["--collect", "nothing.jsonl", "--bundle", "nothing.zip", "--name", "x"],

@@ -123,6 +123,8 @@ def test_a_shipped_table_is_not_written(command: Command) -> None:
         (["TABLE"], "was measured on another machine (Cortex-A72)"),
         (["TABLE", "--networks", "19"], "--networks 19: expected 20 to 200"),
         (["TABLE", "--networks", "201"], "--networks 201: expected 20 to 200"),
+        (["TABLE", "--precision", "int8"], "simulated is of fp32, 1 thread: --precision and --threads say"),
+        (["TABLE", "--threads", "2"], "simulated is of fp32, 1 thread: --precision and --threads say"),
         (["TABLE", "--seed", "-1"], "--seed -1: expected 0 or more"),
         (["TABLE", "--device", "toaster"], "--device toaster: expected host, or ssh://USER@HOST"),
         (["TABLE", "--device", "toaster://x"], "there is no 'toaster'"),

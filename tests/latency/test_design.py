@@ -1,9 +1,11 @@
 """Designs hold every layer of a space, and judge with networks that fitted nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ofa_nas.latency.design import ANCHORS, HOLDOUTS, draw_design
+from ofa_nas.latency.design import ANCHORS, HOLDOUTS, SHALLOW, draw_design
 from ofa_nas.space.costs import full_depth
 from ofa_nas.space.search_space import SearchSpace
 
@@ -30,7 +32,7 @@ def test_each_choice_stands_at_each_position_equally_often() -> None:
 def test_networks_differ_and_are_of_the_space_and_resolution() -> None:
     space = SearchSpace.load("efficientnet_lite")
     design = draw_design(space, 112, np.random.default_rng(2))
-    assert len(design.anchors) == ANCHORS
+    assert len(design.anchors) == SHALLOW + ANCHORS
     assert len(design.holdouts) == HOLDOUTS
     assert len(set(design.networks)) == len(design.networks)
     for arch in design.networks:
@@ -43,6 +45,17 @@ def test_shallow_networks_are_among_anchors_and_holdouts() -> None:
     design = draw_design(space, 128, np.random.default_rng(3))
     for group in (design.anchors, design.holdouts):
         assert any(len(stage) == 2 for arch in group for stage in arch.stages[1:])
+
+
+@pytest.mark.parametrize("size", [96, 160])
+def test_the_smallest_network_and_other_shallow_ones_are_anchors(size: int) -> None:
+    space = SearchSpace.load("efficientnet_lite")
+    design = draw_design(space, size, np.random.default_rng(3))
+    small = design.anchors[:SHALLOW]
+    assert small[0] == replace(space.smallest, resolution=size)
+    for arch in small:
+        assert [len(stage) for stage in arch.stages] == [stage.depths[0] for stage in space.stages]
+    assert not set(small) & set(design.holdouts)
 
 
 def test_same_seed_draws_the_same_design(tiny: SearchSpace) -> None:

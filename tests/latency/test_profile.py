@@ -15,6 +15,7 @@ from ofa_nas.latency.profile import cached_table_path, check_request, check_thre
 from ofa_nas.latency.references import reference_models, slowdown, write_network
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
+from tests.pipeline.simulated_board import simulated_table
 
 FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
 
@@ -102,3 +103,16 @@ def test_a_table_of_threads_tells_how_they_waited(table: LatencyTable) -> None:
         notes = session._notes(replace(table.measured, protocol=protocol))
         told[threads, spinning] = any("not spinning" in note for note in notes)
     assert told == {(1, False): False, (2, False): True, (2, True): False}
+
+
+def test_a_table_worse_than_macs_warns() -> None:
+    measured = simulated_table().measured
+    assert measured
+    assert not [note for note in session._notes(measured) if "MACs" in note]
+    holdouts = tuple(
+        replace(one, predicted_ms=one.macs_ms, macs_ms=one.predicted_ms) for one in measured.holdouts
+    )
+    (note,) = [note for note in session._notes(replace(measured, holdouts=holdouts)) if "MACs" in note]
+    error, by_macs = measured.errors(by_macs=True).mape, measured.errors().mape
+    told = f"off by {error:.1%} on average, a line through MACs by {by_macs:.1%};"
+    assert note.startswith(f"Worse than MACs alone: {told}")

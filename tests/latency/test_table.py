@@ -214,6 +214,9 @@ def test_files_that_are_no_table_are_refused(text: str, tmp_path: Path) -> None:
         (("device", "precision"), "fp64", "precision: expected one of fp32, int8"),
         (("space", "classes"), "ten", "space.classes"),
         (("notes",), "none", "notes: expected a list of strings"),
+        (("schema",), 2, "schema: expected 1, got 2$"),
+        (("device",), [], r"device: expected an object, got \[\]$"),
+        (("rows",), [], "rows: expected a list of one object or more$"),
     ],
 )
 def test_the_wrong_key_is_named(
@@ -245,3 +248,36 @@ def test_noise_floor_is_what_exact_predictions_would_show(table: LatencyTable) -
     exact = np.abs(rng.normal(0.0, 0.03, 100_000)).mean()
     assert measured.noise_floor() == pytest.approx(exact, rel=0.02)
     assert measured.noise_floor(resolution=24) == pytest.approx(exact, rel=0.02)
+
+
+def test_one_visit_tells_nothing_of_the_noise(table: LatencyTable) -> None:
+    assert table.measured
+    first, *others = (replace(one, uncertainty=0.03) for one in table.measured.holdouts)
+    once = replace(first, uncertainty=0.0, architecture=first.architecture.replace("24/", "32/", 1))
+    measured = replace(table.measured, holdouts=(once, *others))
+    assert measured.noise_floor() is None
+    assert measured.noise_floor(resolution=32) is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "key"),
+    [
+        (("name",), "name"),
+        (("device", "cpu"), "device"),
+        (("device", "runtime"), "device"),
+        (("notes", 0), "notes"),
+        (("space", "name"), "space"),
+    ],
+)
+def test_control_characters_never_reach_a_terminal(
+    keys: tuple[str | int, ...], key: str, document: dict[str, Any], tmp_path: Path
+) -> None:
+    spoilt: Any = {**json.loads(json.dumps(document)), "notes": ["a note"]}
+    place = spoilt
+    for one in keys[:-1]:
+        place = place[one]
+    place[keys[-1]] = "a \x1b[31mred\x07 text"
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(spoilt), encoding="utf-8")
+    with pytest.raises(TableError, match=rf"{key}: expected printable text, got 'a \\x1b\[31mred\\x07 text'"):
+        LatencyTable.load(path)

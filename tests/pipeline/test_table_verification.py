@@ -251,13 +251,31 @@ def test_tables_are_found_by_name(tiny: SearchSpace) -> None:
     assert find_table_file("rpi4").name == "rpi4.json"
     with pytest.raises(TableError, match=r"my-rpi5: no such latency table; .*measured before: my-rpi4"):
         find_table_file("my-rpi5")
-    table.save(named_table_path(tiny, "my-rpi4", threads=2))
-    with pytest.raises(TableError, match="several tables have that name; give the path of one"):
-        find_table_file("my-rpi4")
     with pytest.raises(TableError, match="name the table, and give the address to --device"):
         find_table_file("ssh://pi@board")
     with pytest.raises(TableError, match="rpi5 is a roofline"):
         find_table_file("rpi5")
+
+
+def test_tables_of_one_name_are_told_apart_by_precision_and_threads(tiny: SearchSpace) -> None:
+    table = replace(simulated_table(), name="my-rpi4")
+    paths = {}
+    for precision, threads in (("fp32", 1), ("fp32", 2), ("int8", 1)):
+        path = named_table_path(tiny, "my-rpi4", precision=precision, threads=threads)
+        device = replace(table.device, precision=precision, threads=threads)
+        replace(table, device=device).save(path)
+        paths[precision, threads] = path
+    for (precision, threads), path in paths.items():
+        assert find_table_file("my-rpi4", precision=precision, threads=threads) == path
+    assert find_table_file("my-rpi4", threads=2) == paths["fp32", 2]
+    plan = plan_verification("my-rpi4", device=ADDRESS, precision="int8", seed=0)
+    assert (plan.path, plan.table.device.precision) == (paths["int8", 1], "int8")
+    with pytest.raises(TableError, match="my-rpi4: 2 of the tables of that name fit; choose by"):
+        find_table_file("my-rpi4", precision="fp32")
+    with pytest.raises(TableError, match=r"none of the tables .*-1t-int8\.json \(int8, 1 thread\)"):
+        find_table_file("my-rpi4", threads=4)
+    with pytest.raises(TableError, match="my-rpi4 is of int8, 1 thread: --precision and"):
+        plan_verification(str(paths["int8", 1]), device=ADDRESS, precision="fp32", seed=0)
 
 
 @pytest.mark.parametrize("device", ["rpi4", "toaster"])
