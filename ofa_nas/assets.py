@@ -32,6 +32,8 @@ def find_asset(kind: str, name_or_path: str, *, suffix: str, error: type[FileErr
     path = Path(name_or_path) if is_path else asset_folder(kind) / f"{name_or_path}{suffix}"
     if path.is_file():
         return path
+    if is_path and path.is_dir():
+        raise error(f"{name_or_path[:200]}: is a folder; give the path of a {suffix} file")
     names = ", ".join(asset_names(kind, suffix=suffix)) or "none"
     noun = kind.removesuffix("s").replace("_", " ")
     raise error(

@@ -41,9 +41,20 @@ def _open_text(text: str) -> DataSet:
         if not Path(folder).is_dir():
             raise ConfigError(f"data {text[:200]}: {folder[:200]!r} is no folder")
         return _open(name, Path(folder))
-    if "/" in text or os.sep in text or not text:
-        raise ConfigError(f"data {text[:200]!r}: no such folder")
+    if Path(text).exists():
+        raise ConfigError(f"data {text[:200]}: is a file; {_expected()}")
+    if "." not in text or "/" in text or os.sep in text:
+        raise ConfigError(f"data {text[:200]!r}: no such folder; {_expected()}")
+    try:
+        _load(text)
+    except ConfigError as error:
+        raise ConfigError(f"data {text[:200]}: no such folder, and {error}; {_expected()}") from error
     return _open(text, default_root(text))
+
+
+def _expected() -> str:
+    names = ", ".join(name for name in plugin_names("data.sources") if name != _ANY_FOLDER)
+    return f"expected a folder with one sub-folder a class, or one of {names}"
 
 
 def default_root(name: str) -> Path:

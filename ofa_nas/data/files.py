@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ofa_nas.data import Source
 from ofa_nas.errors import DataError
@@ -77,8 +77,10 @@ def decode_image(content: bytes, where: str) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except UnidentifiedImageError as error:  # says no more than that, of a buffer in memory
+        raise DataError(f"{where}: corrupt image, or none of {', '.join(IMAGE_FORMATS)}") from error
     except _IMAGE_ERRORS as error:
-        raise DataError(f"{where}: corrupt image, or none of {', '.join(IMAGE_FORMATS)}: {error}") from error
+        raise DataError(f"{where}: corrupt image: {error}") from error
 
 
 def median_short_side_px(source: Source) -> int:

@@ -271,9 +271,10 @@ class Board:
     def _failed(self, status: int, complaints: bytes) -> DeviceError:
         last = _plain(complaints.decode(errors="replace"))
         if status == NOT_FOUND:
-            return DeviceError(
-                f"{self.text}: {last}; give the path of its Python: {self.text}/usr/bin/python3"
-            )
+            board = self.text.rstrip("/")
+            if self.address.python.startswith("/"):  # else no path was given
+                board = board.removesuffix(self.address.python)
+            return DeviceError(f"{self.text}: {last}; give the path of its Python: {board}/usr/bin/python3")
         return DeviceError(f"{self.text}: the agent ended with status {status}: {last or 'it said nothing'}")
 
 

@@ -1,4 +1,4 @@
-"""Read TOML into records, refusing unknown keys and wrong types with file and key path."""
+"""Read TOML, and JSON, into records, refusing unknown keys and wrong types with file and key path."""
 
 import tomllib
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ def read_toml(path: Path, *, error: type[FileError]) -> "Section":
         raise error(f"{path}: cannot be read: {cause.strerror}") from cause
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise error(f"{path}: not valid TOML: {cause}") from cause
-    return Section(path, "", content, error)
+    return Section(path, "", content, error, is_toml=True)
 
 
 @dataclass(slots=True)
 class Section:
-    """One table of a TOML file; every key must be taken, and `close` refuses the rest.
+    """One table of a TOML file, or object of JSON; every key must be taken, and `close` refuses the rest.
 
     Attributes:
         path: File, for messages.
@@ -34,6 +34,7 @@ class Section:
         content: What the file says.
         error: Class to raise.
         known: Keys asked for so far.
+        is_toml: Whether the file is TOML, for messages.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Section:
     content: dict[str, Any]
     error: type[FileError]
     known: list[str] = field(default_factory=list)
+    is_toml: bool = False
 
     def _fail(self, key: str, message: str) -> FileError:
         dotted = f"{self.key}.{key}" if self.key else key
@@ -68,7 +70,8 @@ class Section:
         """An integer within bounds."""
         value = self._take(key, default=default)
         if not _is_integer(value) or not minimum <= value <= maximum:
-            raise self._fail(key, f"expected an integer from {minimum} to {maximum}, got {value!r}")
+            expected = f"an integer from {minimum} to {maximum}" if minimum < maximum else f"{minimum}"
+            raise self._fail(key, f"expected {expected}, got {value!r}")
         return int(value)
 
     def number(self, key: str, *, default: float | None = None, minimum: float, maximum: float) -> float:
@@ -89,7 +92,7 @@ class Section:
         """A non-empty list of rising integers, or `{from, to, step}`."""
         value = self._take(key, default=None)
         if isinstance(value, dict):
-            span = Section(self.path, f"{self.key}.{key}" if self.key else key, value, self.error)
+            span = self._below(key, value)
             start, stop = span.integer("from", maximum=maximum), span.integer("to", maximum=maximum)
             step = span.integer("step", maximum=maximum)
             span.close()
@@ -103,15 +106,21 @@ class Section:
         """A sub-table."""
         value = self._take(key, default=None)
         if not isinstance(value, dict):
-            raise self._fail(key, f"expected a table [{key}], got {value!r}")
-        return Section(self.path, f"{self.key}.{key}" if self.key else key, value, self.error)
+            expected = f"a table [{key}]" if self.is_toml else "an object"
+            raise self._fail(key, f"expected {expected}, got {value!r:.80}")
+        return self._below(key, value)
 
     def sections(self, key: str) -> list["Section"]:
         """A non-empty array of tables."""
         value = self._take(key, default=None)
         if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-            raise self._fail(key, f"expected one table [[{key}]] or more")
-        return [Section(self.path, f"{key}[{index}]", item, self.error) for index, item in enumerate(value)]
+            expected = f"one table [[{key}]] or more" if self.is_toml else "a list of one object or more"
+            raise self._fail(key, f"expected {expected}")
+        return [self._below(f"{key}[{index}]", item) for index, item in enumerate(value)]
+
+    def _below(self, key: str, content: dict[str, Any]) -> "Section":
+        dotted = f"{self.key}.{key}" if self.key else key
+        return Section(self.path, dotted, content, self.error, is_toml=self.is_toml)
 
     def close(self) -> None:
         """Refuse keys that nobody asked for."""

@@ -93,15 +93,23 @@ def open_start(name: str) -> Start:
         CheckpointError: A file is missing, damaged, or does not fit its space.
     """
     supernets = asset_names("supernets", suffix=_WEIGHTS)
+    expected = (
+        f"supernets: {', '.join(supernets) or 'none'}, or the path of a {_WEIGHTS} file; "
+        f"pretrained networks: {', '.join(plugin_names(_PLUGINS))}, or the dotted path of a module of your "
+        "own"
+    )
+    is_file = os.path.isfile(name)  # noqa: PTH113 - Path would raise for a name that is too long
+    if is_file and not name.endswith(_WEIGHTS):
+        raise ConfigError(f"--from {name[:200]}: is no {_WEIGHTS} file; {expected}")
     if name in supernets or name.endswith(_WEIGHTS) or os.sep in name:
         return _of_supernet(name)
-    if name in plugin_names(_PLUGINS) or "." in name:
-        return _of_pretrained(name)
-    raise ConfigError(
-        f"--from {name[:200]}: no such start; supernets: {', '.join(supernets) or 'none'}, or the path of a "
-        f"{_WEIGHTS} file; pretrained networks: {', '.join(plugin_names(_PLUGINS))}, or the dotted path of a "
-        "module of your own"
-    )
+    if name not in plugin_names(_PLUGINS) and "." not in name:
+        raise ConfigError(f"--from {name[:200]}: no such start; {expected}")
+    try:
+        network = load_plugin(_PLUGINS, name)
+    except ConfigError as error:
+        raise ConfigError(f"--from {name[:200]}: no such start, and {error}; {expected}") from error
+    return _of_pretrained(name, network)
 
 
 def start_supernet(
@@ -148,8 +156,7 @@ def _of_supernet(name: str) -> Start:
     )
 
 
-def _of_pretrained(name: str) -> Start:
-    network: PretrainedNetwork = load_plugin(_PLUGINS, name)
+def _of_pretrained(name: str, network: PretrainedNetwork) -> Start:
     missing = [attribute for attribute in ATTRIBUTES if not hasattr(network, attribute)]
     if missing:
         raise ConfigError(f"--from {name}: not a pretrained network: the module lacks {', '.join(missing)}")

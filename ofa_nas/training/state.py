@@ -1,6 +1,7 @@
 """A training on disk: weights, momentum, teacher and position in one file, replaced by one rename."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,13 @@ def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> int:
     """
     tensors = read_tensors(path)
     found = _read_meta(path)
-    for key, value in json.loads(json.dumps(meta)).items():  # tuples become lists
-        if found.get(key) != value:
-            raise CheckpointError(
-                f"{path}: made with {key} = {found.get(key)}, now it is {value}; "
-                "resume with the same settings or train into another folder"
-            )
+    now = json.loads(json.dumps(meta))  # tuples become lists
+    changes = [change for key in now for change in _changes(key, found.get(key), now[key])]
+    if changes:
+        raise CheckpointError(
+            f"{path}: made with {'; '.join(changes)}; "
+            "resume with the same settings or train into another folder"
+        )
     load_tensors(learner.supernet, _part(tensors, _WEIGHT), where=str(path))
     momentum = _part(tensors, _MOMENTUM)
     for name, parameter in learner.supernet.named_parameters():
@@ -58,6 +60,17 @@ def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> int:
     if teacher:
         learner.adopt_teacher(teacher)
     return int(found["step"])
+
+
+def _changes(key: str, then: Any, now: Any) -> Iterator[str]:
+    """What differs between two JSON documents, by its key path, such as `recipe.phases.0.epochs`."""
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        then, now = dict(enumerate(then)), dict(enumerate(now))
+    if isinstance(then, dict) and isinstance(now, dict):
+        for name in dict.fromkeys((*then, *now)):
+            yield from _changes(f"{key}.{name}", then.get(name), now.get(name))
+    elif then != now:
+        yield f"{key} = {then!s:.80}, now it is {now!s:.80}"
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

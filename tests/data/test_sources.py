@@ -220,8 +220,8 @@ def test_photograph_is_upright_and_large_ones_are_packed_small(tmp_path: Path) -
 def test_postscript_is_never_handed_to_an_interpreter(write_layout: WriteLayout) -> None:
     root = write_layout("folder")
     (root / "nuts" / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n")
-    with pytest.raises(DataError, match=r"0\.png: corrupt image"):
-        open_and_decode(root)
+    with pytest.raises(DataError, match=r"0\.png: corrupt image, or none of JPEG, PNG[A-Z, ]+$"):
+        open_and_decode(root)  # no address of a buffer in memory
 
 
 def test_corrupt_image_is_named(write_layout: WriteLayout) -> None:
@@ -261,6 +261,27 @@ def test_name_is_found_below_the_variable(write_layout: WriteLayout, monkeypatch
 def test_text_that_names_nothing_is_refused(text: str) -> None:
     with pytest.raises((ConfigError, DataError)):
         open_data(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("missing", "data 'missing': no such folder; "),
+        ("no/such", "data 'no/such': no such folder; "),
+        ("two.csv", "data two.csv: is a file; "),
+        ("three.csv", "data three.csv: no such folder, and data.sources: cannot import 'three.csv'"),
+    ],
+)
+def test_what_would_be_right_is_listed(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("two.csv").write_text("a,b\n")
+    with pytest.raises(ConfigError) as caught:
+        open_data(text)
+    assert str(caught.value).startswith(message)
+    names = "cifar10, fashion_mnist, tiny_imagenet"
+    assert str(caught.value).endswith(f"expected a folder with one sub-folder a class, or one of {names}")
 
 
 real_data = pytest.mark.skipif(

@@ -179,8 +179,16 @@ def test_an_unknown_name_is_told_with_advice() -> None:
 
 def test_a_missing_python_is_told_with_what_to_give(board: Loopback) -> None:
     address = f"ssh://127.0.0.1:{board.port}/opt/nothing/python"
-    with pytest.raises(DeviceError, match="give the path of its Python"):
+    told = f"give the path of its Python: ssh://127.0.0.1:{board.port}/usr/bin/python3$"
+    with pytest.raises(DeviceError, match=told):
         open_device(address).info()
+
+
+@pytest.mark.parametrize("path", ["", "/", "/opt/python3", "/opt/python3/"])
+def test_the_path_that_is_advised_takes_the_place_of_the_wrong_one(path: str) -> None:
+    address = f"ssh://pi@python3{path}"
+    failure = ssh.Board(ssh.Address.parse(address), address)._failed(127, b"sh: python: not found")
+    assert str(failure).endswith("give the path of its Python: ssh://pi@python3/usr/bin/python3")
 
 
 @pytest.mark.slow

@@ -234,7 +234,7 @@ def test_a_table_that_was_replaced_meanwhile_keeps_its_own_history(tmp_path: Pat
         ({"speed": -1.0}, r"history\[0\].speed: expected a number"),
         ({"changes": "all"}, "changes: expected a list of strings"),
         ({"device": "\x1b[2J"}, r"history\[0\]: expected printable texts"),
-        ({"networks": []}, r"networks: expected one table"),
+        ({"networks": []}, r"history\[0\]\.networks: expected a list of one object or more"),
         ({"mood": 1}, r"history\[0\].mood: is not known here"),
     ],
 )

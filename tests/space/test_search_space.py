@@ -175,6 +175,7 @@ def write(folder: Path, text: str) -> Path:
             "squeeze_excite = 1",
             "stages[1].squeeze_excite: expected true or false, got 1",
         ),
+        ("[stem]", "[[stem]]", "stem: expected a table [stem], got ["),
         ("kernel_size = 3", "kernel_size = 4", "stem.kernel_size: expected an odd number, got 4"),
         ("depths = [1, 2]", "depths = [2, 1]", "stages[0].depths: expected rising integers"),
         (

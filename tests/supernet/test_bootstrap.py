@@ -198,8 +198,16 @@ def test_what_is_no_start_is_refused(tmp_path: Path) -> None:
         open_start("nothing_such")
     with pytest.raises(CheckpointError, match=r"nothing\.safetensors: no such supernet"):
         open_start(str(tmp_path / "nothing.safetensors"))
-    with pytest.raises(ConfigError, match=r"cannot import 'no\.such\.module'"):
+    with pytest.raises(ConfigError, match=r"cannot import 'no\.such\.module'.*; supernets: "):
         open_start("no.such.module")
+    with pytest.raises(ConfigError, match=r"--from two\.csv: no such start.*pretrained networks: "):
+        open_start("two.csv")
+    table = tmp_path / "two.csv"
+    table.write_text("a,b\n")
+    with pytest.raises(ConfigError, match=r"two\.csv: is no \.safetensors file; supernets: "):
+        open_start(str(table))
+    with pytest.raises(ConfigError, match=r"x: no such start"):
+        open_start("x" * 5000)
     with pytest.raises(ConfigError, match=r"os\.path: not a pretrained network: the module lacks SPACE, "):
         open_start("os.path")
 
