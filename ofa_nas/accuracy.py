@@ -1,6 +1,7 @@
 """Really measured accuracies of subnets: an append-only store, and how well a predictor ranks them."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from ofa_nas.errors import ArchitectureError, DataError
 from ofa_nas.space.architecture import Architecture
 
+Z_90 = 1.645  # two-sided 90 % of a normal distribution
 Floats = npt.NDArray[np.float64]
 
 
@@ -187,6 +189,24 @@ def _ranks(values: Floats) -> Floats:
     _, kind, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return np.asarray((ends - (counts - 1) / 2.0)[kind])
+
+
+def wilson_interval(correct: int, images: int, *, z: float = Z_90) -> tuple[float, float]:
+    """Ends of the interval of a share that `correct` of `images` leave, within [0, 1].
+
+    It holds near 0 and 1 too, where the usual normal one is too narrow, or even empty.
+
+    Args:
+        correct: 0 to `images`.
+        images: 1 or more.
+        z: Quantile of the normal distribution; the default is that of 90 %, two-sided.
+
+    Source: Wilson 1927, Journal of the American Statistical Association 22(158): 209-212.
+    """
+    share, shrink = correct / images, z * z / images
+    centre = (share + shrink / 2.0) / (1.0 + shrink)
+    half = z * math.sqrt((share * (1.0 - share) + shrink / 4.0) / images) / (1.0 + shrink)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def rmse(predicted: Floats, measured: Floats) -> float:

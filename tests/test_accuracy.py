@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import binomtest, kendalltau, spearmanr
 
 from ofa_nas.accuracy import (
     AccuracySample,
@@ -19,6 +19,7 @@ from ofa_nas.accuracy import (
     spearman_rho,
     split_samples,
     top_k_regret,
+    wilson_interval,
 )
 from ofa_nas.errors import DataError
 
@@ -146,3 +147,19 @@ def test_errors_have_closed_forms() -> None:
     assert top_k_regret(predicted, measured, k=1) == pytest.approx(0.4)
     assert top_k_regret(predicted, measured, k=2) == pytest.approx(0.2)
     assert top_k_regret(predicted, measured, k=3) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_intervals_are_the_published_ones(correct: int, images: int, low: float, high: float) -> None:
+    """Newcombe 1998, Statistics in Medicine 17(8), table I, method 3."""
+    assert wilson_interval(correct, images, z=1.96) == pytest.approx((low, high), abs=6e-5)
+
+
+@given(images=st.integers(1, 3000), data=st.data())
+def test_wilson_intervals_are_those_of_the_reference(images: int, data: st.DataObject) -> None:
+    correct = data.draw(st.integers(0, images))
+    expected = binomtest(correct, images).proportion_ci(0.9, method="wilson")
+    assert wilson_interval(correct, images) == pytest.approx((expected.low, expected.high), abs=1e-4)

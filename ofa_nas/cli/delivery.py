@@ -45,8 +45,8 @@ def show_delivery(delivery: "Delivery") -> None:
     for check in delivery.checks:
         title = _TITLES[check.quantity] + (f" on {check.device}" if check.device and len(timed) > 1 else "")
         predicted = "" if check.predicted is None else _amount(check.predicted, check)
-        mark = "" if check.is_met else "[red]✗ [/red]"
-        cells = (predicted, _amount(check.measured, check), _difference(check), mark + escape(check.note))
+        how = _mark(check) + escape(check.note)
+        cells = (predicted, _amount(check.measured, check), _difference(check), how)
         table.add_row(escape(title), *cells)
     out.print(table, soft_wrap=False)
     for one in delivery.card.latencies:
@@ -56,8 +56,23 @@ def show_delivery(delivery: "Delivery") -> None:
                 f"latency   {predicted} predicted on {escape(one.device)} ({one.provenance}), not measured: "
                 f"ofa-nas verify {delivery.path} --device ssh://USER@HOST times it on a board"
             )
-    verdict = "every promise kept" if delivery.is_met else "[red]a promise is broken, see ✗[/red]"
-    out.print(f"{delivery.path}: {verdict}")
+    out.print(f"{escape(str(delivery.path))}: {_verdict(delivery)}")
+
+
+def _mark(check: "Check") -> str:
+    if not check.is_met:
+        return "[red]✗ [/red]"
+    return "[yellow]! [/yellow]" if check.exceeds_budget else ""
+
+
+def _verdict(delivery: "Delivery") -> str:
+    if not delivery.is_met:
+        return "[red]a promise is broken, see ✗[/red]"
+    above = dict.fromkeys(_TITLES[check.quantity] for check in delivery.checks if check.exceeds_budget)
+    if not above:
+        return "every promise kept"
+    verb = "is above its budget" if len(above) == 1 else "are above their budgets"
+    return f"every promise kept, but as measured {' and '.join(above)} {verb}"
 
 
 def _amount(value: float, check: "Check") -> str:

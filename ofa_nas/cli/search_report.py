@@ -139,6 +139,7 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
     from rich.markup import escape
 
     from ofa_nas.cli.console import make_table, out, wide
+    from ofa_nas.devices import describe_threads
     from ofa_nas.search.budgets import format_amount
 
     table = make_table("top-1", "predicted", "p50", "p90", "budget", "finalist")
@@ -155,8 +156,11 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
             style="bold" if is_chosen else "",
         )
     speed = f", at the table's speed (the device now takes {finals.slowdown:.2f} times as long)"
-    has_references = estimators.tables[finals.device].measured is not None
-    out.print(f"finalists timed on {escape(finals.address)}{speed if has_references else ''}:\n")
+    device = estimators.tables[finals.device]
+    how = speed if device.measured else ""
+    if device.device.threads is None:
+        how += f", with {describe_threads(finals.threads)} (the table {device.name} does not tell its own)"
+    out.print(f"finalists timed on {escape(finals.address)}{escape(how)}:\n")
     wide.print(table)
 
 

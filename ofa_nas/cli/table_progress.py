@@ -36,11 +36,11 @@ def describe_table(table: "LatencyTable") -> str:
 
 
 def _describe(table: "LatencyTable") -> str:
-    device = f"{table.name} ({table.device.cpu}; {table.device.runtime})"
+    from rich.markup import escape  # these may be somebody else's words
+
+    device = escape(f"{table.name} ({table.device.cpu}; {table.device.runtime})")
     advice = "Measure your own: run ofa-nas profile on the board, and give its table to --device"
     if table.published:
-        from rich.markup import escape  # these are somebody else's words
-
         told = escape(f"{'; '.join(table.sources)}; licence {table.published.licence}")
         return (
             f"{table.name} ({table.device.name}): [bold]imported[/bold] from {told}; "

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
                 "file": str(delivery.path),
                 "architecture": delivery.card.arch,
                 "is_met": delivery.is_met,
+                "exceeds_budget": delivery.exceeds_budget,
                 "checks": delivery.checks,
             }
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
+from ofa_nas.devices import HOST, MeasuringProtocol, describe_threads, is_address, open_device
 from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, VerificationError
 from ofa_nas.export.export import (
     ModelCard,
@@ -68,8 +68,13 @@ class Delivery:
         """Whether every promise holds."""
         return all(check.is_met for check in self.checks)
 
+    @property
+    def exceeds_budget(self) -> bool:
+        """Whether a measured figure is above its budget, though its promise may be kept."""
+        return any(check.exceeds_budget for check in self.checks)
+
     def measured(self) -> dict[str, float | dict[str, float]]:
-        """Measured figures by name, as the JSON output has them; latencies by device."""
+        """Measured figures by name, as the JSON output has them; latencies by device; `exceeds_budget`."""
         names = {
             "accuracy": "accuracy",
             "peak_memory": "planned_ort_bytes",
@@ -83,7 +88,7 @@ class Delivery:
         for quantity in ("latency", "latency_p90"):
             found = {check.device: check.measured for check in self.checks if check.quantity == quantity}
             figures |= {f"{quantity}_ms": found} if found else {}
-        return figures
+        return figures | {"exceeds_budget": self.exceeds_budget}
 
 
 def deliver(
@@ -261,6 +266,8 @@ def _latency(file: ModelFile, card: ModelCard, promise: LatencyPromise, *, threa
     where = _where(promise.address)
     if predicted and predicted.device != promise.address:
         where += f", predicted for {predicted.device} ({predicted.provenance})"
+    if not promise.are_threads_known:
+        where += f", with {describe_threads(threads)} (the table does not tell its own)"
     return check_latency(
         measured,
         factor,

@@ -46,6 +46,7 @@ class Finals:
         device: Name of its table.
         address: Of the device.
         slowdown: How many times as long the reference networks take now as they did for the table.
+        threads: Of ONNX Runtime.
         finalists: By falling predicted accuracy.
         chosen: The most accurate of those within the budget.
     """
@@ -53,6 +54,7 @@ class Finals:
     device: str
     address: str
     slowdown: float
+    threads: int
     finalists: tuple[Finalist, ...]
     chosen: Candidate
 
@@ -131,7 +133,7 @@ def measure_finalists(
     if not kept:
         assert budget
         raise BudgetError(_describe_failure(finalists, budget, address))
-    yield Finals(table.name, address, factor, finalists, kept[0])
+    yield Finals(table.name, address, factor, protocol.threads, finalists, kept[0])
 
 
 def _latency_budget(result: SearchResult, device: str) -> Budget | None:

@@ -24,12 +24,14 @@ class LatencyPromise:
         limit_ms: Budget; None without one.
         references: What the reference networks took for the table, by name [ms]; empty where nobody knows.
         address: Where the file is timed: `host`, `ssh://…`; empty to time it nowhere.
+        are_threads_known: False where the table does not tell how many threads its latencies are of.
     """
 
     predicted: PredictedLatency | None = None
     limit_ms: float | None = None
     references: Mapping[str, float] = field(default_factory=dict)
     address: str = ""
+    are_threads_known: bool = True
 
     @classmethod
     def of(
@@ -37,7 +39,8 @@ class LatencyPromise:
     ) -> "LatencyPromise":
         """What a table predicts."""
         predicted = PredictedLatency(table.name, table.provenance, latency_ms)
-        return cls(predicted, limit_ms, table.measured.references if table.measured else {}, address)
+        references = table.measured.references if table.measured else {}
+        return cls(predicted, limit_ms, references, address, table.device.threads is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ def _finals(finals: Finals) -> dict[str, Any]:
         "device": finals.device,
         "address": finals.address,
         "slowdown": finals.slowdown,
+        "threads": finals.threads,
         "networks": [
             {
                 **_candidate(one.candidate),

@@ -134,7 +134,7 @@ def test_on_a_device_at_hand_finalists_and_file_are_timed(
     printed = command(*arguments, "--finalists", "2", "--export", path, "--json")
     assert (printed.status, printed.err) == (0, "")
     document = printed.document
-    assert document["finalists"].keys() == {"device", "address", "slowdown", "networks"}
+    assert document["finalists"].keys() == {"device", "address", "slowdown", "threads", "networks"}
     assert (document["finalists"]["device"], document["finalists"]["address"]) == ("host", "host")
     first = document["finalists"]["networks"][0]
     assert first.keys() == {"architecture", "predicted", "measured", "is_within"}
@@ -161,6 +161,10 @@ def test_an_estimated_table_and_the_device_itself_work_together(
     assert document["measured"]["latency_ms"]["rpi4"] > 0.0
     shown = command("verify", path, "--supernet", small.name, "--device", "host").text
     assert "this machine, predicted for rpi4 (estimated)" in shown
+    shown = command(*arguments, "--latency", "1s", "--finalists", "1", "--export", path).text
+    told = "with 1 thread (the table rpi4 does not tell its own)"
+    assert f"finalists timed on host, {told}:" in shown
+    assert "predicted for rpi4 (estimated), with 1 thread (the table does not tell its own)" in shown
 
 
 def test_people_are_told_how_far_off_a_measured_table_is(
@@ -187,7 +191,9 @@ def test_a_found_subnet_is_exported_verified_and_evaluated(
     )  # fmt: skip
     assert (found.status, found.err) == (0, "")
     measured = found.document["measured"]
-    assert measured.keys() == {"accuracy", "planned_ort_bytes", "rss_max_bytes", "weight_bytes", "macs"}
+    assert measured.keys() == {
+        "accuracy", "planned_ort_bytes", "rss_max_bytes", "weight_bytes", "macs", "exceeds_budget",
+    }  # fmt: skip
     assert measured["macs"] == found.document["predicted"]["macs"] <= 600_000
     assert measured["weight_bytes"] == path.stat().st_size
 
@@ -349,3 +355,13 @@ def test_a_corrupt_predictor_is_one_line(refused: Refused, small: SmallSupernet,
     files = small.copy_to(tmp_path / "run")
     files.predictor.write_text("{}", encoding="utf-8")
     assert "supernet.predictor.json" in refused("search", "--supernet", files.weights, "--macs", "1M")
+
+
+@pytest.mark.parametrize("option", ["--device", "--supernet"])
+def test_a_folder_where_a_file_is_meant_is_told(option: str, refused: Refused, tmp_path: Path) -> None:
+    suffix = ".json" if option == "--device" else ".safetensors"
+    folder = tmp_path / f"table{suffix}"
+    folder.mkdir()
+    told = f"{folder}: is a folder; give the path of a {suffix} file"
+    others = [] if option == "--device" else ["--device", "rpi4"]
+    assert told in refused("search", "--latency", "3ms", option, folder, *others)

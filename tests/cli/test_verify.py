@@ -36,10 +36,12 @@ def test_a_budget_that_is_exceeded_is_status_one(
     printed = command("verify", exported, "--supernet", small.name, *budget, "--json")
     assert (printed.status, printed.err) == (status, "")
     document = printed.document
-    assert document.keys() == {"file", "architecture", "is_met", "checks"}
+    assert document.keys() == {"file", "architecture", "is_met", "exceeds_budget", "checks"}
+    assert document["exceeds_budget"] == (status == 1)
     assert document["is_met"] == (status == 0)
     assert all(
-        check.keys() == {"quantity", "measured", "predicted", "unit", "is_met", "note", "device"}
+        check.keys()
+        == {"quantity", "measured", "predicted", "unit", "is_met", "note", "device", "exceeds_budget"}
         for check in document["checks"]
     )
 
@@ -50,6 +52,23 @@ def test_people_see_which_promise_is_broken(command: Command, small: SmallSupern
     assert "✗ counted from the architecture" in printed.text
     assert "a promise is broken, see ✗" in printed.text
     assert "every promise kept" in command("verify", exported, "--supernet", small.name).text
+
+
+def test_a_kept_promise_that_a_measured_figure_exceeds_is_told(
+    command: Command, small: SmallSupernet, exported: Path
+) -> None:
+    """The budget of a size is one of weights; the file is a little larger."""
+    size = exported.stat().st_size - 1
+    arguments = ("verify", exported, "--supernet", small.name, "--model-size", f"{size}B")
+    printed = command(*arguments)
+    assert printed.status == 0
+    assert "! predicted are the weights alone" in printed.text
+    end = f"{exported}: every promise kept, but as measured file size is above its budget"
+    assert printed.out.rstrip().endswith(end)
+    document = command(*arguments, "--json").document
+    assert (document["is_met"], document["exceeds_budget"]) == (True, True)
+    above = {check["quantity"] for check in document["checks"] if check["exceeds_budget"]}
+    assert above == {"file_size"}
 
 
 @pytest.mark.slow

@@ -112,6 +112,7 @@ def test_a_latency_budget_is_broken_when_the_whole_interval_is_above_it(
     )
     assert (median.measured, median.predicted, median.is_met) == (2.0, 1.5, is_met)
     assert ("over the budget of" in median.note) == (not is_met)
+    assert median.exceeds_budget == (limit is not None)  # 2 ms are above both, one of them within the noise
     assert (tail.quantity, tail.measured, tail.is_met) == ("latency_p90", 2.5, True)
 
 
@@ -141,6 +142,8 @@ def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.Mode
     weights = float(sum(map(layer_weight_bytes, subnet.walk)))
     size = check_size(file, predicted=weights, limit=weights)
     assert size.is_met
+    assert size.exceeds_budget  # graph and names come on top of the weights
+    assert not check_size(file, predicted=weights, limit=size.measured).exceeds_budget
     assert size.measured == len(model.SerializeToString())
     assert weights < size.measured < 1.5 * weights + 20_000
     assert not check_size(file, predicted=weights, limit=weights - 1).is_met
@@ -152,14 +155,30 @@ def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.Mode
     assert resident.measured > weights + 0.9 * liveness
     assert 0.9 * liveness <= memory.measured <= 1.6 * liveness
     assert not check_memory(file, device, predicted=liveness, limit=liveness - 1)[0].is_met
+    assert memory.exceeds_budget == (memory.measured > liveness)
+    tight = check_memory(file, device, predicted=1.0, limit=memory.measured - 1)[0]
+    assert (tight.is_met, tight.exceeds_budget) == (True, True)
+    assert "ONNX Runtime needs more than the budget" in tight.note
+    assert not check_memory(file, device, predicted=1.0, limit=2 * memory.measured)[0].exceeds_budget
 
 
 def test_an_accuracy_beyond_both_intervals_is_told_and_breaks_nothing() -> None:
     found = FileAccuracy(60, 100)
-    assert found.half_width == pytest.approx(1.645 * (0.6 * 0.4 / 100) ** 0.5)
+    assert found.half_width == pytest.approx(0.0796, abs=1e-4)
     near = check_accuracy(found, predicted=0.69, half_width=0.02)
     far = check_accuracy(found, predicted=0.72, half_width=0.02)
     assert near.is_met
     assert far.is_met
     assert "outside the predictor's interval" in far.note
     assert "outside" not in near.note
+
+
+def test_the_interval_of_a_file_that_errs_nowhere_is_not_empty() -> None:
+    found = FileAccuracy(20, 20)
+    assert found.interval == pytest.approx((0.8808, 1.0), abs=1e-4)
+    assert "± 6.0 points" in check_accuracy(found, predicted=None, half_width=0.0).note
+    assert "outside" not in check_accuracy(found, predicted=0.9, half_width=0.01).note
+    assert "outside" in check_accuracy(found, predicted=0.86, half_width=0.02).note
+    none = FileAccuracy(0, 20)
+    assert "outside" not in check_accuracy(none, predicted=0.1, half_width=0.0).note
+    assert "outside" in check_accuracy(none, predicted=0.14, half_width=0.02).note

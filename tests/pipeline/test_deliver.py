@@ -57,7 +57,14 @@ def test_a_delivery_measures_every_figure_it_can(small: SmallSupernet, tmp_path:
     ]
     assert delivery.is_met
     measured = delivery.measured()
-    assert measured.keys() == {"accuracy", "planned_ort_bytes", "rss_max_bytes", "weight_bytes"}
+    assert measured.keys() == {
+        "accuracy",
+        "planned_ort_bytes",
+        "rss_max_bytes",
+        "weight_bytes",
+        "exceeds_budget",
+    }
+    assert not measured["exceeds_budget"]
     assert isinstance(measured["accuracy"], float)
     assert measured["accuracy"] > 0.3
     assert measured["weight_bytes"] == delivery.path.stat().st_size
@@ -127,7 +134,10 @@ def test_a_latency_over_its_budget_breaks_the_promise_of_that_device_alone(
 def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp_path: Path) -> None:
     space = SupernetCard.load(small.files.card).space
     exact = Budget("model_size", weight_bytes(space), "bytes")
-    assert export_to(tmp_path / "a.onnx", small.files, exact).is_met
+    kept = export_to(tmp_path / "a.onnx", small.files, exact)
+    assert kept.is_met
+    assert kept.exceeds_budget
+    assert kept.measured()["exceeds_budget"]
     tight = Budget("model_size", weight_bytes(space) - 1, "bytes")
     delivery = export_to(tmp_path / "b.onnx", small.files, tight)
     assert not delivery.is_met
