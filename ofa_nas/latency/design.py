@@ -1,10 +1,13 @@
 """Which networks to measure, so that every layer of a space is seen in context and the error is known.
 
-Latin designs are full-depth networks that together hold each choice at each position once; anchors and
-hold-outs are random architectures, shallow ones among them.
+Latin designs are full-depth networks that together hold each choice at each position once; hold-outs are
+random architectures, and so are the anchors, but for the smallest one and others of least depth: small
+budgets are met at that end, which random architectures hardly reach.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
-ANCHORS, HOLDOUTS = 8, 20
+SHALLOW, ANCHORS, HOLDOUTS = 4, 8, 20  # networks; the shallow ones are anchors too
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Design:
     Attributes:
         resolution: Of all of them [px].
         latin: Profiled and timed; they hold every layer of the space.
-        anchors: Timed; with `latin` they fit scale and intercept.
+        anchors: Timed, shallow ones first; with `latin` they fit scale and intercept.
         holdouts: Timed; they only judge.
     """
 
@@ -48,17 +51,29 @@ def draw_design(
     """Draw the networks to measure at one resolution, all different; fewer where the space is small."""
     encoding = Encoding.of(space)
     latin = _latin(encoding, resolution, rng)
-    seen = set(latin)
-    random: list[Architecture] = []
-    for genes in encoding.sample(20 * (anchors + holdouts), rng):
-        genes[0] = space.resolutions.index(resolution)
-        arch = encoding.decode(genes[None])[0]
-        if arch not in seen:
-            seen.add(arch)
-            random.append(arch)
-        if len(random) == anchors + holdouts:
-            break
-    return Design(resolution, latin, tuple(random[:anchors]), tuple(random[anchors:]))
+    shallow = Encoding.of(
+        replace(space, stages=tuple(replace(stage, depths=stage.depths[:1]) for stage in space.stages))
+    )
+    smallest = replace(space.smallest, resolution=resolution)
+    small = _different([smallest, *_random(shallow, resolution, 20 * SHALLOW, rng)], set(latin), SHALLOW)
+    count = anchors + holdouts
+    random = _different(_random(encoding, resolution, 20 * count, rng), {*latin, *small}, count)
+    return Design(resolution, latin, (*small, *random[:anchors]), random[anchors:])
+
+
+def _random(
+    encoding: Encoding, resolution: int, count: int, rng: np.random.Generator
+) -> Iterator[Architecture]:
+    genes = encoding.sample(count, rng)
+    genes[:, 0] = encoding.space.resolutions.index(resolution)
+    return iter(encoding.decode(genes))
+
+
+def _different(
+    archs: Iterable[Architecture], seen: set[Architecture], count: int
+) -> tuple[Architecture, ...]:
+    """The first so many that differ from one another and from those seen."""
+    return tuple(islice((arch for arch in dict.fromkeys(archs) if arch not in seen), count))
 
 
 def _latin(encoding: Encoding, resolution: int, rng: np.random.Generator) -> tuple[Architecture, ...]:
