@@ -30,6 +30,8 @@ class SearchResult:
         method: That searched.
         bound: Accuracy that the predictor gives no architecture within the budgets; None where the method
             cannot tell.
+        is_exact: Whether nothing within the budgets is predicted to be more accurate than what was searched
+            out, of all that there is; finalists may have put a less accurate one in its place.
     """
 
     chosen: Candidate
@@ -41,11 +43,7 @@ class SearchResult:
     half_width: float
     method: str
     bound: float | None
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether nothing within the budgets is predicted to be more accurate, of all that there is."""
-        return self.bound is not None and self.bound <= self.chosen.accuracy
+    is_exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +126,7 @@ def search(
             half_width=estimators.predictor.half_width,
             method=method,
             bound=None if bound is None else _as_accuracy(bound, chosen, float(best.errors[0])),
+            is_exact=bound is not None and bound >= float(best.errors[0]),
         )
 
 

@@ -57,6 +57,7 @@ def _answer(result: SearchResult) -> dict[str, Any]:
         ],
         "predicted": predicted,
         "accuracy_bound": result.bound,
+        "is_exact": result.is_exact,
     }
 
 

@@ -44,8 +44,8 @@ def test_the_document_has_the_documented_keys(
     assert (printed.status, printed.err) == (0, "")
     document = printed.document
     assert document.keys() == {
-        "architecture", "space", "supernet", "devices", "budgets", "predicted", "accuracy_bound", "measured",
-        "finalists", "front", "search",
+        "architecture", "space", "supernet", "devices", "budgets", "predicted", "accuracy_bound", "is_exact",
+        "measured", "finalists", "front", "search",
     }  # fmt: skip
     assert tiny.parse(document["architecture"])
     assert document["devices"] == [{"name": "rpi4", "provenance": "estimated"}]

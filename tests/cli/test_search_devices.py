@@ -136,7 +136,7 @@ def test_the_document_of_a_list_has_an_answer_for_each_budget(
     for answer, text in zip(answers, ("3ms", "4ms"), strict=True):
         alone = command(*arguments, "--latency", text, "--peak-memory", "40kB").document
         assert answer == {key: alone[key] for key in answer}
-        assert answer.keys() == {"architecture", "budgets", "predicted", "accuracy_bound"}
+        assert answer.keys() == {"architecture", "budgets", "predicted", "accuracy_bound", "is_exact"}
 
 
 def test_people_see_a_row_for_each_budget_of_a_list(

@@ -84,6 +84,11 @@ def times_as_long(result: SearchResult, factor: float) -> KnownDevice:
     return KnownDevice({str(one.architecture): factor * latency_of(one) for one in result.front})
 
 
+def test_a_finalist_in_its_place_does_not_make_a_search_less_exact(result: SearchResult) -> None:
+    assert result.is_exact
+    assert replace(result, chosen=result.front[0]).is_exact
+
+
 def test_finalists_lie_on_both_sides_of_the_margin(result: SearchResult) -> None:
     picked = pick_finalists(result, "exact", count=5)
     latencies = [latency_of(one) for one in picked]
