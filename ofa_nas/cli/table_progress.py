@@ -39,7 +39,7 @@ def _describe(table: "LatencyTable") -> str:
     from rich.markup import escape  # these may be somebody else's words
 
     device = escape(f"{table.name} ({table.device.cpu}; {table.device.runtime})")
-    advice = "Measure your own: run ofa-nas profile on the board, and give its table to --device"
+    advice = "Measure your own: ofa-nas profile --device ssh://USER@HOST --name my-board"
     if table.published:
         told = escape(f"{'; '.join(table.sources)}; licence {table.published.licence}")
         return (

@@ -120,7 +120,7 @@ def _check_use(table: LatencyTable, threads: int) -> None:
     if table.device.precision != PRECISION:
         raise TableError(
             f"latency table {table.name} is of {table.device.precision} networks, and the file will be "
-            f"{PRECISION}: give a table of that"
+            f"{PRECISION}: give a table of {PRECISION}"
         )
     if table.device.threads not in (None, threads):  # None: the source does not say
         raise TableError(

@@ -77,7 +77,7 @@ def test_people_are_told_that_a_table_is_estimated(command: Command, small: Smal
     printed = command("search", "--supernet", small.name, "--device", "rpi4", "--latency", "1s")
     assert printed.status == 0
     assert "estimated from published measurements" in printed.text
-    assert "Measure your own: run ofa-nas profile on the board" in printed.text
+    assert "Measure your own: ofa-nas profile --device ssh://USER@HOST --name my-board" in printed.text
     searched = format_amount(1000.0 * (1.0 - rpi4_margin()), "ms")
     margin = f"(margin {format_share(rpi4_margin())}: the table's p95 error)"
     assert f"latency on rpi4 ≤ 1 s: does not bind; searched at {searched} {margin}" in printed.text
