@@ -115,9 +115,8 @@ def search(
             yield Unmet(level, f"{method} found nothing in {last.evaluations} architectures")
             continue
         flags = dict(zip(keys, binding_budgets(part, best), strict=True))
-        chosen = estimators.candidates(best.genes)[0]
         yield SearchResult(
-            chosen=chosen,
+            chosen=estimators.candidates(best.genes)[0],
             front=tuple(estimators.candidates(last.front.genes)),
             budgets=level,
             binding=tuple(flags[budget.key] for budget in level),
@@ -125,14 +124,9 @@ def search(
             cpu_seconds=last.cpu_seconds,
             half_width=estimators.predictor.half_width,
             method=method,
-            bound=None if bound is None else _as_accuracy(bound, chosen, float(best.errors[0])),
+            bound=None if bound is None else 1.0 - bound,
             is_exact=bound is not None and bound >= float(best.errors[0]),
         )
-
-
-def _as_accuracy(bound: float, chosen: Candidate, error: float) -> float:
-    """A bound on error rates as one on accuracies: where it is met, the accuracy itself, not rounded anew."""
-    return chosen.accuracy if bound >= error else 1.0 - bound
 
 
 def _with_margin(budget: Budget, estimators: Estimators, margin: float | None) -> Budget:

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 
 import ofa_nas
 from ofa_nas.assets import find_asset
-from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import OfaNasError, TableError
-from ofa_nas.latency.profile import cached_table_path, profile_device
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.search.budgets import format_amount, format_share
 from ofa_nas.space.search_space import SearchSpace
@@ -116,35 +114,6 @@ def test_a_table_of_one_resolution_narrows_the_search(
     document = command(*arguments, "--json").document
     assert document["search"]["resolutions"] == [24]
     assert document["architecture"].startswith("24/")
-
-
-@pytest.mark.slow
-def test_on_a_device_at_hand_finalists_and_file_are_timed(
-    command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
-) -> None:
-    device = open_device("host")
-    protocol = MeasuringProtocol(
-        rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1
-    )
-    *_, table = profile_device(device, tiny, protocol=protocol)
-    assert isinstance(table, LatencyTable)
-    table.save(cached_table_path(tiny, device.info()))
-    path = tmp_path / "subnet.onnx"
-    arguments = ("search", "--supernet", small.name, "--device", "host", "--latency", "1s", "--margin", "0")
-    printed = command(*arguments, "--finalists", "2", "--export", path, "--json")
-    assert (printed.status, printed.err) == (0, "")
-    document = printed.document
-    assert document["finalists"].keys() == {"device", "address", "slowdown", "threads", "networks"}
-    assert (document["finalists"]["device"], document["finalists"]["address"]) == ("host", "host")
-    first = document["finalists"]["networks"][0]
-    assert first.keys() == {"architecture", "predicted", "measured", "is_within"}
-    assert first["measured"].keys() == {"latency_ms", "latency_p90_ms"}
-    assert first["architecture"] == document["architecture"]
-    assert document["measured"].keys() >= {"latency_ms", "latency_p90_ms"}
-    shown = command(*arguments).text
-    assert "finalists timed on host, at the table's speed" in shown
-    assert "kept, chosen" in shown
-    assert "measured nothing" not in shown
 
 
 @pytest.mark.slow

@@ -93,17 +93,45 @@ def test_the_exported_file_names_the_promise_of_every_device(
         assert f"predicted on {one.device} ({one.provenance}), not measured" in printed.text
 
 
-@pytest.mark.slow
-def test_finalists_are_timed_on_the_first_device_at_hand_and_the_file_on_each(
-    command: Command, small: SmallSupernet, tiny: SearchSpace, board: Path, tmp_path: Path
-) -> None:
+def keep_host_table(space: SearchSpace) -> None:
+    """Measure this machine, roughly, into the cache that a search looks in."""
     device = open_device("host")
     protocol = MeasuringProtocol(
         rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1
     )
-    *_, table = profile_device(device, tiny, protocol=protocol)
+    *_, table = profile_device(device, space, protocol=protocol)
     assert isinstance(table, LatencyTable)
-    table.save(cached_table_path(tiny, device.info()))
+    table.save(cached_table_path(space, device.info()))
+
+
+@pytest.mark.slow
+def test_on_a_device_at_hand_finalists_and_file_are_timed(
+    command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    keep_host_table(tiny)
+    path = tmp_path / "subnet.onnx"
+    arguments = ("search", "--supernet", small.name, "--device", "host", "--latency", "1s", "--margin", "0")
+    printed = command(*arguments, "--finalists", "2", "--export", path, "--json")
+    assert (printed.status, printed.err) == (0, "")
+    document = printed.document
+    assert document["finalists"].keys() == {"device", "address", "slowdown", "threads", "networks"}
+    assert (document["finalists"]["device"], document["finalists"]["address"]) == ("host", "host")
+    first = document["finalists"]["networks"][0]
+    assert first.keys() == {"architecture", "predicted", "measured", "is_within"}
+    assert first["measured"].keys() == {"latency_ms", "latency_p90_ms"}
+    assert first["architecture"] == document["architecture"]
+    assert document["measured"].keys() >= {"latency_ms", "latency_p90_ms"}
+    shown = command(*arguments).text
+    assert "finalists timed on host, at the table's speed" in shown
+    assert "kept, chosen" in shown
+    assert "measured nothing" not in shown
+
+
+@pytest.mark.slow
+def test_finalists_are_timed_on_the_first_device_at_hand_and_the_file_on_each(
+    command: Command, small: SmallSupernet, tiny: SearchSpace, board: Path, tmp_path: Path
+) -> None:
+    keep_host_table(tiny)
     path = tmp_path / "subnet.onnx"
     arguments = (
         "--device", board, "--latency", "4ms", "--device", "rpi4", "--measure", "host", "--latency", "1s",

@@ -89,18 +89,20 @@ def test_it_is_the_best_of_everything_there_is(quantiles: tuple[float, ...]) -> 
     assert last.bounds == (last.best.errors[0],)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_limits_that_some_architecture_meets_to_the_last_bit_are_kept_by_it(seed: int) -> None:
+@pytest.mark.parametrize("is_below", [False, True])
+def test_limits_to_the_last_bit_are_kept_and_used(is_below: bool) -> None:
     problem = made_up_problem(TINY, (1, 1, 1, 1), seed=4)
     everything = problem.score(every_architecture())
-    first, second = np.random.default_rng(seed).integers(len(everything), size=2)
-    limits = np.maximum(everything.costs[first], everything.costs[second])
-    problem = replace(problem, limits=limits)
-    feasible = everything.take(problem.is_feasible(everything.costs))
-    last = solve(problem)
-    assert last.best is not None
-    assert last.best.errors[0] == feasible.errors.min()
-    assert last.bounds == (feasible.errors.min(),)
+    for first in np.random.default_rng(0).permutation(len(everything))[:400]:
+        met = everything.costs[first, :2]
+        limits = np.append(np.nextafter(met, 0.0) if is_below else met, [np.inf, np.inf])
+        tight = replace(problem, limits=limits)
+        feasible = everything.take(tight.is_feasible(everything.costs))
+        last = solve(tight)
+        if len(feasible):
+            assert last.best is not None
+            assert last.best.errors[0] == feasible.errors.min()
+            assert last.bounds == (feasible.errors.min(),)
 
 
 def test_a_search_that_was_cut_short_claims_nothing() -> None:
