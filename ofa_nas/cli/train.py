@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         default="sandwich",
-        help="sandwich, progressive, shrink, or a .toml file of your own (sandwich)",
+        help="sandwich, progressive, shrink, refine, or a .toml file of your own (sandwich)",
     )
     parser.add_argument(
         "--epochs", type=float, help="passes over the images, may be a fraction (the recipe's)"

@@ -61,7 +61,7 @@ def test_a_training_is_not_overwritten_by_another(
     assert (output / "checkpoint.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("recipe", ["progressive", "shrink"])
+@pytest.mark.parametrize("recipe", ["progressive", "shrink", "refine"])
 def test_another_recipe_is_trained_by_name(
     recipe: str, command: Command, shapes: Path, tmp_path: Path
 ) -> None:
@@ -78,7 +78,7 @@ def test_another_recipe_is_trained_by_name(
         (["--data", "no/such/folder"], "no such folder"),
         (["--device", "abacus"], "--device abacus: expected auto, cpu, cuda or cuda:N"),
         (["--from", "nothing_such"], "nothing_such"),
-        (["--recipe", "cake"], "recipe 'cake': there are progressive, sandwich, shrink"),
+        (["--recipe", "cake"], "recipe 'cake': there are progressive, refine, sandwich, shrink"),
         (["--recipe", "nowhere.toml"], "nowhere.toml: cannot be read"),
         (["--batch-size", "41"], "40 training images are less than one batch of 41"),
         (["--batch-size", "0"], "--batch-size 0: expected"),
