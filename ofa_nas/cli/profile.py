@@ -196,7 +196,7 @@ def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, thre
     with progress(title, total=None, quiet=args.json) as bar:
         for record in records:
             if isinstance(record, Progress):
-                bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
+                bar.move_to(record.done, total=record.total, note=record.part)
             else:
                 table = record
     return table
@@ -219,7 +219,7 @@ def _write_bundle(args: argparse.Namespace) -> None:
             if isinstance(record, Bundle):
                 bundle = record
             else:
-                bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
+                bar.move_to(record.done, total=record.total, note=record.part)
     if args.json:
         print_json(bundle)
     else:

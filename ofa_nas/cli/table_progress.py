@@ -25,7 +25,7 @@ def find_table(device: str, space: "SearchSpace", *, threads: int, seed: int, qu
                 return record
             if not has_begun and not quiet:
                 err.print(f"no fresh latency table of {device}: measuring it once, which takes minutes")
-            bar.move_to(record.done, total=record.total, note=f"{record.resolution} px")
+            bar.move_to(record.done, total=record.total, note=record.part)
             has_begun = True
     raise AssertionError("a measurement ended without a table")
 

@@ -18,7 +18,7 @@ from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.files import replacing
 from ofa_nas.latency.design import Design, draw_design
-from ofa_nas.latency.measure import summarise
+from ofa_nas.latency.measure import Measurement, summarise
 from ofa_nas.latency.profile import Progress, check_request
 from ofa_nas.latency.references import REFERENCE, reference_models, write_network
 from ofa_nas.latency.session import Session, make_table
@@ -94,20 +94,21 @@ def write_bundle(
     sizes = check_request(space, protocol, resolutions, precision=precision)
     rng = np.random.default_rng(protocol.seed)
     references = [pack_model(model) for model in reference_models(space, precision=precision)]
-    packed, tasks, designs = list(references), [], []
+    packed, designs = list(references), []
     for number, size in enumerate(sizes):
         design = draw_design(space, size, rng)
         for done, arch in enumerate(design.networks):
             packed.append(pack_model(write_network(space, arch, rng, name=str(arch), precision=precision)))
-            yield Progress(size, number * len(design.networks) + done, len(sizes) * len(design.networks))
+            total = len(sizes) * len(design.networks)
+            yield Progress(f"{size} px", number * len(design.networks) + done, total)
         designs.append(design)
-        tasks += _tasks(design, [model.name for model in references])
     about = {
         "space": space.to_document(),
         "precision": precision,
         "designs": [_to_document(design) for design in designs],
     }
-    job = Job(protocol, tuple(tasks), {model.name: model.file for model in packed}, about)
+    tasks = _tasks(designs, [model.name for model in references])
+    job = Job(protocol, tasks, {model.name: model.file for model in packed}, about)
     files = job.files(packed)
     files["README.txt"] = README.format(
         space=space.name,
@@ -157,12 +158,19 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
     sessions = []
     for number, design in enumerate(about.designs):
         profiles = [one for one in found[2 * number] if isinstance(one, Profile)]
-        visits = [one for one in found[2 * number + 1] if isinstance(one, Visit)]
-        measurements = {one.model: one for one in summarise(visits, protocol=job.protocol)}
+        measurements = _measurements(found[2 * number + 1], job.protocol)
         sessions.append(Session(design, tuple(profiles), measurements))
+    bridge = _measurements(found[-1], job.protocol)
     info = DeviceInfo.from_json(answers.machines[0], name=name)
-    table = make_table(about.space, sessions, info=info, protocol=job.protocol, precision=about.precision)
+    table = make_table(
+        about.space, sessions, bridge, info=info, protocol=job.protocol, precision=about.precision
+    )
     return Collected(table, about.space)
+
+
+def _measurements(found: Sequence[Visit | Profile], protocol: MeasuringProtocol) -> dict[str, Measurement]:
+    visits = [one for one in found if isinstance(one, Visit)]
+    return {one.model: one for one in summarise(visits, protocol=protocol)}
 
 
 def _zip(files: dict[str, bytes]) -> bytes:
@@ -206,15 +214,19 @@ def _read_about(job: Job, bundle: Path) -> _About:
     except (KeyError, TypeError, AttributeError, OfaNasError) as error:
         raise FileError(f"{bundle}: the job names no networks of a space: {error}") from error
     names = [name for name in job.models if name.startswith(REFERENCE)]
-    if not designs or job.tasks != tuple(task for design in designs for task in _tasks(design, names)):
+    if not designs or job.tasks != _tasks(designs, names):
         raise FileError(f"{bundle}: its job does not measure its networks: write it again")
     return _About(space, designs, precision)
 
 
-def _tasks(design: Design, references: list[str]) -> list[Task]:
-    """The two tasks of a resolution."""
-    networks = (*map(str, design.networks), *references)
-    return [Task("profile", tuple(map(str, design.latin))), Task("time", networks)]
+def _tasks(designs: Sequence[Design], references: Sequence[str]) -> tuple[Task, ...]:
+    """Two tasks for each resolution, then one that times some networks of all of them in turns."""
+    tasks = []
+    for design in designs:
+        tasks.append(Task("profile", tuple(map(str, design.latin))))
+        tasks.append(Task("time", tuple(map(str, design.networks))))
+    bridges = [str(arch) for design in designs for arch in design.bridges]
+    return (*tasks, Task("time", (*reversed(references), *bridges)))  # the largest is the sentinel
 
 
 def _read_lines(results: Path) -> list[bytes]:

@@ -20,7 +20,7 @@ from ofa_nas.devices import (
     open_device,
 )
 from ofa_nas.errors import ConfigError
-from ofa_nas.latency.design import Design, draw_design
+from ofa_nas.latency.design import BRIDGES, Design, draw_design
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, write_network
 from ofa_nas.latency.session import Session, make_table
@@ -33,12 +33,12 @@ class Progress:
     """How far profiling has come.
 
     Attributes:
-        resolution: Being measured [px].
+        part: Being measured, for people.
         done: Steps done, over all resolutions.
         total: Steps that there are at least.
     """
 
-    resolution: int
+    part: str
     done: int
     total: int
 
@@ -76,7 +76,7 @@ def profile_device(
     name: str = "",
     precision: str = FP32,
 ) -> Iterator[Progress | LatencyTable]:
-    """Measure a device resolution by resolution; the last record is the table.
+    """Measure a device resolution by resolution, then some of each together; the last record is the table.
 
     Args:
         device: Where.
@@ -96,18 +96,27 @@ def profile_device(
     check_threads(protocol.threads, info)
     info = replace(info, name=name or info.name)
     rng = np.random.default_rng(protocol.seed)
-    sessions = []
+    sessions, bridging = [], reference_models(space, precision=precision)[::-1]  # the largest is the sentinel
+    last = (len(bridging) + BRIDGES * len(sizes)) * protocol.rounds
     for number, size in enumerate(sizes):
         design = draw_design(space, size, rng)
         written = len(design.networks)
-        steps = written + (written + 3) * protocol.rounds + len(design.latin) * protocol.profile_sittings
+        steps = written * (1 + protocol.rounds) + len(design.latin) * protocol.profile_sittings
         records = _run(device, space, design, protocol=protocol, rng=rng, precision=precision)
         for done, record in enumerate(records):
             if isinstance(record, Session):
                 sessions.append(record)
-            else:
-                yield Progress(size, number * steps + min(done, steps), len(sizes) * steps)
-    yield make_table(space, sessions, info=info, protocol=protocol, precision=precision)
+                continue
+            if isinstance(record, Model) and record.name in map(str, design.bridges):
+                bridging.append(record)
+            yield Progress(f"{size} px", number * steps + min(done, steps), len(sizes) * steps + last)
+    bridge = {}
+    for done, visit in enumerate(measure(device, bridging, protocol=protocol)):
+        if isinstance(visit, Measurement):
+            bridge[visit.model] = visit
+        else:
+            yield Progress("sizes together", len(sizes) * steps + min(done, last), len(sizes) * steps + last)
+    yield make_table(space, sessions, bridge, info=info, protocol=protocol, precision=precision)
 
 
 def check_request(
@@ -154,13 +163,12 @@ def _run(
     for arch in design.networks:
         models.append(write_network(space, arch, rng, name=str(arch), precision=precision))
         yield models[-1]
-    references = reference_models(space, precision=precision)
     profiles = []
     for profile in device.profile(models[: len(design.latin)], protocol):
         profiles.append(profile)
         yield profile
     measurements = {}
-    for record in measure(device, models + references, protocol=protocol):
+    for record in measure(device, models, protocol=protocol):
         if isinstance(record, Measurement):
             measurements[record.model] = record
         else:

@@ -1,10 +1,10 @@
 """Reference networks: they tell how fast a machine is now, beside how fast it was.
 
-A shared machine's speed changes from minute to minute. The same three networks are timed among those of every
-resolution, so that all of a table is at one speed, and again beside a file that is checked against the table.
+A shared machine's speed changes from minute to minute. Three networks are timed in the session that brings
+all of a table to one speed, and again beside a file that is checked against the table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -61,8 +61,3 @@ def slowdown(now_ms: Mapping[str, float], then_ms: Mapping[str, float]) -> float
     return (
         float(np.exp(np.mean([np.log(now_ms[name] / then_ms[name]) for name in shared]))) if shared else 1.0
     )
-
-
-def common_level(sessions: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """What each reference took in the median session [ms]."""
-    return {name: float(np.median([session[name] for session in sessions])) for name in sessions[0]}

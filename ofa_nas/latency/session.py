@@ -1,4 +1,9 @@
-"""What was measured at the resolutions of a space, and the table made of it."""
+"""What was measured at the resolutions of a space, and the table made of it.
+
+Each resolution has a session of its own, minutes apart, and a shared machine's speed changes meanwhile, for
+small networks not as for large ones. So a last session times a few networks of every resolution in turns,
+and brings each resolution to one speed.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +15,7 @@ from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Profile
 from ofa_nas.latency.attribution import Attribution, LayerLatency, Network, attribute
 from ofa_nas.latency.design import Design
 from ofa_nas.latency.measure import Measurement
-from ofa_nas.latency.references import REFERENCE, common_level, slowdown
+from ofa_nas.latency.references import REFERENCE, slowdown
 from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -26,21 +31,17 @@ class Session:
     Attributes:
         design: Its networks.
         profiles: Of the Latin designs.
-        measurements: Of all networks and the references, by name.
+        measurements: Of all networks, by name.
     """
 
     design: Design
     profiles: tuple[Profile, ...]
     measurements: dict[str, Measurement]
 
-    @property
-    def references(self) -> dict[str, float]:
-        """What the reference networks took [ms]."""
-        return {name: one.latency_ms for name, one in self.measurements.items() if name.startswith(REFERENCE)}
-
-    def at_level(self, level: Mapping[str, float]) -> "Session":
-        """The same session at the speed at which references take `level` [ms]."""
-        factor = slowdown(self.references, level)
+    def at_speed_of(self, bridge: Mapping[str, Measurement]) -> "Session":
+        """The same session at the speed of another, as the networks tell it that both timed."""
+        own = {name: one.latency_ms for name, one in self.measurements.items()}
+        factor = slowdown(own, {name: one.latency_ms for name, one in bridge.items()})
         return replace(
             self, measurements={name: one.at_speed(factor) for name, one in self.measurements.items()}
         )
@@ -49,14 +50,23 @@ class Session:
 def make_table(
     space: SearchSpace,
     sessions: Sequence[Session],
+    bridge: Mapping[str, Measurement],
     *,
     info: DeviceInfo,
     protocol: MeasuringProtocol,
     precision: str,
 ) -> LatencyTable:
-    """Attribute, fit on designs and anchors, judge on hold-outs."""
-    level = common_level([session.references for session in sessions])
-    sessions = [session.at_level(level) for session in sessions]
+    """Bring sessions to one speed, attribute, fit on designs and anchors, judge on hold-outs.
+
+    Args:
+        space: That was measured.
+        sessions: One a resolution.
+        bridge: Measurements by name of the references and of every design's `bridges`, timed in turns.
+        info: Of the device.
+        protocol: How it was measured.
+        precision: Of the networks.
+    """
+    sessions = [session.at_speed_of(bridge) for session in sessions]
     fits = [_attribute(space, session) for session in sessions]
     rows = _pool([fit.rows for fit in fits])
     prices = {row.layer: row.ms for row in rows}
@@ -74,6 +84,7 @@ def make_table(
         for holdout in _judge(space, session, prices, constant)
     ]
     all_measured = [one for session in sessions for one in session.measurements.values()]
+    all_measured += bridge.values()
     measured = Measured(
         space=space.name,
         digest=space.digest,
@@ -88,7 +99,7 @@ def make_table(
         networks=len(all_measured),
         protocol=asdict(protocol),
         environment=info.environment,
-        references=level,
+        references={name: one.latency_ms for name, one in bridge.items() if name.startswith(REFERENCE)},
         fitted=tuple(str(arch) for one in sessions for arch in one.design.latin + one.design.anchors),
     )
     runtime = f"onnxruntime {info.onnxruntime}"
