@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,8 @@ class Loopback:
         """Kill the processes that serve connections, without a farewell; with the server if `for_good`."""
         server = int(_read(self.folder / "pid"))
         for process in _children(server):
-            os.kill(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(process, signal.SIGKILL)
         if for_good:
             os.kill(server, signal.SIGKILL)
             (self.folder / "pid").unlink()
