@@ -115,18 +115,20 @@ class Encoding:
         Returns:
             `(n, d)`, canonical.
         """
-        count = len(genes)
-        fresh = self.sample(count, rng)
-        full = np.where(
-            genes == ABSENT, self._with_resolution(genes, self._random_choices(count, rng)), genes
-        )
-        full[:, 0] = genes[:, 0]
-        redraw = rng.random(genes.shape) < rate
-        full[:, 1:] = np.where(redraw[:, 1:], self._random_choices(count, rng), full[:, 1:])
-        full[:, 0] = np.where(redraw[:, 0], fresh[:, 0], full[:, 0])
-        depths = self.depths(genes)
-        redraw_depth = rng.random(depths.shape) < rate
-        return self._cut(full, np.where(redraw_depth, self._random_depths(count, rng), depths))
+        mutants = genes.copy()
+        redraw = rng.random(genes.shape, dtype=np.float32) < rate
+        redraw[:, 1:] &= genes[:, 1:] != ABSENT
+        rows, columns = np.nonzero(redraw)
+        first, last = np.minimum(columns, 1), np.append(len(self.space.resolutions) - 1, self.choice_counts)
+        mutants[rows, columns] = rng.integers(first, last[columns], endpoint=True)
+        for span, stage in zip(self.spans, self.space.stages, strict=True):
+            rows = np.flatnonzero(rng.random(len(genes), dtype=np.float32) < rate)
+            blocks = mutants[rows, span]
+            fresh = rng.integers(1, len(stage.choices), size=blocks.shape, endpoint=True)
+            depths = rng.choice(np.array(stage.depths), size=(len(rows), 1))
+            is_there = np.arange(blocks.shape[1]) < depths
+            mutants[rows, span] = np.where(is_there, np.where(blocks == ABSENT, fresh, blocks), ABSENT)
+        return mutants
 
     def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
         """Children that take resolution, each depth and each block from either parent.
@@ -141,12 +143,13 @@ class Encoding:
         Returns:
             `(n, d)`, canonical.
         """
-        child = np.where(rng.random(first.shape) < 0.5, first, second)
-        missing = child[:, 1:] == ABSENT
-        child[:, 1:] = np.where(missing, np.maximum(first[:, 1:], second[:, 1:]), child[:, 1:])
-        first_depths, second_depths = self.depths(first), self.depths(second)
-        depths = np.where(rng.random(first_depths.shape) < 0.5, first_depths, second_depths)
-        return self._cut(child, depths)
+        child = np.where(_coins(first.shape, rng), first, second)
+        blocks = child[:, 1:]
+        np.copyto(blocks, np.maximum(first, second)[:, 1:], where=blocks == ABSENT)
+        stage_of = [position.stage for position in self.positions]
+        of_first = _coins((len(first), len(self.spans)), rng)[:, stage_of]
+        blocks[np.where(of_first, first[:, 1:], second[:, 1:]) == ABSENT] = ABSENT
+        return child
 
     def depths(self, genes: Genes) -> npt.NDArray[np.int64]:
         """Depth of every stage, `(n, stages)`."""
@@ -158,12 +161,13 @@ class Encoding:
             genes[:, span][behind] = ABSENT
         return genes
 
-    def _with_resolution(self, genes: Genes, choices: Genes) -> Genes:
-        return np.concatenate([genes[:, :1], choices], axis=1)
-
     def _random_choices(self, count: int, rng: np.random.Generator) -> Genes:
         return rng.integers(1, self.choice_counts + 1, size=(count, len(self.positions))).astype(np.int16)
 
     def _random_depths(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         columns = [rng.choice(np.array(stage.depths), size=count) for stage in self.space.stages]
         return np.stack(columns, axis=1)
+
+
+def _coins(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    return rng.integers(2, size=shape, dtype=np.bool_)
