@@ -92,17 +92,18 @@ class Estimators:
                 f"collect --supernet {supernet} --data DATA, then ofa-nas predictor fit --supernet {supernet}"
             )
         whole = Encoding.of(card.space)
-        predictor = load_predictor(files.predictor, whole, weights=card.sha256).predictor
-        if encoding.space != card.space:
-            sizes = [card.space.resolutions.index(size) for size in encoding.space.resolutions]
-            predictor = _Part(predictor, whole, np.array(sizes, dtype=np.int16))
+        found = load_predictor(files.predictor, whole, weights=card.sha256).predictor
         costs = {("latency", table.name): table.cost_table(encoding) for table in tables}
         costs |= {(name, ""): tabulate(encoding, cost) for name, cost in _LAYER_COSTS.items()}
         unlimited = {
             (name, device): BudgetedCost(Budget(name, np.inf, KINDS[name].unit, device), cost)
             for (name, device), cost in costs.items()
         }
-        return cls(files, card, encoding, predictor, by_name, unlimited)
+        return cls(files, card, encoding, _narrowed(found, whole, encoding), by_name, unlimited)
+
+    def with_predictor(self, predictor: Predictor) -> "Estimators":
+        """The same with another predictor of the supernet's whole space."""
+        return replace(self, predictor=_narrowed(predictor, Encoding.of(self.card.space), self.encoding))
 
     @property
     def left_out(self) -> tuple[int, ...]:
@@ -145,6 +146,14 @@ def _narrow(space: SearchSpace, tables: Sequence[LatencyTable]) -> SearchSpace:
         told = "; ".join(f"{name} {', '.join(map(str, sizes))} px" for name, sizes in held.items())
         raise TableError(f"the latency tables share no resolution of {space.name}: {told}")
     return space if shared == space.resolutions else replace(space, resolutions=shared)
+
+
+def _narrowed(predictor: Predictor, whole: Encoding, part: Encoding) -> Predictor:
+    """A predictor of a whole space for genes of a part of its resolutions."""
+    if part.space == whole.space:
+        return predictor
+    sizes = [whole.space.resolutions.index(size) for size in part.space.resolutions]
+    return _Part(predictor, whole, np.array(sizes, dtype=np.int16))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def evaluate(
     from ofa_nas.export.verify import FileAccuracy
     from ofa_nas.pipeline.images import check_images
 
-    bench = _Bench.open(supernet)
+    bench = Bench.open(supernet)
     chosen = [named_architecture(bench.card.space, text) for text in archs]
     if data is None:
         check_images(bench.files.held_out, "held-out")
@@ -101,34 +101,23 @@ def collect_samples(
         FileError: The samples cannot be written beside it.
         DataError: The data set has other classes.
     """
-    from ofa_nas.data.dataset import open_data
     from ofa_nas.training.collect import collect, stratified_sample
-    from ofa_nas.training.prepare import predictor_half
 
     if count < 1:
         raise ConfigError(f"--count {count}: expected 1 or more")
-    bench = _Bench.open(supernet)
+    bench = Bench.open(supernet)
     check_writable(bench.files.samples)
-    val = open_data(data).val
-    split = _decode(_draw(val.subset(predictor_half(val)), bench.card, images, seed))
+    split = bench.predictor_images(data, images=images, seed=seed)
     encoding = Encoding.of(bench.card.space)
     if near_front:
         archs = _front(supernet, count, seed)
     else:
         archs = stratified_sample(encoding, count, np.random.default_rng([seed, 3]))
-    blank = AccuracySample(
-        arch="",
-        correct=0,
-        images=len(split),
-        split=f"{bench.card.data}/{PREDICTOR_SPLIT}, seed {seed}",
-        calibration=f"{len(bench.calibration)} images",
-        supernet=bench.card.sha256,
-    )
     yield from collect(
         archs,
         SampleStore(bench.files.samples),
         evaluate=lambda arch: bench.count_correct(arch, split),
-        blank=blank,
+        blank=bench.blank_sample(split, seed=seed),
     )
 
 
@@ -141,7 +130,7 @@ def _front(supernet: str, count: int, seed: int) -> list[Architecture]:
 
 
 @dataclass(frozen=True)
-class _Bench:
+class Bench:
     """A supernet on which subnets are evaluated as the files that they would be exported to."""
 
     files: SupernetFiles
@@ -150,7 +139,12 @@ class _Bench:
     calibration: "Images"
 
     @classmethod
-    def open(cls, supernet: str) -> "_Bench":
+    def open(cls, supernet: str) -> "Bench":
+        """Load a supernet and its calibration images.
+
+        Raises:
+            CheckpointError: One of them is missing or damaged.
+        """
         from ofa_nas.pipeline.images import supernet_images
         from ofa_nas.supernet.checkpoint import load_supernet
 
@@ -158,7 +152,31 @@ class _Bench:
         network, card = load_supernet(files)
         return cls(files, card, network, supernet_images(files.calibration, "calibration").images)
 
+    def predictor_images(self, data: str, *, images: int, seed: int) -> "PackedImages":
+        """Draw from the half of a data set's validation images that verification never sees.
+
+        Raises:
+            DataError: The data set has other classes.
+        """
+        from ofa_nas.data.dataset import open_data
+        from ofa_nas.training.prepare import predictor_half
+
+        val = open_data(data).val
+        return _decode(_draw(val.subset(predictor_half(val)), self.card, images, seed))
+
+    def blank_sample(self, split: "PackedImages", *, seed: int) -> AccuracySample:
+        """A sample of such images, all but its architecture and what was right."""
+        return AccuracySample(
+            arch="",
+            correct=0,
+            images=len(split),
+            split=f"{self.card.data}/{PREDICTOR_SPLIT}, seed {seed}",
+            calibration=f"{len(self.calibration)} images",
+            supernet=self.card.sha256,
+        )
+
     def count_correct(self, arch: Architecture, split: "PackedImages") -> int:
+        """How many images the file of a subnet classifies right."""
         from ofa_nas.export.export import export_subnet, model_card
         from ofa_nas.export.verify import ModelFile, count_correct_in_file
 
