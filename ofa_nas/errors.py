@@ -7,7 +7,8 @@ OfaNasError
 │   ├── TableError       a latency table, or a table asked for what it does not hold
 │   ├── DataError        images, labels, packs
 │   ├── RecipeError      a training recipe
-│   └── CheckpointError  a supernet, predictor or training checkpoint
+│   ├── CheckpointError  a supernet, predictor or training checkpoint
+│   └── StudyError       the storage of a measured search, or a study made for something else
 ├── ArchitectureError    a text is no architecture, or one outside the search space
 ├── BudgetError          no architecture meets the budgets
 ├── DeviceError          a device cannot be reached, or refused a model
@@ -48,6 +49,10 @@ class RecipeError(FileError):
 
 class CheckpointError(FileError):
     """A supernet, predictor or training checkpoint is wrong."""
+
+
+class StudyError(FileError):
+    """The storage of a measured search cannot be used, or its study is of something else."""
 
 
 class ArchitectureError(OfaNasError):

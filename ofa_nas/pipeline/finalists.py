@@ -3,7 +3,7 @@
 A table says which architectures are worth timing; the device says which of them keeps the budget.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -17,10 +17,24 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate
 from ofa_nas.pipeline.search import SearchResult
 from ofa_nas.search.budgets import Budget, format_amount
+from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 
 FINALISTS = 5
 LEAST_SPREAD = 0.1  # of the budget: how far finalists lie apart where there is little or no margin
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Latencies of architectures.
+
+    Attributes:
+        measurements: At the speed that the device had for its table.
+        slowdown: How many times as long the reference networks take now as they did for the table.
+    """
+
+    measurements: Mapping[Architecture, Measurement]
+    slowdown: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +111,6 @@ def measure_finalists(
 ) -> Iterator[Visit | Finals]:
     """Time finalists in one interleaved session, and choose the most accurate that keeps the budget.
 
-    They have the layers of the space and random weights: a latency does not depend on them.
-
     Args:
         result: Of a search with the device's table.
         space: Of the supernet.
@@ -115,9 +127,51 @@ def measure_finalists(
         BudgetError: None of them keeps the latency budget.
         DeviceError: The device cannot be reached, or refuses a network.
     """
-    rng = np.random.default_rng(protocol.seed)
     candidates = pick_finalists(result, table.name, count=count)
-    models = [write_network(space, one.architecture, rng, name=str(one.architecture)) for one in candidates]
+    archs = [one.architecture for one in candidates]
+    timed: Timed | None = None
+    for record in time_architectures(archs, device, space=space, table=table, protocol=protocol):
+        if isinstance(record, Timed):
+            timed = record
+        else:
+            yield record
+    assert timed is not None
+    budget = _latency_budget(result, table.name)
+    finalists = tuple(_judge(one, timed, budget) for one in candidates)
+    kept = [one.candidate for one in finalists if one.is_within]
+    if not kept:
+        assert budget
+        raise BudgetError(_describe_failure(finalists, budget, address))
+    yield Finals(table.name, address, timed.slowdown, protocol.threads, finalists, kept[0])
+
+
+def time_architectures(
+    archs: Sequence[Architecture],
+    device: Device,
+    *,
+    space: SearchSpace,
+    table: LatencyTable,
+    protocol: MeasuringProtocol,
+) -> Iterator[Visit | Timed]:
+    """Time architectures in one interleaved session, at the speed that the device had for its table.
+
+    They have the layers of the space and random weights: a latency does not depend on them.
+
+    Args:
+        archs: Of the space, each once.
+        device: Where.
+        space: Of the supernet.
+        table: Whose reference networks tell the device's speed now, beside then.
+        protocol: How.
+
+    Yields:
+        Visits, then what they found.
+
+    Raises:
+        DeviceError: The device cannot be reached, or refuses a network.
+    """
+    rng = np.random.default_rng(protocol.seed)
+    models = [write_network(space, arch, rng, name=str(arch)) for arch in archs]
     then = table.measured.references if table.measured else {}
     measured: dict[str, Measurement] = {}
     for record in measure(device, models + (reference_models(space) if then else []), protocol=protocol):
@@ -127,13 +181,7 @@ def measure_finalists(
             yield record
     device.forget()
     factor = slowdown({name: one.latency_ms for name, one in measured.items()}, then)
-    budget = _latency_budget(result, table.name)
-    finalists = tuple(_judge(one, measured, factor, budget) for one in candidates)
-    kept = [one.candidate for one in finalists if one.is_within]
-    if not kept:
-        assert budget
-        raise BudgetError(_describe_failure(finalists, budget, address))
-    yield Finals(table.name, address, factor, protocol.threads, finalists, kept[0])
+    yield Timed({arch: measured[str(arch)].at_speed(factor) for arch in archs}, factor)
 
 
 def _latency_budget(result: SearchResult, device: str) -> Budget | None:
@@ -148,10 +196,8 @@ def _keeps_elsewhere(candidate: Candidate, result: SearchResult, device: str) ->
     )
 
 
-def _judge(
-    candidate: Candidate, measured: Mapping[str, Measurement], factor: float, budget: Budget | None
-) -> Finalist:
-    found = measured[str(candidate.architecture)].at_speed(factor)
+def _judge(candidate: Candidate, timed: Timed, budget: Budget | None) -> Finalist:
+    found = timed.measurements[candidate.architecture]
     return Finalist(candidate, found, budget is None or found.latency_ms <= budget.limit)
 
 

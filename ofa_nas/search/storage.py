@@ -1,0 +1,156 @@
+"""Optuna's storages by their addresses: a journal file, SQLite, or a database server.
+
+Optuna runs measured search, where a trial takes seconds. It is imported here and in `study`, when needed.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ofa_nas.errors import ConfigError, StudyError
+from ofa_nas.files import check_writable
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from sqlalchemy import URL, Engine
+
+JOURNAL = "journal:"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:", re.ASCII)  # two letters or more: one is a drive of Windows
+LOCK_WAIT_S = 60.0  # SQLite: how long a worker waits for the transactions of others
+_KINDS = "a file, journal:FILE, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+
+
+def open_storage(address: str) -> "BaseStorage":
+    """Open a storage; files are made where there are none.
+
+    Args:
+        address: `journal:FILE` or the name of a file for Optuna's journal, else a URL of SQLAlchemy.
+
+    Raises:
+        ConfigError: There is no such kind of storage, it keeps nothing, or its driver is not installed.
+        FileError: A file cannot be written.
+        StudyError: It cannot be reached, or holds something else.
+    """
+    if address.startswith(JOURNAL):
+        return _open_journal(Path(address.removeprefix(JOURNAL)))
+    if _SCHEME.match(address):
+        return _open_database(address)
+    return _open_journal(Path(address))
+
+
+def storage_name(address: str) -> str:
+    """An address for people: without the password."""
+    if address.startswith(JOURNAL) or not _SCHEME.match(address):
+        return address.removeprefix(JOURNAL)[:200]
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(address).render_as_string(hide_password=True)[:200]
+    except (ArgumentError, ValueError):
+        return address.split(":", 1)[0][:40] + ":…"
+
+
+@contextmanager
+def storage_refusals(name: str) -> Iterator[None]:
+    """Turn what a storage raises while it is used into one error.
+
+    Raises:
+        StudyError: It cannot be read or written any more.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, OSError) as error:
+        raise StudyError(f"{name}: {_reason(error)}") from error
+
+
+def _open_journal(path: Path) -> "BaseStorage":
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    _make_room(path)
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        raise StudyError(f"{path}: {_reason(error)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        raise StudyError(
+            f"{path}: holds no journal of Optuna: give the name of another file, or sqlite:///{path} for a "
+            "database"
+        ) from error
+
+
+def _open_database(address: str) -> "BaseStorage":
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    name = storage_name(address)
+    try:
+        url = make_url(address)
+        url.get_dialect()
+    except (ArgumentError, ValueError) as error:
+        raise ConfigError(f"--storage {name}: no such kind of storage: give {_KINDS}") from error
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite:
+        _make_room(_sqlite_file(url, name))
+    try:
+        storage = RDBStorage(
+            address, engine_kwargs={"connect_args": {"timeout": LOCK_WAIT_S}} if is_sqlite else None
+        )
+    except ImportError as error:
+        missing = getattr(error.__cause__, "name", None) or url.get_driver_name()
+        raise ConfigError(
+            f"--storage {name}: the driver {missing} is not installed; for PostgreSQL: pip install "
+            "'psycopg[binary]'"
+        ) from error
+    except (StorageInternalError, SQLAlchemyError, OSError, RuntimeError) as error:
+        raise StudyError(f"{name}: {_reason(error)}") from error
+    if is_sqlite:
+        _begin_at_once(storage.engine)
+    return storage
+
+
+def _sqlite_file(url: "URL", name: str) -> Path:
+    if url.database in (None, "", ":memory:"):
+        raise ConfigError(f"--storage {name}: keeps nothing: name a file, such as sqlite:///study.db")
+    return Path(str(url.database))
+
+
+def _make_room(path: Path) -> None:
+    """Make the folder of a file that can be written."""
+    check_writable(path, option="--storage")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{path}: {_reason(error)}") from error
+
+
+def _begin_at_once(engine: "Engine") -> None:
+    """Let SQLite's transactions lock the file when they begin.
+
+    It locks at the first write otherwise, so that two workers may both read that a trial waits, and both take
+    it. Source: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#enabling-non-legacy-sqlite-transactional-modes-with-the-sqlite3-or-aiosqlite-driver
+    """
+    from sqlalchemy import event
+
+    def leave_transactions_to_us(connection: object, _record: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]  # of sqlite3
+
+    event.listen(engine, "connect", leave_transactions_to_us)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    engine.dispose()  # connections made before
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what went wrong at the bottom of a chain of errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(told).strip().splitlines()[0][:300]
