@@ -11,7 +11,7 @@ FLOORS = (
     ("errors",),  # the ground that floor 0 stands on
     ("assets", "files", "plugins", "provenance"),
     ("space",),
-    ("devices", "onnx_writer", "quantization", "accuracy", "supernet_card"),
+    ("devices", "onnx_writer", "quantization", "accuracy", "link_regression", "supernet_card"),
     ("latency", "predictors"),
     ("search",),
     ("supernet", "data"),

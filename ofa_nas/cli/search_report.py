@@ -28,7 +28,7 @@ def show_search(result: "SearchResult", estimators: "Estimators", finals: "Final
         _show_finals(finals, estimators, has_budget=has_budget)
     chosen = result.chosen
     out.print(f"subnet    [bold]{chosen.architecture}[/bold]")
-    out.print(f"predicted {', '.join(_cells(chosen))}; top-1 ± {100 * result.half_width:.1f} points at 90 %")
+    out.print(f"predicted {', '.join(_cells(chosen))}; top-1 ± {100 * result.chosen.half_width:.1f} points at 90 %")
 
 
 def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators") -> None:
@@ -58,7 +58,7 @@ def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators
     for answer in answers:
         if not isinstance(answer, SearchResult):
             out.print(f"unmet     {answer.reason}")
-    out.print(f"predicted top-1 ± {100 * results[-1].half_width:.1f} points at 90 %")
+    out.print(f"predicted top-1 ± {100 * results[-1].chosen.half_width:.1f} points at 90 %")
     if estimators.tables:
         out.print(
             "measured  nothing: a search with one of these budgets times finalists where --measure says"

@@ -27,6 +27,7 @@ class Candidate:
 
     Attributes:
         accuracy: Top-1, a fraction.
+        half_width: Of the accuracy's 90 % interval; 0 where the predictor gives none.
         latencies_ms: By the name of the device's table, in the order of the search's devices.
         peak_activation_bytes: Exact liveness, fp32.
         weight_bytes: Of the exported file, fp32.
@@ -35,6 +36,7 @@ class Candidate:
 
     architecture: Architecture
     accuracy: float
+    half_width: float
     latencies_ms: Mapping[str, float]
     peak_activation_bytes: int
     weight_bytes: int
@@ -123,12 +125,13 @@ class Estimators:
 
     def candidates(self, genes: Genes) -> list[Candidate]:
         """Everything predicted of architectures `(n, d)`."""
-        accuracies = self.predictor.predict(genes)
+        accuracies, half_widths = self.predictor.predict(genes), self.predictor.half_widths(genes)
         values = {key: cost.values(genes) for key, cost in self.costs.items()}
         return [
             Candidate(
                 architecture=arch,
                 accuracy=float(accuracies[row]),
+                half_width=float(half_widths[row]),
                 latencies_ms={device: float(values["latency", device][row]) for device in self.tables},
                 peak_activation_bytes=int(values["peak_memory", ""][row]),
                 weight_bytes=int(values["model_size", ""][row]),
@@ -170,14 +173,13 @@ class _Part:
     encoding: Encoding
     sizes: npt.NDArray[np.int16]
 
-    @property
-    def half_width(self) -> float:
-        """As of the whole space."""
-        return self.predictor.half_width
-
     def predict(self, genes: Genes) -> npt.NDArray[np.float64]:
         """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
-        return self.predictor.predict(np.column_stack([self.sizes[genes[:, 0]], genes[:, 1:]]))
+        return self.predictor.predict(self._whole(genes))
+
+    def half_widths(self, genes: Genes) -> npt.NDArray[np.float64]:
+        """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions."""
+        return self.predictor.half_widths(self._whole(genes))
 
     def additive(self, encoding: Encoding) -> AdditiveForm | None:
         """The sum of the whole space, without the other resolutions."""
@@ -190,3 +192,6 @@ class _Part:
     def to_json(self) -> dict[str, Any]:
         """As of the whole space."""
         return self.predictor.to_json()
+
+    def _whole(self, genes: Genes) -> Genes:
+        return np.column_stack([self.sizes[genes[:, 0]], genes[:, 1:]])

@@ -195,7 +195,7 @@ class FitReport:
         samples: That there are.
         tau: Kendall's, of predicted and measured accuracy.
         rmse: A fraction.
-        half_width: Of its 90 % intervals.
+        half_width: Of its 90 % intervals, on average over the samples.
     """
 
     kind: str
@@ -242,7 +242,8 @@ def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Pa
         description=f"top-1 on {samples[0].split}; {len(samples)} subnets",
         provenance=record_provenance(seed=seed),
     )
-    report = FitReport(kind, len(samples), float(np.mean(taus)), float(np.mean(errors)), predictor.half_width)
+    half_width = float(predictor.half_widths(observations.genes).mean())
+    report = FitReport(kind, len(samples), float(np.mean(taus)), float(np.mean(errors)), half_width)
     return report, files.predictor
 
 

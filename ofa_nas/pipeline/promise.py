@@ -91,8 +91,9 @@ def promise_of(
     half_width = 0.0
     if files.predictor.is_file():
         predictor = load_predictor(files.predictor, encoding, weights=card.sha256).predictor
-        figures["accuracy"] = float(predictor.predict(encoding.encode([arch]))[0])
-        half_width = predictor.half_width
+        genes = encoding.encode([arch])
+        figures["accuracy"] = float(predictor.predict(genes)[0])
+        half_width = float(predictor.half_widths(genes)[0])
     if table is not None:
         latencies = (LatencyPromise.of(table, table.latency_ms(encoding.space, arch), address=address),)
     figures |= {
@@ -117,7 +118,7 @@ def promise_of_result(
     limits = {budget.device: budget.limit for budget in result.budgets if budget.name == "latency"}
     return Promise(
         figures=result.chosen.figures(),
-        half_width=result.half_width,
+        half_width=result.chosen.half_width,
         latencies=tuple(
             LatencyPromise.of(
                 table,

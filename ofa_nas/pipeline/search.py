@@ -26,7 +26,6 @@ class SearchResult:
         binding: One flag a budget: whether a looser one would have allowed a better candidate.
         evaluations: Architectures scored.
         cpu_seconds: Processor time of the search [s].
-        half_width: Of the predictor's 90 % interval, a fraction.
         method: That searched.
         bound: Accuracy that the predictor gives no architecture within the budgets; None where the method
             cannot tell.
@@ -40,7 +39,6 @@ class SearchResult:
     binding: tuple[bool, ...]
     evaluations: int
     cpu_seconds: float
-    half_width: float
     method: str
     bound: float | None
     is_exact: bool
@@ -122,7 +120,6 @@ def search(
             binding=tuple(flags[budget.key] for budget in level),
             evaluations=last.evaluations,
             cpu_seconds=last.cpu_seconds,
-            half_width=estimators.predictor.half_width,
             method=method,
             bound=None if bound is None else 1.0 - bound,
             is_exact=bound is not None and bound >= float(best.errors[0]),

@@ -48,14 +48,13 @@ def list_document(answers: Sequence[Unmet | SearchResult], estimators: Estimator
 
 
 def _answer(result: SearchResult) -> dict[str, Any]:
-    predicted = _predicted(result.chosen) | {"accuracy_half_width": result.half_width}
     return {
         "architecture": str(result.chosen.architecture),
         "budgets": [
             _budget(budget) | {"binds": binds}
             for budget, binds in zip(result.budgets, result.binding, strict=True)
         ],
-        "predicted": predicted,
+        "predicted": _predicted(result.chosen),
         "accuracy_bound": result.bound,
         "is_exact": result.is_exact,
     }
@@ -91,7 +90,8 @@ def _budget(budget: Budget) -> dict[str, Any]:
 
 
 def _predicted(candidate: Candidate) -> dict[str, Any]:
-    return {**candidate.figures(), "latency_ms": candidate.latencies_ms}
+    interval = {"accuracy_half_width": candidate.half_width or None}
+    return candidate.figures() | interval | {"latency_ms": candidate.latencies_ms}
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A module offers `fit(encoding, observations, *, rng)` and `from_json(encoding, p
 `Predictor`; its name is what a file says it was made by.
 """
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +83,11 @@ class AdditiveForm:
 class Predictor(Protocol):
     """A fitted predictor."""
 
-    @property
-    def half_width(self) -> float:
-        """Half of the width of the 90 % interval around a prediction, a fraction."""
-
     def predict(self, genes: Genes) -> Floats:
         """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
+
+    def half_widths(self, genes: Genes) -> Floats:
+        """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions, 0 without one."""
 
     def additive(self, encoding: Encoding) -> AdditiveForm | None:
         """The same as a sum, for the space it was fitted on; None where it is none."""
@@ -113,8 +113,8 @@ def load_module(name: str) -> PredictorModule:
 
 def interval(predictor: Predictor, genes: Genes) -> Floats:
     """90 % intervals of measured accuracy for architectures `(n, d)`: `(n, 2)` fractions, low and high."""
-    centre = predictor.predict(genes)
-    return np.clip(np.stack([centre - predictor.half_width, centre + predictor.half_width], axis=1), 0.0, 1.0)
+    centre, half = predictor.predict(genes), predictor.half_widths(genes)
+    return np.clip(np.stack([centre - half, centre + half], axis=1), 0.0, 1.0)
 
 
 def conformal_half_width(residuals: Floats) -> float:
@@ -130,6 +130,19 @@ def deal_folds(count: int, rng: np.random.Generator) -> list[npt.NDArray[np.bool
     """Masks `(count,)` of the samples left out in each of up to ten folds."""
     folds = rng.permutation(count) % min(FOLDS, count)
     return [folds == fold for fold in range(min(FOLDS, count))]
+
+
+def pack_array(array: npt.NDArray[Any]) -> dict[str, Any]:
+    """An array as JSON: its shape, and base64 of little-endian float32."""
+    return {"shape": list(array.shape), "data": base64.b64encode(array.astype("<f4").tobytes()).decode()}
+
+
+def unpack_array(packed: dict[str, Any]) -> npt.NDArray[np.float32]:
+    """Read back what `pack_array` gave; raises KeyError, TypeError or ValueError when it cannot."""
+    values = np.frombuffer(base64.b64decode(packed["data"], validate=True), dtype="<f4")
+    if not np.isfinite(values).all():
+        raise ValueError("a number is not finite")
+    return values.reshape(packed["shape"]).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

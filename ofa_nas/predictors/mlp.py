@@ -3,7 +3,6 @@
 What each value of each gene switches on is data of the file, so networks of other encodings can be read too.
 """
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.predictors import AdditiveForm, Floats, Observations, conformal_half_width, deal_folds
+from ofa_nas.predictors import (
+    AdditiveForm,
+    Floats,
+    Observations,
+    conformal_half_width,
+    deal_folds,
+    pack_array,
+    unpack_array,
+)
 from ofa_nas.space.encoding import Encoding, Genes
 
 MEMBERS = 5
@@ -60,6 +67,10 @@ class MlpPredictor:
         ]
         return np.concatenate([np.empty(0), *parts])
 
+    def half_widths(self, genes: Genes) -> Floats:
+        """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions, all the same."""
+        return np.full(len(genes), self.half_width)
+
     def additive(self, encoding: Encoding) -> AdditiveForm | None:
         """A perceptron is no sum."""
         return None
@@ -70,7 +81,7 @@ class MlpPredictor:
             "inputs": self.inputs.tolist(),
             "count": self.count,
             "networks": [
-                [{"weight": _pack(layer.weight), "bias": _pack(layer.bias)} for layer in network]
+                [{"weight": pack_array(layer.weight), "bias": pack_array(layer.bias)} for layer in network]
                 for network in self.networks
             ],
             "half_width": self.half_width,
@@ -104,7 +115,7 @@ def from_json(encoding: Encoding, parameters: dict[str, Any]) -> MlpPredictor:
     ):
         raise ValueError(f"inputs of shape {inputs.shape} for {encoding.length} genes and {count} inputs")
     networks = tuple(
-        tuple(Dense(_unpack(layer["weight"]), _unpack(layer["bias"])) for layer in network)
+        tuple(Dense(unpack_array(layer["weight"]), unpack_array(layer["bias"])) for layer in network)
         for network in parameters["networks"]
     )
     for network in networks:
@@ -213,17 +224,6 @@ def _gradients(
         gradients = [error.T @ given, error.sum(axis=0), *gradients]
         error = (error @ layer.weight) * (given > 0.0)
     return gradients
-
-
-def _pack(array: Floats32) -> dict[str, Any]:
-    return {"shape": list(array.shape), "data": base64.b64encode(array.astype("<f4").tobytes()).decode()}
-
-
-def _unpack(packed: dict[str, Any]) -> Floats32:
-    values = np.frombuffer(base64.b64decode(packed["data"], validate=True), dtype="<f4")
-    if not np.isfinite(values).all():
-        raise ValueError("a weight is not finite")
-    return values.reshape(packed["shape"]).astype(np.float32)
 
 
 def _check(network: Network, count: int) -> None:

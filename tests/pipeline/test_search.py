@@ -104,7 +104,8 @@ def test_the_enumerated_optimum_is_found(
     assert keeps(result.chosen, budgets)
     assert result.chosen.accuracy == max(candidate.accuracy for candidate in kept)
     assert result.chosen in kept
-    assert result.half_width == exact.predictor.half_width > 0.0
+    genes = exact.encoding.encode([result.chosen.architecture])
+    assert result.chosen.half_width == exact.predictor.half_widths(genes)[0] > 0.0
     assert result.evaluations > 0
     assert result.method == (method or "exact")
     assert result.is_exact == (method is None)

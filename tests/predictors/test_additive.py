@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ofa_nas import link_regression
 from ofa_nas.accuracy import bias, kendall_tau, rmse
 from ofa_nas.predictors import additive, interval, macs
 from tests.predictors.worlds import LITE, observe, rugged_accuracy
@@ -31,7 +32,7 @@ def test_the_link_keeps_predictions_for_the_best_honest(monkeypatch: pytest.Monk
     genes, best = pool[:200], pool[np.argsort(rugged_accuracy(pool, seed=5))[-50:]]
     observations = observe(genes, rugged_accuracy(genes, seed=5), rng, images=100_000)
     linked = additive.fit(LITE, observations, rng=rng)
-    monkeypatch.setattr(additive, "CEILINGS", ())
+    monkeypatch.setattr(link_regression, "CEILINGS", ())
     unlinked = additive.fit(LITE, observations, rng=rng)
     assert linked.ceiling is not None
     assert unlinked.ceiling is None
@@ -50,22 +51,25 @@ def test_accuracies_rise_with_the_sums_and_stay_below_the_ceiling() -> None:
     assert predictor.ceiling is None or predicted.max() < predictor.ceiling
 
 
-def test_left_out_residuals_agree_with_fitting_without_the_fold() -> None:
+def test_intervals_grow_away_from_the_samples() -> None:
     rng = np.random.default_rng(7)
-    genes = LITE.sample(60, rng)
-    observations = observe(genes, rugged_accuracy(genes, seed=7), rng, images=2000)
-    features = additive._Features.of(LITE)
-    design = features.design(genes)
-    fitted = additive._fit(additive._Prior.start(), design, features, observations, None)
-    fold = np.arange(60) < 6
-    closed = fitted.left_out_residuals([fold, ~fold])[fold]
-    levels, variances = features.levels, fitted.solution.variances
-    # The prior is scaled by the spread of the targets, so both fits must be given the same one.
-    ratio = float(np.std(fitted.targets) / np.std(fitted.targets[~fold]))
-    prior = additive._Prior(tuple(scale * ratio for scale in additive._Prior.start().scales))
-    again = additive._solve(prior, design[~fold], levels, fitted.targets[~fold], variances[~fold])
-    explicit = observations.accuracies[fold] - design[fold] @ again.coefficients
-    assert closed == pytest.approx(explicit, abs=2e-4)
+    pool = LITE.sample(4000, rng)
+    is_small = pool[:, 0] < 2
+    genes = pool[is_small][:150]
+    predictor = additive.fit(LITE, observe(genes, rugged_accuracy(genes, seed=7), rng, images=2000), rng=rng)
+    near, far = pool[is_small][200:], pool[~is_small]
+    assert predictor.half_widths(far).mean() > 1.3 * predictor.half_widths(near).mean()
+    assert predictor.half_widths(near).std() > 0.0
+
+
+def test_a_file_of_intervals_of_one_width_is_read_and_says_the_same() -> None:
+    genes = LITE.sample(60, np.random.default_rng(9))
+    observations = observe(genes, rugged_accuracy(genes, seed=9), np.random.default_rng(9), images=2000)
+    predictor = additive.fit(LITE, observations, rng=np.random.default_rng(9))
+    parameters = {"table": predictor.table.tolist(), "ceiling": None, "sigma": 0.005, "half_width": 0.011}
+    loaded = additive.from_json(LITE, parameters)
+    assert loaded.sums(genes).tolist() == predictor.sums(genes).tolist()
+    assert loaded.half_widths(genes) == pytest.approx(np.full(60, 0.011))
 
 
 def test_equal_accuracies_are_predicted_as_they_are() -> None:

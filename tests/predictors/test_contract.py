@@ -58,7 +58,7 @@ def test_it_learns_a_function_linear_in_log_macs(kind: str) -> None:
 def test_the_same_seed_gives_the_same_predictor(kind: str) -> None:
     first, second = fitted(kind), load_module(kind).fit(LITE, OBSERVATIONS, rng=np.random.default_rng(1))
     assert first.predict(_TEST).tolist() == second.predict(_TEST).tolist()
-    assert first.half_width == second.half_width
+    assert first.half_widths(_TEST).tolist() == second.half_widths(_TEST).tolist()
 
 
 def test_its_additive_form_says_the_same(kind: str) -> None:
@@ -88,7 +88,7 @@ def test_it_is_read_back_as_it_was_saved(kind: str, tmp_path: Path) -> None:
     assert (loaded.kind, loaded.description) == (kind, "made up")
     assert loaded.provenance == provenance.to_json()
     assert loaded.predictor.predict(_TEST).tolist() == predictor.predict(_TEST).tolist()
-    assert loaded.predictor.half_width == predictor.half_width
+    assert loaded.predictor.half_widths(_TEST).tolist() == predictor.half_widths(_TEST).tolist()
 
 
 def test_a_predictor_of_another_space_or_other_weights_is_refused(kind: str, tmp_path: Path) -> None:
