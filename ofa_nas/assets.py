@@ -4,6 +4,7 @@ In a wheel they lie in `ofa_nas/_data/<kind>`; in a checkout, editable or bare, 
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ofa_nas.errors import FileError
@@ -22,8 +23,22 @@ def asset_names(kind: str, *, suffix: str) -> list[str]:
     return sorted(path.name.removesuffix(suffix) for path in asset_folder(kind).glob(f"*{suffix}"))
 
 
-def find_asset(kind: str, name_or_path: str, *, suffix: str, error: type[FileError]) -> Path:
+def find_asset(
+    kind: str,
+    name_or_path: str,
+    *,
+    suffix: str,
+    error: type[FileError],
+    shipped: Sequence[str] | None = None,
+) -> Path:
     """Path of an asset given by its shipped name or by a path of the user's own.
+
+    Args:
+        kind: As `asset_folder` takes it.
+        name_or_path: What the user gave.
+        suffix: Of the files.
+        error: Class of the error.
+        shipped: Names for the message, if they are not all those of files with the suffix.
 
     Raises:
         FileError: In the class `error`, when there is neither; the message lists the shipped names.
@@ -34,7 +49,7 @@ def find_asset(kind: str, name_or_path: str, *, suffix: str, error: type[FileErr
         return path
     if is_path and path.is_dir():
         raise error(f"{name_or_path[:200]}: is a folder; give the path of a {suffix} file")
-    names = ", ".join(asset_names(kind, suffix=suffix)) or "none"
+    names = ", ".join(asset_names(kind, suffix=suffix) if shipped is None else shipped) or "none"
     noun = kind.removesuffix("s").replace("_", " ")
     raise error(
         f"{name_or_path[:200]}: no such {noun}; shipped: {names}; or give the path of a {suffix} file"

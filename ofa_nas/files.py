@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,24 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def moving_together(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder inside `folder`; its files move up together, when the block ends well.
+
+    Raises:
+        FileError: The folder cannot be made, or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=folder) as name:
+            temporary = Path(name)
+            yield temporary
+            for path in sorted(temporary.iterdir()):
+                path.replace(folder / path.name)
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be written to: {error.strerror or error}") from error
 
 
 def check_writable(path: Path, *, option: str = "", suffix: str = "") -> None:

@@ -3,11 +3,11 @@
 It lies on a low floor and imports no torch, so that a search can read it.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ofa_nas.assets import find_asset
+from ofa_nas.assets import asset_folder, asset_names, find_asset
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import read_json, write_json
 from ofa_nas.space.search_space import SearchSpace
@@ -15,6 +15,21 @@ from ofa_nas.space.search_space import SearchSpace
 SCHEMA_VERSION = 1
 LARGEST = 1e6  # of the normalisation, which is of pixels in [0, 255]
 _KEYS = ("schema_version", "space", "data", "class_names", "input_mean", "input_std", "sha256", "made_by")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedWeights:
+    """Weights that others publish.
+
+    Attributes:
+        network: Their name for it, which is that of the file.
+        address: Where the file is.
+        git_object: Id that `git hash-object` prints of the file.
+    """
+
+    network: str
+    address: str
+    git_object: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +42,9 @@ class SupernetCard:
         class_names: One a classifier output.
         input_mean: Per RGB channel, subtracted from pixels in [0, 255].
         input_std: Per RGB channel, by which that is divided.
-        sha256: Digest of the weights file.
+        sha256: Digest of the weights file; empty where the weights do not come with the card.
         made_by: Recipe, history of the training, provenance.
+        published: Where the weights are that do not come with the card.
     """
 
     space: SearchSpace
@@ -38,10 +54,13 @@ class SupernetCard:
     input_std: tuple[float, ...]
     sha256: str
     made_by: dict[str, Any]
+    published: PublishedWeights | None = None
 
     def save(self, path: Path) -> None:
         """Write the sidecar."""
         document = {"schema_version": SCHEMA_VERSION, **asdict(self), "space": self.space.to_document()}
+        if self.published is None:
+            del document["published"]
         write_json(path, document)
 
     @classmethod
@@ -68,6 +87,7 @@ class SupernetCard:
             input_std=_numbers(document, "input_std", path),
             sha256=str(document["sha256"]),
             made_by=document["made_by"],
+            published=_published(document, path),
         )
         if len(card.class_names) != card.space.classes:
             raise CheckpointError(
@@ -78,6 +98,22 @@ class SupernetCard:
     def with_digest(self, sha256: str) -> Self:
         """The same card for a weights file of this digest."""
         return replace(self, sha256=sha256)
+
+    def check_weights(self, name: str) -> None:
+        """Refuse a supernet whose weights others publish.
+
+        Raises:
+            CheckpointError: Says where they are, and what makes a supernet of them.
+        """
+        if self.published is None:
+            return
+        network = self.published.network
+        raise CheckpointError(
+            f"{name}: this supernet comes without weights. Fetch {self.published.address} (git hash-object "
+            f"prints {self.published.git_object}), run ofa-nas import {network}, then ofa-nas bootstrap "
+            f"--from runs/import/{network}.safetensors --data IMAGENET --output FILE.safetensors for the "
+            "images beside it, and give --supernet FILE.safetensors; a search needs none of this"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +130,20 @@ class SupernetFiles:
     def find(cls, name_or_path: str) -> Self:
         """The files of a shipped supernet, or of a user's own `.safetensors` file.
 
+        The weights themselves may not be there: see `SupernetCard.check_weights`.
+
         Raises:
             CheckpointError: There is none; the message lists what ships.
         """
-        return cls(find_asset("supernets", name_or_path, suffix=".safetensors", error=CheckpointError))
+        shipped, suffix = supernet_names(), ".safetensors"
+        if name_or_path in shipped:
+            return cls(asset_folder("supernets") / f"{name_or_path}{suffix}")
+        own = cls(Path(name_or_path))
+        if name_or_path.endswith(suffix) and own.card.is_file():
+            return own
+        return cls(
+            find_asset("supernets", name_or_path, suffix=suffix, error=CheckpointError, shipped=shipped)
+        )
 
     @property
     def name(self) -> str:
@@ -131,6 +177,22 @@ class SupernetFiles:
 
     def _beside(self, suffix: str) -> Path:
         return self.weights.with_name(f"{self.name}.{suffix}")
+
+
+def supernet_names() -> list[str]:
+    """Names of the supernets that ship, sorted; some without weights."""
+    names = asset_names("supernets", suffix=".json")
+    return [name for name in names if not name.endswith(".predictor")]
+
+
+def _published(document: dict[str, Any], path: Path) -> PublishedWeights | None:
+    value = document.get("published")
+    if value is None:
+        return None
+    keys = [field.name for field in fields(PublishedWeights)]
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in keys):
+        raise CheckpointError(f"{path}: published: expected an object with the texts {', '.join(keys)}")
+    return PublishedWeights(**{key: value[key] for key in keys})
 
 
 def _texts(document: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:

@@ -3,22 +3,21 @@
 import argparse
 from pathlib import Path
 
-_FOLDER = Path("runs/import")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `import`."""
     parser.add_argument(
         "path",
         metavar="PATH",
-        help="checkpoint of once-for-all; with --export-official a supernet, by name or .safetensors file",
+        help="checkpoint of once-for-all, or its acc_predictor.pth; with --export-official a supernet, by "
+        "name or .safetensors file",
     )
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="supernet to write (runs/import/NETWORK.safetensors)",
+        help="supernet to write (runs/import/NETWORK.safetensors); the rest goes beside it",
     )
     target.add_argument(
         "--export-official",
@@ -38,26 +37,26 @@ def run(args: argparse.Namespace) -> None:
 
 def _import(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import out, print_json
-    from ofa_nas.errors import ConfigError
-    from ofa_nas.files import check_writable
-    from ofa_nas.supernet.checkpoint import save_supernet
-    from ofa_nas.supernet.official import read_official
-    from ofa_nas.supernet_card import SupernetFiles
+    from ofa_nas.pipeline.importing import import_official
 
-    if args.output is not None and (args.output.suffix != ".safetensors" or args.output.is_dir()):
-        raise ConfigError(f"--output {args.output}: expected the name of a .safetensors file")
-    if args.output is not None:
-        check_writable(args.output, option="--output")
-    supernet, card = read_official(Path(args.path))
-    imported = card.made_by["imported"]
-    files = SupernetFiles(args.output or _FOLDER / f"{imported['network']}.safetensors")
-    save_supernet(files, supernet, card)
+    found = import_official(Path(args.path), output=args.output)
+    imported, space = found.card.made_by["imported"], found.card.space
     if args.json:
-        print_json({"supernet": str(files.weights), "space": card.space.name, **imported})
+        predictor = None if found.predictor is None else str(found.predictor)
+        print_json(
+            {
+                "supernet": str(found.files.weights),
+                "predictor": predictor,
+                "space": space.name,
+                **{key: imported[key] for key in ("network", "file", "sha256")},
+            }
+        )
         return
-    out.print(f"network   {imported['network']}, a supernet of the space {card.space.name}")
+    out.print(f"network   {imported['network']}, a supernet of the space {space.name}")
     out.print(f"imported  {imported['file']}, SHA-256 {imported['sha256']}")
-    out.print(f"supernet  {files.weights}")
+    out.print(f"supernet  {found.files.weights}{', without weights' if found.card.published else ''}")
+    if found.predictor is not None:
+        out.print(f"predictor {found.predictor}")
 
 
 def _export(args: argparse.Namespace) -> None:

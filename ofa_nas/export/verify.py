@@ -156,11 +156,11 @@ def check_accuracy(found: FileAccuracy, *, predicted: float | None, half_width: 
     Args:
         found: Of all images.
         predicted: By the predictor, a fraction.
-        half_width: Of the predictor's 90 % interval.
+        half_width: Of the predictor's 90 % interval; 0 where it gives none.
     """
     low, high = found.interval
     note = f"{found.images} held-out images, ± {100 * found.half_width:.1f} points"
-    if predicted is not None and not low - half_width <= predicted <= high + half_width:
+    if predicted is not None and half_width and not low - half_width <= predicted <= high + half_width:
         note += "; outside the predictor's interval"
     return Check("accuracy", found.value, predicted, "fraction", is_met=True, note=note)
 

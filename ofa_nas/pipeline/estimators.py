@@ -61,6 +61,7 @@ class Estimators:
         card: What is known of it.
         encoding: Genes of its space, with those resolutions that every table holds.
         predictor: Of its accuracy.
+        description: What accuracy that is, as the predictor's file tells.
         tables: Latencies of devices, by the names of the tables.
         costs: By the keys of their budgets, latencies first; unlimited.
     """
@@ -71,6 +72,7 @@ class Estimators:
     predictor: Predictor
     tables: Mapping[str, LatencyTable]
     costs: Mapping[tuple[str, str], BudgetedCost]
+    description: str
 
     @classmethod
     def load(cls, supernet: str, *tables: LatencyTable) -> "Estimators":
@@ -94,14 +96,15 @@ class Estimators:
                 f"collect --supernet {supernet} --data DATA, then ofa-nas predictor fit --supernet {supernet}"
             )
         whole = Encoding.of(card.space)
-        found = load_predictor(files.predictor, whole, weights=card.sha256).predictor
+        found = load_predictor(files.predictor, whole, weights=card.sha256)
         costs = {("latency", table.name): table.cost_table(encoding) for table in tables}
         costs |= {(name, ""): tabulate(encoding, cost) for name, cost in _LAYER_COSTS.items()}
         unlimited = {
             (name, device): BudgetedCost(Budget(name, np.inf, KINDS[name].unit, device), cost)
             for (name, device), cost in costs.items()
         }
-        return cls(files, card, encoding, _narrowed(found, whole, encoding), by_name, unlimited)
+        predictor = _narrowed(found.predictor, whole, encoding)
+        return cls(files, card, encoding, predictor, by_name, unlimited, found.description)
 
     def with_predictor(self, predictor: Predictor) -> "Estimators":
         """The same with another predictor of the supernet's whole space."""

@@ -65,6 +65,7 @@ def _shared(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
     return {
         "space": estimators.card.space.name,
         "supernet": estimators.files.name,
+        "predictor": estimators.description,
         "devices": [
             {"name": table.name, "provenance": table.provenance} for table in estimators.tables.values()
         ],

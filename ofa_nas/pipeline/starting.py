@@ -7,7 +7,7 @@ import torch
 
 from ofa_nas.data.dataset import open_data
 from ofa_nas.errors import ConfigError
-from ofa_nas.files import check_writable
+from ofa_nas.files import check_writable, moving_together, write_bytes
 from ofa_nas.pipeline.learning import save_images
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
@@ -21,7 +21,8 @@ class StartedSupernet:
     """A supernet that was not trained here.
 
     Attributes:
-        files: Weights and card, and the images where there is a data set.
+        files: Weights and card, the images where there is a data set, and the start's accuracy predictor
+            where it holds for these weights too.
         start: What the weights come from.
         classes: Outputs of its classifier.
         keeps_classifier: The start knew every class; else the classifier is random and has to be trained.
@@ -51,7 +52,9 @@ def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int 
     """
     if output.suffix != ".safetensors" or output.is_dir():
         raise ConfigError(f"--output {output}: expected the name of a .safetensors file")
-    check_writable(output, option="--output")
+    files = SupernetFiles(output)
+    for path in (files.weights, files.card, files.predictor, files.calibration, files.held_out):
+        check_writable(path, option="--output")
     own = open_start(start)
     source = None if data is None else open_data(data)
     class_ids = () if source is None else source.train.class_ids
@@ -68,9 +71,19 @@ def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int 
         sha256="",
         made_by={"start": own.name, "provenance": record_provenance(seed=seed).to_json()},
     )
-    files = SupernetFiles(output)
-    if source is not None:
-        save_images(files, source, SplitSizes(seed=seed))
-    save_supernet(files, supernet, card)
+    with moving_together(output.parent) as folder:
+        written = SupernetFiles(folder / output.name)
+        if source is not None:
+            save_images(written, source, SplitSizes(seed=seed))
+        save_supernet(written, supernet, card)
+        _bring_predictor(own.files, written)
     rows = own.rows_of(class_ids=class_ids, class_names=class_names)
     return StartedSupernet(files, own.name, len(class_names), keeps_classifier=rows is not None)
+
+
+def _bring_predictor(start: SupernetFiles | None, written: SupernetFiles) -> None:
+    """Copy the accuracy predictor of a start whose weights were written again as they are."""
+    if start is None or not start.predictor.is_file():
+        return
+    if SupernetCard.load(start.card).sha256 == SupernetCard.load(written.card).sha256:
+        write_bytes(written.predictor, start.predictor.read_bytes())

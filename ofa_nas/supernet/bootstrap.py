@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ofa_nas.assets import asset_names
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.space.search_space import SearchSpace
@@ -16,7 +15,7 @@ from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.pretrained import ATTRIBUTES, PretrainedNetwork, imagenet_class_ids
 from ofa_nas.supernet.sorting import sort_channels
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.supernet_card import SupernetFiles, supernet_names
 
 _PLUGINS = "supernet.pretrained"
 _WEIGHTS = ".safetensors"
@@ -35,6 +34,7 @@ class Start:
         input_std: Per RGB channel, by which that is divided.
         tensors: Under the supernet's names; a kernel may be smaller than the space's largest.
         is_sorted: The middle channels stand in the order in which narrow subnets are to keep them.
+        files: Of a supernet; None of a pretrained network.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Start:
     input_std: tuple[float, ...]
     tensors: dict[str, Tensor]
     is_sorted: bool
+    files: SupernetFiles | None = None
 
     def rows_of(self, *, class_ids: Sequence[str], class_names: Sequence[str]) -> list[int] | None:
         """Rows of the classifier for some classes, or None unless it has every one of them.
@@ -92,7 +93,7 @@ def open_start(name: str) -> Start:
         ConfigError: There is no such start.
         CheckpointError: A file is missing, damaged, or does not fit its space.
     """
-    supernets = asset_names("supernets", suffix=_WEIGHTS)
+    supernets = supernet_names()
     expected = (
         f"supernets: {', '.join(supernets) or 'none'}, or the path of a {_WEIGHTS} file; "
         f"pretrained networks: {', '.join(plugin_names(_PLUGINS))}, or the dotted path of a module of your "
@@ -143,7 +144,8 @@ def start_supernet(
 
 
 def _of_supernet(name: str) -> Start:
-    supernet, card = load_supernet(SupernetFiles.find(name))
+    files = SupernetFiles.find(name)
+    supernet, card = load_supernet(files)
     return Start(
         name=f"{name} (weights {card.sha256[:12]})",
         space=card.space,
@@ -153,6 +155,7 @@ def _of_supernet(name: str) -> Start:
         input_std=card.input_std,
         tensors=supernet.state_dict(),
         is_sorted=True,
+        files=files,
     )
 
 

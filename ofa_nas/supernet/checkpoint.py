@@ -35,6 +35,7 @@ def load_supernet(files: SupernetFiles) -> tuple[Supernet, SupernetCard]:
     """
     path = files.weights
     card = SupernetCard.load(files.card)
+    card.check_weights(files.name)
     tensors = read_tensors(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
         raise CheckpointError(f"{path}: its digest is not the one that {files.card.name} names")

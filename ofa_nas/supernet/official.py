@@ -23,11 +23,12 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import check_tensors
 from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet_card import SupernetCard
+from ofa_nas.supernet_card import PublishedWeights, SupernetCard
 
 # Source: ImageNet's statistics as once-for-all's data provider has them, in pixel units.
 INPUT_MEAN = (123.675, 116.28, 103.53)
 INPUT_STD = (58.395, 57.12, 57.375)
+PUBLISHED = "https://raw.githubusercontent.com/han-cai/files/master/ofa"
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
 _NO_CHECKPOINT = "not a checkpoint of once-for-all"
@@ -61,11 +62,21 @@ class Family:
         network: Its name in once-for-all's model zoo, which is that of its file.
         space: Search space that it is a supernet of.
         ends: Operators before and behind the blocks, ours and theirs.
+        git_object: Id of the published file, which `git hash-object` prints.
     """
 
     network: str
     space: str
     ends: dict[str, str]
+    git_object: str
+
+    @property
+    def published(self) -> PublishedWeights:
+        """Where the file is.
+
+        Source: `ofa/model_zoo.py` of mit-han-lab/once-for-all; ids of han-cai/files at a7c9bcd.
+        """
+        return PublishedWeights(self.network, f"{PUBLISHED}/ofa_nets/{self.network}", self.git_object)
 
 
 _MOBILENET_V3 = {
@@ -80,9 +91,24 @@ _PROXYLESS = {
     "classifier.linear": "classifier.linear",
 }
 FAMILIES = (
-    Family("ofa_mbv3_d234_e346_k357_w1.0", "mobilenet_v3", _MOBILENET_V3),
-    Family("ofa_mbv3_d234_e346_k357_w1.2", "mobilenet_v3_w1.2", _MOBILENET_V3),
-    Family("ofa_proxyless_d234_e346_k357_w1.3", "proxyless_w1.3", _PROXYLESS),
+    Family(
+        "ofa_mbv3_d234_e346_k357_w1.0",
+        "mobilenet_v3",
+        _MOBILENET_V3,
+        "55d835981d8acd1053657a951b18887a724ddcbf",
+    ),
+    Family(
+        "ofa_mbv3_d234_e346_k357_w1.2",
+        "mobilenet_v3_w1.2",
+        _MOBILENET_V3,
+        "d75a3613bae216091f61fc4b7df77d49cc82ed32",
+    ),
+    Family(
+        "ofa_proxyless_d234_e346_k357_w1.3",
+        "proxyless_w1.3",
+        _PROXYLESS,
+        "c97035a7a6fe611508f3bb35ffac0ef77262f5e0",
+    ),
 )
 
 # What torch.load raises for files that others made, damaged ones among them.
@@ -133,7 +159,12 @@ def read_official(path: Path) -> tuple[Supernet, SupernetCard]:
             value.copy_(tensors[name])
     digest = hashlib.sha256(content).hexdigest()
     imported = {"network": family.network, "file": path.name, "sha256": digest}
-    return supernet, _card(supernet.space, imported)
+    return supernet, official_card(supernet.space, imported)
+
+
+def family_of_network(network: str) -> Family:
+    """The family of a network by its name."""
+    return next(family for family in FAMILIES if family.network == network)
 
 
 def official_tensors(supernet: Supernet) -> dict[str, Tensor]:
@@ -241,7 +272,16 @@ def _under_their_names(own: dict[str, Tensor], family: Family) -> dict[str, Tens
     return tensors
 
 
-def _card(space: SearchSpace, imported: dict[str, str]) -> SupernetCard:
+def official_card(
+    space: SearchSpace, imported: dict[str, str], *, published: PublishedWeights | None = None
+) -> SupernetCard:
+    """The card of a supernet that once-for-all trained on ImageNet.
+
+    Args:
+        space: That it is a supernet of.
+        imported: What was read, and from which file.
+        published: Where its weights are, if they do not come with the card.
+    """
     return SupernetCard(
         space=space,
         data="imagenet",
@@ -250,4 +290,5 @@ def _card(space: SearchSpace, imported: dict[str, str]) -> SupernetCard:
         input_std=INPUT_STD,
         sha256="",
         made_by={"imported": imported, "provenance": record_provenance(seed=0).to_json()},
+        published=published,
     )

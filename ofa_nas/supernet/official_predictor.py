@@ -1,5 +1,6 @@
 """The accuracy predictor that once-for-all publishes (`acc_predictor.pth`), read into one of ours."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,36 @@ import torch
 from ofa_nas.errors import CheckpointError
 from ofa_nas.predictors.mlp import Dense, Index, MlpPredictor
 from ofa_nas.space.encoding import Encoding
+from ofa_nas.supernet.official import PUBLISHED
 
 INPUTS = 128
 SHAPES = {"0": (400, INPUTS), "2": (400, 400), "4": (400, 400), "6": (1, 400)}
 BLOCKS, RESOLUTIONS = 20, 8
 KERNEL_SIZES, EXPAND_RATIOS = (3, 5, 7), (3, 4, 6)
 FIRST_PX, STEP_PX = 112, 16
+NETWORK = "ofa_mbv3_d234_e346_k357_w1.2"  # whose subnets it predicts
+
+# The published file. The licence is that of mit-han-lab/once-for-all, whose code fetches it from there.
+SHA256 = "48685122a3540636b06699af66cd816456b25f29b69563e2fda9bed4018eeba0"
+ORIGIN = {
+    "address": f"{PUBLISHED}/acc_predictor.pth",
+    "git_object": "f6a9ab2f66b7e2f6e097a1e32faafe60a4d22fcf",
+    "licence": "MIT (mit-han-lab/once-for-all); gatech-sysml/CompOFA has the same bytes under Apache-2.0",
+}
+# Against names and net.config of han-cai/files at a7c9bcd, ofa/ofa_specialized: the eight of width 1.2 whose
+# image sizes it knows, each after 75 epochs of training of its own. tests/supernet/published_subnets.json
+DESCRIPTION = (
+    "ImageNet top-1, predicted by the published OFA predictor: 3.4 points above the accuracies published for "
+    "eight subnets (3.2 to 3.6), no interval"
+)
+
+
+def is_official_predictor(path: Path) -> bool:
+    """Whether a file can be read and has the names of its tensors."""
+    try:
+        return {str(key) for key, _ in _items(_load(path))} == set(_shapes())
+    except CheckpointError:
+        return False
 
 
 def read_official_predictor(path: Path, encoding: Encoding) -> MlpPredictor:
@@ -27,14 +52,7 @@ def read_official_predictor(path: Path, encoding: Encoding) -> MlpPredictor:
     Raises:
         CheckpointError: The file cannot be read or holds something else.
     """
-    try:
-        tensors = torch.load(path, weights_only=True, map_location="cpu")
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # torch raises half a dozen kinds for damaged files
-        raise CheckpointError(f"{path}: not a file of torch tensors: {error}") from error
-    shapes: dict[str, tuple[int, ...]] = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
-    shapes |= {f"{layer}.bias": shape[:1] for layer, shape in SHAPES.items()}
+    tensors, shapes = _load(path), _shapes()
     found = {str(key): tuple(getattr(value, "shape", ())) for key, value in _items(tensors)}
     if found != shapes:
         raise CheckpointError(
@@ -46,6 +64,21 @@ def read_official_predictor(path: Path, encoding: Encoding) -> MlpPredictor:
         for layer in SHAPES
     )
     return MlpPredictor(official_inputs(encoding), INPUTS, (network,), half_width=0.0)
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
+    return shapes | {f"{layer}.bias": shape[:1] for layer, shape in SHAPES.items()}
+
+
+def _load(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of files that look like something else
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # torch raises half a dozen kinds for damaged files
+        raise CheckpointError(f"{path}: not a file of torch tensors: {error}") from error
 
 
 def _items(content: Any) -> list[tuple[Any, Any]]:
