@@ -162,16 +162,14 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        counted: dict[str, Trial] = {}
-        for trial in self.trials():
-            if trial.state is State.FAILED:
-                continue
-            first = counted.setdefault(trial.key, trial)
-            if trial.state is not State.WAITING or len(counted) > limit:
-                continue
-            if first is not trial:
-                self._fail(trial, f"trial {first.number} is of the same {KEY}")
-            elif self._set_state(trial, TrialState.RUNNING):
+        trials = self.trials()
+        counted = counted_trials(trials)
+        first = {trial.key: trial.number for trial in counted}
+        for trial in trials:
+            if trial.state is State.WAITING and first[trial.key] < trial.number:
+                self._fail(trial, f"trial {first[trial.key]} is of the same {KEY}")
+        for trial in counted[:limit]:
+            if trial.state is State.WAITING and self._set_state(trial, TrialState.RUNNING):
                 self._note(trial, {EVERY: self.every_s, SIGN: 0, WORKER: self.worker})
                 return trial
         return None
@@ -259,6 +257,15 @@ class Study:
 
     def _trial_id(self, trial: Trial) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self._id, trial.number)
+
+
+def counted_trials(trials: Sequence[Trial]) -> list[Trial]:
+    """The first trial of each key of those that did not fail, by number."""
+    counted: dict[str, Trial] = {}
+    for trial in trials:
+        if trial.state is not State.FAILED:
+            counted.setdefault(trial.key, trial)
+    return list(counted.values())
 
 
 def _make(
