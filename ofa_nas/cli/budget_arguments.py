@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder
 
 if TYPE_CHECKING:
+    from ofa_nas.pipeline.search import Goal
     from ofa_nas.search.budgets import Budget
 
 _FLAGS = {
@@ -50,6 +51,59 @@ def add_margin(parser: argparse.ArgumentParser) -> None:
         help="share of a latency budget that predictions stay below it, such as 0.05; 0 for none (the "
         "table's error at its 95th percentile)",
     )
+
+
+def add_objective(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that turn the search round: an accuracy to reach, at the least of one cost."""
+    parser.add_argument(
+        "--objective",
+        choices=["accuracy", *(name.replace("_", "-") for name in _FLAGS)],
+        default="accuracy",
+        help="what to make best: the most accuracy within the budgets, or the least latency (on the first "
+        "device), peak-memory, model-size or macs that reaches --accuracy (accuracy)",
+    )
+    parser.add_argument("--accuracy", metavar="SHARE", help="top-1 to reach at the least cost, such as 65%%")
+
+
+def check_objective(args: argparse.Namespace, *, is_list: bool) -> None:
+    """Refuse an objective without an accuracy, the reverse, and lists of budgets beside one.
+
+    Raises:
+        ConfigError: Says what is missing.
+    """
+    from ofa_nas.errors import ConfigError
+
+    if args.objective == "accuracy":
+        if args.accuracy is not None:
+            raise ConfigError(
+                f"--accuracy {args.accuracy[:40]} is reached at the least of some cost: say which with "
+                "--objective latency, peak-memory, model-size or macs"
+            )
+    elif args.accuracy is None:
+        raise ConfigError(f"--objective {args.objective} needs the accuracy to reach: --accuracy 65%")
+    elif is_list:
+        raise ConfigError(f"--objective {args.objective} has one answer: give one value for each budget")
+    elif args.objective == "latency" and not args.devices:
+        raise ConfigError("--objective latency is the latency of a device: add --device host, or a table")
+
+
+def read_goal(args: argparse.Namespace, device: str) -> "Goal | None":
+    """The accuracy to reach and at the least of which cost; None where accuracy is the objective.
+
+    Args:
+        args: With `objective` and `accuracy`.
+        device: Name of the first device's table.
+
+    Raises:
+        BudgetError: The accuracy is none.
+    """
+    from ofa_nas.pipeline.search import Goal
+    from ofa_nas.search.budgets import parse_accuracy
+
+    if args.objective == "accuracy":
+        return None
+    name = args.objective.replace("-", "_")
+    return Goal((name, device if name == "latency" else ""), parse_accuracy(args.accuracy))
 
 
 def read_budgets(args: argparse.Namespace) -> "tuple[Budget, ...]":

@@ -6,7 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.budget_arguments import add_budgets_of_devices, add_margin, read_budgets_of_devices
+from ofa_nas.cli.budget_arguments import (
+    add_budgets_of_devices,
+    add_margin,
+    add_objective,
+    check_objective,
+    read_budgets_of_devices,
+    read_goal,
+)
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
 
 if TYPE_CHECKING:
@@ -33,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "again for each further device",
     )
     add_budgets_of_devices(parser)
+    add_objective(parser)
     add_margin(parser)
     parser.add_argument(
         "--measure",
@@ -95,6 +103,7 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
     from ofa_nas.errors import ConfigError
     from ofa_nas.search.budgets import parse_margin
 
+    check_objective(args, is_list=is_list)
     measured = {
         "--export": args.export is not None,
         "--finalists": args.finalists is not None,
@@ -118,12 +127,20 @@ def _search(
     args: argparse.Namespace, estimators: "Estimators", budgets: "Sequence[Budget]"
 ) -> "list[Unmet | SearchResult]":
     from ofa_nas.cli.console import progress
+    from ofa_nas.pipeline.cheapest import search_cheapest
     from ofa_nas.pipeline.search import search
     from ofa_nas.search.methods import Generation
 
     answers = []
+    goal = read_goal(args, next(iter(estimators.tables), ""))
     with progress("searching", total=None, quiet=args.json) as bar:
-        stream = search(estimators, budgets, method=args.method, seed=args.seed, margin=args.margin)
+        stream = (
+            search(estimators, budgets, method=args.method, seed=args.seed, margin=args.margin)
+            if goal is None
+            else search_cheapest(
+                estimators, budgets, goal, method=args.method, seed=args.seed, margin=args.margin
+            )
+        )
         for record in stream:
             if isinstance(record, Generation):
                 bar.advance(note=f"{record.evaluations} architectures scored")

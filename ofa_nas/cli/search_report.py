@@ -16,9 +16,14 @@ SHOWN_ON_FRONT = 12
 def show_search(result: "SearchResult", estimators: "Estimators", finals: "Finals | None") -> None:
     """Print supernet, budgets, front, timed finalists and the chosen subnet."""
     from ofa_nas.cli.console import out
+    from ofa_nas.search.budgets import Budget
 
     _show_source(estimators)
     out.print(f"searched  {_describe_method([result], estimators)}")
+    if result.goal is not None:
+        name, device = result.goal.key
+        title = Budget(name, 0.0, "", device).title
+        out.print(f"objective the least {title} that is predicted to reach {result.goal.accuracy:.1%} top-1")
     for budget, binds in zip(result.budgets, result.binding, strict=True):
         verdict = "binds" if binds else "does not bind"
         out.print(f"budget    {budget}: {verdict}{_describe_margin(budget, estimators)}")
@@ -89,10 +94,10 @@ def _describe_method(results: "Sequence[SearchResult]", estimators: "Estimators"
     result = results[-1]
     seconds = f"{result.cpu_seconds:.2g} s"
     if all(one.is_exact for one in results):
-        count = f"{estimators.encoding.space.cardinality:.2g}"
-        return (
-            f"all {count} subnets, exactly, in {seconds}: none within the budgets is predicted to be better"
-        )
+        none = "none within the budgets is predicted to be better"
+        if result.goal is not None:
+            none = "none within the budgets that costs less is predicted to reach it"
+        return f"all {estimators.encoding.space.cardinality:.2g} subnets, exactly, in {seconds}: {none}"
     text = f"{result.evaluations:,} subnets scored in {seconds} by {result.method}"
     gaps = [one.bound - one.chosen.accuracy for one in results if one.bound is not None]
     if len(gaps) == len(results):

@@ -16,11 +16,24 @@ from ofa_nas.space.encoding import Genes
 
 
 @dataclass(frozen=True, slots=True)
+class Goal:
+    """An accuracy to reach at the least cost, instead of the most accuracy within budgets.
+
+    Attributes:
+        key: Of the cost that is made small: name and device.
+        accuracy: Least predicted top-1, a fraction.
+    """
+
+    key: tuple[str, str]
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """What a search found for one set of budgets.
 
     Attributes:
-        chosen: The most accurate candidate within every budget.
+        chosen: The most accurate candidate within every budget, or the cheapest that reaches the goal.
         front: Accuracy against the first cost, by rising cost, within every other budget.
         budgets: As asked for, latencies with their margins.
         binding: One flag a budget: whether a looser one would have allowed a better candidate.
@@ -29,8 +42,9 @@ class SearchResult:
         method: That searched.
         bound: Accuracy that the predictor gives no architecture within the budgets; None where the method
             cannot tell.
-        is_exact: Whether nothing within the budgets is predicted to be more accurate than what was searched
-            out, of all that there is; finalists may have put a less accurate one in its place.
+        is_exact: Whether nothing within the budgets is predicted to be better than what was searched out, of
+            all that there is; finalists may have put another one in its place.
+        goal: The accuracy that was to be reached, at the least of which cost; None where accuracy was sought.
     """
 
     chosen: Candidate
@@ -42,6 +56,7 @@ class SearchResult:
     method: str
     bound: float | None
     is_exact: bool
+    goal: Goal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +100,20 @@ def search(
         BudgetError: Nothing meets any of the budgets.
     """
     rng = np.random.default_rng(seed)
-    levels = budget_levels([_with_margin(budget, estimators, margin) for budget in budgets])
+    levels = budget_levels([with_margin(budget, estimators, margin) for budget in budgets])
     keys = _cost_keys(estimators, levels)
     met: list[tuple[Budget, ...]] = []
     witnesses: list[Genes] = []
     for level in levels:
         try:
-            witnesses += [check_budgets(_limited(estimators, level), rng=rng).witness] if level else []
+            witnesses += [check_budgets(limited_costs(estimators, level), rng=rng).witness] if level else []
         except BudgetError as error:
             if level is levels[-1]:
                 raise
             yield Unmet(level, str(error))
         else:
             met.append(level)
-    problem = _problem(estimators, keys, met, seeds=np.concatenate(witnesses) if witnesses else None)
+    problem = make_problem(estimators, keys, met, seeds=np.concatenate(witnesses) if witnesses else None)
     method = method or strongest_method(problem)
     last: Generation | None = None
     for last in load_method(method).search(problem, rng=rng):
@@ -126,7 +141,12 @@ def search(
         )
 
 
-def _with_margin(budget: Budget, estimators: Estimators, margin: float | None) -> Budget:
+def with_margin(budget: Budget, estimators: Estimators, margin: float | None) -> Budget:
+    """A latency budget with its margin, that of the estimators without another; others as they are.
+
+    Raises:
+        BudgetError: It is of a device without a table, or the margin leaves nothing.
+    """
     if budget.name != "latency":
         return budget
     if budget.device not in estimators.tables:
@@ -154,11 +174,12 @@ def _cost_keys(estimators: Estimators, levels: Sequence[tuple[Budget, ...]]) -> 
     return [first, *(budget.key for budget in levels[-1] if budget.key != first)]
 
 
-def _limited(estimators: Estimators, budgets: Sequence[Budget]) -> list[BudgetedCost]:
+def limited_costs(estimators: Estimators, budgets: Sequence[Budget]) -> list[BudgetedCost]:
+    """Budgets with the tables of what they limit."""
     return [BudgetedCost(budget, estimators.costs[budget.key].table) for budget in budgets]
 
 
-def _problem(
+def make_problem(
     estimators: Estimators,
     keys: Sequence[tuple[str, str]],
     levels: Sequence[tuple[Budget, ...]],
@@ -175,7 +196,7 @@ def _problem(
     """
     predictor = estimators.predictor
     unlimited = {key: estimators.costs[key] for key in keys}
-    limited = {cost.budget.key: cost for cost in _limited(estimators, levels[-1])}
+    limited = {cost.budget.key: cost for cost in limited_costs(estimators, levels[-1])}
     costs = list((unlimited | limited).values())
     firsts = [budget.searched_limit for level in levels[:-1] for budget in level if budget.key == keys[0]]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals
-from ofa_nas.pipeline.search import SearchResult, Unmet
+from ofa_nas.pipeline.search import Goal, SearchResult, Unmet
 from ofa_nas.search.budgets import Budget
 
 
@@ -55,9 +55,17 @@ def _answer(result: SearchResult) -> dict[str, Any]:
             for budget, binds in zip(result.budgets, result.binding, strict=True)
         ],
         "predicted": _predicted(result.chosen),
+        "objective": _objective(result.goal),
         "accuracy_bound": result.bound,
         "is_exact": result.is_exact,
     }
+
+
+def _objective(goal: Goal | None) -> dict[str, Any]:
+    if goal is None:
+        return {"name": "accuracy", "device": None, "accuracy": None}
+    name, device = goal.key
+    return {"name": name, "device": device or None, "accuracy": goal.accuracy}
 
 
 def _shared(result: SearchResult, estimators: Estimators) -> dict[str, Any]:

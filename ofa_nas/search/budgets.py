@@ -165,6 +165,19 @@ def parse_margin(text: str) -> float:
     return share
 
 
+def parse_accuracy(text: str) -> float:
+    """Read what a user typed for an accuracy to reach: `65%` or `0.65`.
+
+    Raises:
+        BudgetError: It is no share above 0 and up to 1.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    share = float(match[1]) / (100.0 if match[2] else 1.0) if match else math.inf
+    if not 0.0 < share <= 1.0:
+        raise BudgetError(f"--accuracy {text[:40]!r}: expected a top-1 to reach such as 65% or 0.65")
+    return share
+
+
 def format_share(share: float) -> str:
     """A share for people, three digits: `10.4 %`."""
     return f"{100.0 * share:.3g} %"

@@ -49,8 +49,8 @@ def test_the_document_has_the_documented_keys(
     assert (printed.status, printed.err) == (0, "")
     document = printed.document
     assert document.keys() == {
-        "architecture", "space", "supernet", "devices", "budgets", "predicted", "accuracy_bound", "is_exact",
-        "measured", "finalists", "front", "search",
+        "architecture", "space", "supernet", "devices", "budgets", "predicted", "objective", "accuracy_bound",
+        "is_exact", "measured", "finalists", "front", "search", "predictor",
     }  # fmt: skip
     assert tiny.parse(document["architecture"])
     assert document["devices"] == [{"name": "rpi4", "provenance": "estimated"}]
@@ -341,3 +341,25 @@ def test_a_folder_where_a_file_is_meant_is_told(option: str, refused: Refused, t
     told = f"{folder}: is a folder; give the path of a {suffix} file"
     others = [] if option == "--device" else ["--device", "rpi4"]
     assert told in refused("search", "--latency", "3ms", option, folder, *others)
+
+
+def test_an_objective_turns_the_search_round(
+    command: Command, small: SmallSupernet, refused: Refused
+) -> None:
+    search = ("search", "--supernet", small.name)
+    best = command(*search, "--json").document["predicted"]["accuracy"]
+    goal = f"{best - 0.02:.4f}"
+    found = command(*search, "--objective", "macs", "--accuracy", goal, "--json").document
+    assert found["objective"] == {"name": "macs", "device": None, "accuracy": float(goal)}
+    assert found["predicted"]["accuracy"] >= float(goal)
+    assert found["predicted"]["macs"] < command(*search, "--json").document["predicted"]["macs"]
+    told = command(*search, "--objective", "macs", "--accuracy", goal).out
+    assert f"objective the least MACs that is predicted to reach {best - 0.02:.1%} top-1" in told
+    assert "none within the budgets that costs less is predicted to reach it" in told
+    for flags, message in (
+        (("--objective", "macs"), "--objective macs needs the accuracy to reach: --accuracy 65%"),
+        (("--accuracy", "50%"), "say which with --objective latency, peak-memory, model-size or macs"),
+        (("--objective", "latency", "--accuracy", "50%"), "add --device host, or a table"),
+        (("--objective", "macs", "--accuracy", "5", "--macs", "1,2M"), "give one value for each budget"),
+    ):
+        assert message in refused(*search, *flags)

@@ -29,7 +29,7 @@ class Generation:
             every limit but the first, to show what more of the first would buy.
         cpu_seconds: Processor time spent so far [s].
         bounds: One for each of `Problem.at_levels()`: error that no architecture within its limits is below,
-            None where there is no telling; empty if the method never tells.
+            infinite where there is none, None where there is no telling; empty if the method never tells.
     """
 
     index: int

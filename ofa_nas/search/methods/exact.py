@@ -95,7 +95,7 @@ class _Run:
         yield
         key, top = self._weigh(level)
         yield
-        self._settle(first, self._close(level, key, top) if len(top) else None)
+        self._settle(first, self._close(level, key, top) if len(top) else np.inf)
         yield
 
     def _settle(self, first: float, bound: float | None) -> None:
@@ -151,7 +151,7 @@ class _Run:
         assert best is not None
         return best
 
-    def _close(self, level: Problem, key: CostTable, top: Parts) -> float | None:
+    def _close(self, level: Problem, key: CostTable, top: Parts) -> float:
         """Bring answer and bound together, or as near as can be, looking from the bound down; the bound."""
         worth, most = self.worth, float(top.worth[0])
         bound = float(worth.error(top.worth)[0])
@@ -189,5 +189,6 @@ class _Run:
         self.found = front_of(self.problem, self.found.join(scored))
 
 
-def _error(best: Scored | None) -> float | None:
-    return None if best is None else float(best.errors[0])
+def _error(best: Scored | None) -> float:
+    """Infinite where nothing is within the limits."""
+    return np.inf if best is None else float(best.errors[0])
