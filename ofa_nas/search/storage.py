@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal:"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:", re.ASCII)  # two letters or more: one is a drive of Windows
+LONGEST_HEAD = 4096  # bytes of a journal that are looked at before Optuna reads it
 LOCK_WAIT_S = 60.0  # SQLite: how long a worker waits for the transactions of others
 _KINDS = "a file, journal:FILE, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
@@ -74,15 +75,20 @@ def _open_journal(path: Path) -> "BaseStorage":
     from optuna.storages.journal import JournalFileBackend
 
     _make_room(path)
+    refusal = f"{path}: holds no journal of Optuna: give another file, or sqlite:///{path} for a database"
     try:
+        with path.open("ab+") as file:
+            file.seek(0)
+            head = file.readline(LONGEST_HEAD)
+        if (
+            head and b'"op_code"' not in head
+        ):  # Optuna takes a line without an end for one that is to be ended
+            raise StudyError(refusal)
         return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
         raise StudyError(f"{path}: {_reason(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise StudyError(
-            f"{path}: holds no journal of Optuna: give the name of another file, or sqlite:///{path} for a "
-            "database"
-        ) from error
+        raise StudyError(refusal) from error
 
 
 def _open_database(address: str) -> "BaseStorage":
