@@ -150,11 +150,11 @@ def slope_of(accuracies: Floats, ceiling: float | None) -> Floats:
 
 def fit_linked(data: Data, start: Scales, folds: list[Fold]) -> LinkedFit:
     """Fit for every ceiling, keep the one that cross-validates best, and tune its scales."""
-    scales = _tuned(fit_ceiling(data, start, None)).scales
+    scales = tuned(fit_ceiling(data, start, None)).scales
     top, span = float(data.accuracies.max()), max(float(np.ptp(data.accuracies)), 1e-6)
     ceilings = [None, *(top + share * span for share in CEILINGS)]
     fits = [fit_ceiling(data, scales, ceiling) for ceiling in ceilings]
-    return _tuned(min(fits, key=lambda fitted: float(np.mean(fitted.left_out(folds)[0] ** 2))))
+    return tuned(min(fits, key=lambda fitted: float(np.mean(fitted.left_out(folds)[0] ** 2))))
 
 
 def fit_ceiling(data: Data, scales: Scales, ceiling: float | None) -> LinkedFit:
@@ -175,7 +175,13 @@ def fit_ceiling(data: Data, scales: Scales, ceiling: float | None) -> LinkedFit:
 
 
 def solve(data: Data, scales: Scales, targets: Floats, variances: Floats) -> Solution:
-    """Gaussian regression in closed form of targets `(n,)` with variances `(n,)`.
+    """Gaussian regression in closed form.
+
+    Args:
+        data: Its features; not its accuracies.
+        scales: Of the priors.
+        targets: `(n,)` in link space.
+        variances: `(n,)` of the targets.
 
     Source: Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, equation 2.8.
     """
@@ -191,38 +197,54 @@ def solve(data: Data, scales: Scales, targets: Floats, variances: Floats) -> Sol
     return Solution(coefficients, of_features[:, None] * inverse.T, projected)
 
 
-def _evidence(data: Data, scales: Scales, targets: Floats, variances: Floats) -> float:
-    """Logarithm of the marginal likelihood up to a constant, through the smaller of the two Gram matrices.
+class _Evidence:
+    """Logarithm of the marginal likelihood of targets up to a constant, by scales.
+
+    Through the smaller of the two Gram matrices; that of samples is a sum of one for each level.
 
     Source: Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, equation 2.30.
     """
-    whitened = data.design * scales.of_features(data.levels, targets) / np.sqrt(variances)[:, None]
-    residuals = (targets - float(np.average(targets, weights=1.0 / variances))) / np.sqrt(variances)
-    if len(whitened) <= whitened.shape[1]:
-        gram = whitened @ whitened.T + np.eye(len(whitened))
-        square = residuals @ np.linalg.solve(gram, residuals)
-    else:
-        gram = whitened.T @ whitened + np.eye(whitened.shape[1])
-        projected = whitened.T @ residuals
-        square = residuals @ residuals - projected @ np.linalg.solve(gram, projected)
-    log_determinant = 2.0 * np.log(np.diag(np.linalg.cholesky(gram))).sum() + np.log(variances).sum()
-    return -0.5 * float(square + log_determinant)
+
+    def __init__(self, fitted: LinkedFit) -> None:
+        self.data, self.targets = fitted.data, fitted.targets
+        self.slopes = fitted.variances / fitted.scales.variances(fitted.data)
+        design, levels = fitted.data.design, fitted.data.levels
+        parts = [design[:, levels == level] for level in range(levels.max() + 1)]
+        self.grams = [part @ part.T for part in parts] if len(design) <= design.shape[1] else []
+
+    def of(self, scales: Scales) -> float:
+        variances = self.slopes * scales.variances(self.data)
+        deviations = np.sqrt(variances)
+        residuals = (self.targets - float(np.average(self.targets, weights=1.0 / variances))) / deviations
+        if self.grams:
+            sizes = scales.of_features(np.arange(len(self.grams)), self.targets)
+            gram = sum(size**2 * part for size, part in zip(sizes, self.grams, strict=True))
+            gram = gram / deviations / deviations[:, None] + np.eye(len(variances))
+            lower = np.linalg.cholesky(gram)
+            square = float((np.linalg.solve(lower, residuals) ** 2).sum())
+        else:
+            sizes = scales.of_features(self.data.levels, self.targets)
+            whitened = self.data.design * sizes / deviations[:, None]
+            lower = np.linalg.cholesky(whitened.T @ whitened + np.eye(len(sizes)))
+            projected = np.linalg.solve(lower, whitened.T @ residuals)
+            square = float(residuals @ residuals - projected @ projected)
+        return -0.5 * (square + 2.0 * float(np.log(np.diag(lower)).sum()) + float(np.log(variances).sum()))
 
 
 def evidence_of(fitted: LinkedFit) -> float:
     """Of a fit, comparable among fits of the same targets."""
-    return _evidence(fitted.data, fitted.scales, fitted.targets, fitted.variances)
+    return _Evidence(fitted).of(fitted.scales)
 
 
-def _tuned(start: LinkedFit) -> LinkedFit:
+def tuned(start: LinkedFit) -> LinkedFit:
     """Try each scale larger and smaller as long as the evidence rises; the targets stay as they are."""
-    data, slopes = start.data, start.variances / start.scales.variances(start.data)
-    best, evidence = start.scales, evidence_of(start)
+    evidence = _Evidence(start)
+    best, most = start.scales, evidence.of(start.scales)
     for factor in STEPS:
         for index in range(len(best.levels) + 2):
             for direction in (factor, 1.0 / factor):
                 tried = best.times(index, direction)
-                found = _evidence(data, tried, start.targets, slopes * tried.variances(data))
-                if found > evidence:
-                    best, evidence = tried, found
-    return fit_ceiling(data, best, start.ceiling)
+                found = evidence.of(tried)
+                if found > most:
+                    best, most = tried, found
+    return fit_ceiling(start.data, best, start.ceiling)

@@ -7,6 +7,7 @@ cross-validation prefers that. Being monotone, it leaves the order of architectu
 What is not known of the worths makes the intervals: they grow away from the samples.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,9 +57,7 @@ class AdditivePredictor:
 
     def sums(self, genes: Genes) -> Floats:
         """The additive `u` of architectures `(n, d)`: `(n,)`, in the order of their accuracies."""
-        width = self.table.shape[1]
-        flat = np.arange(0, self.table.size, width) + genes
-        return np.asarray(self.table.ravel().take(flat).sum(axis=1))
+        return sum_worths(self.table, genes)
 
     def half_widths(self, genes: Genes) -> Floats:
         """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions."""
@@ -121,6 +120,12 @@ def from_json(encoding: Encoding, parameters: dict[str, Any]) -> AdditivePredict
     return AdditivePredictor(table, None if ceiling is None else float(ceiling), sigma, widening, unknown)
 
 
+def sum_worths(table: Floats, genes: Genes) -> Floats:
+    """What a table `(d, width)` gives architectures `(n, d)`: `(n,)`."""
+    flat = np.arange(0, table.size, table.shape[1]) + genes
+    return np.asarray(table.ravel().take(flat).sum(axis=1))
+
+
 def _unknown(features: "Features", fitted: LinkedFit) -> Floats:
     """The directions of uncertainty that matter, by the genes' values, in single precision."""
     directions, sizes, _ = np.linalg.svd(features.cells @ fitted.solution.factor, full_matrices=False)
@@ -174,12 +179,13 @@ class Features:
         levels = np.repeat(np.arange(len(flat)), [part.shape[1] for part in flat])
         return cls(np.concatenate(flat, axis=1), levels, length)
 
-    def design(self, genes: Genes) -> Floats:
-        """Features of architectures `(n, d)`: `(n, p)`."""
+    def design(self, genes: Genes, *, levels: Sequence[int] | None = None) -> Floats:
+        """Features of architectures `(n, d)`: `(n, p)`; without the others where levels are given."""
+        cells = self.cells if levels is None else self.cells[:, np.isin(self.levels, levels)]
         chosen = np.zeros((len(genes), len(self.cells)))
         starts = np.arange(0, len(self.cells), len(self.cells) // self.length)
         np.put_along_axis(chosen, starts + genes, 1.0, axis=1)
-        return np.asarray(chosen @ self.cells)
+        return np.asarray(chosen @ cells)
 
     def data(self, observations: Observations) -> Data:
         """What is to be regressed."""
