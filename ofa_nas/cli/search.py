@@ -15,6 +15,7 @@ from ofa_nas.cli.budget_arguments import (
     read_goal,
 )
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
+from ofa_nas.cli.measured import add_measured, check_measured, run_measured
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Delivery
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exact, evolution or random, or a module of your own (exact where the predictor is a sum, else "
         "evolution)",
     )
+    add_measured(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
@@ -95,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         return _show_list(answers, estimators, as_json=args.json)
     (result,) = (answer for answer in answers if isinstance(answer, SearchResult))
     addresses = {names[device.text]: device.address for device in devices if device.address}
+    if args.measured:
+        return run_measured(args, estimators, result, addresses, deliver=_deliver)
     return _finish(args, estimators, result, addresses)
 
 
@@ -104,7 +108,9 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
     from ofa_nas.search.budgets import parse_margin
 
     check_objective(args, is_list=is_list)
+    check_measured(args)
     measured = {
+        "--measured": args.measured,
         "--export": args.export is not None,
         "--finalists": args.finalists is not None,
         "--measure": any(device.measure is not None for device in devices),

@@ -18,7 +18,7 @@ def show_search(result: "SearchResult", estimators: "Estimators", finals: "Final
     from ofa_nas.cli.console import out
     from ofa_nas.search.budgets import Budget
 
-    _show_source(estimators)
+    show_source(estimators)
     out.print(f"searched  {_describe_method([result], estimators)}")
     if result.goal is not None:
         name, device = result.goal.key
@@ -26,7 +26,7 @@ def show_search(result: "SearchResult", estimators: "Estimators", finals: "Final
         out.print(f"objective the least {title} that is predicted to reach {result.goal.accuracy:.1%} top-1")
     for budget, binds in zip(result.budgets, result.binding, strict=True):
         verdict = "binds" if binds else "does not bind"
-        out.print(f"budget    {budget}: {verdict}{_describe_margin(budget, estimators)}")
+        out.print(f"budget    {budget}: {verdict}{describe_margin(budget, estimators)}")
     _show_front(result)
     if finals is not None:
         has_budget = any(budget.key == ("latency", finals.device) for budget in result.budgets)
@@ -45,13 +45,13 @@ def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators
     results = [answer for answer in answers if isinstance(answer, SearchResult)]
     pairs = zip(answers[0].budgets, results[-1].budgets, strict=True)
     (listed,) = (place for place, (first, last) in enumerate(pairs) if first != last)
-    _show_source(estimators)
+    show_source(estimators)
     out.print(f"searched  {_describe_method(results, estimators)}")
     for place, budget in enumerate(results[-1].budgets):
         if place == listed:
             out.print(f"budgets   {budget.title}, one subnet for each{_describe_share(budget, estimators)}")
         else:
-            out.print(f"budget    {budget}{_describe_margin(budget, estimators)}")
+            out.print(f"budget    {budget}{describe_margin(budget, estimators)}")
     table = make_table("budget", *_titles(results[-1].chosen), "architecture")
     for answer in answers:
         amount = format_amount(answer.budgets[listed].limit, answer.budgets[listed].unit)
@@ -70,7 +70,7 @@ def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators
         )
 
 
-def _show_source(estimators: "Estimators") -> None:
+def show_source(estimators: "Estimators") -> None:
     """Print what the predictions rest on: tables, supernet, and resolutions that a table lacks."""
     from ofa_nas.cli.console import out
     from ofa_nas.cli.table_progress import describe_table
@@ -112,7 +112,8 @@ def _describe_interval(result: "SearchResult", estimators: "Estimators") -> str:
     return estimators.description
 
 
-def _describe_margin(budget: "Budget", estimators: "Estimators") -> str:
+def describe_margin(budget: "Budget", estimators: "Estimators") -> str:
+    """At which predicted latency a budget was searched, and why."""
     from ofa_nas.search.budgets import format_amount
 
     share = _describe_share(budget, estimators)

@@ -1,12 +1,16 @@
 """What `ofa-nas search --json` prints; docs/formats.md tells the same."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals
 from ofa_nas.pipeline.search import Goal, SearchResult, Unmet
 from ofa_nas.search.budgets import Budget
+
+if TYPE_CHECKING:
+    from ofa_nas.pipeline.measured_search import MeasuredResult
+    from ofa_nas.pipeline.trials import MeasuredTrial
 
 
 def result_document(
@@ -44,6 +48,50 @@ def list_document(answers: Sequence[Unmet | SearchResult], estimators: Estimator
             for answer in answers
         ],
         **_shared(last, estimators),
+    }
+
+
+def measured_document(
+    result: "MeasuredResult", estimators: Estimators, *, measured: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The JSON document of a measured search: that of a search, and the study that chose.
+
+    Args:
+        result: Of the study; one of its trials was chosen.
+        estimators: Of the search.
+        measured: Of the exported file; None without one.
+    """
+    return {
+        **_answer(result.search),
+        "measured": measured,
+        "finalists": None,
+        "study": {
+            "storage": result.storage,
+            "name": result.study,
+            "images": result.split,
+            "given_up": result.given_up,
+            "chosen": None if result.chosen is None else result.chosen.number,
+            "held_out": result.held_out,
+            "front": [one.number for one in result.front],
+            "trials": [_trial(one, result.search.budgets) for one in result.trials],
+        },
+        **_shared(result.search, estimators),
+    }
+
+
+def _trial(trial: "MeasuredTrial", budgets: Sequence[Budget]) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "round": trial.round,
+        "worker": trial.worker,
+        **_candidate(trial.candidate),
+        "measured": {
+            "accuracy": trial.accuracy,
+            "accuracy_half_width": trial.half_width,
+            "images": trial.images,
+            "latency_ms": trial.latencies_ms,
+        },
+        "is_within": all(map(trial.keeps, budgets)),
     }
 
 

@@ -65,11 +65,16 @@ class MeasuredTrial:
         known = {**self.candidate.latencies_ms, **self.latencies_ms}
         return next(iter(known.values()), float(self.candidate.macs))
 
+    def cost(self, budget: Budget) -> float:
+        """What it costs in the unit of a budget: as measured, else as predicted."""
+        if budget.name == "latency" and budget.device in self.latencies_ms:
+            return self.latencies_ms[budget.device]
+        return cost_of(self.candidate, budget)
+
     def keeps(self, budget: Budget) -> bool:
         """Whether a measured latency keeps the limit, or what is only predicted the limit and its margin."""
-        if budget.name == "latency" and budget.device in self.latencies_ms:
-            return self.latencies_ms[budget.device] <= budget.limit
-        return cost_of(self.candidate, budget) <= budget.searched_limit
+        is_measured = budget.name == "latency" and budget.device in self.latencies_ms
+        return self.cost(budget) <= (budget.limit if is_measured else budget.searched_limit)
 
 
 def objectives(estimators: Estimators) -> tuple[Objective, ...]:

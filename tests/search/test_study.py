@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -238,13 +239,8 @@ def test_what_is_no_storage_is_refused(address: str, told: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.skipif(find_spec("psycopg2") is not None, reason="psycopg2 is installed")
 def test_a_missing_driver_is_named_and_the_password_is_not() -> None:
-    try:
-        import psycopg2  # noqa: F401
-    except ImportError:
-        pass
-    else:
-        pytest.skip("psycopg2 is installed")
     with pytest.raises(ConfigError, match=r"psycopg2://me:\*\*\*@host/db: the driver psycopg2 is not"):
         open_storage("postgresql+psycopg2://me:secret@host/db")
 

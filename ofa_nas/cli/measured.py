@@ -1,0 +1,229 @@
+"""`ofa-nas search --measured`: its options, its progress, and what it shows."""
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ofa_nas.pipeline.deliver import Delivery
+    from ofa_nas.pipeline.estimators import Estimators
+    from ofa_nas.pipeline.measured_search import MeasuredResult
+    from ofa_nas.pipeline.search import SearchResult
+    from ofa_nas.pipeline.trials import MeasuredTrial
+
+    Deliver = Callable[[argparse.Namespace, Estimators, SearchResult, dict[str, str]], Delivery]
+
+TRIALS, IMAGES, HEARTBEAT_S = 48, 2000, 15.0
+_OWN = ("storage", "study", "data", "trials", "images", "heartbeat")
+
+
+def add_measured(parser: argparse.ArgumentParser) -> None:
+    """Add `--measured` and what belongs to it."""
+    group = parser.add_argument_group(
+        "measured search",
+        "subnets near the front are evaluated for real, and the predictor learns from them; the same command "
+        "again goes on, and any number of workers share a storage",
+    )
+    group.add_argument("--measured", action="store_true", help="choose by measured accuracy")
+    group.add_argument(
+        "--storage",
+        metavar="STORAGE",
+        help="where Optuna keeps the trials: a file, sqlite:///FILE or postgresql://USER@HOST/DATABASE",
+    )
+    group.add_argument("--study", metavar="NAME", help="name of the study there (that of the supernet)")
+    group.add_argument("--data", help="data set with the supernet's classes")
+    group.add_argument("--trials", type=int, metavar="COUNT", help=f"trials in all ({TRIALS})")
+    group.add_argument("--images", type=int, metavar="COUNT", help=f"images for each ({IMAGES})")
+    group.add_argument(
+        "--heartbeat",
+        type=float,
+        metavar="SECONDS",
+        help="between two signs of life of this worker; others try its trial again when it missed four "
+        f"({HEARTBEAT_S:g})",
+    )
+
+
+def check_measured(args: argparse.Namespace) -> None:
+    """Refuse what does not go with `--measured`, and its options without it.
+
+    Raises:
+        ConfigError: Says what is too much, or missing.
+    """
+    from ofa_nas.errors import ConfigError
+
+    given = [f"--{name}" for name in _OWN if getattr(args, name) is not None]
+    if not args.measured:
+        if given:
+            raise ConfigError(f"{given[0]} belongs to a measured search: add --measured")
+        return
+    for option, meaning in (
+        ("--storage", "where the trials are kept, such as study.log"),
+        ("--data", "a data set with the supernet's classes"),
+    ):
+        if option not in given:
+            raise ConfigError(f"--measured needs {option}: {meaning}")
+    if args.finalists is not None:
+        raise ConfigError("--finalists are for a predicted search: --measured times every trial")
+    if args.objective != "accuracy":
+        raise ConfigError(f"--objective {args.objective} is for a predicted search: leave out --measured")
+
+
+def run_measured(
+    args: argparse.Namespace,
+    estimators: "Estimators",
+    searched: "SearchResult",
+    addresses: dict[str, str],
+    *,
+    deliver: "Deliver",
+) -> int:
+    """Work at the study, show what it holds, and export if asked to; the exit status.
+
+    Args:
+        args: Of the command.
+        estimators: Of the supernet.
+        searched: What they find.
+        addresses: Where latencies are measured, by the names of the tables.
+        deliver: Exports and checks.
+    """
+    from ofa_nas.cli.console import print_json
+    from ofa_nas.errors import BudgetError
+    from ofa_nas.pipeline.search_document import measured_document
+
+    result = _follow(args, estimators, searched, addresses)
+    if not args.json:
+        show_measured(result, estimators)
+    if result.chosen is None:
+        raise BudgetError(_describe_failure(result))
+    delivery = deliver(args, estimators, result.search, addresses) if args.export is not None else None
+    if args.json:
+        print_json(measured_document(result, estimators, measured=delivery.measured() if delivery else None))
+    return 0 if delivery is None or delivery.is_met else 1
+
+
+def _follow(
+    args: argparse.Namespace, estimators: "Estimators", searched: "SearchResult", addresses: dict[str, str]
+) -> "MeasuredResult":
+    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.torch_process import prepare_torch
+
+    prepare_torch()
+    import optuna
+
+    from ofa_nas.pipeline.measured_search import (
+        MeasuredResult,
+        MeasuredSetup,
+        TrialBegun,
+        Waiting,
+        measured_search,
+    )
+    from ofa_nas.pipeline.trials import MeasuredTrial
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    setup = MeasuredSetup(
+        storage=args.storage,
+        study=args.study or estimators.files.name,
+        data=args.data,
+        trials=TRIALS if args.trials is None else args.trials,
+        images=IMAGES if args.images is None else args.images,
+        seed=args.seed,
+        addresses=addresses,
+        threads=args.threads,
+        every_s=HEARTBEAT_S if args.heartbeat is None else args.heartbeat,
+    )
+    stream = measured_search(estimators, searched, setup, method=args.method, margin=args.margin)
+    with progress("measuring subnets", total=setup.trials, quiet=args.json) as bar:
+        for record in stream:
+            if isinstance(record, MeasuredResult):
+                return record
+            if isinstance(record, TrialBegun):
+                bar.move_to(record.complete, note=f"trial {record.number} here")
+            elif isinstance(record, MeasuredTrial):
+                bar.advance(note=f"{record.accuracy:.1%}, predicted {record.candidate.accuracy:.1%}")
+            elif isinstance(record, Waiting):
+                bar.move_to(record.complete, note=f"waiting for {record.running} of other workers")
+    raise AssertionError("a measured search ended without its result")
+
+
+def show_measured(result: "MeasuredResult", estimators: "Estimators") -> None:
+    """Print the study, the measured front beside what was predicted, and the chosen subnet."""
+    from rich.markup import escape
+
+    from ofa_nas.cli.console import make_table, out, wide
+    from ofa_nas.cli.search_report import describe_margin, show_source
+
+    show_source(estimators)
+    trials = result.trials
+    out.print(
+        f"study     {escape(result.study)} in {escape(result.storage)}: {len(trials)} trials in "
+        f"{max((one.round for one in trials), default=0)} rounds by "
+        f"{len({one.worker for one in trials})} worker(s), on {escape(result.split)}"
+        + (f"; {result.given_up} given up" if result.given_up else "")
+    )
+    for budget in result.search.budgets:
+        out.print(f"budget    {budget}{describe_margin(budget, estimators)}")
+    table = make_table("top-1", "predicted", *_cost_titles(estimators), "architecture")
+    for one in result.front:
+        is_chosen = one == result.chosen
+        name = str(one.candidate.architecture)
+        table.add_row(*_cells(one, estimators), name, style="bold" if is_chosen else "")
+    wide.print(table)
+    if result.chosen is not None:
+        _show_chosen(result, result.chosen)
+
+
+def _show_chosen(result: "MeasuredResult", chosen: "MeasuredTrial") -> None:
+    from ofa_nas.cli.console import out
+
+    out.print(f"subnet    [bold]{chosen.candidate.architecture}[/bold]")
+    out.print(
+        f"measured  top-1 {chosen.accuracy:.1%} ± {100 * chosen.half_width:.1f} points at 90 % on "
+        f"{chosen.images} images, where {chosen.candidate.accuracy:.1%} was predicted; as the best of "
+        f"{len(result.trials)} on these images it is flattered by them"
+    )
+    if result.held_out is not None:
+        out.print(
+            f"held out  top-1 {result.held_out.accuracy:.1%} ± {100 * result.held_out.half_width:.1f} points "
+            f"at 90 % on {result.held_out.images} images that took no part in the choice"
+        )
+
+
+def _cost_titles(estimators: "Estimators") -> list[str]:
+    devices = list(estimators.tables)
+    if not devices:
+        return ["MACs", "peak", "weights"]
+    names = [""] if len(devices) == 1 else [f" on {device}" for device in devices]
+    latencies = [title for name in names for title in (f"latency{name}", "predicted")]
+    return [*latencies, "MACs", "peak", "weights"]
+
+
+def _cells(one: "MeasuredTrial", estimators: "Estimators") -> list[str]:
+    from ofa_nas.cli.console import format_bytes, format_count
+    from ofa_nas.search.budgets import format_amount
+
+    candidate = one.candidate
+    cells = [f"{one.accuracy:.1%}", f"{candidate.accuracy:.1%}"]
+    for device in estimators.tables:
+        measured = one.latencies_ms.get(device)
+        cells.append("–" if measured is None else format_amount(measured, "ms"))
+        cells.append(format_amount(candidate.latencies_ms[device], "ms"))
+    peak, weights = format_bytes(candidate.peak_activation_bytes), format_bytes(candidate.weight_bytes)
+    return [*cells, format_count(candidate.macs), peak, weights]
+
+
+def _describe_failure(result: "MeasuredResult") -> str:
+    """Which budget the nearest of the measured subnets breaks, and by how much."""
+    from ofa_nas.search.budgets import format_amount
+
+    if not result.trials:
+        return f"no trial of the study {result.study!r} is complete: {result.given_up} failed too often"
+
+    def excess(one: "MeasuredTrial") -> float:
+        return max(one.cost(budget) / budget.limit for budget in result.search.budgets)
+
+    nearest = min(result.trials, key=excess)
+    broken = max(result.search.budgets, key=lambda budget: nearest.cost(budget) / budget.limit)
+    return (
+        f"{broken}: none of {len(result.trials)} measured subnets keeps every budget; the nearest takes "
+        f"{format_amount(nearest.cost(broken), broken.unit)} ({nearest.candidate.architecture}); measure the "
+        "table anew (ofa-nas profile), or search with a larger --margin in another --study"
+    )
