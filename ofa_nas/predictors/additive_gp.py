@@ -29,6 +29,7 @@ SEEN_LEVELS = (1, 3, 4)  # of the additive features: trends of the resolution, o
 LENGTHS = (0.5, 1.0, 2.0)  # of the kernel, in root mean square distances of the samples
 START_RESIDUAL = 0.1  # prior scale of the process, in standard deviations of the target
 JITTER = 1e-6  # of the kernel's diagonal, so that equal samples do no harm
+SMALLEST_SIZE = 1e-9  # of a feature that differs among samples
 ROWS = 2048  # predicted at once, so that kernels stay in the cache
 
 
@@ -39,29 +40,33 @@ class _Process:
     Attributes:
         features: Of the additive model.
         genes: `(n, d)` samples.
-        sizes: `(e,)` standard deviations of what it sees of the samples.
         length: Of the kernel, in root mean square distances of the samples.
+        lengths: `(e,)` of the kernel along all that it sees; infinite where the samples do not differ.
         whitening: `(n, n)` inverse of the Cholesky factor of the samples' kernel.
     """
 
     features: Features
     genes: Genes
-    sizes: Floats
     length: float
+    lengths: Floats
     whitening: Floats
 
     @classmethod
     def of(cls, features: Features, genes: Genes, length: float) -> "_Process":
-        seen = _seen(features, genes)
+        """Whiten the kernel at samples `(n, d)`."""
+        seen = features.design(genes, levels=SEEN_LEVELS)
         sizes = seen.std(axis=0)
-        sizes[sizes == 0.0] = 1.0
-        gram = _kernel(seen / sizes, seen / sizes, length) + JITTER * np.eye(len(genes))
-        return cls(features, genes, sizes, length, np.linalg.inv(np.linalg.cholesky(gram)))
+        differs = sizes > SMALLEST_SIZE
+        lengths = np.where(differs, sizes * length * np.sqrt(2.0 * max(int(differs.sum()), 1)), np.inf)
+        gram = _kernel(seen / lengths, seen / lengths) + JITTER * np.eye(len(genes))
+        return cls(features, genes, length, lengths, np.linalg.inv(np.linalg.cholesky(gram)))
 
     def nearness(self, genes: Genes) -> Floats:
         """The kernel of architectures `(m, d)` and the samples, `(m, n)`."""
-        places, centres = (_seen(self.features, one) / self.sizes for one in (genes, self.genes))
-        return _kernel(places, centres, self.length)
+        places, centres = (
+            self.features.design(one, levels=SEEN_LEVELS) / self.lengths for one in (genes, self.genes)
+        )
+        return _kernel(places, centres)
 
     def design(self, genes: Genes) -> Floats:
         """Additive features, then those of the process, of architectures `(m, d)`: `(m, p + n)`."""
@@ -75,14 +80,10 @@ class _Process:
         return Data(self.design(self.genes), levels, accuracies, variances)
 
 
-def _seen(features: Features, genes: Genes) -> Floats:
-    return features.design(genes, levels=SEEN_LEVELS)
-
-
-def _kernel(places: Floats, centres: Floats, length: float) -> Floats:
-    """Squared exponential, `(m, n)`, of places `(m, e)` and centres `(n, e)`."""
+def _kernel(places: Floats, centres: Floats) -> Floats:
+    """Squared exponential, `(m, n)`, of places `(m, e)` and centres `(n, e)` in its lengths."""
     squares = (places**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1) - 2.0 * places @ centres.T
-    return np.asarray(np.exp(-np.maximum(squares, 0.0) / (4.0 * places.shape[1] * length**2)))
+    return np.asarray(np.exp(-0.5 * np.maximum(squares, 0.0)))
 
 
 @dataclass(frozen=True)

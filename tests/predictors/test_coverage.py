@@ -1,0 +1,67 @@
+"""Intervals hold what they promise: on random subnets, and on those that a search chose for being best."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ofa_nas.predictors import Floats, Observations, Predictor, interval, load_module
+from ofa_nas.search.methods import load_method
+from ofa_nas.search.problem import Problem, Tables, Worth
+from ofa_nas.space.costs import CostTable, layer_macs, tabulate
+from ofa_nas.space.encoding import Genes
+from ofa_nas.training.collect import stratified_sample
+from tests.predictors.worlds import LITE, observe, rugged_accuracy
+
+IMAGES = 10_000
+WORLDS = 6
+
+
+def front(predictor: Predictor) -> Genes:
+    """The exact front of an additive predictor and MACs."""
+    macs: CostTable = tabulate(LITE, layer_macs)
+    form = predictor.additive(LITE)
+    assert form
+    link: Callable[[Floats], Floats] = form.link
+    problem = Problem(
+        space=LITE,
+        predict=lambda genes: 1.0 - predictor.predict(genes),
+        costs=lambda genes: macs.total(genes)[:, None].astype(np.float64),
+        limits=np.array([np.inf]),
+        names=("MACs",),
+        tables=Tables((macs,), (False,), Worth(form.worth, lambda sums: 1.0 - link(sums))),
+    )
+    *_, last = load_method("exact").search(problem, rng=np.random.default_rng(0))
+    return last.front.genes
+
+
+def measured(genes: Genes, seed: int, rng: np.random.Generator) -> Observations:
+    return observe(genes, rugged_accuracy(genes, seed=seed), rng, images=IMAGES)
+
+
+def covers(predictor: Predictor, observations: Observations) -> float:
+    low, high = interval(predictor, observations.genes).T
+    return float(np.mean((low <= observations.accuracies) & (observations.accuracies <= high)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["additive", "additive_gp"])
+def test_nine_tenths_are_covered_at_random_and_near_the_front(kind: str) -> None:
+    """As `predictor collect` works: spread over MACs, then near the front, then a new search."""
+    at_random, searched = [], []
+    for seed in range(WORLDS):
+        rng = np.random.default_rng([9, seed])
+        first = measured(LITE.encode(stratified_sample(LITE, 120, rng)), seed, rng)
+        genes = front(load_module("additive").fit(LITE, first, rng=rng))
+        near = measured(genes[np.linspace(0, len(genes) - 1, 40).round().astype(int)], seed, rng)
+        both = Observations(
+            np.concatenate([first.genes, near.genes]),
+            np.concatenate([first.accuracies, near.accuracies]),
+            np.concatenate([first.variances, near.variances]),
+        )
+        predictor = load_module(kind).fit(LITE, both, rng=rng)
+        chosen = front(load_module("additive").fit(LITE, both, rng=rng))
+        at_random.append(covers(predictor, measured(LITE.sample(500, rng), seed, rng)))
+        searched.append(covers(predictor, measured(chosen, seed, rng)))
+    assert 0.87 <= np.mean(at_random) <= 0.93
+    assert 0.85 <= np.mean(searched) <= 0.93
