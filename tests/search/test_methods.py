@@ -6,18 +6,31 @@ import numpy as np
 import pytest
 
 from ofa_nas.plugins import plugin_names
-from ofa_nas.search.methods import evolution, load_method
+from ofa_nas.search.methods import Generation, best_of, evolution, load_method
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.polish import is_improvable, polish
-from ofa_nas.search.problem import Floats, Problem, stage_swaps
+from ofa_nas.search.problem import Floats, Problem, Scored, stage_swaps
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
-from tests.search.worlds import MACS, PEAK, TINY, enumerated_best, every_architecture, tiny_problem
+from tests.search.worlds import (
+    MACS,
+    PEAK,
+    TINY,
+    enumerated_best,
+    every_architecture,
+    made_up_problem,
+    tiny_problem,
+)
 
-METHODS = [name for name in plugin_names("search.methods") if name != "exact"]  # which needs sums
+METHODS = plugin_names("search.methods")
+SEARCHING = [
+    name for name in METHODS if name not in {"exact", "optuna"}
+]  # which find anything on a tiny space
+SHARE = {"local": 0.7, "optuna": 0.03}  # of the others' evaluations: a climb takes small steps, a trial long
 _MACS = np.quantile(MACS.total(every_architecture()), [0.02, 0.2, 0.5, 0.9])
 _PEAKS = np.quantile(PEAK.peak(every_architecture()), [0.3, 0.6])
 LIMITS = [np.array([macs, peak]) for macs in (*_MACS, np.inf) for peak in (*_PEAKS, np.inf)]
+ADDITIVE = made_up_problem(TINY, (0.4, 1, 1, 0.5), seed=1)  # the kind that every method takes
 
 
 @pytest.fixture(params=METHODS)
@@ -26,6 +39,7 @@ def method(request: pytest.FixtureRequest) -> str:
 
 
 LARGE = Encoding.of(SearchSpace.load("mobilenet_v3"))
+LITE = Encoding.of(SearchSpace.load("efficientnet_lite"))
 
 
 def _large_problem() -> Problem:
@@ -40,56 +54,115 @@ def _large_problem() -> Problem:
     return Problem(LARGE, predict, costs, np.array([60.0]), ("sum",))
 
 
+class Counted:
+    """A problem that counts the architectures whose error was asked for."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.count, self.predict = 0, problem.predict
+        self.problem = replace(problem, predict=self._predict)
+
+    def _predict(self, genes: Genes) -> Floats:
+        self.count += len(genes)
+        return self.predict(genes)
+
+
+def run(method: str, problem: Problem, seed: int, most: int = 30_000) -> Generation:
+    most = int(SHARE.get(method, 1) * most)
+    *_, last = load_method(method).search(problem, rng=np.random.default_rng(seed), max_evaluations=most)
+    return last
+
+
+def points(scored: Scored) -> Floats:
+    return np.stack([scored.costs[:, 0], scored.errors], axis=1)
+
+
 def test_there_are_several_methods() -> None:
-    assert {"evolution", "random"} <= set(METHODS)
+    assert set(METHODS) >= {"exact", "evolution", "random", "local", "optuna"}
 
 
+@pytest.mark.parametrize("method", SEARCHING)
 @pytest.mark.parametrize("limits", LIMITS, ids=str)
 def test_it_finds_the_enumerated_optimum(method: str, limits: Floats) -> None:
     problem = tiny_problem(limits)
-    *_, last = load_method(method).search(problem, rng=np.random.default_rng(1), max_evaluations=30_000)
+    last = run(method, problem, seed=1)
     best = enumerated_best(problem)
     assert last.best is not None
     assert last.best.errors[0] == best.errors[0]
     assert last.best.genes.tolist() == best.genes.tolist()
 
 
-def test_it_keeps_the_budgets_and_never_gets_worse(method: str) -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_every_seed_finds_the_enumerated_optimum(seed: int) -> None:
+    rugged = tiny_problem(LIMITS[4])
+    for method, problem in [("exact", ADDITIVE), ("evolution", ADDITIVE), ("evolution", rugged)]:
+        last = run(method, problem, seed)
+        assert last.best is not None
+        assert last.best.errors[0] == enumerated_best(problem).errors[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_optuna_comes_near_the_enumerated_optimum(seed: int) -> None:
     problem = tiny_problem(LIMITS[4])
+    scored = problem.score(every_architecture())
+    errors = scored.errors[problem.is_feasible(scored.costs)]
+    last = run("optuna", problem, seed)
+    assert last.best is not None
+    assert (errors < last.best.errors[0]).mean() < 0.05
+
+
+def test_every_level_is_answered(method: str) -> None:
+    *lower, first = np.quantile(ADDITIVE.costs(every_architecture())[:, 0], [0.1, 0.4, 0.7]).tolist()
+    problem = replace(ADDITIVE, limits=np.array([first, *ADDITIVE.limits[1:]]), levels=tuple(lower))
+    last = run(method, problem, seed=1)
+    for level in problem.at_levels():
+        best = best_of(level, last.front)
+        assert best is not None
+        slack = 0.01 if method == "optuna" else 0.0
+        assert best.errors[0] <= enumerated_best(level).errors[0] + slack
+
+
+@pytest.mark.parametrize("limits", [(0.4, 1, 1, 0.5), (0.3, 0.3, 1, 1)], ids=str)
+def test_it_keeps_the_budgets_and_never_gets_worse(
+    method: str, limits: tuple[float, float, float, float]
+) -> None:
+    counted = Counted(made_up_problem(TINY, limits, seed=2))
+    problem, most = counted.problem, int(9000 * SHARE.get(method, 1))
     errors: list[float] = []
-    for generation in load_method(method).search(problem, rng=np.random.default_rng(2), max_evaluations=9000):
+    for generation in load_method(method).search(problem, rng=np.random.default_rng(2), max_evaluations=most):
+        assert counted.count <= generation.evaluations <= most
         assert problem.is_shown(generation.front.costs).all()
+        assert non_dominated(points(generation.front)).all()
+        assert (generation.front.errors == counted.predict(generation.front.genes)).all()
         if generation.best is not None:
             assert (problem.costs(generation.best.genes) <= problem.limits).all()
             errors.append(generation.best.errors[0])
+    assert errors
     assert errors == sorted(errors, reverse=True)
 
 
+@pytest.mark.parametrize("method", SEARCHING)
 def test_its_front_is_the_enumerated_front(method: str) -> None:
     problem = tiny_problem(np.array([_MACS[2], np.inf]))
-    *_, last = load_method(method).search(problem, rng=np.random.default_rng(3), max_evaluations=40_000)
-    everything = problem.score(every_architecture())
-    points = np.stack([everything.costs[:, 0], everything.errors], axis=1)
-    front = np.unique(points[non_dominated(points)], axis=0)
-    found = np.stack([last.front.costs[:, 0], last.front.errors], axis=1)
-    assert found.tolist() == front.tolist()
+    last = run(method, problem, seed=3, most=40_000)
+    everything = points(problem.score(every_architecture()))
+    front = np.unique(everything[non_dominated(everything)], axis=0)
+    assert points(last.front).tolist() == front.tolist()
 
 
 def test_the_same_seed_gives_the_same_result(method: str) -> None:
-    def run(seed: int) -> str:
-        rng = np.random.default_rng(seed)
-        *_, last = load_method(method).search(_large_problem(), rng=rng, max_evaluations=5000)
-        return str(last.front.genes.tolist())
-
-    assert run(7) == run(7)
-    assert run(7) != run(8)
+    problem = ADDITIVE if method == "exact" else _large_problem()
+    first, again, other = (str(run(method, problem, seed, 5000).front.genes.tolist()) for seed in (7, 7, 8))
+    assert first == again
+    assert (first != other) == (method != "exact")  # which draws nothing
 
 
 @pytest.mark.parametrize("most", [1500, 5000, 12_345])
 def test_it_never_spends_more_than_it_may(method: str, most: int) -> None:
-    rng = np.random.default_rng(4)
-    *_, last = load_method(method).search(_large_problem(), rng=rng, max_evaluations=most)
-    assert 0.9 * most < last.evaluations <= most
+    counted = Counted(made_up_problem(LITE, (0.3, 0.3, 1, 1), seed=1))
+    last = run(method, counted.problem, 4, most)
+    allowed = int(most * SHARE.get(method, 1))
+    assert counted.count <= last.evaluations <= allowed
+    assert method == "exact" or last.evaluations > 0.9 * allowed
 
 
 def test_evolution_ends_where_no_single_swap_gains() -> None:
@@ -101,9 +174,8 @@ def test_evolution_ends_where_no_single_swap_gains() -> None:
 
 
 def test_it_ends_with_no_best_when_nothing_is_feasible(method: str) -> None:
-    problem = tiny_problem(np.array([1.0, np.inf]))
-    *_, last = load_method(method).search(problem, rng=np.random.default_rng(5), max_evaluations=20_000)
-    assert last.best is None
+    problem = replace(ADDITIVE, limits=np.array([1e-9, *ADDITIVE.limits[1:]]))
+    assert run(method, problem, seed=5, most=5000).best is None
 
 
 def test_polish_ends_where_no_single_swap_gains() -> None:

@@ -9,7 +9,6 @@ Source: Glover 1975, Operations Research 23(3) (surrogate duality).
 """
 
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -28,7 +27,7 @@ from ofa_nas.search.methods import (
     front_of,
     strongest_method,
 )
-from ofa_nas.search.polish import polish
+from ofa_nas.search.polish import polish, polish_evaluations
 from ofa_nas.search.problem import Problem, Scored, Tables, Worth
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Genes
@@ -158,8 +157,7 @@ class _Run:
         answer = best_of(level, self.found)
         if answer is None or not can_close(worth.table):
             return bound
-        answer = deque(polish(level, answer), maxlen=1).pop() if level.swaps else answer
-        self._keep(answer.genes)
+        answer = self._polish(level, answer)
         least = float(worth.table.total(answer.genes)[0])
         sums = Sums(
             tuple(self.tables.costs[index] for index in self.limited), level.limits[self.limited], key
@@ -180,6 +178,16 @@ class _Run:
                 self._keep(better)
                 return _error(best_of(level, self.found))
         return _error(best_of(level, self.found))
+
+    def _polish(self, level: Problem, answer: Scored) -> Scored:
+        """The answer, or a better one that single swaps lead to, as far as there is something to spend."""
+        spent = polish_evaluations(level)
+        rounds = polish(level, answer)
+        while spent and self.left >= spent and (row := next(rounds, None)) is not None:
+            self.evaluations, self.left = self.evaluations + spent, self.left - spent
+            self.found = front_of(self.problem, self.found.join(row))
+            answer = row
+        return answer
 
     def _keep(self, genes: Genes) -> None:
         """Score architectures, and keep what belongs to the front."""
