@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
     parser.add_argument(
         "--method",
-        help="exact, evolution or random, or a module of your own (exact where the predictor is a sum, else "
-        "evolution)",
+        help="exact, evolution, local, optuna or random, or a module of your own (exact where the predictor is a "
+        "sum, else evolution)",
     )
     add_measured(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
