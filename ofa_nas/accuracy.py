@@ -1,10 +1,12 @@
 """Really measured accuracies of subnets: an append-only store, and how well a predictor ranks them."""
 
+import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ofa_nas.errors import ArchitectureError, DataError
 from ofa_nas.space.architecture import Architecture
 
 Z_90 = 1.645  # two-sided 90 % of a normal distribution
+LEAST_HALVES = 8  # samples that tell how noisy they are
 Floats = npt.NDArray[np.float64]
 
 
@@ -29,6 +32,7 @@ class AccuracySample:
         split: Which images they were, such as `tiny_imagenet/holdout`.
         calibration: How its batch norm was calibrated, such as `2048 images, seed 0`.
         supernet: Digest of the weights it was cut from.
+        correct_even: Of `correct`, those among the images 0, 2, 4, …; -1 where nobody counted them.
     """
 
     arch: str
@@ -37,6 +41,7 @@ class AccuracySample:
     split: str
     calibration: str = ""
     supernet: str = ""
+    correct_even: int = -1
 
     @property
     def accuracy(self) -> float:
@@ -51,6 +56,19 @@ class AccuracySample:
         """
         share = (self.correct + 2) / (self.images + 4)
         return share * (1.0 - share) / self.images
+
+    @property
+    def halves(self) -> tuple[float, float] | None:
+        """Top-1 on every other image, and on those between; None where nobody counted them."""
+        if self.correct_even < 0 or self.images < 2:
+            return None
+        odd = self.images // 2
+        return self.correct_even / (self.images - odd), (self.correct - self.correct_even) / odd
+
+    @property
+    def unmeasured(self) -> "AccuracySample":
+        """Which evaluation this is, without what it found."""
+        return replace(self, correct=0, correct_even=-1)
 
 
 class SampleStore:
@@ -79,6 +97,30 @@ class SampleStore:
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written: {error.strerror}") from error
 
+    @contextmanager
+    def claim(self, sample: AccuracySample) -> Iterator[bool]:
+        """Whether this process may do an evaluation that nobody has stored, nor is doing anywhere else.
+
+        A claim ends with the block, and with its process: what was being evaluated by one that was killed can
+        be claimed again.
+
+        Args:
+            sample: What is to be evaluated; what it found does not matter.
+
+        Raises:
+            DataError: The claims cannot be written.
+        """
+        digest = hashlib.sha256(str(sample.unmeasured).encode()).digest()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = self.path.with_name(f".{self.path.name}.claims").open("ab")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be claimed: {error.strerror}") from error
+        with file:
+            is_mine = _try_lock_byte(file.fileno(), int.from_bytes(digest[:7]))
+            # Only now: it may have been stored since anybody looked.
+            yield is_mine and sample.unmeasured not in {one.unmeasured for one in self.read()}
+
     def read(self) -> list[AccuracySample]:
         """Every sample, in the order first stored; of several of one architecture and split, the latest.
 
@@ -103,6 +145,19 @@ def _lock(descriptor: int) -> None:
     except ImportError:
         return
     fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _try_lock_byte(descriptor: int, place: int) -> bool:
+    """Lock one byte, which may lie behind the file's end, until the file is closed or its process dies."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def _mend_tail(path: Path, descriptor: int) -> None:
@@ -138,7 +193,7 @@ def _read_line(line: bytes, where: str) -> AccuracySample:
         if type(value) is not known[key]:
             raise DataError(f"{where}: {key}: expected {_type_name(known[key])}, got {value!r}")
     sample = AccuracySample(**content)
-    if not 0 <= sample.correct <= sample.images or sample.images < 1:
+    if not max(0, sample.correct_even) <= sample.correct <= sample.images or sample.images < 1:
         raise DataError(f"{where}: {sample.correct} of {sample.images} images cannot be right")
     try:
         Architecture.parse(sample.arch)
@@ -176,6 +231,17 @@ def kendall_tau(first: Floats, second: Floats) -> float:
     return float(agreement / scale) if scale > 0.0 else 0.0
 
 
+def kendall_deviation(first: Floats, second: Floats) -> float:
+    """Standard error of Kendall's tau of two rankings `(n,)` that were drawn at random from many more.
+
+    Source: Hoeffding 1948, The Annals of Mathematical Statistics 19(3), section 9b: a U-statistic of degree 2
+    varies as 4 / n times its projection on one member.
+    """
+    signs = np.sign(first[:, None] - first) * np.sign(second[:, None] - second)
+    agreements = signs.sum(axis=1) / max(len(first) - 1, 1)
+    return float(2.0 * np.std(agreements) / np.sqrt(len(first)))
+
+
 def spearman_rho(first: Floats, second: Floats) -> float:
     """Spearman's rank correlation of `(n,)` and `(n,)`, ties sharing their mean rank; 0 if all are tied."""
     ranks_first, ranks_second = _ranks(first), _ranks(second)
@@ -207,6 +273,19 @@ def wilson_interval(correct: int, images: int, *, z: float = Z_90) -> tuple[floa
     centre = (share + shrink / 2.0) / (1.0 + shrink)
     half = z * math.sqrt((share * (1.0 - share) + shrink / 4.0) / images) / (1.0 + shrink)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def own_noise(samples: Sequence[AccuracySample]) -> float | None:
+    """Standard deviation of measuring that each subnet has of its own, a fraction; None where unknown.
+
+    Subnets that are measured on the same images share most of the luck of that draw, and ranks do not feel
+    that part. Two halves of the images share the subnets, not the luck: from subnet to subnet their
+    accuracies differ by twice the noise of the whole.
+    """
+    halves = np.array([sample.halves for sample in samples if sample.halves is not None])
+    if len(halves) < LEAST_HALVES:
+        return None
+    return float(np.std(halves[:, 0] - halves[:, 1], ddof=1) / 2.0)
 
 
 def rmse(predicted: Floats, measured: Floats) -> float:

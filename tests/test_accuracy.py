@@ -1,6 +1,9 @@
 """The store of measured accuracies, and the figures that say how good a prediction of them is."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,7 +17,9 @@ from ofa_nas.accuracy import (
     AccuracySample,
     SampleStore,
     bias,
+    kendall_deviation,
     kendall_tau,
+    own_noise,
     rmse,
     spearman_rho,
     split_samples,
@@ -163,3 +168,62 @@ def test_wilson_intervals_are_those_of_the_reference(images: int, data: st.DataO
     correct = data.draw(st.integers(0, images))
     expected = binomtest(correct, images).proportion_ci(0.9, method="wilson")
     assert wilson_interval(correct, images) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+def test_halves_tell_the_noise_that_subnets_do_not_share() -> None:
+    rng = np.random.default_rng(0)
+    images, subnets = 2000, 400
+    truth, luck = (
+        rng.uniform(0.5, 0.7, subnets),
+        rng.normal(0.0, 0.05, 2),
+    )  # both halves of images are unlucky
+    own = rng.normal(0.0, 0.01, (subnets, 2))
+    right = np.round((truth[:, None] + luck + own) * images / 2).astype(int)
+    samples = [
+        AccuracySample(str(index), int(even + odd), images, "s", correct_even=int(even))
+        for index, (even, odd) in enumerate(right)
+    ]
+    assert own_noise(samples) == pytest.approx(0.01 / np.sqrt(2.0), rel=0.1)
+    assert own_noise([replace(sample, correct_even=-1) for sample in samples]) is None
+    assert AccuracySample("a", 5, 7, "s", correct_even=3).halves == (3 / 4, 2 / 3)
+
+
+def test_the_error_of_tau_is_that_of_drawing_again() -> None:
+    rng = np.random.default_rng(1)
+    taus, errors = [], []
+    for _ in range(200):
+        first = rng.normal(size=80)
+        second = first + rng.normal(0.0, 0.5, 80)
+        taus.append(kendall_tau(first, second))
+        errors.append(kendall_deviation(first, second))
+    assert np.mean(errors) == pytest.approx(float(np.std(taus)), rel=0.2)
+
+
+CLAIMER = """
+import sys
+from pathlib import Path
+from ofa_nas.accuracy import AccuracySample, SampleStore
+with SampleStore(Path(sys.argv[1])).claim(AccuracySample(sys.argv[2], 0, 10, "s")) as is_free:
+    print(is_free, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_claim_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
+    store, sample = SampleStore(tmp_path / "samples.jsonl"), AccuracySample("24/3x2/5x3", 3, 10, "s")
+    other = AccuracySample("32/3x2/5x3", 0, 10, "s")
+    command = [sys.executable, "-c", CLAIMER, str(store.path), sample.arch]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as claimer:
+        assert claimer.stdout
+        assert claimer.stdout.readline() == "True\n"
+        with store.claim(sample) as is_free:
+            assert not is_free
+        with store.claim(other) as is_free:
+            assert is_free
+        claimer.kill()
+        claimer.wait()
+    with store.claim(sample) as is_free:
+        assert is_free
+    store.append(sample)
+    with store.claim(sample) as is_free:
+        assert not is_free

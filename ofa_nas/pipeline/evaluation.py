@@ -116,7 +116,7 @@ def collect_samples(
     yield from collect(
         archs,
         SampleStore(bench.files.samples),
-        evaluate=lambda arch: bench.count_correct(arch, split),
+        evaluate=lambda arch: bench.count_halves(arch, split),
         blank=bench.blank_sample(split, seed=seed),
     )
 
@@ -177,13 +177,23 @@ class Bench:
 
     def count_correct(self, arch: Architecture, split: "PackedImages") -> int:
         """How many images the file of a subnet classifies right."""
+        return sum(self.count_halves(arch, split))
+
+    def count_halves(self, arch: Architecture, split: "PackedImages") -> tuple[int, int]:
+        """How many images 0, 2, 4, … the file of a subnet classifies right, and how many of the others."""
+        from ofa_nas.data.packed import PackedImages
         from ofa_nas.export.export import export_subnet, model_card
         from ofa_nas.export.verify import ModelFile, count_correct_in_file
 
         card = model_card(self.files.name, self.card, arch, {})
         _, model = export_subnet(self.supernet, card, calibration=self.calibration)
-        *_, found = count_correct_in_file(ModelFile(model, card.normalization), split)
-        return found.correct
+        file = ModelFile(model, card.normalization)
+        right = [0, 0]
+        for half in (0, 1):
+            part = PackedImages(split.images[half::2], split.labels[half::2], split.class_names)
+            for found in count_correct_in_file(file, part):
+                right[half] = found.correct
+        return right[0], right[1]
 
 
 @dataclass(frozen=True, slots=True)

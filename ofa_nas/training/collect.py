@@ -37,25 +37,31 @@ def collect(
     archs: Sequence[Architecture],
     store: SampleStore,
     *,
-    evaluate: Callable[[Architecture], int],
+    evaluate: Callable[[Architecture], tuple[int, int]],
     blank: AccuracySample,
 ) -> Iterator[AccuracySample]:
     """Evaluate the architectures that the store does not hold yet, appending each.
 
+    Several processes may do so with one store: none evaluates what another one is evaluating.
+
     Args:
         archs: In the order of evaluation.
         store: Grows by one sample an architecture.
-        evaluate: Says how many of the images an architecture classifies right.
+        evaluate: Says how many of the even and of the odd images an architecture classifies right.
         blank: Every sample but for its architecture and what was right.
 
     Yields:
         Samples as they are stored.
     """
-    done = {replace(sample, correct=0) for sample in store.read()}
+    done = {sample.unmeasured for sample in store.read()}
     for arch in archs:
-        sample = replace(blank, arch=str(arch), correct=0)
+        sample = replace(blank, arch=str(arch)).unmeasured
         if sample in done:
             continue
-        sample = replace(sample, correct=evaluate(arch))
-        store.append(sample)
+        with store.claim(sample) as is_free:
+            if not is_free:
+                continue
+            even, odd = evaluate(arch)
+            sample = replace(sample, correct=even + odd, correct_even=even)
+            store.append(sample)
         yield sample
