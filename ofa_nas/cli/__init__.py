@@ -20,7 +20,7 @@ import ofa_nas
 from ofa_nas.errors import ConfigError, OfaNasError
 
 DEBUG = "OFA_NAS_DEBUG"
-LEAST = {"seed": 0, "threads": 1, "held_out": 1, "image_size": 8, "checkpoint_minutes": 0.0}
+LEAST = {"seed": 0, "threads": 1, "held_out": 1, "trials": 1, "image_size": 8, "checkpoint_minutes": 0.0}
 
 
 @dataclass(frozen=True, slots=True)

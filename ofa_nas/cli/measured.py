@@ -150,22 +150,24 @@ def show_measured(result: "MeasuredResult", estimators: "Estimators") -> None:
 
     from ofa_nas.cli.console import make_table, out, wide
     from ofa_nas.cli.search_report import describe_margin, show_source
+    from ofa_nas.pipeline.measured_search import ROUND_TRIALS
 
     show_source(estimators)
-    trials = result.trials
     out.print(
-        f"study     {escape(result.study)} in {escape(result.storage)}: {len(trials)} trials in "
-        f"{max((one.round for one in trials), default=0)} rounds by "
-        f"{len({one.worker for one in trials})} worker(s), on {escape(result.split)}"
+        f"study     {escape(result.study)} in {escape(result.storage)}: {len(result.trials)} trials, the "
+        f"predictor fitted anew every {ROUND_TRIALS}; images {escape(result.split)}"
         + (f"; {result.given_up} given up" if result.given_up else "")
     )
     for budget in result.search.budgets:
         out.print(f"budget    {budget}{describe_margin(budget, estimators)}")
-    table = make_table("top-1", "predicted", *_cost_titles(estimators), "architecture")
+    timed = [
+        device for device in estimators.tables if any(device in one.latencies_ms for one in result.front)
+    ]
+    table = make_table("top-1", "predicted", *_cost_titles(estimators, timed), "architecture")
     for one in result.front:
         is_chosen = one == result.chosen
         name = str(one.candidate.architecture)
-        table.add_row(*_cells(one, estimators), name, style="bold" if is_chosen else "")
+        table.add_row(*_cells(one, timed), name, style="bold" if is_chosen else "")
     wide.print(table)
     if result.chosen is not None:
         _show_chosen(result, result.chosen)
@@ -187,25 +189,25 @@ def _show_chosen(result: "MeasuredResult", chosen: "MeasuredTrial") -> None:
         )
 
 
-def _cost_titles(estimators: "Estimators") -> list[str]:
-    devices = list(estimators.tables)
-    if not devices:
-        return ["MACs", "peak", "weights"]
-    names = [""] if len(devices) == 1 else [f" on {device}" for device in devices]
-    latencies = [title for name in names for title in (f"latency{name}", "predicted")]
-    return [*latencies, "MACs", "peak", "weights"]
+def _cost_titles(estimators: "Estimators", timed: list[str]) -> list[str]:
+    titles = []
+    for device in estimators.tables:
+        name = "latency" if len(estimators.tables) == 1 else f"latency on {device}"
+        titles += [name, "predicted"] if device in timed else [f"{name}, predicted"]
+    return [*titles, "MACs", "peak", "weights"]
 
 
-def _cells(one: "MeasuredTrial", estimators: "Estimators") -> list[str]:
+def _cells(one: "MeasuredTrial", timed: list[str]) -> list[str]:
     from ofa_nas.cli.console import format_bytes, format_count
     from ofa_nas.search.budgets import format_amount
 
     candidate = one.candidate
     cells = [f"{one.accuracy:.1%}", f"{candidate.accuracy:.1%}"]
-    for device in estimators.tables:
-        measured = one.latencies_ms.get(device)
-        cells.append("–" if measured is None else format_amount(measured, "ms"))
-        cells.append(format_amount(candidate.latencies_ms[device], "ms"))
+    for device, predicted_ms in candidate.latencies_ms.items():
+        if device in timed:
+            measured_ms = one.latencies_ms.get(device)
+            cells.append("–" if measured_ms is None else format_amount(measured_ms, "ms"))
+        cells.append(format_amount(predicted_ms, "ms"))
     peak, weights = format_bytes(candidate.peak_activation_bytes), format_bytes(candidate.weight_bytes)
     return [*cells, format_count(candidate.macs), peak, weights]
 

@@ -35,6 +35,7 @@ from ofa_nas.pipeline.trials import (
     read_trial,
 )
 from ofa_nas.search.pareto import non_dominated
+from ofa_nas.search.storage import open_storage, storage_name
 from ofa_nas.search.study import State, Study, Trial, counted_trials
 from ofa_nas.space.architecture import Architecture
 
@@ -177,13 +178,15 @@ def measured_search(
             raise ConfigError(f"{option} {number}: expected 1 or more")
     if not 0.0 < setup.every_s <= 3600.0:
         raise ConfigError(f"--heartbeat {setup.every_s:g}: expected seconds, above 0 and at most 3600")
+    storage = open_storage(setup.storage)
     bench = Bench.open(str(estimators.files.weights))
     split = bench.predictor_images(setup.data, images=setup.images, seed=setup.seed)
     blank = bench.blank_sample(split, seed=setup.seed)
     planner = Planner.open(estimators, searched, blank, seed=setup.seed, method=method, margin=margin)
     study = Study.open(
-        setup.storage,
+        storage,
         setup.study,
+        where=storage_name(setup.storage),
         objectives=objectives(estimators),
         choices=choices(estimators.encoding),
         about=about(estimators, searched.budgets, blank, kind=planner.kind, seed=setup.seed),

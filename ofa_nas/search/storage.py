@@ -67,7 +67,7 @@ def storage_refusals(name: str) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
-        raise StudyError(f"{name}: {_reason(error)}") from error
+        raise StudyError(f"{name}: cannot be used: {_reason(error)}") from error
 
 
 def _open_journal(path: Path) -> "BaseStorage":
@@ -86,7 +86,7 @@ def _open_journal(path: Path) -> "BaseStorage":
             raise StudyError(refusal)
         return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
-        raise StudyError(f"{path}: {_reason(error)}") from error
+        raise StudyError(f"{path}: cannot be used: {_reason(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise StudyError(refusal) from error
 
@@ -117,7 +117,7 @@ def _open_database(address: str) -> "BaseStorage":
             "'psycopg[binary]'"
         ) from error
     except (StorageInternalError, SQLAlchemyError, OSError, RuntimeError) as error:
-        raise StudyError(f"{name}: {_reason(error)}") from error
+        raise StudyError(f"{name}: cannot be used: {_reason(error)}") from error
     if is_sqlite:
         _begin_at_once(storage.engine)
     return storage
@@ -135,7 +135,7 @@ def _make_room(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StudyError(f"{path}: {_reason(error)}") from error
+        raise StudyError(f"{path}: cannot be used: {_reason(error)}") from error
 
 
 def _begin_at_once(engine: "Engine") -> None:

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
 from ofa_nas.errors import StudyError
-from ofa_nas.search.storage import open_storage, storage_name, storage_refusals
+from ofa_nas.search.storage import storage_refusals
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -86,7 +86,7 @@ class Study:
 
     Attributes:
         name: Of the study.
-        where: Storage and name, for people.
+        where: The storage, for people.
         storage: Optuna's.
         choices: Values of every parameter, by its name.
         worker: Name of this process.
@@ -105,9 +105,10 @@ class Study:
     @classmethod
     def open(
         cls,
-        address: str,
+        storage: "BaseStorage",
         name: str,
         *,
+        where: str,
         objectives: Sequence[Objective],
         choices: Mapping[str, tuple[Any, ...]],
         about: Mapping[str, str],
@@ -116,24 +117,21 @@ class Study:
         """Open a study, or make one.
 
         Args:
-            address: As `open_storage` takes.
+            storage: Opened.
             name: Of the study.
+            where: The storage, for people.
             objectives: In the order of the values.
             choices: Values of every parameter, by its name.
             about: What it is made for, in words; whoever goes on with it must say the same.
             every_s: Between two signs of life [s].
 
         Raises:
-            ConfigError: There is no such storage.
-            FileError: It cannot be made.
-            StudyError: It cannot be used, or the study was made for something else.
+            StudyError: The storage cannot be used, or the study was made for something else.
         """
-        storage = open_storage(address)
-        shown = storage_name(address)
-        with storage_refusals(shown):
-            _make(storage, name, objectives, about, f"{shown}: the study {name!r}")
+        with storage_refusals(where):
+            _make(storage, name, objectives, about, f"{where}: the study {name!r}")
         worker = f"{socket.gethostname()}, process {os.getpid()}"
-        return cls(name, shown, storage, choices, worker, every_s)
+        return cls(name, where, storage, choices, worker, every_s)
 
     def trials(self) -> list[Trial]:
         """Every trial that has a key, by number."""

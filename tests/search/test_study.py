@@ -47,7 +47,13 @@ def open_(address: str) -> Open:
 
     def opened(*, about: dict[str, str] = ABOUT, every_s: float = EVERY_S) -> Study:
         return Study.open(
-            address, "mine", objectives=OBJECTIVES, choices=CHOICES, about=about, every_s=every_s
+            open_storage(address),
+            "mine",
+            where=storage_name(address),
+            objectives=OBJECTIVES,
+            choices=CHOICES,
+            about=about,
+            every_s=every_s,
         )
 
     return opened
@@ -249,7 +255,9 @@ def test_a_missing_driver_is_named_and_the_password_is_not() -> None:
 def test_a_file_that_holds_something_else_is_refused(prefix: str, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("milk\neggs\n" * 100)
-    with pytest.raises(StudyError, match=r"notes\.txt: (holds no journal of Optuna|file is not a database)"):
+    with pytest.raises(
+        StudyError, match=r"notes\.txt: (holds no journal of Optuna|cannot be used: file is not a database)"
+    ):
         open_storage(f"{prefix}{path}")
     assert path.read_text().startswith("milk")
 
