@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
     files = SupernetFiles.find(args.supernet)
-    space = SupernetCard.load(files.card).space
+    card = SupernetCard.load(files.card)
+    card.check_weights(files.name)
+    space = card.space
     arch = named_architecture(space, args.arch)
     table, address = None, ""
     if args.device:

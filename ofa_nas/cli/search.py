@@ -84,9 +84,12 @@ def run(args: argparse.Namespace) -> int:
     _check(args, devices, is_list=is_list)
     if args.export is not None:
         check_writable(args.export, option="--export")
-    space = SupernetCard.load(SupernetFiles.find(args.supernet).card).space
+    files = SupernetFiles.find(args.supernet)
+    card = SupernetCard.load(files.card)
+    if args.export is not None:
+        card.check_weights(files.name)
     tables = [
-        find_table(device.text, space, threads=args.threads, seed=args.seed, quiet=args.json)
+        find_table(device.text, card.space, threads=args.threads, seed=args.seed, quiet=args.json)
         for device in devices
     ]
     estimators = Estimators.load(args.supernet, *tables)

@@ -33,7 +33,11 @@ def show_search(result: "SearchResult", estimators: "Estimators", finals: "Final
         _show_finals(finals, estimators, has_budget=has_budget)
     chosen = result.chosen
     out.print(f"subnet    [bold]{chosen.architecture}[/bold]")
-    out.print(f"predicted {', '.join(_cells(chosen))}; {_describe_interval(result, estimators)}")
+    half_width = 100 * chosen.half_width
+    interval = f"; top-1 ± {half_width:.1f} points at 90 %" if half_width else ""
+    out.print(f"predicted {', '.join(_cells(chosen))}{interval}")
+    if not half_width:
+        out.print(f"accuracy  {estimators.description}")
 
 
 def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators") -> None:
@@ -63,7 +67,11 @@ def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators
     for answer in answers:
         if not isinstance(answer, SearchResult):
             out.print(f"unmet     {answer.reason}")
-    out.print(f"predicted {_describe_interval(results[-1], estimators)}")
+    half_width = 100 * results[-1].chosen.half_width
+    if half_width:
+        out.print(f"predicted top-1 ± {half_width:.1f} points at 90 %")
+    else:
+        out.print(f"accuracy  {estimators.description}")
     if estimators.tables:
         out.print(
             "measured  nothing: a search with one of these budgets times finalists where --measure says"
@@ -103,13 +111,6 @@ def _describe_method(results: "Sequence[SearchResult]", estimators: "Estimators"
     if len(gaps) == len(results):
         text += f"; none within the budgets is predicted to be more than {100 * max(gaps):.2g} points better"
     return text
-
-
-def _describe_interval(result: "SearchResult", estimators: "Estimators") -> str:
-    """How far off the accuracies may be, or what else is known of them."""
-    if result.chosen.half_width:
-        return f"top-1 ± {100 * result.chosen.half_width:.1f} points at 90 %"
-    return estimators.description
 
 
 def describe_margin(budget: "Budget", estimators: "Estimators") -> str:

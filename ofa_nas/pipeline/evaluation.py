@@ -224,8 +224,9 @@ def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Pa
         CheckpointError: Samples are of other weights.
     """
     files = SupernetFiles.find(supernet)
-    check_writable(files.predictor)
     card = SupernetCard.load(files.card)
+    card.check_weights(files.name)
+    check_writable(files.predictor)
     encoding = Encoding.of(card.space)
     samples = [sample for sample in SampleStore(files.samples).read() if sample.supernet == card.sha256]
     if not samples:

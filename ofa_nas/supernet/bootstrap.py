@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ofa_nas.assets import asset_names
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.space.search_space import SearchSpace
@@ -93,16 +94,16 @@ def open_start(name: str) -> Start:
         ConfigError: There is no such start.
         CheckpointError: A file is missing, damaged, or does not fit its space.
     """
-    supernets = supernet_names()
+    startable = asset_names("supernets", suffix=_WEIGHTS)
     expected = (
-        f"supernets: {', '.join(supernets) or 'none'}, or the path of a {_WEIGHTS} file; "
+        f"supernets: {', '.join(startable) or 'none'}, or the path of a {_WEIGHTS} file; "
         f"pretrained networks: {', '.join(plugin_names(_PLUGINS))}, or the dotted path of a module of your "
         "own"
     )
     is_file = os.path.isfile(name)  # noqa: PTH113 - Path would raise for a name that is too long
     if is_file and not name.endswith(_WEIGHTS):
         raise ConfigError(f"--from {name[:200]}: is no {_WEIGHTS} file; {expected}")
-    if name in supernets or name.endswith(_WEIGHTS) or os.sep in name:
+    if name in supernet_names() or name.endswith(_WEIGHTS) or os.sep in name:
         return _of_supernet(name)
     if name not in plugin_names(_PLUGINS) and "." not in name:
         raise ConfigError(f"--from {name[:200]}: no such start; {expected}")

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import load_sample
 from ofa_nas.export.export import ModelCard, read_model
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.prepare import held_out_half
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet, write_images
 
@@ -57,7 +59,7 @@ def test_evaluate_and_export_work_on_it_at_once(
     command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
     files = started(command, tmp_path, "--from", small.name, "--data", small.data, "--seed", "4")
-    assert not files.predictor.exists()
+    assert files.predictor.read_bytes() == small.files.predictor.read_bytes()
     assert len(load_sample(files.calibration)) == 400
     (result,) = command("evaluate", "largest", "--supernet", files.weights, "--json").document["results"]
     assert result["images"] == len(load_sample(files.held_out)) == 100
@@ -66,6 +68,7 @@ def test_evaluate_and_export_work_on_it_at_once(
     exported = command("export", "middle", "--supernet", files.weights, "--output", subnet, "--json")
     assert exported.status == 0
     assert exported.document["predicted"].keys() == {
+        "accuracy",
         "peak_activation_bytes",
         "weight_bytes",
         "macs",
@@ -113,6 +116,39 @@ def test_people_are_told_what_is_still_missing(
     assert printed.status == 0
     assert printed.text == f"classes 10; classifier random, to be trained supernet {output}"
     assert printed.err == ""
+
+
+def test_a_predictor_stays_behind_when_the_weights_change(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    data = write_images(tmp_path / "others", train=2, val=2)
+    for split in ("train", "val"):
+        (data / split / "class_3").rename(data / split / "class_33")
+    files = started(command, tmp_path, "--from", small.name, "--data", data)
+    assert not files.predictor.exists()
+
+
+def test_data_that_break_half_way_leave_nothing(
+    refused: Callable[..., str], small: SmallSupernet, tmp_path: Path
+) -> None:
+    data = write_images(tmp_path / "others", train=2, val=2)
+    last = held_out_half(open_data(str(data)).val)[-1]
+    image = sorted((data / "val").rglob("*.png"))[last]
+    image.write_bytes(image.read_bytes()[:-200])
+    folder = tmp_path / "out"
+    output = folder / "first.safetensors"
+    line = refused("bootstrap", "--from", small.name, "--data", data, "--output", output)
+    assert f"{image.parent.name}/{image.name}: corrupt image" in line
+    assert list(folder.iterdir()) == []
+
+
+def test_every_file_that_it_writes_is_checked_first(
+    refused: Callable[..., str], small: SmallSupernet, tmp_path: Path
+) -> None:
+    (tmp_path / "a.heldout.npz").mkdir()
+    line = refused("bootstrap", "--from", small.name, "--output", tmp_path / "a.safetensors")
+    assert "a.heldout.npz: cannot be written: it is a folder" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["a.heldout.npz"]
 
 
 @pytest.mark.parametrize(

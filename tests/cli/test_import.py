@@ -46,6 +46,7 @@ def test_the_json_says_where_what_and_which(command: Command, published: Path, t
     document = command("import", published, "--output", output, "--json").document
     assert document == {
         "supernet": str(output),
+        "predictor": None,
         "space": "proxyless_w1.3",
         "network": PROXYLESS,
         "file": published.name,
@@ -103,3 +104,11 @@ def test_one_direction_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["import", "net", "--output", "net.safetensors", "--export-official", "net.pth"])
     assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(
+    refused: Callable[..., str], published: Path
+) -> None:
+    Path("runs").write_text("a file")
+    published.write_bytes(b"damaged, which would be told next")
+    assert "runs/import: cannot be written: runs is no folder" in refused("import", published)
