@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from ofa_nas.devices.agent import Model
+from ofa_nas.devices.agent import AnyModel, Model
 from ofa_nas.devices.agent import Protocol as MeasuringProtocol
 from ofa_nas.errors import DeviceError
 from ofa_nas.plugins import load_plugin
@@ -18,6 +18,7 @@ __all__ = [
     "HOST",
     "INT8",
     "PRECISIONS",
+    "AnyModel",
     "Device",
     "DeviceInfo",
     "MeasuringProtocol",
@@ -115,11 +116,11 @@ class Device(Protocol):
         """Describe it."""
         ...
 
-    def time(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Visit]:
+    def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         """Time models in interleaved visits; the first model is the sentinel."""
         ...
 
-    def profile(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Profile]:
+    def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
         """Profile models, each in several sittings."""
         ...
 

@@ -5,7 +5,7 @@ Python 3.8, numpy and onnxruntime, and imports nothing of this tool. Records are
 As a program it measures the job in its folder into `results.jsonl`; what stands there is not measured again.
 """
 
-# ruff: noqa: B905, UP006, UP031, UP035, PTH100, PTH118, PTH120, PTH123, PTH207, T201 - for Python 3.8; a program
+# ruff: noqa: B905, RUF007, UP006, UP031, UP035, PTH100, PTH118, PTH120, PTH123, PTH207, T201 - for Python 3.8; a program
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Protocol as Interface
 
 try:
     import numpy as np
@@ -37,7 +38,7 @@ except ImportError:
 
 Json = Dict[str, Any]  # one record of the wire format; `devices/__init__.py` gives each a frozen class
 BOOTSTRAP_DRAWS = 400
-SENTINEL_HISTORY = 3  # visits of the sentinel before it judges anything
+SENTINEL_HISTORY = 3, 20  # visits of the sentinel before it judges anything; the latest ones, which judge
 REFUSED = 3  # exit status where this machine cannot measure
 HOT_C, WARM_C = 80.0, 70.0  # a Raspberry Pi slows down from 80 C
 FIXED = (
@@ -75,6 +76,8 @@ class Protocol:
     seed: int = 0  # of inputs and of the order of visits
     rounds: int = 10  # visits of each model at least
     max_rounds: int = 12  # visits at most; a model that is not settled by then is noisy
+    passes: int = 3  # over all models, among which the rounds are shared out
+    held: int = 24  # sessions held at once; more models than that take turns within a pass
     visit_runs: int = 5  # timed runs of a visit at least, after one that is discarded
     visit_ms: float = 50.0  # time that a visit lasts at least [ms]
     interval: float = 0.015  # width of the median's 95 % interval over the median at which a model is settled
@@ -88,12 +91,48 @@ class Protocol:
     profile_sittings: int = 3  # sittings of each model; other models come in between
 
 
+class AnyModel(Interface):
+    """A named ONNX file; `content` may be brought from elsewhere each time: hundreds are too many to hold."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def content(self) -> bytes: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Model:
     """A named ONNX file held in memory."""
 
     name: str
     content: bytes
+
+
+@dataclass(frozen=True)
+class ModelInFolder:
+    """A model of a job, that lies in its folder; `file` is the job's record of it."""
+
+    name: str
+    folder: str
+    file: Json
+
+    @property
+    def content(self) -> bytes:
+        """Read it.
+
+        Raises:
+            AgentError: It cannot be read, or is damaged.
+        """
+        path = os.path.join(self.folder, self.file["file"])
+        try:
+            with gzip.open(path) as stream:
+                content = stream.read()
+        except (OSError, EOFError) as error:
+            raise AgentError("%s cannot be read (%s): unpack the bundle again" % (path, error)) from error
+        if hashlib.sha256(content).hexdigest() != self.file["sha256"]:
+            raise AgentError("%s is damaged: unpack the bundle again" % path)
+        return content
 
 
 def probe() -> Json:
@@ -183,8 +222,12 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
     return refusals, warnings
 
 
-def time_models(models: Sequence[Model], protocol: Protocol, done: Sequence[Json] = ()) -> Iterator[Json]:
+def time_models(models: Sequence[AnyModel], protocol: Protocol, done: Sequence[Json] = ()) -> Iterator[Json]:
     """Time models unprofiled in interleaved rounds of random order; the first model is the sentinel.
+
+    A machine that others share changes its speed from minute to minute, for small models not as for large
+    ones. So each pass visits all models, in groups that are drawn anew: none is timed in another minute than
+    the others.
 
     Yields:
         One record a visit, but for those that are `done`; `spoilt` says that the machine was not itself and
@@ -192,31 +235,56 @@ def time_models(models: Sequence[Model], protocol: Protocol, done: Sequence[Json
     """
     rng = np.random.default_rng(protocol.seed)
     known = {(record["model"], record["round"]): record for record in done}
+    wanted, history = list(range(len(models))), []  # type: Tuple[List[int], List[float]]
+    for turns in _passes(protocol):
+        if turns[0] >= protocol.rounds:
+            wanted = [index for index in wanted if _is_unsettled(models[index].name, known, protocol)]
+        order = [int(index) for index in rng.permutation(wanted)]
+        for start in range(0, len(order), protocol.held):
+            group = order[start : start + protocol.held]
+            for record in _visit_group(models, group, turns, protocol, known, history, rng):
+                known[record["model"], record["round"]] = record
+                yield record
+
+
+def _passes(protocol: Protocol) -> List[range]:
+    """The rounds of each pass; the last one is for models that are not settled then."""
+    ends = [protocol.rounds * number // protocol.passes for number in range(protocol.passes + 1)]
+    turns = [range(first, last) for first, last in zip(ends, ends[1:])]
+    return [one for one in (*turns, range(protocol.rounds, protocol.max_rounds)) if one]
+
+
+def _is_unsettled(name: str, known: Dict[Tuple[str, int], Json], protocol: Protocol) -> bool:
+    runs = [known[name, turn][protocol.clock + "_ms"] for turn in range(protocol.rounds)]
+    return interval_width([float(np.median(one)) for one in runs]) > protocol.interval
+
+
+def _visit_group(
+    models: Sequence[AnyModel],
+    group: Sequence[int],
+    turns: range,
+    protocol: Protocol,
+    known: Dict[Tuple[str, int], Json],
+    history: List[float],
+    rng: np.random.Generator,
+) -> Iterator[Json]:
+    """Visits of some models in turns, but for those that are known; their sessions end with it."""
     watch = None
-    medians = [[] for _ in models]  # type: List[List[float]]
-    unsettled = list(range(len(models)))
-    for turn in range(protocol.max_rounds):
-        order = [int(index) for index in rng.permutation(unsettled)]
+    for turn in turns:
+        order = [int(index) for index in rng.permutation(group)]
         for start in range(0, len(order), protocol.sentinel_every):
-            batch = order[start : start + protocol.sentinel_every]
-            missing = [index for index in batch if (models[index].name, turn) not in known]
+            some = order[start : start + protocol.sentinel_every]
+            missing = [index for index in some if (models[index].name, turn) not in known]
             if missing:
-                watch = watch or _Watch(models, protocol)
+                watch = watch or _Watch(models, group, protocol, history)
                 visits, state = watch.visit_calmly(missing)
                 for index, visit in zip(missing, visits):
-                    record = {"kind": "visit", "model": models[index].name, "round": turn, **state, **visit}
-                    known[models[index].name, turn] = record
-                    yield record
-            for index in batch:
-                runs = known[models[index].name, turn][protocol.clock + "_ms"]
-                medians[index].append(float(np.median(runs)))
-        if turn + 1 >= protocol.rounds:
-            unsettled = [index for index in unsettled if interval_width(medians[index]) > protocol.interval]
-        if not unsettled:
-            return
+                    yield {"kind": "visit", "model": models[index].name, "round": turn, **state, **visit}
 
 
-def profile_models(models: Sequence[Model], protocol: Protocol, done: Sequence[Json] = ()) -> Iterator[Json]:
+def profile_models(
+    models: Sequence[AnyModel], protocol: Protocol, done: Sequence[Json] = ()
+) -> Iterator[Json]:
     """Profile models, each in sittings of its own with the other models in between.
 
     Yields:
@@ -252,7 +320,7 @@ def bootstrap_interval(values: Sequence[float]) -> Tuple[float, float]:
 class Runner:
     """A session with its input and output in place, so that a run allocates nothing here."""
 
-    def __init__(self, model: Model, protocol: Protocol, profile_prefix: str = "") -> None:
+    def __init__(self, model: AnyModel, protocol: Protocol, profile_prefix: str = "") -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -318,13 +386,15 @@ class _Watch:
     No more are repeated than a few rounds hold: on a machine that never rests, it does not help.
     """
 
-    def __init__(self, models: Sequence[Model], protocol: Protocol) -> None:
-        self.runners = [Runner(model, protocol) for model in models]
-        for runner in self.runners:
+    def __init__(
+        self, models: Sequence[AnyModel], group: Sequence[int], protocol: Protocol, history: List[float]
+    ) -> None:
+        self.runners = {index: Runner(models[index], protocol) for index in sorted({0, *group})}
+        for runner in self.runners.values():
             runner.warm_up(protocol)
         self.protocol = protocol
-        self.retries_left = -(-len(models) // protocol.sentinel_every) * protocol.retries
-        self.history = []  # type: List[float]
+        self.retries_left = -(-len(group) // protocol.sentinel_every) * protocol.retries
+        self.history = history  # of the sentinel, over all groups
         self.top_frequency = 0.0
 
     def visit_calmly(self, indices: Sequence[int]) -> Tuple[List[Json], Json]:
@@ -340,19 +410,20 @@ class _Watch:
     def _judge(self) -> Json:
         figures = self.runners[0].visit(self.protocol)[self.protocol.clock + "_ms"]
         self.history.append(float(np.median(figures)))
-        usual = float(np.median(self.history))
+        least, latest = SENTINEL_HISTORY
+        usual = float(np.median(self.history[-latest:]))
         strays = abs(self.history[-1] - usual) > self.protocol.sentinel_tolerance * usual
         state = probe_state()
         self.top_frequency = max(self.top_frequency, state["frequency_mhz"])
         throttled = state["frequency_mhz"] < 0.97 * self.top_frequency
         throttled |= bool(int(state["throttled"] or "0", 16) & 0xF)  # the low bits tell of this moment
         return {
-            "spoilt": throttled or (strays and len(self.history) > SENTINEL_HISTORY),
+            "spoilt": throttled or (strays and len(self.history) > least),
             "throttled": throttled,
         }
 
 
-def _profile(model: Model, protocol: Protocol) -> Json:
+def _profile(model: AnyModel, protocol: Protocol) -> Json:
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(model, protocol, profile_prefix=os.path.join(folder, "profile"))
         for _ in range(protocol.profile_skip + protocol.profile_runs):
@@ -497,14 +568,14 @@ def run_job(folder: str, first_sent: int | None = None) -> None:
     files = [[job["models"][name] for name in task["models"]] for task in job["tasks"]]
     done = [record["task"] for record in results.records if record["kind"] == "done"]
     if len(done) < len(files):
-        held_bytes = 2 * max(sum(file["bytes"] for file in some) for some in files)  # sessions copy weights
+        held_bytes = 2 * max(map(_held_bytes, job["tasks"], files, [protocol] * len(files)))
         machine = {**examine(held_bytes, protocol.threads), "job": job["id"], "process": os.getpid()}
         _check_unchanged(results, machine)
         results.append(machine)
     for number, task in enumerate(job["tasks"]):
         if number in done:
             continue
-        models = [Model(name, _read_model(folder, one)) for name, one in zip(task["models"], files[number])]
+        models = [ModelInFolder(name, folder, one) for name, one in zip(task["models"], files[number])]
         measure = time_models if task["kind"] == "time" else profile_models
         for record in measure(models, protocol, results.of_task(number)):
             results.append({"task": number, **record})
@@ -514,16 +585,10 @@ def run_job(folder: str, first_sent: int | None = None) -> None:
         results.append({"task": number, "kind": "done"})
 
 
-def _read_model(folder: str, file: Json) -> bytes:
-    path = os.path.join(folder, file["file"])
-    try:
-        with gzip.open(path) as stream:
-            content = stream.read()
-    except (OSError, EOFError) as error:
-        raise AgentError("%s cannot be read (%s): unpack the bundle again" % (path, error)) from error
-    if hashlib.sha256(content).hexdigest() != file["sha256"]:
-        raise AgentError("%s is damaged: unpack the bundle again" % path)
-    return content
+def _held_bytes(task: Json, files: Sequence[Json], protocol: Protocol) -> int:
+    """The most bytes of models that a task has in sessions at once; the sentinel is one more."""
+    sizes = sorted(file["bytes"] for file in files)
+    return int(sum(sizes[-1 - protocol.held :] if task["kind"] == "time" else sizes[-1:]))
 
 
 def _check_unchanged(results: Results, machine: Json) -> None:

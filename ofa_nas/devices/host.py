@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ofa_nas.devices import Device, DeviceInfo, MeasuringProtocol, Model, Profile, Visit, agent
+from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.errors import DeviceError
 
 
@@ -15,12 +15,12 @@ class Host:
         with _refusals():
             return DeviceInfo.from_json(agent.probe(), name="host")
 
-    def time(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Visit]:
+    def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         """Time models in interleaved visits; the first model is the sentinel."""
         with _refusals():
             yield from map(Visit.from_json, agent.time_models(models, protocol))
 
-    def profile(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Profile]:
+    def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
         """Profile models, each in several sittings."""
         with _refusals():
             yield from map(Profile.from_json, agent.profile_models(models, protocol))

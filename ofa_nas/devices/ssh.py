@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ofa_nas.devices import Device, DeviceInfo, MeasuringProtocol, Model, Profile, Visit, agent
+from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, is_board, pack_model
 from ofa_nas.errors import ConfigError, DeviceError
 
@@ -111,7 +111,8 @@ class Board:
         if self._info is None:
             command = f"{shlex.quote(self.address.python)} - --check"
             try:
-                done = self._call(command, Path(agent.__file__).read_bytes())
+                with Path(agent.__file__).open("rb") as program:
+                    done = self._call(command, program)
             except _LostError as error:
                 raise DeviceError(f"{self.text} cannot be reached: {error}") from error
             record = _last_record(done.stdout)
@@ -122,13 +123,13 @@ class Board:
             self._info = DeviceInfo.from_json(record, name=self.address.name)
         return self._info
 
-    def time(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Visit]:
+    def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         """Time models in interleaved visits; the first model is the sentinel."""
         for record in self._measure("time", models, protocol):
             assert isinstance(record, Visit)
             yield record
 
-    def profile(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Profile]:
+    def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
         """Profile models, each in several sittings."""
         for record in self._measure("profile", models, protocol):
             assert isinstance(record, Profile)
@@ -145,7 +146,7 @@ class Board:
         self.jobs.clear()
 
     def _measure(
-        self, kind: str, models: Sequence[Model], protocol: MeasuringProtocol
+        self, kind: str, models: Sequence[AnyModel], protocol: MeasuringProtocol
     ) -> Iterator[Visit | Profile]:
         packed = [pack_model(model) for model in models]
         told = self.info().environment
@@ -184,7 +185,9 @@ class Board:
         folder = f"{FOLDER}/{job}"
         part = f"{folder}.part"  # renamed when all of it is there
         unpack = f"rm -rf {part} && mkdir -p {part} && tar -xf - -C {part} && mv {part} {folder}"
-        done = self._call(f"test -d {folder} || {{ {unpack}; }}", _pack(files), timeout_s=None)
+        with tempfile.TemporaryFile() as archive:  # hundreds of models are too many for the memory
+            _pack(files, archive)
+            done = self._call(f"test -d {folder} || {{ {unpack}; }}", archive, timeout_s=None)
         if done.returncode:
             raise self._failed(done.returncode, done.stderr)
 
@@ -224,12 +227,12 @@ class Board:
         raise self._failed(status, told)
 
     def _call(
-        self, command: str, content: bytes = b"", *, timeout_s: float | None = SHORT_S
+        self, command: str, content: IO[bytes] | None = None, *, timeout_s: float | None = SHORT_S
     ) -> subprocess.CompletedProcess[bytes]:
         try:
             done = subprocess.run(
                 self._command_line(command),
-                input=content,
+                stdin=content or subprocess.DEVNULL,
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
@@ -287,14 +290,14 @@ def connect(address: str) -> Device:
     return Board(Address.parse(address), address)
 
 
-def _pack(files: Mapping[str, bytes]) -> bytes:
-    stream = io.BytesIO()
+def _pack(files: Mapping[str, bytes], stream: IO[bytes]) -> None:
+    """Write an archive, and go back to its beginning."""
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return stream.getvalue()
+    stream.seek(0)
 
 
 def _last_record(text: bytes) -> dict[str, Any]:

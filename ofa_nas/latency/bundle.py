@@ -11,22 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ofa_nas.devices import FP32, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.files import replacing
-from ofa_nas.latency.design import Design, draw_design
-from ofa_nas.latency.measure import Measurement, summarise
-from ofa_nas.latency.profile import Progress, check_request
-from ofa_nas.latency.references import REFERENCE, reference_models, write_network
+from ofa_nas.latency.design import Design
+from ofa_nas.latency.profile import Networks, Progress, check_request
+from ofa_nas.latency.references import REFERENCE, reference_models
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 
 KINDS = ("latin", "anchors", "holdouts")  # of a design's networks
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file: the same bundle is the same bytes
+LEVEL = 6  # of gzip: what is carried by hand should be small; 9 takes seven times as long and saves 7 %
 LARGEST_JOB = 64 << 20  # bytes of a job.json that is read
 AGAIN = "run python3 agent.py again on the board, it goes on where it stopped, and copy results.jsonl anew"
 README = """\
@@ -92,22 +90,17 @@ def write_bundle(
         FileError: The file cannot be written.
     """
     sizes = check_request(space, protocol, resolutions, precision=precision)
-    rng = np.random.default_rng(protocol.seed)
-    references = [pack_model(model) for model in reference_models(space, precision=precision)]
-    packed, designs = list(references), []
-    for number, size in enumerate(sizes):
-        design = draw_design(space, size, rng)
-        for done, arch in enumerate(design.networks):
-            packed.append(pack_model(write_network(space, arch, rng, name=str(arch), precision=precision)))
-            total = len(sizes) * len(design.networks)
-            yield Progress(f"{size} px", number * len(design.networks) + done, total)
-        designs.append(design)
+    networks = Networks.draw(space, sizes, protocol.seed)
+    packed = [pack_model(model, level=LEVEL) for model in reference_models(space, precision=precision)]
+    tasks = _tasks(networks.designs, [model.name for model in packed])
+    for done, model in enumerate(networks.write(precision=precision)):
+        packed.append(pack_model(model, level=LEVEL))
+        yield Progress("writing networks", done, len(networks.names))
     about = {
         "space": space.to_document(),
         "precision": precision,
-        "designs": [_to_document(design) for design in designs],
+        "designs": [_to_document(design) for design in networks.designs],
     }
-    tasks = _tasks(designs, [model.name for model in references])
     job = Job(protocol, tasks, {model.name: model.file for model in packed}, about)
     files = job.files(packed)
     files["README.txt"] = README.format(
@@ -145,32 +138,20 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
     job = _read_job(bundle)
     about = _read_about(job, bundle)
     answers = Answers(job, str(results), FileError, fix=AGAIN)
-    found: list[list[Visit | Profile]] = [[] for _ in job.tasks]
+    found: list[Visit | Profile] = []
     for line in _read_lines(results):
         measured = answers.read(line)
         if measured is not None:
-            found[measured[0]].append(measured[1])
+            found.append(measured[1])
     if not answers.is_complete:
         part = min(set(range(len(job.tasks))) - answers.done) + 1
         raise FileError(
             f"{results}: ends behind line {answers.lines}, part {part} of {len(job.tasks)} not done: {AGAIN}"
         )
-    sessions = []
-    for number, design in enumerate(about.designs):
-        profiles = [one for one in found[2 * number] if isinstance(one, Profile)]
-        measurements = _measurements(found[2 * number + 1], job.protocol)
-        sessions.append(Session(design, tuple(profiles), measurements))
-    bridge = _measurements(found[-1], job.protocol)
+    session = Session.of(about.designs, found, job.protocol)
     info = DeviceInfo.from_json(answers.machines[0], name=name)
-    table = make_table(
-        about.space, sessions, bridge, info=info, protocol=job.protocol, precision=about.precision
-    )
+    table = make_table(about.space, session, info=info, protocol=job.protocol, precision=about.precision)
     return Collected(table, about.space)
-
-
-def _measurements(found: Sequence[Visit | Profile], protocol: MeasuringProtocol) -> dict[str, Measurement]:
-    visits = [one for one in found if isinstance(one, Visit)]
-    return {one.model: one for one in summarise(visits, protocol=protocol)}
 
 
 def _zip(files: dict[str, bytes]) -> bytes:
@@ -220,13 +201,10 @@ def _read_about(job: Job, bundle: Path) -> _About:
 
 
 def _tasks(designs: Sequence[Design], references: Sequence[str]) -> tuple[Task, ...]:
-    """Two tasks for each resolution, then one that times some networks of all of them in turns."""
-    tasks = []
-    for design in designs:
-        tasks.append(Task("profile", tuple(map(str, design.latin))))
-        tasks.append(Task("time", tuple(map(str, design.networks))))
-    bridges = [str(arch) for design in designs for arch in design.bridges]
-    return (*tasks, Task("time", (*reversed(references), *bridges)))  # the largest is the sentinel
+    """The Latin designs are profiled, then everything is timed; the largest reference is the sentinel."""
+    latin = [str(arch) for design in designs for arch in design.latin]
+    networks = [str(arch) for design in designs for arch in design.networks]
+    return Task("profile", tuple(latin)), Task("time", (*reversed(references), *networks))
 
 
 def _read_lines(results: Path) -> list[bytes]:

@@ -16,7 +16,6 @@ from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
 SHALLOW, ANCHORS, HOLDOUTS = 4, 8, 20  # networks; the shallow ones are anchors too
-BRIDGES = 6  # of the anchors, or of the Latin designs where a space has no others
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,6 @@ class Design:
     def networks(self) -> tuple[Architecture, ...]:
         """All of them: latin, anchors, hold-outs."""
         return self.latin + self.anchors + self.holdouts
-
-    @property
-    def bridges(self) -> tuple[Architecture, ...]:
-        """Those that are timed once more beside networks of the other resolutions; no hold-outs."""
-        return (self.latin + self.anchors)[-BRIDGES:]
 
 
 def draw_design(

@@ -1,6 +1,6 @@
 """Profile a device: draw networks, measure them, and find the table again later."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from ofa_nas.devices import (
     Visit,
     open_device,
 )
+from ofa_nas.devices.job import pack_model
 from ofa_nas.errors import ConfigError
-from ofa_nas.latency.design import BRIDGES, Design, draw_design
-from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.latency.references import reference_models, write_network
+from ofa_nas.latency.design import Design, draw_design
+from ofa_nas.latency.references import reference_architectures, reference_models, write_network
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
@@ -76,7 +76,7 @@ def profile_device(
     name: str = "",
     precision: str = FP32,
 ) -> Iterator[Progress | LatencyTable]:
-    """Measure a device resolution by resolution, then some of each together; the last record is the table.
+    """Measure a device; the last record is the table.
 
     Args:
         device: Where.
@@ -95,28 +95,69 @@ def profile_device(
     info = device.info()
     check_threads(protocol.threads, info)
     info = replace(info, name=name or info.name)
-    rng = np.random.default_rng(protocol.seed)
-    sessions, bridging = [], reference_models(space, precision=precision)[::-1]  # the largest is the sentinel
-    last = (len(bridging) + BRIDGES * len(sizes)) * protocol.rounds
-    for number, size in enumerate(sizes):
-        design = draw_design(space, size, rng)
-        written = len(design.networks)
-        steps = written * (1 + protocol.rounds) + len(design.latin) * protocol.profile_sittings
-        records = _run(device, space, design, protocol=protocol, rng=rng, precision=precision)
-        for done, record in enumerate(records):
-            if isinstance(record, Session):
-                sessions.append(record)
-                continue
-            if isinstance(record, Model) and record.name in map(str, design.bridges):
-                bridging.append(record)
-            yield Progress(f"{size} px", number * steps + min(done, steps), len(sizes) * steps + last)
-    bridge = {}
-    for done, visit in enumerate(measure(device, bridging, protocol=protocol)):
-        if isinstance(visit, Measurement):
-            bridge[visit.model] = visit
-        else:
-            yield Progress("sizes together", len(sizes) * steps + min(done, last), len(sizes) * steps + last)
-    yield make_table(space, sessions, bridge, info=info, protocol=protocol, precision=precision)
+    networks = Networks.draw(space, sizes, protocol.seed)
+    profiled = networks.profiled
+    steps = {
+        "writing networks": len(networks.names),
+        "profiling": len(profiled) * protocol.profile_sittings,
+        "timing": (len(networks.names) + len(reference_architectures(space))) * protocol.rounds,
+    }
+    models = []
+    for model in networks.write(precision=precision):
+        models.append(pack_model(model))
+        yield _progress(steps, "writing networks", len(models))
+    found: list[Profile | Visit] = []
+    for profile in device.profile([model for model in models if model.name in profiled], protocol):
+        found.append(profile)
+        yield _progress(steps, "profiling", len(found))
+    references = reference_models(space, precision=precision)[::-1]  # the largest is the sentinel
+    for done, visit in enumerate(device.time([*references, *models], protocol), start=1):
+        found.append(visit)
+        yield _progress(steps, "timing", done)
+    session = Session.of(networks.designs, found, protocol)
+    yield make_table(space, session, info=info, protocol=protocol, precision=precision)
+
+
+def _progress(steps: Mapping[str, int], part: str, done: int) -> Progress:
+    before = list(steps.values())[: list(steps).index(part)]
+    return Progress(part, sum(before) + min(done, steps[part]), sum(steps.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The networks of a table.
+
+    Attributes:
+        space: Theirs.
+        designs: One a resolution.
+        rng: That drew them, and draws their weights.
+    """
+
+    space: SearchSpace
+    designs: tuple[Design, ...]
+    rng: np.random.Generator
+
+    @classmethod
+    def draw(cls, space: SearchSpace, resolutions: Sequence[int], seed: int) -> "Networks":
+        """Draw the designs of some resolutions [px]."""
+        rng = np.random.default_rng(seed)
+        return cls(space, tuple(draw_design(space, size, rng) for size in resolutions), rng)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all models, one resolution after the other."""
+        return [str(arch) for design in self.designs for arch in design.networks]
+
+    @property
+    def profiled(self) -> list[str]:
+        """Names of the models that are profiled."""
+        return [str(arch) for design in self.designs for arch in design.latin]
+
+    def write(self, *, precision: str) -> Iterator[Model]:
+        """Write the models, in the order of `names`; once, for weights are drawn."""
+        for design in self.designs:
+            for arch in design.networks:
+                yield write_network(self.space, arch, self.rng, name=str(arch), precision=precision)
 
 
 def check_request(
@@ -148,32 +189,6 @@ def check_threads(threads: int, info: DeviceInfo) -> None:
     """
     if threads > info.cores:
         raise ConfigError(f"{threads} threads, but {info.name} has {info.cores} cores: ask for fewer")
-
-
-def _run(
-    device: Device,
-    space: SearchSpace,
-    design: Design,
-    *,
-    protocol: MeasuringProtocol,
-    rng: np.random.Generator,
-    precision: str,
-) -> Iterator[Model | Profile | Visit | Session]:
-    models = []
-    for arch in design.networks:
-        models.append(write_network(space, arch, rng, name=str(arch), precision=precision))
-        yield models[-1]
-    profiles = []
-    for profile in device.profile(models[: len(design.latin)], protocol):
-        profiles.append(profile)
-        yield profile
-    measurements = {}
-    for record in measure(device, models, protocol=protocol):
-        if isinstance(record, Measurement):
-            measurements[record.model] = record
-        else:
-            yield record
-    yield Session(design, tuple(profiles), measurements)
 
 
 def cached_table_path(

@@ -1,7 +1,7 @@
 """Reference networks: they tell how fast a machine is now, beside how fast it was.
 
-A shared machine's speed changes from minute to minute. Three networks are timed in the session that brings
-all of a table to one speed, and again beside a file that is checked against the table.
+A shared machine's speed changes from day to day. Three networks are timed among those of a table, and again
+beside a file that is checked against it.
 """
 
 from collections.abc import Mapping

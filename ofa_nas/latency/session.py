@@ -1,21 +1,16 @@
-"""What was measured at the resolutions of a space, and the table made of it.
-
-Each resolution has a session of its own, minutes apart, and a shared machine's speed changes meanwhile, for
-small networks not as for large ones. So a last session times a few networks of every resolution in turns,
-and brings each resolution to one speed.
-"""
+"""The table made of what was measured."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import median
 
 import numpy as np
 
-from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Profile
+from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Profile, Visit
 from ofa_nas.latency.attribution import Attribution, LayerLatency, Network, attribute
 from ofa_nas.latency.design import Design
-from ofa_nas.latency.measure import Measurement
-from ofa_nas.latency.references import REFERENCE, slowdown
+from ofa_nas.latency.measure import Measurement, summarise
+from ofa_nas.latency.references import REFERENCE
 from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -26,81 +21,71 @@ from ofa_nas.space.search_space import SearchSpace
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What was measured at one resolution.
+    """What was measured of a space on a device.
 
     Attributes:
-        design: Its networks.
+        designs: Networks, one design a resolution.
         profiles: Of the Latin designs.
-        measurements: Of all networks, by name.
+        measurements: Of all networks and the references, by name.
     """
 
-    design: Design
+    designs: tuple[Design, ...]
     profiles: tuple[Profile, ...]
-    measurements: dict[str, Measurement]
+    measurements: Mapping[str, Measurement]
 
-    def at_speed_of(self, bridge: Mapping[str, Measurement]) -> "Session":
-        """The same session at the speed of another, as the networks tell it that both timed."""
-        own = {name: one.latency_ms for name, one in self.measurements.items()}
-        factor = slowdown(own, {name: one.latency_ms for name, one in bridge.items()})
-        return replace(
-            self, measurements={name: one.at_speed(factor) for name, one in self.measurements.items()}
-        )
+    @classmethod
+    def of(
+        cls, designs: Sequence[Design], found: Sequence[Profile | Visit], protocol: MeasuringProtocol
+    ) -> "Session":
+        """Summarise the visits, which stand in the order of time."""
+        visits = [one for one in found if isinstance(one, Visit)]
+        profiles = tuple(one for one in found if isinstance(one, Profile))
+        measurements = {one.model: one for one in summarise(visits, protocol=protocol)}
+        return cls(tuple(designs), profiles, measurements)
 
 
 def make_table(
     space: SearchSpace,
-    sessions: Sequence[Session],
-    bridge: Mapping[str, Measurement],
+    session: Session,
     *,
     info: DeviceInfo,
     protocol: MeasuringProtocol,
     precision: str,
 ) -> LatencyTable:
-    """Bring sessions to one speed, attribute, fit on designs and anchors, judge on hold-outs.
-
-    Args:
-        space: That was measured.
-        sessions: One a resolution.
-        bridge: Measurements by name of the references and of every design's `bridges`, timed in turns.
-        info: Of the device.
-        protocol: How it was measured.
-        precision: Of the networks.
-    """
-    sessions = [session.at_speed_of(bridge) for session in sessions]
-    fits = [_attribute(space, session) for session in sessions]
+    """Attribute, fit on designs and anchors, judge on hold-outs."""
+    fits = [_attribute(space, session, design) for design in session.designs]
     rows = _pool([fit.rows for fit in fits])
     prices = {row.layer: row.ms for row in rows}
     intercepts = []
-    for session, fit in zip(sessions, fits, strict=True):
+    for design, fit in zip(session.designs, fits, strict=True):
         own = {row.layer: row.ms for row in fit.rows}
-        layers = list(space.layers(session.design.latin[0]))
+        layers = list(space.layers(design.latin[0]))
         moved = sum(
             own[layer] - prices[layer] for layer in layers
         )  # only layers that all resolutions share differ
         intercepts.append(fit.intercept_ms + moved)
     holdouts = [
         holdout
-        for session, constant in zip(sessions, intercepts, strict=True)
-        for holdout in _judge(space, session, prices, constant)
+        for design, constant in zip(session.designs, intercepts, strict=True)
+        for holdout in _judge(space, session, design, prices, constant)
     ]
-    all_measured = [one for session in sessions for one in session.measurements.values()]
-    all_measured += bridge.values()
+    measurements = session.measurements
     measured = Measured(
         space=space.name,
         digest=space.digest,
         classes=space.classes,
-        resolutions=tuple(session.design.resolution for session in sessions),
+        resolutions=tuple(design.resolution for design in session.designs),
         intercepts_ms=tuple(intercepts),
         rows=rows,
         holdouts=tuple(holdouts),
         seed=protocol.seed,
-        noisy=sum(one.noisy for one in all_measured),
-        throttled=sum(one.throttled for one in all_measured),
-        networks=len(all_measured),
+        noisy=sum(one.noisy for one in measurements.values()),
+        throttled=sum(one.throttled for one in measurements.values()),
+        networks=len(measurements),
         protocol=asdict(protocol),
         environment=info.environment,
-        references={name: one.latency_ms for name, one in bridge.items() if name.startswith(REFERENCE)},
-        fitted=tuple(str(arch) for one in sessions for arch in one.design.latin + one.design.anchors),
+        references={name: one.latency_ms for name, one in measurements.items() if name.startswith(REFERENCE)},
+        fitted=tuple(str(arch) for design in session.designs for arch in design.latin + design.anchors),
     )
     runtime = f"onnxruntime {info.onnxruntime}"
     return LatencyTable(
@@ -146,12 +131,12 @@ def _network(space: SearchSpace, session: Session, arch: Architecture) -> Networ
     return Network(tuple(space.layers(arch)), one.latency_ms, one.uncertainty)
 
 
-def _attribute(space: SearchSpace, session: Session) -> Attribution:
+def _attribute(space: SearchSpace, session: Session, design: Design) -> Attribution:
     profiled = [
         (_network(space, session, arch), [one for one in session.profiles if one.model == str(arch)])
-        for arch in session.design.latin
+        for arch in design.latin
     ]
-    return attribute(profiled, [_network(space, session, arch) for arch in session.design.anchors])
+    return attribute(profiled, [_network(space, session, arch) for arch in design.anchors])
 
 
 def _pool(fits: Sequence[Sequence[LayerLatency]]) -> tuple[LayerLatency, ...]:
@@ -167,13 +152,13 @@ def _pool(fits: Sequence[Sequence[LayerLatency]]) -> tuple[LayerLatency, ...]:
 
 
 def _judge(
-    space: SearchSpace, session: Session, prices: dict[Layer, float], constant: float
+    space: SearchSpace, session: Session, design: Design, prices: dict[Layer, float], constant: float
 ) -> Iterator[Holdout]:
-    fitted = [_network(space, session, arch) for arch in session.design.latin + session.design.anchors]
+    fitted = [_network(space, session, arch) for arch in design.latin + design.anchors]
     latency = np.array([network.latency_ms for network in fitted])
     columns = np.array([[_macs(network.layers), 1.0] for network in fitted])
     slope, start = np.linalg.lstsq(columns / latency[:, None], np.ones(len(fitted)), rcond=None)[0]
-    for arch in session.design.holdouts:
+    for arch in design.holdouts:
         network = _network(space, session, arch)
         yield Holdout(
             architecture=str(arch),

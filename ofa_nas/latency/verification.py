@@ -302,7 +302,8 @@ def protocol_of(table: LatencyTable, *, seed: int) -> MeasuringProtocol:
                 f"known are {known}; measure the table anew"
             )
     protocol = replace(usual, **told)
-    counts = (protocol.threads, protocol.rounds, protocol.max_rounds, protocol.visit_runs)
+    shares = (protocol.passes, protocol.held)
+    counts = (protocol.threads, protocol.rounds, protocol.max_rounds, protocol.visit_runs, *shares)
     if protocol.clock not in ("wall", "cpu") or min(counts) < 1 or protocol.max_rounds < protocol.rounds:
         raise TableError(f"latency table {table.name}: protocol: nobody can measure so; measure it anew")
     return replace(protocol, seed=seed)

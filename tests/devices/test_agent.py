@@ -257,4 +257,4 @@ def test_a_damaged_model_is_refused(content: bytes, tiny: SearchSpace, tmp_path:
         path.write_bytes(content)
     files = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))["models"]
     with pytest.raises(agent.AgentError, match="unpack the bundle again"):
-        agent._read_model(str(tmp_path), next(iter(files.values())))
+        agent.ModelInFolder("m", str(tmp_path), next(iter(files.values()))).content  # noqa: B018

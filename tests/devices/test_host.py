@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,28 @@ def test_visits_go_on_until_settled_or_at_the_cap(tiny: SearchSpace) -> None:
     restless = replace(FAST, max_rounds=6, interval=0.0)
     settled = replace(FAST, max_rounds=6, interval=1e9)
     assert [len(list(open_device("host").time(models, one))) for one in (restless, settled)] == [6, 3]
+
+
+def test_more_models_than_are_held_take_turns_in_every_pass(tiny: SearchSpace) -> None:
+    models = [Model(f"{number}", model_of(tiny, tiny.smallest).content) for number in range(7)]
+    protocol = replace(FAST, rounds=5, max_rounds=5, passes=2, held=3)
+    visits = [visit.model for visit in open_device("host").time(models, protocol)]
+    assert sorted(visits) == sorted([model.name for model in models] * 5)
+    first, second = visits[: 7 * 2], visits[7 * 2 :]  # two rounds, then three
+    for part, rounds in ((first, 2), (second, 3)):
+        assert Counter(part) == dict.fromkeys((model.name for model in models), rounds)
+        groups = [set(part[start : start + 3 * rounds]) for start in range(0, len(part), 3 * rounds)]
+        assert [len(group) for group in groups] == [3, 3, 1]
+    assert {frozenset(first[:6])} != {frozenset(second[:9])}  # drawn anew
+
+
+def test_rounds_beyond_the_least_are_for_models_that_are_not_settled(tiny: SearchSpace) -> None:
+    models = [model_of(tiny, tiny.smallest), model_of(tiny, tiny.largest)]
+    records = list(agent.time_models(models, replace(FAST, max_rounds=5, interval=0.0)))
+    assert Counter(record["round"] for record in records) == dict.fromkeys(range(5), 2)
+    settled = [{**record, "wall_ms": [1.0]} for record in records if record["model"] == models[0].name]
+    left = agent.time_models(models, replace(FAST, max_rounds=5, interval=1e-9), settled)
+    assert {record["model"] for record in left} == {models[1].name}
 
 
 def test_spoilt_visits_are_repeated_a_bounded_number_of_times(tiny: SearchSpace) -> None:

@@ -122,7 +122,7 @@ def test_results_that_do_not_fit_are_refused_with_line_and_fix(
     assert refusal_of("").startswith("line 1 is cut off or missing: " + again)
     assert refusal_of("".join(lines)[:-9]).startswith(f"line {len(lines)} is cut off or missing: {again}")
     assert refusal_of("".join(lines[:-1])).startswith(
-        f"ends behind line {len(lines) - 1}, part 3 of 3 not done"
+        f"ends behind line {len(lines) - 1}, part 2 of 2 not done"
     )
     assert refusal_of("".join([*lines[:5], "\n", *lines[5:]])).startswith("line 6 is damaged: " + again)
     assert refusal_of("".join([*lines[:5], *lines[4:]])).startswith("line 6 measures the same again")

@@ -1,4 +1,4 @@
-"""Reference networks tell a machine's speed."""
+"""Reference networks tell how fast a machine is."""
 
 import pytest
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from ofa_nas.assets import asset_folder
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError, TableError
-from ofa_nas.latency.design import BRIDGES
 from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, profile_device, profile_host
 from ofa_nas.latency.table import LatencyTable, judge
 from ofa_nas.space.costs import full_depth
@@ -86,8 +85,8 @@ def test_save_and_load_give_the_same_table(table: LatencyTable, tiny: SearchSpac
 def test_a_table_names_the_networks_that_it_was_fitted_to(table: LatencyTable, tmp_path: Path) -> None:
     assert table.measured
     judges = {holdout.architecture for holdout in table.measured.holdouts}
-    bridge = len(table.measured.references) + BRIDGES * len(table.measured.resolutions)
-    assert len(set(table.measured.fitted)) == table.measured.networks - bridge - len(judges)
+    references = len(table.measured.references)
+    assert len(set(table.measured.fitted)) == table.measured.networks - references - len(judges)
     assert judges.isdisjoint(table.measured.fitted)
     table.save(tmp_path / "host.json")
     loaded = LatencyTable.load(tmp_path / "host.json").measured
