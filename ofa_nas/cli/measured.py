@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Deliver = Callable[[argparse.Namespace, Estimators, SearchResult, dict[str, str]], Delivery]
 
 TRIALS, IMAGES, HEARTBEAT_S = 48, 2000, 15.0
-_OWN = ("storage", "study", "data", "trials", "images", "heartbeat")
+_OWN = ("storage", "study", "trials", "heartbeat")
 
 
 def add_measured(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,7 @@ def add_measured(parser: argparse.ArgumentParser) -> None:
         help="where Optuna keeps the trials: a file, sqlite:///FILE or postgresql://USER@HOST/DATABASE",
     )
     group.add_argument("--study", metavar="NAME", help="name of the study there (that of the supernet)")
-    group.add_argument("--data", help="data set with the supernet's classes")
     group.add_argument("--trials", type=int, metavar="COUNT", help=f"trials in all ({TRIALS})")
-    group.add_argument("--images", type=int, metavar="COUNT", help=f"images for each ({IMAGES})")
     group.add_argument(
         "--heartbeat",
         type=float,
@@ -107,8 +105,6 @@ def _follow(
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch()
-    import optuna
-
     from ofa_nas.pipeline.measured_search import (
         MeasuredResult,
         MeasuredSetup,
@@ -118,7 +114,6 @@ def _follow(
     )
     from ofa_nas.pipeline.trials import MeasuredTrial
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     setup = MeasuredSetup(
         storage=args.storage,
         study=args.study or estimators.files.name,

@@ -14,12 +14,13 @@ from ofa_nas.cli.budget_arguments import (
     read_budgets_of_devices,
     read_goal,
 )
+from ofa_nas.cli.contest import check_contest, hold_contest, pick_candidates
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
 from ofa_nas.cli.measured import add_measured, check_measured, run_measured
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Delivery
-    from ofa_nas.pipeline.estimators import Estimators
+    from ofa_nas.pipeline.estimators import Candidate, Estimators
     from ofa_nas.pipeline.finalists import Finals
     from ofa_nas.pipeline.search import SearchResult, Unmet
     from ofa_nas.search.budgets import Budget
@@ -61,9 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
     parser.add_argument(
         "--method",
-        help="exact, evolution, local, optuna or random, or a module of your own (exact where the predictor is a "
-        "sum, else evolution)",
+        help="exact, evolution, local, optuna or random, or a module of your own (exact where the predictor is "
+        "a sum, else evolution)",
     )
+    parser.add_argument(
+        "--data",
+        help="data set with the supernet's classes: the best eight within the budgets are evaluated on the "
+        "half of its validation images that verification never sees, and ordered anew",
+    )
+    parser.add_argument("--images", type=int, metavar="COUNT", help="images for each at most (2000)")
     add_measured(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
@@ -112,11 +119,13 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
 
     check_objective(args, is_list=is_list)
     check_measured(args)
+    check_contest(args)
     measured = {
         "--measured": args.measured,
         "--export": args.export is not None,
         "--finalists": args.finalists is not None,
         "--measure": any(device.measure is not None for device in devices),
+        "--data": args.data is not None,
     }
     if is_list and any(measured.values()):
         option = next(option for option, is_given in measured.items() if is_given)
@@ -178,40 +187,46 @@ def _finish(
     from ofa_nas.cli.search_report import show_nothing_measured, show_search
     from ofa_nas.pipeline.search_document import result_document
 
-    finals = _measure(args, estimators, result, addresses)
-    if finals is not None:
-        result = replace(result, chosen=finals.chosen)
+    candidates = pick_candidates(args, result, next(iter(addresses), ""))
+    contest = hold_contest(args, estimators, candidates)
+    if contest is not None:
+        candidates = [one.candidate for one in contest.contenders]
+    finals = _measure(args, estimators, result, candidates, addresses)
+    result = replace(result, chosen=finals.chosen if finals else candidates[0])
     if not args.json:
-        show_search(result, estimators, finals)
+        show_search(result, estimators, contest, finals)
     delivery = _deliver(args, estimators, result, addresses) if args.export is not None else None
     if args.json:
         measured = delivery.measured() if delivery else None
-        print_json(result_document(result, estimators, finals=finals, measured=measured))
+        print_json(result_document(result, estimators, contest=contest, finals=finals, measured=measured))
     elif finals is None and delivery is None:
         show_nothing_measured(estimators)
     return 0 if delivery is None or delivery.is_met else 1
 
 
 def _measure(
-    args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", addresses: dict[str, str]
+    args: argparse.Namespace,
+    estimators: "Estimators",
+    result: "SearchResult",
+    candidates: "Sequence[Candidate]",
+    addresses: dict[str, str],
 ) -> "Finals | None":
     """Time finalists on the first device at hand; None where there is none, or none is to be timed."""
     from ofa_nas.cli.console import progress
     from ofa_nas.devices import MeasuringProtocol, open_device
-    from ofa_nas.pipeline.finalists import FINALISTS, Finals, measure_finalists
+    from ofa_nas.pipeline.finalists import Finals, measure_finalists
 
-    count = FINALISTS if args.finalists is None else args.finalists
-    if not addresses or count == 0:
+    if not addresses or args.finalists == 0:
         return None
     name, address = next(iter(addresses.items()))
     stream = measure_finalists(
         result,
+        candidates,
         estimators.card.space,
         open_device(address),
         table=estimators.tables[name],
         address=address,
         protocol=MeasuringProtocol(threads=args.threads, seed=args.seed),
-        count=count,
     )
     with progress(f"timing finalists on {address}", total=None, quiet=args.json) as bar:
         for record in stream:

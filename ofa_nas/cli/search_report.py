@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ofa_nas.pipeline.contest import Contest
     from ofa_nas.pipeline.estimators import Candidate, Estimators
     from ofa_nas.pipeline.finalists import Finals
     from ofa_nas.pipeline.search import SearchResult, Unmet
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 SHOWN_ON_FRONT = 12
 
 
-def show_search(result: "SearchResult", estimators: "Estimators", finals: "Finals | None") -> None:
-    """Print supernet, budgets, front, timed finalists and the chosen subnet."""
+def show_search(
+    result: "SearchResult", estimators: "Estimators", contest: "Contest | None", finals: "Finals | None"
+) -> None:
+    """Print supernet, budgets, front, evaluated and timed finalists, and the chosen subnet."""
     from ofa_nas.cli.console import out
     from ofa_nas.search.budgets import Budget
 
@@ -28,6 +31,8 @@ def show_search(result: "SearchResult", estimators: "Estimators", finals: "Final
         verdict = "binds" if binds else "does not bind"
         out.print(f"budget    {budget}: {verdict}{describe_margin(budget, estimators)}")
     _show_front(result)
+    if contest is not None:
+        _show_contest(contest, result.chosen)
     if finals is not None:
         has_budget = any(budget.key == ("latency", finals.device) for budget in result.budgets)
         _show_finals(finals, estimators, has_budget=has_budget)
@@ -147,6 +152,27 @@ def show_nothing_measured(estimators: "Estimators") -> None:
             f"measured  nothing: the {noun} on {' and '.join(estimators.tables)} {verb} predicted. --measure "
             "ssh://USER@HOST times finalists on the board itself"
         )
+
+
+def _show_contest(contest: "Contest", chosen: "Candidate") -> None:
+    from rich.markup import escape
+
+    from ofa_nas.cli.console import make_table, out, wide
+
+    table = make_table("predicted", "measured", "together", "candidate")
+    for one in contest.contenders:
+        accuracies = (one.candidate.accuracy, one.sample.accuracy, one.accuracy)
+        table.add_row(
+            *(f"{accuracy:.1%}" for accuracy in accuracies),
+            str(one.candidate.architecture),
+            style="bold" if one.candidate == chosen else "",
+        )
+    first = contest.contenders[0].sample
+    out.print(
+        f"evaluated on {first.images} images of {escape(first.split)}; prediction and measurement together, "
+        "each weighed by how sure it is, order them; a file is judged on other images:\n"
+    )
+    wide.print(table)
 
 
 def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.devices import Device, MeasuringProtocol, Model, Visit
+from ofa_nas.devices import AnyModel, Device, MeasuringProtocol, Visit
 from ofa_nas.devices.agent import bootstrap_interval
 
 DRIFT_VISITS = 3  # neighbours on either side that tell the machine's speed during a visit
@@ -62,7 +62,7 @@ class Measurement:
 
 
 def measure(
-    device: Device, models: Sequence[Model], *, protocol: MeasuringProtocol
+    device: Device, models: Sequence[AnyModel], *, protocol: MeasuringProtocol
 ) -> Iterator[Visit | Measurement]:
     """Measure models on a device.
 

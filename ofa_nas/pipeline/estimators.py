@@ -42,6 +42,16 @@ class Candidate:
     weight_bytes: int
     macs: int
 
+    def cost(self, key: tuple[str, str]) -> float:
+        """The predicted cost that budgets of that key limit."""
+        name, device = key
+        costs = {
+            "peak_memory": self.peak_activation_bytes,
+            "model_size": self.weight_bytes,
+            "macs": self.macs,
+        }
+        return self.latencies_ms[device] if name == "latency" else costs[name]
+
     def figures(self) -> dict[str, float]:
         """What is predicted anywhere, by name: all but the latencies."""
         return {

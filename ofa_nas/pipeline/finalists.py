@@ -61,8 +61,8 @@ class Finals:
         address: Of the device.
         slowdown: How many times as long the reference networks take now as they did for the table.
         threads: Of ONNX Runtime.
-        finalists: By falling predicted accuracy.
-        chosen: The most accurate of those within the budget.
+        finalists: The most wanted first.
+        chosen: The first of those within the budget.
     """
 
     device: str
@@ -101,24 +101,24 @@ def pick_finalists(result: SearchResult, device: str, *, count: int = FINALISTS)
 
 def measure_finalists(
     result: SearchResult,
+    candidates: Sequence[Candidate],
     space: SearchSpace,
     device: Device,
     *,
     table: LatencyTable,
     address: str,
     protocol: MeasuringProtocol,
-    count: int = FINALISTS,
 ) -> Iterator[Visit | Finals]:
-    """Time finalists in one interleaved session, and choose the most accurate that keeps the budget.
+    """Time finalists in one interleaved session, and choose the first that keeps the budget.
 
     Args:
         result: Of a search with the device's table.
+        candidates: The finalists, the most wanted first.
         space: Of the supernet.
         device: Where.
         table: Whose reference networks tell the device's speed now, beside then.
         address: Of the device.
         protocol: How.
-        count: At most so many finalists.
 
     Yields:
         Visits, then the finals.
@@ -127,7 +127,6 @@ def measure_finalists(
         BudgetError: None of them keeps the latency budget.
         DeviceError: The device cannot be reached, or refuses a network.
     """
-    candidates = pick_finalists(result, table.name, count=count)
     archs = [one.architecture for one in candidates]
     timed: Timed | None = None
     for record in time_architectures(archs, device, space=space, table=table, protocol=protocol):

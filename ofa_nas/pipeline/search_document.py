@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ofa_nas.pipeline.contest import Contest
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals
 from ofa_nas.pipeline.search import Goal, SearchResult, Unmet
@@ -17,6 +18,7 @@ def result_document(
     result: SearchResult,
     estimators: Estimators,
     *,
+    contest: Contest | None,
     finals: Finals | None,
     measured: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
@@ -25,12 +27,14 @@ def result_document(
     Args:
         result: With the finalist that was chosen, where finalists were timed.
         estimators: Of the search.
+        contest: Evaluated candidates; None without data.
         finals: Timed finalists; None where no device was at hand.
         measured: Of the exported file; None without one.
     """
     return {
         **_answer(result),
         "measured": measured,
+        "contest": None if contest is None else _contest(contest),
         "finalists": None if finals is None else _finals(finals),
         **_shared(result, estimators),
     }
@@ -153,6 +157,22 @@ def _predicted(candidate: Candidate) -> dict[str, Any]:
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {"architecture": str(candidate.architecture), "predicted": _predicted(candidate)}
+
+
+def _contest(contest: Contest) -> dict[str, Any]:
+    first = contest.contenders[0].sample
+    return {
+        "split": first.split,
+        "images": first.images,
+        "networks": [
+            {
+                **_candidate(one.candidate),
+                "measured": {"accuracy": one.sample.accuracy},
+                "accuracy": one.accuracy,
+            }
+            for one in contest.contenders
+        ],
+    }
 
 
 def _finals(finals: Finals) -> dict[str, Any]:

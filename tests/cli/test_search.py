@@ -50,7 +50,7 @@ def test_the_document_has_the_documented_keys(
     document = printed.document
     assert document.keys() == {
         "architecture", "space", "supernet", "devices", "budgets", "predicted", "objective", "accuracy_bound",
-        "is_exact", "measured", "finalists", "front", "search", "predictor",
+        "is_exact", "measured", "contest", "finalists", "front", "search", "predictor",
     }  # fmt: skip
     assert tiny.parse(document["architecture"])
     assert document["devices"] == [{"name": "rpi4", "provenance": "estimated"}]
@@ -63,6 +63,7 @@ def test_the_document_has_the_documented_keys(
         "searched_limit": 1000.0 * (1.0 - rpi4_margin()), "unit": "ms", "binds": False,
     }  # fmt: skip
     assert document["finalists"] is None
+    assert document["contest"] is None
     assert document["front"]
     for candidate in document["front"]:
         assert candidate.keys() == {"architecture", "predicted"}
@@ -363,3 +364,26 @@ def test_an_objective_turns_the_search_round(
         (("--objective", "macs", "--accuracy", "5", "--macs", "1,2M"), "give one value for each budget"),
     ):
         assert message in refused(*search, *flags)
+
+
+@pytest.mark.slow
+def test_candidates_are_evaluated_before_one_is_chosen(
+    command: Command, small: SmallSupernet, refused: Refused
+) -> None:
+    search = ("search", "--supernet", small.name, "--macs", "400k")
+    evaluated = (*search, "--data", small.data, "--images", "40")
+    document = command(*evaluated, "--json").document
+    networks = document["contest"]["networks"]
+    assert document["contest"]["images"] == 40
+    assert document["architecture"] == networks[0]["architecture"]
+    assert [one["accuracy"] for one in networks] == sorted(
+        (one["accuracy"] for one in networks), reverse=True
+    )
+    assert max(one["predicted"]["macs"] for one in networks) <= 400_000
+    told = command(*evaluated).out
+    assert "evaluated on 40 images of" in told
+    assert f"{networks[0]['measured']['accuracy']:.1%}" in told
+    assert "--images 40: of which data set?" in refused(*search, "--images", "40")
+    assert "--data orders candidates by accuracy" in refused(
+        "search", "--supernet", small.name, "--objective", "macs", "--accuracy", "10%", "--data", small.data
+    )

@@ -10,7 +10,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.export.export import PredictedLatency
 from ofa_nas.pipeline.deliver import Delivery, deliver, verify_file
 from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.finalists import Finals, measure_finalists
+from ofa_nas.pipeline.finalists import Finals, measure_finalists, pick_finalists
 from ofa_nas.pipeline.promise import LatencyPromise, Promise
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
@@ -29,8 +29,9 @@ def test_finalists_are_timed_on_the_board(board: Loopback, small: SmallSupernet,
     assert isinstance(result, SearchResult)
     loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "exact"),))
     device = open_device(board.address)
+    three = pick_finalists(loose, table.name, count=3)
     *visits, finals = measure_finalists(
-        loose, tiny, device, table=table, address=board.address, protocol=FAST, count=3
+        loose, three, tiny, device, table=table, address=board.address, protocol=FAST
     )
     assert isinstance(finals, Finals)
     assert len(visits) == 2 * len(finals.finalists)

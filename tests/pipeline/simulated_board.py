@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from ofa_nas.devices import Device, DeviceInfo, MeasuringProtocol, Model, Profile, Visit
+from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.design import draw_design
 from ofa_nas.latency.references import REFERENCE, reference_architectures, reference_name
@@ -52,7 +52,7 @@ class SimulatedBoard:
     def info(self) -> DeviceInfo:
         return DeviceInfo.from_json(self.environment, name="simulated")
 
-    def time(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Visit]:
+    def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         rng = np.random.default_rng(protocol.seed)
         visits = 0
         for _ in range(protocol.rounds):
@@ -64,7 +64,7 @@ class SimulatedBoard:
                 ms = self.speed * true_ms(arch) * np.exp(NOISE * rng.normal(size=5))
                 yield Visit(model.name, tuple(ms.tolist()), tuple(ms.tolist()), spoilt=False, throttled=False)
 
-    def profile(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Profile]:
+    def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
         raise NotImplementedError
 
     def forget(self) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Model, Profile, Visit, open_device
+from ofa_nas.devices import AnyModel, DeviceInfo, MeasuringProtocol, Profile, Visit, open_device
 from ofa_nas.errors import BudgetError
 from ofa_nas.latency.references import reference_architectures, reference_name
 from ofa_nas.latency.table import LatencyTable
@@ -30,13 +30,13 @@ class KnownDevice:
     def info(self) -> DeviceInfo:
         return DeviceInfo("known", "none", 1, "none", {})
 
-    def time(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Visit]:
+    def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         for _ in range(protocol.rounds):
             for model in models:
                 runs = (self.latencies_ms[model.name],) * protocol.visit_runs
                 yield Visit(model.name, runs, runs, spoilt=False, throttled=False)
 
-    def profile(self, models: Sequence[Model], protocol: MeasuringProtocol) -> Iterator[Profile]:
+    def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
         raise NotImplementedError
 
     def forget(self) -> None:
@@ -72,7 +72,10 @@ def latency_of(candidate: Candidate) -> float:
 
 
 def finals_of(result: SearchResult, table: LatencyTable, tiny: SearchSpace, device: KnownDevice) -> Finals:
-    stream = measure_finalists(result, tiny, device, table=table, address="known://", protocol=FAST)
+    candidates = pick_finalists(result, table.name)
+    stream = measure_finalists(
+        result, candidates, tiny, device, table=table, address="known://", protocol=FAST
+    )
     *visits, finals = stream
     assert isinstance(finals, Finals)
     assert all(isinstance(visit, Visit) for visit in visits)
@@ -182,17 +185,29 @@ def test_finalists_are_timed_on_this_machine(
 ) -> None:
     """A budget far above what these networks take: the most accurate finalist keeps it."""
     loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "exact"),))
-    stream = measure_finalists(
-        loose, tiny, open_device("host"), table=table, address="host", protocol=FAST, count=3
-    )
-    *_, finals = stream
+    three, host = pick_finalists(loose, table.name, count=3), open_device("host")
+    *_, finals = measure_finalists(loose, three, tiny, host, table=table, address="host", protocol=FAST)
     assert isinstance(finals, Finals)
     for one in finals.finalists:
         assert 0.0 < one.measured.low_ms <= one.measured.latency_ms <= one.measured.high_ms
         assert one.measured.p90_ms > 0.0
     tight = replace(result, budgets=(Budget("latency", 1e-6, "ms", "exact"),), front=result.front[:1])
+    alone = pick_finalists(tight, table.name)
     with pytest.raises(BudgetError, match="none of 1 finalists keeps it on host"):
-        list(measure_finalists(tight, tiny, open_device("host"), table=table, address="host", protocol=FAST))
+        list(measure_finalists(tight, alone, tiny, host, table=table, address="host", protocol=FAST))
+
+
+def test_the_first_that_keeps_the_budget_is_chosen_whoever_ordered_them(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    candidates = pick_finalists(result, table.name)[::-1]
+    device = times_as_long(result, 1.0)
+    *_, finals = measure_finalists(
+        result, candidates, tiny, device, table=table, address="known://", protocol=FAST
+    )
+    assert isinstance(finals, Finals)
+    assert [one.candidate for one in finals.finalists] == candidates
+    assert finals.chosen == candidates[0]
 
 
 def test_finalists_keep_the_budgets_of_other_devices_as_predicted(

@@ -1,0 +1,68 @@
+"""`ofa-nas search --data`: the best candidates, evaluated for real before one is chosen."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ofa_nas.pipeline.contest import Contest
+    from ofa_nas.pipeline.estimators import Candidate, Estimators
+    from ofa_nas.pipeline.search import SearchResult
+
+
+def check_contest(args: argparse.Namespace) -> None:
+    """Refuse images without data, and data where accuracy is not what is sought.
+
+    Raises:
+        ConfigError: Says what is missing or too much.
+    """
+    from ofa_nas.errors import ConfigError
+
+    if args.data is None and args.images is not None:
+        raise ConfigError(f"--images {args.images}: of which data set? Give --data")
+    if args.data is not None and args.objective != "accuracy":
+        raise ConfigError(f"--data orders candidates by accuracy, which --objective {args.objective} is not")
+
+
+def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: str) -> "list[Candidate]":
+    """Those that are evaluated or timed before one is chosen, the most wanted first.
+
+    Args:
+        args: With `data` and `finalists`.
+        result: Of the search.
+        device: Name of the table of the device that times; empty for none.
+    """
+    from ofa_nas.pipeline.contest import CONTENDERS, pick_contenders
+    from ofa_nas.pipeline.finalists import FINALISTS, pick_finalists
+
+    is_timed = bool(device) and args.finalists != 0
+    if not is_timed:
+        return [result.chosen] if args.data is None else pick_contenders(result)
+    usual = FINALISTS if args.data is None else CONTENDERS
+    return pick_finalists(result, device, count=usual if args.finalists is None else args.finalists)
+
+
+def hold_contest(
+    args: argparse.Namespace, estimators: "Estimators", candidates: "Sequence[Candidate]"
+) -> "Contest | None":
+    """Evaluate candidates; None without data."""
+    if args.data is None:
+        return None
+    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.torch_process import prepare_torch
+    from ofa_nas.pipeline.contest import IMAGES, Contest, evaluate_contenders
+
+    prepare_torch()
+    stream = evaluate_contenders(
+        candidates,
+        str(estimators.files.weights),
+        data=args.data,
+        images=IMAGES if args.images is None else args.images,
+        seed=args.seed,
+    )
+    with progress("evaluating candidates", total=len(candidates), quiet=args.json) as bar:
+        for record in stream:
+            if isinstance(record, Contest):
+                return record
+            bar.advance(note=f"{record.sample.accuracy:.1%}")
+    raise AssertionError("a contest ended without its record")
