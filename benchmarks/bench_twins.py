@@ -1,7 +1,7 @@
 """Subnets of a supernet, taken as they are, beside the same networks trained alone from the same start.
 
 A twin begins with the weights that the supernet began with, cut to its architecture. It sees as many images
-in the phases of the same recipe, as often as the supernet went through it, by labels alone and at its own
+in the phases of the same recipes, one after the other as the supernet did, by labels alone and at its own
 resolution. Both are judged on the held-out images that lie beside the supernet, batch norm calibrated on
 those that lie there too.
 
@@ -64,6 +64,15 @@ def alone(recipe: Recipe) -> Recipe:
     return replace(recipe, name=f"{recipe.name}, alone", phases=phases)
 
 
+def read_training(text: str, *, seed: int) -> Recipe:
+    """A recipe with the epochs and the peak rate that stand behind its name."""
+    name, epochs, rate, *_ = [*text.split(":"), "", ""]
+    settings = Settings(
+        epochs=float(epochs) if epochs else None, learning_rate=float(rate) if rate else None, seed=seed
+    )
+    return Recipe.load(name).override(settings)
+
+
 def train_twin(twin: Supernet, recipe: Recipe, images: PackedImages, normalization: Normalization) -> None:
     """Train to the end of the recipe, telling the loss now and then."""
     ranks = Ranks()
@@ -84,16 +93,12 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--supernet", default="efficientnet_lite")
     parser.add_argument("--start", default="efficientnet_lite0")
     parser.add_argument("--data", default="tiny_imagenet")
-    parser.add_argument("--recipe", default="shrink")
     parser.add_argument(
-        "--epochs",
-        type=float,
+        "--trainings",
         nargs="+",
-        default=[1.5, 2.0],
-        help="of each of the supernet's trainings (1.5 2)",
-    )
-    parser.add_argument(
-        "--learning-rate", type=float, nargs="+", default=[0.02, 0.03], help="their peak rates (0.02 0.03)"
+        metavar="RECIPE[:EPOCHS[:RATE]]",
+        default=["shrink:1.5", "shrink:2:0.03", "refine"],
+        help="that the supernet went through, one after the other (shrink:1.5 shrink:2:0.03 refine)",
     )
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
@@ -115,14 +120,7 @@ def main() -> None:
     (r, g, b), (r_std, g_std, b_std) = card.input_mean, card.input_std
     normalization = Normalization((r, g, b), (r_std, g_std, b_std))
     calibration, held_out = load_images(files.calibration).images, load_images(files.held_out)
-    recipes = [
-        alone(
-            Recipe.load(options.recipe).override(
-                Settings(epochs=epochs, learning_rate=rate, seed=options.seed)
-            )
-        )
-        for epochs, rate in zip(options.epochs, options.learning_rate, strict=True)
-    ]
+    recipes = [alone(read_training(text, seed=options.seed)) for text in options.trainings]
     rows = []
     for text in options.archs:
         arch = named_architecture(card.space, text)
@@ -142,7 +140,9 @@ def main() -> None:
             flush=True,
         )
     made_by = record_provenance(seed=options.seed).to_json()
-    print(json.dumps({"benchmark": "twins", "epochs": options.epochs, "rows": rows, "made_by": made_by}))
+    print(
+        json.dumps({"benchmark": "twins", "trainings": options.trainings, "rows": rows, "made_by": made_by})
+    )
 
 
 if __name__ == "__main__":
