@@ -17,6 +17,7 @@ from ofa_nas.errors import ArchitectureError, DataError
 from ofa_nas.space.architecture import Architecture
 
 Z_90 = 1.645  # two-sided 90 % of a normal distribution
+CEILING_DRAWS = 20
 LEAST_HALVES = 8  # samples that tell how noisy they are
 Floats = npt.NDArray[np.float64]
 
@@ -240,6 +241,13 @@ def kendall_deviation(first: Floats, second: Floats) -> float:
     signs = np.sign(first[:, None] - first) * np.sign(second[:, None] - second)
     agreements = signs.sum(axis=1) / max(len(first) - 1, 1)
     return float(2.0 * np.std(agreements) / np.sqrt(len(first)))
+
+
+def tau_ceiling(truth: Floats, noise: float) -> float:
+    """Kendall's tau of true accuracies `(n,)` and measurements with such a standard deviation, on average."""
+    rng = np.random.default_rng(0)
+    drawn = (truth + noise * rng.standard_normal(len(truth)) for _ in range(CEILING_DRAWS))
+    return float(np.mean([kendall_tau(truth, measured) for measured in drawn]))
 
 
 def spearman_rho(first: Floats, second: Floats) -> float:

@@ -14,8 +14,9 @@ from ofa_nas.data.sample import load_images
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
-from ofa_nas.pipeline.evaluation import FitReport, collect_samples, fit_predictor
+from ofa_nas.pipeline.collecting import Collection
 from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan, train_supernet
+from ofa_nas.pipeline.predictor_fit import FitReport, fit_predictor
 from ofa_nas.space.costs import full_depth, layer_macs
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetFiles
@@ -106,7 +107,7 @@ def make_small_supernet(root: Path) -> SmallSupernet:
     assert isinstance(trained, TrainedSupernet)
     losses = tuple(report.loss for report in reports if isinstance(report, StepReport))
     name = str(trained.files.weights)
-    samples = list(collect_samples(name, count=SUBNETS, data=str(data), images=60, seed=0))
+    samples = list(Collection.plan(name, count=SUBNETS, data=str(data), images=60, seed=0).samples())
     assert len(samples) == SUBNETS
     fitted, _ = fit_predictor(name, kind="additive", seed=0)
     return SmallSupernet(trained.files, data, losses, trained, fitted)

@@ -47,6 +47,7 @@ class ProgressBar:
     display: Progress
     task: TaskID
     is_quiet: bool
+    started_s: float
     logged_s: float
 
     def move_to(self, done: float, *, total: float | None = None, note: str = "") -> None:
@@ -58,7 +59,23 @@ class ProgressBar:
             self.logged_s = time.monotonic()
             state = self.display.tasks[self.task]
             whole = "" if state.total is None else f" of {state.total:.0f}"
-            err.print(f"{state.description}: {done:.0f}{whole}  {note}")
+            left = (
+                ""
+                if state.total is None or not self.rate
+                else f", {_time_left(state.total - done, self.rate)}"
+            )
+            err.print(f"{state.description}: {done:.0f}{whole}{left}  {note}")
+
+    def tell(self, line: str) -> None:
+        """Print a line that stays, above the bar where there is one."""
+        if not self.is_quiet:
+            self.display.console.print(line)
+
+    @property
+    def rate(self) -> float:
+        """Steps a second so far; 0 at first [1/s]."""
+        elapsed_s = time.monotonic() - self.started_s
+        return self.display.tasks[self.task].completed / elapsed_s if elapsed_s > 0.0 else 0.0
 
     def advance(self, steps: float = 1, *, note: str = "") -> None:
         """Move on by `steps`, and show `note` behind the bar."""
@@ -86,7 +103,13 @@ def progress(description: str, *, total: float | None, quiet: bool = False) -> I
     )
     with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as display:
         task = display.add_task(description, total=total, note="")
-        yield ProgressBar(display, task, quiet, time.monotonic())
+        now = time.monotonic()
+        yield ProgressBar(display, task, quiet, now, now)
+
+
+def _time_left(steps: float, rate: float) -> str:
+    minutes, seconds = divmod(round(max(0.0, steps) / rate), 60)
+    return f"{minutes} min left" if minutes else f"{seconds} s left"
 
 
 def make_table(*headers: str) -> Table:

@@ -1,12 +1,19 @@
-"""`ofa-nas predictor`: evaluate subnets for real, and fit the accuracy predictor of a supernet to them."""
+"""`ofa-nas predictor`: evaluate subnets for real, fit the accuracy predictor of a supernet, and judge it."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ofa_nas.pipeline.collecting import Aim, Standing
+    from ofa_nas.pipeline.predictor_fit import KindScore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `predictor`."""
     parser.add_argument(
-        "action", choices=("collect", "fit"), help="collect: evaluate subnets; fit: fit to what was collected"
+        "action",
+        choices=("collect", "fit"),
+        help="collect: evaluate subnets; fit: fit to what was collected",
     )
     parser.add_argument(
         "--supernet",
@@ -18,52 +25,93 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--near-front", action="store_true", help="collect: subnets of the front that the predictor finds"
     )
+    parser.add_argument(
+        "--until",
+        metavar="AIM",
+        help="collect: stop before --count when left-out fifths are predicted well enough: tau=0.95, or "
+        "rmse=0.8 points",
+    )
     parser.add_argument("--images", type=int, default=2000, help="collect: images for each (2000)")
-    parser.add_argument("--kind", default="additive", help="fit: plug-in (additive)")
+    parser.add_argument(
+        "--kind",
+        help="fit: additive, additive_gp, mlp, macs or your own; auto: what the samples speak for (auto)",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Collect or fit."""
-    if args.action == "collect":
-        _collect(args)
-    else:
-        _fit(args)
+    {"collect": _collect, "fit": _fit}[args.action](args)
 
 
 def _collect(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import out, print_json, progress
     from ofa_nas.cli.torch_process import prepare_torch
     from ofa_nas.errors import ConfigError
-    from ofa_nas.pipeline.evaluation import collect_samples
+    from ofa_nas.pipeline.collecting import Aim, Collection, Standing, collect_until
 
     if args.data is None:
         raise ConfigError("predictor collect needs --data, a data set with the supernet's classes")
+    aim = None if args.until is None else Aim.parse(args.until)
     prepare_torch(threads=args.threads)
-    count = 0
-    with progress("evaluating subnets", total=args.count, quiet=args.json) as bar:
-        for sample in collect_samples(
-            args.supernet,
-            count=args.count,
-            data=args.data,
-            images=args.images,
-            seed=args.seed,
-            near_front=args.near_front,
-        ):
+    plan = Collection.plan(
+        args.supernet,
+        count=args.count,
+        data=args.data,
+        images=args.images,
+        seed=args.seed,
+        near_front=args.near_front,
+    )
+    count, standing = 0, None
+    records = collect_until(aim, plan.samples(), args.supernet, seed=args.seed) if aim else plan.samples()
+    with progress("evaluating subnets", total=len(plan.archs), quiet=args.json) as bar:
+        for record in records:
+            if isinstance(record, Standing):
+                assert aim
+                standing = record
+                bar.tell(_describe_standing(record, aim))
+                continue
             count += 1
-            bar.advance(note=f"{sample.arch.split('/')[0]} px {sample.accuracy:.1%}")
+            rate = f"{bar.rate * record.images:.0f} images/s" if bar.rate else ""
+            bar.advance(note=f"{record.arch.split('/')[0]} px {record.accuracy:.1%}  {rate}")
     if args.json:
-        print_json({"supernet": args.supernet, "collected": count})
+        print_json({"supernet": args.supernet, "collected": count, "standing": standing})
+        return
+    out.print(f"{count} subnets evaluated")
+    if aim and standing:
+        out.print(_describe_standing(standing, aim))
+        out.print(_describe_end(standing))
+
+
+def _describe_standing(standing: "Standing", aim: "Aim") -> str:
+    """Where one stands, in one line."""
+    best = standing.best
+    if aim.quantity == "tau":
+        told = f"Kendall tau {standing.value:.3f}, surely {standing.sure:.3f} or more; aim {aim.value:.3f}"
+        limit = "" if best is None else f"; perfect predictions would reach {best:.3f}"
     else:
-        out.print(f"{count} subnets evaluated")
+        value, sure, aimed = (100 * one for one in (standing.value, standing.sure, aim.value))
+        told = f"RMSE {value:.2f} points, surely {sure:.2f} or less; aim {aimed:.2f}"
+        limit = "" if best is None else f"; {100 * best:.2f} are the noise of measuring"
+    return f"{standing.samples} samples: {told}{limit}"
+
+
+def _describe_end(standing: "Standing") -> str:
+    if standing.is_reached:
+        return "enough: the aim is reached"
+    if not standing.is_reachable:
+        return (
+            "out of reach for any number of subnets: the noise of so few images is too large; raise --images"
+        )
+    return "not enough yet: raise --count"
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import out, print_json
-    from ofa_nas.pipeline.evaluation import fit_predictor
+    from ofa_nas.cli.console import make_table, out, print_json
+    from ofa_nas.pipeline.predictor_fit import AUTO, BASELINE, fit_predictor
 
-    report, path = fit_predictor(args.supernet, kind=args.kind, seed=args.seed)
+    report, path = fit_predictor(args.supernet, kind=args.kind or AUTO, seed=args.seed)
     if args.json:
         print_json({"predictor": str(path), "report": report})
         return
@@ -72,4 +120,22 @@ def _fit(args: argparse.Namespace) -> None:
         f"Kendall tau {report.tau:.3f}, RMSE {100 * report.rmse:.2f} points; "
         f"90 % interval ± {100 * report.half_width:.2f} points"
     )
+    if report.noise is not None:
+        out.print(f"of that RMSE, {100 * report.noise:.2f} points are the noise of measuring")
+    table = make_table("kind", "tau", "RMSE", "covered", "fit", "")
+    for one in report.kinds:
+        note = "" if one.beats_macs or one.kind == BASELINE else "no better than MACs alone"
+        table.add_row(*_cells(one), note, style="bold" if one.kind == report.kind else "")
+    out.print(table)
+    out.print(f"chosen    {report.kind}: {report.reason}")
     out.print(f"predictor {path}")
+
+
+def _cells(score: "KindScore") -> tuple[str, ...]:
+    return (
+        score.kind,
+        f"{score.tau:.3f}",
+        f"{100 * score.rmse:.2f}",
+        f"{score.coverage:.0%}",
+        f"{score.fit_seconds:.2f} s",
+    )

@@ -1,22 +1,15 @@
-"""Real accuracies of subnets, and the predictor that is fitted to many of them."""
+"""Real accuracies of subnets, extracted and calibrated as they would be exported."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample, SampleStore, kendall_tau, rmse
-from ofa_nas.errors import CheckpointError, ConfigError, DataError
-from ofa_nas.files import check_writable
-from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.search import SearchResult, search
-from ofa_nas.predictors import Observations, load_module, save_predictor
-from ofa_nas.provenance import record_provenance
+from ofa_nas.accuracy import AccuracySample
+from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
-from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
@@ -26,8 +19,6 @@ if TYPE_CHECKING:
     from ofa_nas.supernet.supernet import Supernet
     from ofa_nas.training.evaluate import Images
 
-REPEATS = 10  # splits over which held-out figures of a predictor are averaged
-HELD_OUT = 0.2
 PREDICTOR_SPLIT = "predictor"
 
 
@@ -84,49 +75,6 @@ def evaluate(
         found = FileAccuracy(bench.count_correct(arch, split), len(split))
         macs = sum(map(layer_macs, bench.card.space.layers(arch)))
         yield Evaluation(arch, found.value, found.half_width, found.images, macs)
-
-
-def collect_samples(
-    supernet: str, *, count: int, data: str, images: int, seed: int, near_front: bool = False
-) -> Iterator[AccuracySample]:
-    """Evaluate `count` subnets, and append them to the supernet's samples.
-
-    They are spread over MACs, or taken from the front that the present predictor finds: it is too optimistic
-    exactly there, where it chose, until it has seen such subnets.
-
-    The images are drawn from the half of the validation images that verification never sees.
-
-    Raises:
-        CheckpointError: The supernet is missing or damaged.
-        FileError: The samples cannot be written beside it.
-        DataError: The data set has other classes.
-    """
-    from ofa_nas.training.collect import collect, stratified_sample
-
-    if count < 1:
-        raise ConfigError(f"--count {count}: expected 1 or more")
-    bench = Bench.open(supernet)
-    check_writable(bench.files.samples)
-    split = bench.predictor_images(data, images=images, seed=seed)
-    encoding = Encoding.of(bench.card.space)
-    if near_front:
-        archs = _front(supernet, count, seed)
-    else:
-        archs = stratified_sample(encoding, count, np.random.default_rng([seed, 3]))
-    yield from collect(
-        archs,
-        SampleStore(bench.files.samples),
-        evaluate=lambda arch: bench.count_halves(arch, split),
-        blank=bench.blank_sample(split, seed=seed),
-    )
-
-
-def _front(supernet: str, count: int, seed: int) -> list[Architecture]:
-    """Architectures on the predicted front of accuracy and MACs, evenly spread along it."""
-    *_, result = search(Estimators.load(supernet), [], seed=seed)
-    assert isinstance(result, SearchResult)
-    places = np.unique(np.linspace(0, len(result.front) - 1, count).round().astype(int))
-    return [result.front[place].architecture for place in places]
 
 
 @dataclass(frozen=True)
@@ -194,68 +142,6 @@ class Bench:
             for found in count_correct_in_file(file, part):
                 right[half] = found.correct
         return right[0], right[1]
-
-
-@dataclass(frozen=True, slots=True)
-class FitReport:
-    """How a predictor does on samples that were not fitted, averaged over random splits.
-
-    Attributes:
-        kind: Plug-in.
-        samples: That there are.
-        tau: Kendall's, of predicted and measured accuracy.
-        rmse: A fraction.
-        half_width: Of its 90 % intervals, on average over the samples.
-    """
-
-    kind: str
-    samples: int
-    tau: float
-    rmse: float
-    half_width: float
-
-
-def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Path]:
-    """Fit a predictor to a supernet's samples, judge it on left-out ones, and write it beside the weights.
-
-    Raises:
-        FileError: It cannot be written there.
-        DataError: There are too few samples.
-        CheckpointError: Samples are of other weights.
-    """
-    files = SupernetFiles.find(supernet)
-    card = SupernetCard.load(files.card)
-    card.check_weights(files.name)
-    check_writable(files.predictor)
-    encoding = Encoding.of(card.space)
-    samples = [sample for sample in SampleStore(files.samples).read() if sample.supernet == card.sha256]
-    if not samples:
-        raise CheckpointError(
-            f"{files.samples}: no samples of these weights; make some with ofa-nas predictor collect"
-        )
-    module = load_module(kind)
-    observations = Observations.of(encoding, samples)
-    taus, errors = [], []
-    for repeat in range(REPEATS):
-        rng = np.random.default_rng([seed, repeat])
-        left_out = rng.permutation(len(samples)) < max(2, round(HELD_OUT * len(samples)))
-        tested = observations.take(left_out)
-        predicted = module.fit(encoding, observations.take(~left_out), rng=rng).predict(tested.genes)
-        taus.append(kendall_tau(predicted, tested.accuracies))
-        errors.append(rmse(predicted, tested.accuracies))
-    predictor = module.fit(encoding, observations, rng=np.random.default_rng(seed))
-    save_predictor(
-        files.predictor,
-        predictor,
-        kind=kind,
-        encoding=encoding,
-        weights=card.sha256,
-        description=f"top-1 on {samples[0].split}; {len(samples)} subnets",
-        provenance=record_provenance(seed=seed),
-    )
-    half_width = float(predictor.half_widths(observations.genes).mean())
-    report = FitReport(kind, len(samples), float(np.mean(taus)), float(np.mean(errors)), half_width)
-    return report, files.predictor
 
 
 def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -> "Source":

@@ -17,14 +17,26 @@ def test_collecting_goes_on_where_it_stopped_and_fitting_follows(
     settings = ["--data", small.data, "--count", SUBNETS, "--images", "60", "--threads", "1"]
     printed = command("predictor", "collect", "--supernet", files.weights, *settings, "--json")
     assert (printed.status, printed.err) == (0, "")
-    assert printed.document == {"supernet": str(files.weights), "collected": 3}
+    assert printed.document == {"supernet": str(files.weights), "collected": 3, "standing": None}
     assert sorted(files.samples.read_bytes().splitlines(keepends=True)) == sorted(lines)
 
     printed = command("predictor", "fit", "--supernet", files.weights, "--json")
     assert (printed.status, printed.err) == (0, "")
     assert printed.document["predictor"] == str(files.predictor)
-    assert printed.document["report"].keys() == {"kind", "samples", "tau", "rmse", "half_width"}
-    assert printed.document["report"]["samples"] == SUBNETS
+    report = printed.document["report"]
+    assert report.keys() == {
+        "kind",
+        "samples",
+        "tau",
+        "rmse",
+        "half_width",
+        "noise",
+        "reason",
+        "kinds",
+    }
+    assert report["samples"] == SUBNETS
+    assert [one["kind"] for one in report["kinds"]] == ["additive", "additive_gp", "macs"]
+    assert 0.0 < report["noise"] < 0.2
     assert files.predictor.is_file()
 
 

@@ -10,13 +10,10 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
+from ofa_nas.pipeline.collecting import Collection
 from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.evaluation import (
-    collect_samples,
-    evaluate,
-    fit_predictor,
-    named_architecture,
-)
+from ofa_nas.pipeline.evaluation import evaluate, named_architecture
+from ofa_nas.pipeline.predictor_fit import fit_predictor
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
@@ -66,12 +63,10 @@ def test_data_with_other_classes_are_refused(small: SmallSupernet, tmp_path: Pat
     data = write_images(tmp_path / "others", train=2, val=2)
     (data / "train" / "class_4").rename(data / "train" / "zebra")
     (data / "val" / "class_4").rename(data / "val" / "zebra")
-    for stream in (
-        evaluate(small.name, ["smallest"], data=str(data), images=None, seed=0),
-        collect_samples(small.name, count=3, data=str(data), images=10, seed=0),
-    ):
-        with pytest.raises(DataError, match="they must be the same"):
-            list(stream)
+    with pytest.raises(DataError, match="they must be the same"):
+        list(evaluate(small.name, ["smallest"], data=str(data), images=None, seed=0))
+    with pytest.raises(DataError, match="they must be the same"):
+        Collection.plan(small.name, count=3, data=str(data), images=10, seed=0)
 
 
 def test_what_is_no_architecture_is_refused(small: SmallSupernet) -> None:
@@ -90,7 +85,8 @@ def test_samples_tell_where_they_came_from(small: SmallSupernet, tiny: SearchSpa
 
 def test_samples_are_of_the_half_that_verification_never_sees(small: SmallSupernet, tmp_path: Path) -> None:
     files = small.copy_to(tmp_path / "run")
-    (sample,) = collect_samples(str(files.weights), count=1, data=str(small.data), images=10_000, seed=1)
+    plan = Collection.plan(str(files.weights), count=1, data=str(small.data), images=10_000, seed=1)
+    (sample,) = plan.samples()
     val = open_data(str(small.data)).val
     half = decode(val.subset(predictor_half(val)))
     supernet, card = load_supernet(files)
@@ -141,6 +137,7 @@ def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet,
     *_, result = search(Estimators.load(name), [], seed=0)
     assert isinstance(result, SearchResult)
     front = {str(candidate.architecture) for candidate in result.front}
-    samples = list(collect_samples(name, count=3, data=str(small.data), images=10, seed=0, near_front=True))
+    plan = Collection.plan(name, count=3, data=str(small.data), images=10, seed=0, near_front=True)
+    samples = list(plan.samples())
     assert 1 <= len(samples) <= 3
     assert {sample.arch for sample in samples} <= front

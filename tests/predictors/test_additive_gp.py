@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.accuracy import rmse
+from ofa_nas.link_regression import Scales
 from ofa_nas.predictors import Floats, additive, additive_gp
 from ofa_nas.space.encoding import Genes
 from tests.predictors.worlds import LITE, linear_accuracy, observe
@@ -30,7 +31,7 @@ def test_it_is_the_process_that_the_books_describe(ceiling: float | None) -> Non
     genes, others = LITE.sample(40, rng), LITE.sample(7, rng)
     observations = observe(genes, crossed_accuracy(genes), rng, images=10_000)
     process = additive_gp._Process.of(additive.Features.of(LITE), genes, 1.0)
-    scales = additive_gp.Scales((1.0, 0.1, 0.1, 0.1, 0.05, 0.05, 0.3))
+    scales = Scales((1.0, 0.1, 0.1, 0.1, 0.05, 0.05, 0.3))
     data = process.data(observations.accuracies, observations.variances)
     predictor = additive_gp.AdditiveGpPredictor.of(
         process, data, scales, ceiling=ceiling, sigma=0.01, widening=2.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.accuracy import SampleStore
-from ofa_nas.pipeline.evaluation import collect_samples
+from ofa_nas.pipeline.collecting import Collection
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.training.collect import stratified_sample
@@ -46,6 +46,7 @@ def test_what_the_store_holds_is_not_evaluated_again(small: SmallSupernet, tmp_p
     assert len(before) == SUBNETS
     lines = files.samples.read_bytes().splitlines(keepends=True)
     files.samples.write_bytes(b"".join(lines[:5] + lines[8:]) + b'{"arch": "24/3x2')  # torn as by a kill
-    again = list(collect_samples(str(files.weights), count=SUBNETS, data=str(small.data), images=60, seed=0))
-    assert again == before[5:8]
+    plan = Collection.plan(str(files.weights), count=SUBNETS, data=str(small.data), images=60, seed=0)
+    assert [str(arch) for arch in plan.archs] == [sample.arch for sample in before[5:8]]
+    assert list(plan.samples()) == before[5:8]
     assert sorted(SampleStore(files.samples).read(), key=str) == sorted(before, key=str)

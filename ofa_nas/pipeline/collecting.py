@@ -1,0 +1,208 @@
+"""Samples for an accuracy predictor: which subnets are evaluated, and when they are enough."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from ofa_nas.accuracy import (
+    Z_90,
+    AccuracySample,
+    SampleStore,
+    kendall_deviation,
+    kendall_tau,
+    own_noise,
+    rmse,
+    tau_ceiling,
+)
+from ofa_nas.errors import ConfigError
+from ofa_nas.files import check_writable
+from ofa_nas.pipeline.estimators import Estimators
+from ofa_nas.pipeline.evaluation import Bench
+from ofa_nas.pipeline.predictor_fit import KINDS, Measured, leave_out, present_samples
+from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+
+if TYPE_CHECKING:
+    from ofa_nas.data.packed import PackedImages
+
+LEAST_TO_JUDGE = 30  # samples; fewer give no estimate worth stopping for
+CHECK_EVERY = 10  # samples
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """How good a predictor must be before collecting stops.
+
+    Attributes:
+        quantity: `tau` or `rmse`.
+        value: Kendall's tau, or an RMSE as a fraction.
+    """
+
+    quantity: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `tau=0.95` or, in points, `rmse=0.8`.
+
+        Raises:
+            ConfigError: It is neither.
+        """
+        quantity, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = np.nan
+        if (quantity == "tau" and 0.0 < value < 1.0) or (quantity == "rmse" and 0.0 < value < 100.0):
+            return cls(quantity, value if quantity == "tau" else value / 100.0)
+        raise ConfigError(f"--until {text[:60]}: expected tau=0.95 or, in points, rmse=0.8")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How good a predictor of the samples so far would be, by leaving out fifths.
+
+    Attributes:
+        samples: That there are.
+        value: Of the aim's quantity.
+        sure: Its worse end, with 95 % confidence.
+        best: What perfect predictions would reach against such noisy measurements; None where nobody knows.
+        is_reached: Whether the worse end passes the aim.
+        is_reachable: Whether perfect predictions would.
+    """
+
+    samples: int
+    value: float
+    sure: float
+    best: float | None
+    is_reached: bool
+    is_reachable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Subnets to evaluate, and what with.
+
+    Attributes:
+        bench: The supernet.
+        split: Images to evaluate on.
+        blank: A sample of theirs, all but its architecture and what was right.
+        archs: That the store does not hold yet.
+    """
+
+    bench: Bench
+    split: "PackedImages"
+    blank: AccuracySample
+    archs: tuple[Architecture, ...]
+
+    @classmethod
+    def plan(
+        cls, supernet: str, *, count: int, data: str, images: int, seed: int, near_front: bool = False
+    ) -> Self:
+        """Choose `count` subnets, some of which may have been evaluated already.
+
+        They are spread over MACs, or taken from the front that the present predictor finds: it is too
+        optimistic exactly there, where it chose, until it has seen such subnets. The images are drawn from
+        the half of the validation images that verification never sees.
+
+        Raises:
+            CheckpointError: The supernet is missing or damaged.
+            FileError: The samples cannot be written beside it.
+            DataError: The data set has other classes.
+        """
+        from ofa_nas.training.collect import stratified_sample
+
+        if count < 1:
+            raise ConfigError(f"--count {count}: expected 1 or more")
+        bench = Bench.open(supernet)
+        check_writable(bench.files.samples)
+        split = bench.predictor_images(data, images=images, seed=seed)
+        blank = bench.blank_sample(split, seed=seed)
+        if near_front:
+            archs = _front(supernet, count, seed)
+        else:
+            encoding = Encoding.of(bench.card.space)
+            archs = stratified_sample(encoding, count, np.random.default_rng([seed, 3]))
+        done = {sample.unmeasured for sample in SampleStore(bench.files.samples).read()}
+        pending = (arch for arch in archs if replace(blank, arch=str(arch)).unmeasured not in done)
+        return cls(bench, split, blank, tuple(pending))
+
+    def samples(self) -> Iterator[AccuracySample]:
+        """Evaluate them and append each to the supernet's samples.
+
+        Several processes may do so for one supernet at once: what one evaluates is left out by the others.
+        """
+        from ofa_nas.training.collect import collect
+
+        store = SampleStore(self.bench.files.samples)
+        yield from collect(self.archs, store, evaluate=self._count_halves, blank=self.blank)
+
+    def _count_halves(self, arch: Architecture) -> tuple[int, int]:
+        return self.bench.count_halves(arch, self.split)
+
+
+def collect_until(
+    aim: Aim, samples: Iterator[AccuracySample], supernet: str, *, seed: int
+) -> Iterator[AccuracySample | Standing]:
+    """Take samples until a predictor fitted to all that the supernet has would be good enough.
+
+    Args:
+        aim: What is good enough.
+        samples: As they are evaluated; they end it too, so that it always ends.
+        supernet: Whose samples they become.
+        seed: Of the folds.
+
+    Yields:
+        Samples, and where one stands: at first, and after every ten.
+    """
+    for taken, sample in enumerate(chain([None], samples)):
+        if sample is not None:
+            yield sample
+        if taken % CHECK_EVERY == 0:
+            standing = stand(aim, supernet, seed=seed)
+            if standing:
+                yield standing
+            if standing and standing.is_reached:
+                return
+
+
+def stand(aim: Aim, supernet: str, *, seed: int) -> Standing | None:
+    """Judge the samples that a supernet has now; None while they are too few to tell."""
+    files = SupernetFiles.find(supernet)
+    card = SupernetCard.load(files.card)
+    if len(present_samples(files, card)) < LEAST_TO_JUDGE:
+        return None
+    return judge(aim, Measured.load(supernet), seed=seed)
+
+
+def judge(aim: Aim, measured: Measured, *, seed: int) -> Standing:
+    """Hold samples against an aim, by the simplest kind of predictor.
+
+    The error of tau is Hoeffding's, that of the RMSE follows from the spread of the squared errors.
+    """
+    left_out = leave_out(KINDS[0], measured.encoding, measured.observations, seed=seed, repeats=1)
+    predicted, accuracies, noise = left_out.predicted[0], left_out.measured, own_noise(measured.samples)
+    if aim.quantity == "tau":
+        value = kendall_tau(predicted, accuracies)
+        sure = value - Z_90 * kendall_deviation(predicted, accuracies)
+        best = None if noise is None else tau_ceiling(predicted, noise)
+        is_reached, is_reachable = sure >= aim.value, best is None or best > aim.value
+    else:
+        squares = (predicted - accuracies) ** 2
+        value, best = rmse(predicted, accuracies), noise
+        sure = float(np.sqrt(squares.mean() + Z_90 * squares.std(ddof=1) / np.sqrt(len(squares))))
+        is_reached, is_reachable = sure <= aim.value, best is None or best < aim.value
+    return Standing(len(accuracies), value, sure, best, is_reached, is_reachable)
+
+
+def _front(supernet: str, count: int, seed: int) -> list[Architecture]:
+    """Architectures on the predicted front of accuracy and MACs, evenly spread along it."""
+    *_, result = search(Estimators.load(supernet), [], seed=seed)
+    assert isinstance(result, SearchResult)
+    places = np.unique(np.linspace(0, len(result.front) - 1, count).round().astype(int))
+    return [result.front[place].architecture for place in places]

@@ -1,0 +1,258 @@
+"""The accuracy predictor of a supernet: which kind its samples speak for, fitted, judged and written."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ofa_nas.accuracy import AccuracySample, SampleStore, kendall_tau, own_noise, rmse
+from ofa_nas.errors import CheckpointError
+from ofa_nas.files import check_writable
+from ofa_nas.predictors import Floats, Observations, load_module, save_predictor
+from ofa_nas.provenance import record_provenance
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+
+AUTO = "auto"
+BASELINE = "macs"  # what every other kind must beat
+KINDS = ("additive", "additive_gp", "mlp")  # by rising price: the first is a sum, which is searched exactly
+MLP_SAMPLES = 500  # below, perceptrons lose to the sum and take longer than all the rest
+FOLDS, REPEATS = 5, 2
+# What a kind that cannot be searched exactly must gain in RMSE, and for how sure: evolution comes within a
+# hundredth of a point of the best, so it is the proof that is given up, hardly accuracy.
+LEAST_GAIN, Z_95 = 0.05, 1.645
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Samples of a supernet's present weights.
+
+    Attributes:
+        files: The supernet's.
+        card: What is known of it.
+        encoding: Of its space.
+        samples: In the order in which they were stored.
+        observations: The same as genes and numbers.
+    """
+
+    files: SupernetFiles
+    card: SupernetCard
+    encoding: Encoding
+    samples: tuple[AccuracySample, ...]
+    observations: Observations
+
+    @classmethod
+    def load(cls, supernet: str) -> Self:
+        """Read them.
+
+        Raises:
+            CheckpointError: The supernet is damaged, or there are no samples of its weights.
+            DataError: There are too few.
+        """
+        files = SupernetFiles.find(supernet)
+        card = SupernetCard.load(files.card)
+        encoding = Encoding.of(card.space)
+        samples = present_samples(files, card)
+        if not samples:
+            raise CheckpointError(
+                f"{files.samples}: no samples of these weights; make some with ofa-nas predictor collect"
+            )
+        return cls(files, card, encoding, tuple(samples), Observations.of(encoding, samples))
+
+
+def present_samples(files: SupernetFiles, card: SupernetCard) -> list[AccuracySample]:
+    """Samples of the weights that a supernet has now, in the order in which they were stored."""
+    return [sample for sample in SampleStore(files.samples).read() if sample.supernet == card.sha256]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a kind predicts of every sample when it is fitted to the other folds.
+
+    Attributes:
+        kind: Plug-in.
+        predicted: `(repeats, n)` fractions.
+        half_widths: `(repeats, n)` of 90 % intervals.
+        measured: `(n,)` fractions.
+        fit_seconds: Of one fit, on average [s].
+    """
+
+    kind: str
+    predicted: Floats
+    half_widths: Floats
+    measured: Floats
+    fit_seconds: float
+
+    @property
+    def tau(self) -> float:
+        """Kendall's, of predicted and measured accuracy."""
+        return float(np.mean([kendall_tau(row, self.measured) for row in self.predicted]))
+
+    @property
+    def rmse(self) -> float:
+        """A fraction."""
+        return rmse(self.predicted, self.measured)
+
+    @property
+    def coverage(self) -> float:
+        """Share of measurements inside their 90 % intervals."""
+        return float(np.mean(np.abs(self.predicted - self.measured) <= self.half_widths))
+
+    def is_better_than(self, other: "LeftOut", *, gain: float = 0.0) -> bool:
+        """Whether its squared errors are smaller, by more than chance and by a share `gain` of the RMSE."""
+        own, others = (np.mean((one.predicted - one.measured) ** 2, axis=0) for one in (self, other))
+        differences = others - own
+        error = float(np.std(differences, ddof=1)) / np.sqrt(len(differences))
+        return self.rmse <= (1.0 - gain) * other.rmse and float(differences.mean()) > Z_95 * error
+
+
+def leave_out(
+    kind: str, encoding: Encoding, observations: Observations, *, seed: int, repeats: int = REPEATS
+) -> LeftOut:
+    """Fit a kind without each of five folds, dealt anew for each repeat; every kind gets the same folds."""
+    module, count = load_module(kind), len(observations)
+    predicted, half_widths = np.empty((repeats, count)), np.empty((repeats, count))
+    start = time.perf_counter()
+    for repeat in range(repeats):
+        folds = np.random.default_rng([seed, repeat]).permutation(count) % FOLDS
+        for fold in range(FOLDS):
+            out = folds == fold
+            predictor = module.fit(
+                encoding, observations.take(~out), rng=np.random.default_rng([seed, repeat, fold])
+            )
+            predicted[repeat, out] = predictor.predict(observations.genes[out])
+            half_widths[repeat, out] = predictor.half_widths(observations.genes[out])
+    seconds = (time.perf_counter() - start) / (repeats * FOLDS)
+    return LeftOut(kind, predicted, half_widths, observations.accuracies, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class KindScore:
+    """How a kind did on samples that it was not fitted to.
+
+    Attributes:
+        tau: Kendall's, of predicted and measured accuracy.
+        rmse: A fraction.
+        coverage: Share of measurements inside their 90 % intervals.
+        beats_macs: Whether its errors are smaller than those of MACs alone, by more than chance.
+        fit_seconds: Of one fit, on average [s].
+    """
+
+    kind: str
+    tau: float
+    rmse: float
+    coverage: float
+    beats_macs: bool
+    fit_seconds: float = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """How a predictor does on samples that were not fitted: fifths, left out in turn, twice.
+
+    Attributes:
+        kind: Plug-in.
+        samples: That there are.
+        tau: Kendall's, of predicted and measured accuracy.
+        rmse: A fraction.
+        half_width: Of its 90 % intervals, on average over the samples.
+        noise: Standard deviation of measuring that each subnet has of its own; None where nobody knows.
+        reason: Why this kind.
+        kinds: Every one that was tried.
+    """
+
+    kind: str
+    samples: int
+    tau: float
+    rmse: float
+    half_width: float
+    noise: float | None
+    reason: str
+    kinds: tuple[KindScore, ...]
+
+
+def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Path]:
+    """Fit a predictor to a supernet's samples, judge it on left-out ones, and write it beside the weights.
+
+    Args:
+        supernet: Shipped name or weights file.
+        kind: Plug-in, or `auto` for the one that the samples speak for.
+        seed: Of everything random.
+
+    Raises:
+        FileError: It cannot be written there.
+        DataError: There are too few samples.
+        CheckpointError: Samples are of other weights.
+    """
+    check_writable(SupernetFiles.find(supernet).predictor)
+    measured = Measured.load(supernet)
+    kinds = _candidates(len(measured.samples)) if kind == AUTO else [kind]
+    tried = [
+        leave_out(one, measured.encoding, measured.observations, seed=seed)
+        for one in dict.fromkeys([*kinds, BASELINE])
+    ]
+    by_kind = {one.kind: one for one in tried}
+    chosen, reason = choose_kind(tried) if kind == AUTO else (kind, "asked for")
+    predictor = load_module(chosen).fit(
+        measured.encoding, measured.observations, rng=np.random.default_rng(seed)
+    )
+    save_predictor(
+        measured.files.predictor,
+        predictor,
+        kind=chosen,
+        encoding=measured.encoding,
+        weights=measured.card.sha256,
+        description=f"top-1 on {measured.samples[0].split}; {len(measured.samples)} subnets",
+        provenance=record_provenance(seed=seed),
+    )
+    report = FitReport(
+        kind=chosen,
+        samples=len(measured.samples),
+        tau=by_kind[chosen].tau,
+        rmse=by_kind[chosen].rmse,
+        half_width=float(predictor.half_widths(measured.observations.genes).mean()),
+        noise=own_noise(measured.samples),
+        reason=reason,
+        kinds=tuple(_score(one, by_kind[BASELINE]) for one in tried),
+    )
+    return report, measured.files.predictor
+
+
+def choose_kind(tried: Sequence[LeftOut]) -> tuple[str, str]:
+    """The kind that samples speak for, and why: a sum, unless another is better by enough to give up proof.
+
+    Args:
+        tried: By rising price, the first being a sum; the baseline among them.
+    """
+    macs = next(one for one in tried if one.kind == BASELINE)
+    first, *others = (one for one in tried if one is not macs)
+    best = min([first, *others], key=lambda one: one.rmse)
+    if macs.rmse < best.rmse:
+        return BASELINE, "nothing else predicts these samples better than MACs do; collect more"
+    winners = [one for one in others if one.is_better_than(first, gain=LEAST_GAIN)]
+    if winners:
+        winner = min(winners, key=lambda one: one.rmse)
+        gain = 1.0 - winner.rmse / first.rmse
+        return winner.kind, (
+            f"its errors are {gain:.0%} smaller than those of {first.kind}, by more than chance: worth a "
+            "search by evolution, without a proof"
+        )
+    if best is first:
+        return first.kind, "nothing predicts these samples better, and it is searched exactly"
+    gain = 1.0 - best.rmse / first.rmse
+    return first.kind, (
+        f"it is searched exactly; the errors of {best.kind} are {gain:.1%} smaller: too little to give that "
+        f"up ({LEAST_GAIN:.0%}, by more than chance, would do)"
+    )
+
+
+def _candidates(samples: int) -> list[str]:
+    return [kind for kind in KINDS if kind != "mlp" or samples >= MLP_SAMPLES]
+
+
+def _score(one: LeftOut, macs: LeftOut) -> KindScore:
+    beats = one is macs or one.is_better_than(macs)
+    return KindScore(one.kind, one.tau, one.rmse, one.coverage, beats, one.fit_seconds)

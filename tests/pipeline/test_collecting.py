@@ -1,0 +1,142 @@
+"""Who evaluates what, and when it is enough."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_nas.accuracy import AccuracySample, SampleStore
+from ofa_nas.errors import ConfigError
+from ofa_nas.pipeline import collecting
+from ofa_nas.pipeline.collecting import CHECK_EVERY, Aim, Standing, collect_until, judge
+from ofa_nas.pipeline.predictor_fit import Measured
+from ofa_nas.predictors import Observations
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from tests.predictors.worlds import LITE, rugged_accuracy
+from tests.small_supernet import SUBNETS, SmallSupernet
+
+IMAGES = 2000
+
+
+def made_up(count: int, *, noise: float, seed: int = 0) -> list[AccuracySample]:
+    """Samples of a rugged truth whose halves differ by noise."""
+    rng = np.random.default_rng(seed)
+    genes = LITE.sample(count, rng)
+    halves = rugged_accuracy(genes, seed=seed)[:, None] + rng.normal(0.0, noise * np.sqrt(2.0), (count, 2))
+    right = np.round(halves * IMAGES / 2).astype(int)
+    return [
+        AccuracySample(str(arch), int(even + odd), IMAGES, "s", "", "", int(even))
+        for arch, (even, odd) in zip(LITE.decode(genes), right, strict=True)
+    ]
+
+
+def standing_of(samples: list[AccuracySample], aim: str) -> Standing:
+    measured = Measured(
+        SupernetFiles(Path("x.safetensors")),
+        SupernetCard(LITE.space, "", (), (), (), "", {}),
+        LITE,
+        tuple(samples),
+        Observations.of(LITE, samples),
+    )
+    return judge(Aim.parse(aim), measured, seed=0)
+
+
+def test_the_aim_is_tau_or_points() -> None:
+    assert Aim.parse("tau=0.95") == Aim("tau", 0.95)
+    assert Aim.parse("rmse=0.8") == Aim("rmse", 0.008)
+    for text in ("tau", "tau=1.5", "tau=0", "rmse=-1", "loss=0.5", "tau=nan", "rmse=", "tau=0.9=1"):
+        with pytest.raises(ConfigError, match=r"expected tau=0.95 or, in points, rmse=0.8"):
+            Aim.parse(text)
+
+
+def test_the_worse_end_of_the_estimate_must_pass() -> None:
+    few, many = made_up(40, noise=0.002), made_up(200, noise=0.002)
+    first, last = standing_of(few, "tau=0.9"), standing_of(many, "tau=0.9")
+    assert first.sure < first.value
+    assert not first.is_reached
+    assert last.is_reached
+    assert last.value - last.sure < first.value - first.sure
+    assert standing_of(many, "rmse=0.8").is_reached
+    assert standing_of(many, "rmse=0.8").value < standing_of(many, "rmse=0.8").sure < 0.008
+    assert not standing_of(many, "rmse=0.3").is_reached
+
+
+@pytest.mark.parametrize(
+    ("aim", "noise", "is_reachable"),
+    [
+        ("tau=0.97", 0.02, False),
+        ("tau=0.97", 0.0005, True),
+        ("rmse=0.8", 0.02, False),
+        ("rmse=0.8", 0.001, True),
+    ],
+)
+def test_noise_can_put_an_aim_out_of_reach(aim: str, noise: float, *, is_reachable: bool) -> None:
+    standing = standing_of(made_up(60, noise=noise), aim)
+    assert standing.is_reachable == is_reachable
+    assert standing.best is not None
+    if aim.startswith("rmse"):
+        assert standing.best == pytest.approx(noise, rel=0.3)
+
+
+def test_nobody_knows_the_noise_of_samples_without_halves() -> None:
+    samples = [AccuracySample(one.arch, one.correct, IMAGES, "s") for one in made_up(60, noise=0.02)]
+    standing = standing_of(samples, "rmse=0.8")
+    assert (standing.best, standing.is_reachable) == (None, True)
+
+
+def test_collecting_stops_when_it_is_enough(
+    small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "LEAST_TO_JUDGE", 12)
+    files = small.copy_to(tmp_path / "run")
+    samples = SampleStore(files.samples).read()
+    assert len(samples) == SUBNETS
+    taken: list[AccuracySample] = []
+
+    def stream() -> Iterator[AccuracySample]:
+        for sample in samples:
+            taken.append(sample)
+            SampleStore(files.samples).append(sample)
+            yield sample
+
+    files.samples.unlink()
+    records = list(collect_until(Aim("rmse", 0.9), stream(), str(files.weights), seed=0))
+    standings = [record for record in records if isinstance(record, Standing)]
+    assert [one.samples for one in standings] == [20]
+    assert standings[0].is_reached
+    assert len(taken) == 20 < SUBNETS
+    again = list(collect_until(Aim("rmse", 0.9), stream(), str(files.weights), seed=0))
+    assert [type(record) for record in again] == [Standing]
+    never = list(collect_until(Aim("tau", 0.9999), iter(samples[:10]), str(files.weights), seed=0))
+    assert [isinstance(record, Standing) for record in never] == [True] + [False] * CHECK_EVERY + [True]
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_work(small: SmallSupernet, tmp_path: Path) -> None:
+    files = small.copy_to(tmp_path / "run")
+    files.samples.unlink()
+    command = [sys.executable, "-m", "ofa_nas", "predictor", "collect", "--supernet", str(files.weights)]
+    command += [
+        "--data",
+        str(small.data),
+        "--count",
+        str(SUBNETS),
+        "--images",
+        "60",
+        "--threads",
+        "1",
+        "--json",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    workers = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    collected = [json.loads(worker.communicate(timeout=300)[0])["collected"] for worker in workers]
+    lines = files.samples.read_text().splitlines()
+    assert sum(collected) == len(lines) == len({json.loads(line)["arch"] for line in lines}) == 8
+    assert min(collected) > 0
