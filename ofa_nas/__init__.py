@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ofa_nas.errors import OfaNasError
     from ofa_nas.onnx_writer import write_model
+    from ofa_nas.search.choices import ChoiceSpace
+    from ofa_nas.search.methods import Generation, load_method
+    from ofa_nas.search.problem import Problem
     from ofa_nas.space.architecture import Architecture, Block
     from ofa_nas.space.costs import CostTable, tabulate
     from ofa_nas.space.encoding import Encoding
@@ -20,11 +23,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Architecture",
     "Block",
+    "ChoiceSpace",
     "CostTable",
     "Encoding",
+    "Generation",
     "Layer",
     "OfaNasError",
+    "Problem",
     "SearchSpace",
+    "load_method",
     "tabulate",
     "write_model",
 ]
@@ -32,11 +39,15 @@ __all__ = [
 _HOMES = {
     "Architecture": "space.architecture",
     "Block": "space.architecture",
+    "ChoiceSpace": "search.choices",
     "CostTable": "space.costs",
     "Encoding": "space.encoding",
+    "Generation": "search.methods",
     "Layer": "space.layer",
     "OfaNasError": "errors",
+    "Problem": "search.problem",
     "SearchSpace": "space.search_space",
+    "load_method": "search.methods",
     "tabulate": "space.costs",
     "write_model": "onnx_writer",
 }

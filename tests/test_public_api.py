@@ -37,6 +37,7 @@ HEAVY = "{'torch', 'onnx', 'onnxruntime', 'optuna', 'PIL', 'scipy'}"
     [
         ("import ofa_nas", HEAVY + " | {'numpy', 'rich'}"),
         ("from ofa_nas import SearchSpace, Encoding, Architecture", HEAVY),
+        ("from ofa_nas import ChoiceSpace, Problem; ofa_nas.load_method('evolution')", HEAVY),
         ("main(['--help'])", HEAVY + " | {'numpy', 'rich'}"),
         ("main(['spaces'])", HEAVY),
         ("main(['spaces', 'tiny', '--json'])", HEAVY),
@@ -45,6 +46,7 @@ HEAVY = "{'torch', 'onnx', 'onnxruntime', 'optuna', 'PIL', 'scipy'}"
 def test_light_work_imports_nothing_heavy(statement: str, banned: str) -> None:
     program = f"""
 import sys
+import ofa_nas
 from ofa_nas.cli import main
 try:
     {statement}

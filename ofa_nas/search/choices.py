@@ -1,0 +1,111 @@
+"""A space that is nothing but so many choices for each gene: tabular benchmarks, any problem of one's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.errors import ConfigError
+from ofa_nas.search.problem import Floats, Problem, Swap
+from ofa_nas.space.encoding import Genes
+
+_MOST = int(np.iinfo(np.int16).max)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceSpace:
+    """Genes that are chosen independently of each other; gene g is an index below `counts[g]`.
+
+    Attributes:
+        counts: Choices of each gene.
+
+    Raises:
+        ConfigError: There is no gene, or a count is below 1 or too large for 16 bits.
+    """
+
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.counts or not all(1 <= count <= _MOST for count in self.counts):
+            raise ConfigError(f"choices {self.counts}: expected one count a gene, each from 1 to {_MOST}")
+
+    @property
+    def cardinality(self) -> int:
+        """How many rows of genes there are."""
+        return prod(self.counts)
+
+    def every(self) -> Genes:
+        """All genes `(cardinality, d)`, the last gene changing fastest; for spaces that fit into memory."""
+        return np.array(list(product(*map(range, self.counts))), dtype=np.int16)
+
+    def sample(self, count: int, rng: np.random.Generator) -> Genes:
+        """Random genes `(count, d)`, each choice as likely."""
+        return rng.integers(self.counts, size=(count, len(self.counts)), dtype=np.int16)
+
+    def mutate(self, genes: Genes, rng: np.random.Generator, *, rate: float) -> Genes:
+        """Genes `(n, d)` with each choice redrawn with probability `rate`."""
+        return np.where(rng.random(genes.shape) < rate, self.sample(len(genes), rng), genes)
+
+    def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
+        """Children `(n, d)` that take each gene from either of two rows of parents `(n, d)`."""
+        return np.where(rng.random(first.shape) < 0.5, first, second)
+
+    def is_canonical(self, genes: Genes) -> npt.NDArray[np.bool_]:
+        """Which rows of any genes `(n, d)` belong to the space, `(n,)`."""
+        return np.asarray(((genes >= 0) & (genes < np.array(self.counts))).all(axis=1))
+
+    def swaps(self) -> tuple[Swap, ...]:
+        """Every gene alone, with all its choices: what a search that ends with a polish exchanges."""
+        return tuple(
+            Swap(slice(gene, gene + 1), np.arange(count, dtype=np.int16)[:, None])
+            for gene, count in enumerate(self.counts)
+            if count > 1
+        )
+
+    def problem(
+        self,
+        predict: Callable[[Genes], npt.NDArray[Any]],
+        *,
+        costs: Callable[[Genes], npt.NDArray[Any]] | None = None,
+        limits: Sequence[float] = (),
+        levels: Sequence[float] = (),
+    ) -> Problem:
+        """A search over the space; everything is minimised.
+
+        Args:
+            predict: Genes `(n, d)` → error rates `(n,)`.
+            costs: Genes `(n, d)` → costs `(n,)` or `(n, k)`, positive; none means that nothing is limited.
+            limits: The most of each cost, in order; costs beyond the last one given have no limit.
+            levels: More limits of the first cost, below the one in `limits`, to be answered in the same run.
+
+        Raises:
+            ConfigError: There are more limits than costs, or levels that are not below the first limit.
+        """
+        first = _columns(costs, self.sample(1, np.random.default_rng(0)))
+        count = first.shape[1]
+        if len(limits) > count or any(level >= limit for level in levels for limit in limits[:1]):
+            raise ConfigError(
+                f"limits {list(limits)}, levels {list(levels)}: expected at most {count} limits, one a cost, "
+                "and levels below the first"
+            )
+        return Problem(
+            space=self,
+            predict=lambda genes: np.asarray(predict(genes), dtype=np.float64),
+            costs=lambda genes: _columns(costs, genes),
+            limits=np.array([*limits, *[np.inf] * (count - len(limits))], dtype=np.float64),
+            names=tuple(f"cost {number}" for number in range(1, 1 + count)),
+            levels=tuple(levels),
+            swaps=self.swaps(),
+        )
+
+
+def _columns(costs: Callable[[Genes], npt.NDArray[Any]] | None, genes: Genes) -> Floats:
+    """Costs `(n, k)` of genes `(n, d)`; one that is always 1 where there are none."""
+    if costs is None:
+        return np.ones((len(genes), 1))
+    values = np.asarray(costs(genes), dtype=np.float64)
+    return values[:, None] if values.ndim == 1 else values

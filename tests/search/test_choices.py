@@ -1,0 +1,124 @@
+"""Spaces described by choices per gene: a tabular benchmark, and every engine on it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ofa_nas.errors import ConfigError
+from ofa_nas.search.choices import ChoiceSpace
+from ofa_nas.search.methods import best_of, load_method
+from ofa_nas.search.problem import Floats, Problem
+from ofa_nas.space.encoding import Genes
+
+SPACE = ChoiceSpace((5,) * 6 + (3,))
+EVERY = SPACE.every()
+EVALUATIONS = 4000  # of 46,875
+
+
+def tabular_problem(seed: int, *, limits: Sequence[float] = (15.8,), levels: Sequence[float] = ()) -> Problem:
+    """Error rates and latencies in two tables: sums with interactions of neighbours, and noise."""
+    rng = np.random.default_rng(seed)
+    worth, pairs = rng.normal(size=(7, 5)), 0.7 * rng.normal(size=(6, 5, 5))
+    ms = rng.uniform(0.5, 5.0, size=(7, 5))
+    places = np.arange(7)
+    sums = worth[places, EVERY].sum(axis=1) + pairs[places[:-1], EVERY[:, :-1], EVERY[:, 1:]].sum(axis=1)
+    errors = 0.3 / (1.0 + np.exp(0.5 * sums)) + 0.05 + 0.002 * rng.random(len(EVERY))
+    latency_ms = ms[places, EVERY].sum(axis=1) * rng.uniform(0.98, 1.02, len(EVERY))
+    tables = [table.reshape(SPACE.counts) for table in (errors, latency_ms)]
+
+    def costs(genes: Genes) -> Floats:
+        return np.asarray(tables[1][tuple(genes.T)])
+
+    return SPACE.problem(lambda genes: tables[0][tuple(genes.T)], costs=costs, limits=limits, levels=levels)
+
+
+def optimum(problem: Problem) -> float:
+    scored = problem.score(EVERY)
+    return float(scored.errors[problem.is_feasible(scored.costs)].min())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_evolution_finds_the_enumerated_optimum(seed: int) -> None:
+    problem = tabular_problem(1)
+    rng = np.random.default_rng(seed)
+    *_, last = load_method("evolution").search(problem, rng=rng, max_evaluations=EVALUATIONS)
+    assert last.best is not None
+    assert last.best.errors[0] == optimum(problem)
+    assert last.evaluations <= EVALUATIONS
+
+
+@pytest.mark.parametrize(
+    ("method", "evaluations", "gap"),
+    [("local", EVALUATIONS, 0.0), ("random", EVALUATIONS, 0.02), ("optuna", 200, 0.05)],
+)
+def test_the_other_engines_take_it_and_come_near(method: str, evaluations: int, gap: float) -> None:
+    problem = tabular_problem(1)
+    *_, last = load_method(method).search(problem, rng=np.random.default_rng(0), max_evaluations=evaluations)
+    assert last.best is not None
+    assert (last.best.costs <= problem.limits).all()
+    assert optimum(problem) <= last.best.errors[0] <= optimum(problem) + gap
+
+
+def test_several_limits_are_answered_in_one_run() -> None:
+    problem = tabular_problem(1, levels=[12.9, 14.0])
+    rng = np.random.default_rng(0)
+    *_, last = load_method("evolution").search(problem, rng=rng, max_evaluations=EVALUATIONS)
+    for level in problem.at_levels():
+        best = best_of(level, last.front)
+        assert best is not None
+        assert best.errors[0] == optimum(level)
+
+
+def test_without_costs_nothing_is_limited() -> None:
+    errors = np.random.default_rng(0).random(SPACE.counts)
+    problem = SPACE.problem(lambda genes: errors[tuple(genes.T)])
+    for method in ("evolution", "local", "random"):
+        rng = np.random.default_rng(0)
+        *_, last = load_method(method).search(problem, rng=rng, max_evaluations=EVALUATIONS)
+        assert last.best is not None
+        assert last.best.errors[0] < np.quantile(errors, 0.005)
+
+
+def test_costs_may_be_several_and_only_the_first_limited() -> None:
+    problem = SPACE.problem(
+        lambda genes: 1.0 / (1.0 + genes.sum(axis=1)),
+        costs=lambda genes: np.stack([1.0 + genes[:, 0], 1.0 + genes[:, 1]], axis=1),
+        limits=[2.0],
+    )
+    assert problem.limits.tolist() == [2.0, np.inf]
+    *_, last = load_method("evolution").search(problem, rng=np.random.default_rng(0), max_evaluations=5000)
+    assert last.best is not None
+    assert last.best.genes.tolist() == [[1, 4, 4, 4, 4, 4, 2]]
+
+
+@pytest.mark.parametrize("counts", [(), (3, 0), (40_000,)])
+def test_counts_that_make_no_space_are_refused(counts: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="expected one count a gene"):
+        ChoiceSpace(counts)
+
+
+@pytest.mark.parametrize(("limits", "levels"), [([1.0, 2.0], []), ([3.0], [4.0])])
+def test_limits_that_do_not_fit_are_refused(limits: list[float], levels: list[float]) -> None:
+    with pytest.raises(ConfigError, match="expected at most 1 limits"):
+        SPACE.problem(
+            lambda genes: genes[:, 0] / 5, costs=lambda genes: genes[:, 0], limits=limits, levels=levels
+        )
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 2**32), st.floats(0, 1))
+def test_what_is_drawn_and_varied_stays_in_the_space(counts: list[int], seed: int, rate: float) -> None:
+    space, rng = ChoiceSpace(tuple(counts)), np.random.default_rng(seed)
+    first, second = space.sample(50, rng), space.sample(50, rng)
+    child = space.crossover(first, second, rng)
+    assert ((child == first) | (child == second)).all()
+    for genes in (first, space.mutate(first, rng, rate=rate), child):
+        assert genes.dtype == np.int16
+        assert space.is_canonical(genes).all()
+    assert not space.is_canonical(first + np.array(counts, dtype=np.int16)).any()
+    assert not space.is_canonical(first - np.array(counts, dtype=np.int16)).any()
+    every = space.every()
+    assert len({tuple(row) for row in every.tolist()}) == len(every) == space.cardinality
+    assert sum(len(swap.options) for swap in space.swaps()) == sum(count for count in counts if count > 1)
