@@ -123,7 +123,7 @@ class MeasuredResult:
         storage: Of the study, for people.
         study: Its name there.
         split: Which images the trials were measured on.
-        trials: That are complete, by number.
+        trials: That are complete, in the order in which they were proposed.
         front: Those that no other beats in both measured accuracy and first cost, by rising cost.
         chosen: The most accurate as measured of those within the budgets; None where there is none.
         held_out: Of the chosen one; None where the supernet has no such images.
@@ -218,7 +218,7 @@ class _Worker:
                 continue
             trials = self.study.trials()
             counted = counted_trials(trials)[: self.setup.trials]
-            if len(counted) < self.setup.trials and self._plan(trials, self.setup.trials - len(counted)):
+            if len(counted) < self.setup.trials and self._plan(trials):
                 continue
             under_way = sum(one.state is not State.COMPLETE for one in counted)
             if not under_way:
@@ -281,12 +281,15 @@ class _Worker:
                 yield record
         raise AssertionError("a device ended without a measurement")
 
-    def _plan(self, trials: Sequence[Trial], room: int) -> bool:
-        """Enqueue another round, unless others just did; false where nothing is left to measure."""
+    def _plan(self, trials: Sequence[Trial]) -> bool:
+        """Enqueue another round, unless others just did; false where nothing is left to measure.
+
+        A round is always whole: what is beyond the trials that are wanted now waits until more are.
+        """
         tried = {one.key for one in trials}
         number = 1 + max((int(one.notes.get(ROUND, 0)) for one in trials), default=0)
         measured = self._samples(self._complete(trials))
-        candidates = self.planner.plan(measured, tried, number=number, count=min(ROUND_TRIALS, room))
+        candidates = self.planner.plan(measured, tried, number=number, count=ROUND_TRIALS)
         if {one.key for one in self.study.trials()} - tried:
             return True
         for candidate in candidates:
@@ -296,7 +299,8 @@ class _Worker:
         return bool(candidates)
 
     def _complete(self, trials: Sequence[Trial]) -> list[MeasuredTrial]:
-        return [read_trial(one, self.estimators) for one in trials if one.state is State.COMPLETE]
+        counted = counted_trials(trials)
+        return [read_trial(one, self.estimators) for one in counted if one.state is State.COMPLETE]
 
     def _samples(self, trials: Sequence[MeasuredTrial]) -> list[AccuracySample]:
         blank = self.planner.blank

@@ -33,6 +33,7 @@ KEY, ATTEMPT, WORKER, SIGN, EVERY = (
     "sign of life",
     "sign of life every [s]",
 )
+PLACE = "number of the first attempt"
 FATE = "not counted because"
 _OF_AN_ATTEMPT = (WORKER, SIGN, EVERY, FATE)
 Notes = Mapping[str, Any]
@@ -78,6 +79,11 @@ class Trial:
     def attempt(self) -> int:
         """How often it was tried, this time included."""
         return int(self.notes.get(ATTEMPT, 1))
+
+    @property
+    def place(self) -> int:
+        """Number of the first attempt: whatever is tried again keeps its place in the queue."""
+        return int(self.notes.get(PLACE, self.number))
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class Study:
         Raises:
             StudyError: The storage cannot be used, or the study was made for something else.
         """
-        with storage_refusals(where):
+        with storage_refusals(where), _without_chatter():
             _make(storage, name, objectives, about, f"{where}: the study {name!r}")
         worker = f"{socket.gethostname()}, process {os.getpid()}"
         return cls(name, where, storage, choices, worker, every_s)
@@ -154,17 +160,14 @@ class Study:
             self.storage.create_new_trial(self._id, template)
 
     def claim(self, *, limit: int) -> Trial | None:
-        """Take the first waiting trial; None where none waits among the first `limit` that may count.
-
-        Of two trials with one key, which two workers may have enqueued at once, the first counts.
-        """
+        """Take the first waiting trial; None where none waits among the first `limit` that count."""
         from optuna.trial import TrialState
 
         trials = self.trials()
         counted = counted_trials(trials)
         first = {trial.key: trial.number for trial in counted}
         for trial in trials:
-            if trial.state is State.WAITING and first[trial.key] < trial.number:
+            if trial.state is State.WAITING and first[trial.key] != trial.number:
                 self._fail(trial, f"trial {first[trial.key]} is of the same {KEY}")
         for trial in counted[:limit]:
             if trial.state is State.WAITING and self._set_state(trial, TrialState.RUNNING):
@@ -228,7 +231,7 @@ class Study:
             return False
         if trial.attempt < ATTEMPTS:
             kept = {name: note for name, note in trial.notes.items() if name not in _OF_AN_ATTEMPT}
-            self.enqueue(trial.key, trial.params, kept | {ATTEMPT: trial.attempt + 1})
+            self.enqueue(trial.key, trial.params, kept | {ATTEMPT: trial.attempt + 1, PLACE: trial.place})
         return True
 
     def _fail(self, trial: Trial, reason: str) -> bool:
@@ -258,12 +261,28 @@ class Study:
 
 
 def counted_trials(trials: Sequence[Trial]) -> list[Trial]:
-    """The first trial of each key of those that did not fail, by number."""
+    """One trial of each key, in the order in which keys were enqueued; none of those that failed.
+
+    Of several, which two workers may have enqueued at once, it is the one that was claimed, else the first.
+    """
     counted: dict[str, Trial] = {}
-    for trial in trials:
+    for trial in sorted(trials, key=lambda one: (one.state is State.WAITING, one.place, one.number)):
         if trial.state is not State.FAILED:
             counted.setdefault(trial.key, trial)
-    return list(counted.values())
+    return sorted(counted.values(), key=lambda one: (one.place, one.number))
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep Optuna, which logs to stderr by itself, from telling that it made a study; warnings stay."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _make(

@@ -173,6 +173,23 @@ def test_the_trial_of_a_silent_worker_is_tried_again_by_another(open_: Open) -> 
     assert states(other) == [("a", State.FAILED), ("a", State.COMPLETE)]
 
 
+def test_what_is_tried_again_keeps_its_place_in_the_queue(open_: Open) -> None:
+    study = open_()
+    enqueue(study, "a", "b", "c")
+    trial = study.claim(limit=1)
+    assert trial
+    with pytest.raises(KeyboardInterrupt), study.alive(trial):
+        raise KeyboardInterrupt
+    again = study.claim(limit=1)
+    assert again
+    assert (again.key, again.number, again.place) == ("a", 3, 0)
+    assert [one.key for one in counted_trials(study.trials())] == ["a", "b", "c"]
+    enqueue(study, "a")
+    second = study.claim(limit=3)
+    assert second
+    assert second.key == "b"
+
+
 def test_a_worker_that_gives_signs_of_life_keeps_its_trial(open_: Open) -> None:
     busy, other = open_(), open_()
     enqueue(busy, "a")

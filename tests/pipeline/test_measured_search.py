@@ -1,0 +1,318 @@
+"""Search by real evaluations: what is measured, in which order, and what is chosen."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from ofa_nas.accuracy import AccuracySample, SampleStore
+from ofa_nas.data.dataset import open_data
+from ofa_nas.data.sample import decode
+from ofa_nas.errors import CheckpointError, ConfigError, StudyError
+from ofa_nas.pipeline.estimators import Estimators
+from ofa_nas.pipeline.evaluation import Bench
+from ofa_nas.pipeline.measured_search import (
+    ROUND_TRIALS,
+    MeasuredResult,
+    MeasuredSetup,
+    TrialBegun,
+    measured_search,
+)
+from ofa_nas.pipeline.proposals import Planner, cost_of, propose
+from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.trials import MeasuredTrial, choices, params
+from ofa_nas.search.budgets import Budget
+from ofa_nas.search.storage import open_storage
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.training.prepare import predictor_half
+from tests.pipeline.simulated_board import ADDRESS, NOISE, simulated_table, true_ms
+from tests.small_supernet import SmallSupernet
+
+DEVICE, LIMIT_MS = "simulated", 1.8
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def estimators(small: SmallSupernet) -> Estimators:
+    return Estimators.load(small.name, simulated_table())
+
+
+def searched(estimators: Estimators, *, limit_ms: float = LIMIT_MS) -> SearchResult:
+    *_, result = search(estimators, [Budget("latency", limit_ms, "ms", DEVICE)])
+    assert isinstance(result, SearchResult)
+    return result
+
+
+@pytest.fixture
+def setup(small: SmallSupernet, tmp_path: Path) -> MeasuredSetup:
+    return MeasuredSetup(
+        storage=str(tmp_path / "study.log"), study="mine", data=str(small.data), trials=3, images=IMAGES
+    )
+
+
+def result_of(estimators: Estimators, setup: MeasuredSetup, **options: float) -> MeasuredResult:
+    *_, result = measured_search(estimators, searched(estimators, **options), setup)
+    assert isinstance(result, MeasuredResult)
+    return result
+
+
+def archs_of(result: MeasuredResult) -> list[Architecture]:
+    return [one.candidate.architecture for one in result.trials]
+
+
+def test_it_begins_at_the_predicted_front(estimators: Estimators, setup: MeasuredSetup) -> None:
+    predicted = searched(estimators)
+    result = result_of(estimators, setup)
+    assert archs_of(result)[0] == predicted.chosen.architecture
+    assert set(archs_of(result)) <= {one.architecture for one in predicted.front}
+    assert all(one.candidate.latencies_ms[DEVICE] <= LIMIT_MS for one in result.trials)
+    assert result.trials[0].candidate == predicted.chosen
+
+
+def test_a_trial_is_the_accuracy_of_the_file_on_images_that_verification_never_sees(
+    small: SmallSupernet, estimators: Estimators, setup: MeasuredSetup
+) -> None:
+    result = result_of(estimators, replace(setup, trials=1, images=10_000))
+    (trial,) = result.trials
+    val = open_data(str(small.data)).val
+    half = decode(val.subset(predictor_half(val)))
+    bench = Bench.open(small.name)
+    arch = trial.candidate.architecture
+    assert (trial.correct, trial.images) == (bench.count_correct(arch, half), len(half))
+    assert result.held_out
+    assert result.held_out.images == len(small.held_out)
+    assert result.held_out.accuracy == bench.count_correct(arch, small.held_out) / len(small.held_out)
+
+
+@pytest.mark.slow
+def test_going_on_is_the_same_as_going_through(
+    estimators: Estimators, setup: MeasuredSetup, tmp_path: Path
+) -> None:
+    total = ROUND_TRIALS + 3  # the last three by a predictor that was fitted anew
+    through = result_of(estimators, replace(setup, trials=total, storage=f"{tmp_path}/through.log"))
+    for trials in (2, ROUND_TRIALS, total):
+        gone_on = result_of(estimators, replace(setup, trials=trials))
+    assert len(through.trials) == len(set(archs_of(through))) == total
+    assert archs_of(gone_on) == archs_of(through)
+    assert [one.round for one in through.trials] == [1] * ROUND_TRIALS + [2] * 3
+    assert result_of(estimators, replace(setup, trials=1)).trials == gone_on.trials
+
+
+@pytest.mark.slow
+def test_another_seed_looks_at_other_images(
+    estimators: Estimators, setup: MeasuredSetup, tmp_path: Path
+) -> None:
+    first = result_of(estimators, replace(setup, images=30))
+    other = result_of(estimators, replace(setup, images=30, seed=1, storage=f"{tmp_path}/other.log"))
+    assert first.split != other.split
+    assert [one.correct for one in first.trials] != [one.correct for one in other.trials]
+
+
+def test_the_most_accurate_as_measured_is_chosen(estimators: Estimators, setup: MeasuredSetup) -> None:
+    result = result_of(estimators, replace(setup, trials=5))
+    assert result.chosen
+    assert result.chosen.accuracy == max(one.accuracy for one in result.trials)
+    assert result.search.chosen.architecture == result.chosen.candidate.architecture
+    costs = [one.first_cost for one in result.front]
+    accuracies = [one.accuracy for one in result.front]
+    assert costs == sorted(costs)
+    assert accuracies == sorted(accuracies)
+    assert not any(
+        other.first_cost < one.first_cost and other.accuracy > one.accuracy
+        for one in result.front
+        for other in result.trials
+    )
+
+
+def test_latencies_are_measured_at_the_speed_of_the_table(
+    estimators: Estimators, setup: MeasuredSetup
+) -> None:
+    slow = replace(setup, trials=2, addresses={DEVICE: f"{ADDRESS}speed=1.3"})
+    result = result_of(estimators, slow)
+    for one in result.trials:
+        true = true_ms(one.candidate.architecture)
+        assert one.latencies_ms[DEVICE] == pytest.approx(true, rel=5 * NOISE)
+        assert one.first_cost == one.latencies_ms[DEVICE] != one.candidate.latencies_ms[DEVICE]
+
+
+def test_a_measured_latency_decides_where_there_is_one(estimators: Estimators, setup: MeasuredSetup) -> None:
+    trial = result_of(estimators, replace(setup, trials=1)).trials[0]
+    predicted_ms = trial.candidate.latencies_ms[DEVICE]
+    budget = Budget("latency", predicted_ms / 0.95, "ms", DEVICE, margin=0.1)
+    assert not trial.keeps(budget)  # within the limit, but not within the margin
+    assert replace(trial, latencies_ms={DEVICE: budget.limit}).keeps(budget)
+    assert not replace(trial, latencies_ms={DEVICE: 1.01 * budget.limit}).keeps(budget)
+
+
+def test_where_nothing_measured_keeps_the_budget_nothing_is_chosen(
+    estimators: Estimators, setup: MeasuredSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = {DEVICE: f"{ADDRESS}speed=1"}
+    monkeypatch.setattr("tests.pipeline.simulated_board.true_ms", _slow_but_for_references)
+    result = result_of(estimators, replace(setup, trials=2, addresses=addresses))
+    assert result.chosen is None
+    assert result.held_out is None
+    assert len(result.trials) == 2
+
+
+def _slow_but_for_references(arch: Architecture) -> float:
+    space = SearchSpace.load("tiny")
+    is_reference = arch in (space.smallest, space.middle, space.largest)
+    return true_ms(arch) * (1.0 if is_reference else 10.0)
+
+
+def test_optuna_shows_genes_in_words_and_figures_with_names(
+    estimators: Estimators, setup: MeasuredSetup
+) -> None:
+    result = result_of(estimators, replace(setup, trials=2))
+    study = optuna.load_study(study_name="mine", storage=open_storage(setup.storage))
+    assert study.metric_names == ["top-1", "latency on simulated [ms]"]
+    (shown, _) = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    trial = result.trials[0]
+    arch = trial.candidate.architecture
+    assert shown.params["resolution"] == arch.resolution
+    assert shown.params["stage 1 block 1"] == str(arch.stages[0][0])
+    assert shown.values == [trial.accuracy, trial.candidate.latencies_ms[DEVICE]]
+    attributes = shown.user_attrs
+    assert (attributes["architecture"], attributes["predicted top-1"]) == (
+        str(arch),
+        trial.candidate.accuracy,
+    )
+    assert (attributes["images right"], attributes["images"]) == (trial.correct, trial.images)
+    assert attributes["MACs"] == trial.candidate.macs
+
+
+def test_parameters_tell_architectures_apart(encoding: Encoding) -> None:
+    values = choices(encoding)
+    archs = encoding.decode(np.unique(encoding.sample(300, np.random.default_rng(0)), axis=0))
+    found = [params(encoding, arch) for arch in archs]
+    assert all(one[name] in values[name] for one in found for name in values)
+    assert len({tuple(one.values()) for one in found}) == len(archs)
+
+
+def test_closing_puts_the_trial_back(estimators: Estimators, setup: MeasuredSetup) -> None:
+    stream: Iterator[object] = measured_search(estimators, searched(estimators), setup)
+    begun = next(stream)
+    assert isinstance(begun, TrialBegun)
+    stream.close()  # type: ignore[attr-defined]
+    study = optuna.load_study(study_name="mine", storage=open_storage(setup.storage))
+    assert [one.state.name for one in study.trials].count("RUNNING") == 0
+    assert begun.candidate.architecture in archs_of(result_of(estimators, setup))
+
+
+def test_a_study_of_other_weights_is_refused_by_name(estimators: Estimators, setup: MeasuredSetup) -> None:
+    result_of(estimators, replace(setup, trials=1))
+    others = replace(estimators, card=replace(estimators.card, sha256="f" * 64))
+    study = optuna.load_study(study_name="mine", storage=open_storage(setup.storage))
+    told = study.user_attrs["ofa-nas"]
+    study.set_user_attr("ofa-nas", told | {"the supernet weights": others.card.sha256[:12]})
+    digest = estimators.card.sha256[:12]
+    with pytest.raises(
+        StudyError, match=f"'mine' was made for the supernet weights ffffffffffff, not {digest}: give another"
+    ):
+        result_of(estimators, setup)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"images": 20}, "made for the images 40 of shapes/predictor, seed 0.*, not 20 of"),
+        ({"seed": 1}, "not 40 of shapes/predictor, seed 1"),
+    ],
+)
+def test_a_study_with_other_settings_is_refused_by_what_differs(
+    changed: dict[str, int], told: str, estimators: Estimators, setup: MeasuredSetup
+) -> None:
+    result_of(estimators, replace(setup, trials=1))
+    with pytest.raises(StudyError, match=told):
+        result_of(estimators, replace(setup, **changed))  # type: ignore[arg-type]
+    with pytest.raises(
+        StudyError, match=r"made for the budgets latency on simulated ≤ 1\.8 ms .*, not .* ≤ 1\.7 ms "
+    ):
+        result_of(estimators, setup, limit_ms=1.7)
+
+
+def test_numbers_without_sense_and_a_supernet_without_samples_are_refused(
+    small: SmallSupernet, estimators: Estimators, setup: MeasuredSetup, tmp_path: Path
+) -> None:
+    for changed, told in (
+        (replace(setup, trials=0), "--trials 0: expected 1 or more"),
+        (replace(setup, images=-1), "--images -1: expected 1 or more"),
+        (replace(setup, every_s=0.0), "--heartbeat 0: expected seconds"),
+        (replace(setup, every_s=float("nan")), "--heartbeat nan: expected seconds"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            result_of(estimators, changed)
+    files = small.copy_to(tmp_path / "run")
+    files.samples.unlink()
+    with pytest.raises(CheckpointError, match="no samples of these weights"):
+        result_of(Estimators.load(str(files.weights), simulated_table()), setup)
+
+
+@pytest.fixture
+def planner(small: SmallSupernet, estimators: Estimators) -> Planner:
+    blank = replace(SampleStore(small.files.samples).read()[0], arch="", correct=0, split="trials")
+    return Planner.open(estimators, searched(estimators), blank, seed=0, method=None, margin=None)
+
+
+def measured(planner: Planner, accuracy: float) -> list[AccuracySample]:
+    """The whole predicted front as if it had that accuracy."""
+    blank = replace(planner.blank, images=1000, correct=round(1000 * accuracy))
+    return [replace(blank, arch=str(one.architecture)) for one in planner.searched.front]
+
+
+def test_the_predictor_learns_from_trials(planner: Planner) -> None:
+    before = planner.searched.chosen
+    genes = planner.estimators.encoding.encode([before.architecture])
+    known, _ = planner.search(measured(planner, 0.02))
+    lower = known.candidates(genes)[0].accuracy
+    known, _ = planner.search(measured(planner, 0.98))
+    higher = known.candidates(genes)[0].accuracy
+    assert lower < before.accuracy < higher
+    assert planner.search([]) == (planner.estimators, planner.searched)
+
+
+def test_the_order_of_trials_does_not_matter(planner: Planner) -> None:
+    trials = measured(planner, 0.5)
+    first = planner.plan(trials, (), number=2, count=4)
+    assert planner.plan(trials[::-1], (), number=2, count=4) == first
+
+
+def test_proposals_are_new_and_within_budgets_and_the_best_first(estimators: Estimators) -> None:
+    result = searched(estimators)
+    rng = np.random.default_rng(0)
+    first = propose(estimators, result, (), count=4, rng=rng)
+    assert first[0] == result.chosen
+    known = {str(one.architecture) for one in first}
+    again = propose(estimators, result, known, count=4, rng=rng)
+    assert len(again) == 4
+    assert not known & {str(one.architecture) for one in again}
+    (budget,) = result.budgets
+    assert all(cost_of(one, budget) <= budget.searched_limit for one in first + again)
+
+
+def test_neighbours_serve_where_the_front_is_known(estimators: Estimators) -> None:
+    result = searched(estimators)
+    known = {str(one.architecture) for one in result.front}
+    found = propose(estimators, result, known, count=6, rng=np.random.default_rng(0))
+    assert len({one.architecture for one in found}) == 6
+    assert not known & {str(one.architecture) for one in found}
+    (budget,) = result.budgets
+    assert all(cost_of(one, budget) <= budget.searched_limit for one in found)
+    assert found == sorted(found, key=lambda one: one.accuracy, reverse=True)
+
+
+def test_trials_know_what_they_cost(estimators: Estimators, setup: MeasuredSetup) -> None:
+    (trial,) = result_of(estimators, replace(setup, trials=1)).trials
+    assert isinstance(trial, MeasuredTrial)
+    for name, amount in (
+        ("macs", trial.candidate.macs),
+        ("model_size", trial.candidate.weight_bytes),
+        ("peak_memory", trial.candidate.peak_activation_bytes),
+    ):
+        assert trial.cost(Budget(name, 1.0, "")) == amount
