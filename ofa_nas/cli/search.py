@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.export, option="--export")
     files = SupernetFiles.find(args.supernet)
     card = SupernetCard.load(files.card)
-    if args.export is not None:
+    if args.export is not None or args.data is not None:
         card.check_weights(files.name)
     tables = [
         find_table(device.text, card.space, threads=args.threads, seed=args.seed, quiet=args.json)

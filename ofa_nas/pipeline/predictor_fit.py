@@ -54,6 +54,7 @@ class Measured:
         """
         files = SupernetFiles.find(supernet)
         card = SupernetCard.load(files.card)
+        card.check_weights(files.name)
         encoding = Encoding.of(card.space)
         samples = present_samples(files, card)
         if not samples:

@@ -31,7 +31,9 @@ SMALL_BUDGET = ("--macs", "80M")
 @pytest.mark.slow
 def test_a_search_needs_no_weights(command: Command) -> None:
     assert not SHIPPED.weights.exists()
-    printed = command("search", "--supernet", "ofa-imagenet", "--device", "rpi4", "--latency", "30ms", "--json")
+    printed = command(
+        "search", "--supernet", "ofa-imagenet", "--device", "rpi4", "--latency", "30ms", "--json"
+    )
     assert (printed.status, printed.err) == (0, "")
     document, predicted = printed.document, printed.document["predicted"]
     assert document["space"] == "mobilenet_v3_w1.2"
@@ -58,6 +60,7 @@ def test_what_needs_weights_says_where_they_are(refused: Refused, tmp_path: Path
     output, data = tmp_path / "subnet.onnx", write_images(tmp_path / "data", train=2, val=2)
     for arguments in (
         ("search", "--supernet", "ofa-imagenet", "--device", "rpi4", "--latency", "30ms", "--export", output),
+        ("search", "--supernet", "ofa-imagenet", "--macs", "200M", "--data", data),
         ("export", "smallest", "--supernet", "ofa-imagenet", "--output", output),
         ("evaluate", "--supernet", "ofa-imagenet"),
         ("bootstrap", "--from", "ofa-imagenet", "--output", tmp_path / "first.safetensors"),
