@@ -40,7 +40,7 @@ def cheapest(
     return result
 
 
-@pytest.mark.parametrize("method", [None, "evolution"])
+@pytest.mark.parametrize("method", [None, pytest.param("evolution", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["latency", "macs", "model_size", "peak_memory"])
 @pytest.mark.parametrize(
     "shares", [{}, {"peak_memory": 0.6}, {"model_size": 0.7, "macs": 0.9}, {"latency": 0.8, "macs": 0.85}]
