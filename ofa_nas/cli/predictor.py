@@ -1,6 +1,7 @@
 """`ofa-nas predictor`: evaluate subnets for real, fit the accuracy predictor of a supernet, and judge it."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `predictor`."""
     parser.add_argument(
         "action",
-        choices=("collect", "fit"),
-        help="collect: evaluate subnets; fit: fit to what was collected",
+        choices=("collect", "fit", "report"),
+        help="collect: evaluate subnets; fit: fit to what was collected; report: how far to trust it",
     )
     parser.add_argument(
         "--supernet",
@@ -34,15 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=2000, help="collect: images for each (2000)")
     parser.add_argument(
         "--kind",
-        help="fit: additive, additive_gp, mlp, macs or your own; auto: what the samples speak for (auto)",
+        help="additive, additive_gp, mlp, macs or your own; fit: auto for what the samples speak for (auto); "
+        "report: that of the predictor there is",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="report: write it with plots to this .html file too"
     )
     parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Collect or fit."""
-    {"collect": _collect, "fit": _fit}[args.action](args)
+    """Collect, fit or report."""
+    {"collect": _collect, "fit": _fit, "report": _report}[args.action](args)
 
 
 def _collect(args: argparse.Namespace) -> None:
@@ -139,3 +144,32 @@ def _cells(score: "KindScore") -> tuple[str, ...]:
         f"{score.coverage:.0%}",
         f"{score.fit_seconds:.2f} s",
     )
+
+
+def _report(args: argparse.Namespace) -> None:
+    from ofa_nas.cli.console import out, print_json, progress
+    from ofa_nas.cli.predictor_report import show_report
+    from ofa_nas.files import check_writable, write_bytes
+    from ofa_nas.pipeline.predictor_fit import AUTO
+    from ofa_nas.pipeline.predictor_page import report_page
+    from ofa_nas.pipeline.predictor_report import PredictorReport, report_predictor
+
+    if args.output:
+        check_writable(args.output, option="--output", suffix=".html")
+    kind = None if args.kind == AUTO else args.kind
+    report: PredictorReport | None = None
+    with progress("fitting", total=None, quiet=args.json) as bar:
+        for record in report_predictor(args.supernet, kind=kind, seed=args.seed):
+            if isinstance(record, PredictorReport):
+                report = record
+            else:
+                bar.advance(note=f"{record.kind}, {record.samples} subnets: tau {record.tau:.3f}")
+    assert report is not None
+    if args.output:
+        write_bytes(args.output, report_page(report).encode())
+    if args.json:
+        print_json({"report": report, "page": args.output})
+        return
+    show_report(report)
+    if args.output:
+        out.print(f"page      {args.output}")

@@ -66,3 +66,28 @@ def test_wrong_inputs_are_one_line(refused: Callable[..., str], small: SmallSupe
         "predictor", "fit", "--supernet", files.weights
     )
     assert files.predictor.read_bytes() == before
+
+
+def test_the_report_is_printed_and_written(command: Command, small: SmallSupernet, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    printed = command("predictor", "report", "--supernet", small.name, "--output", page)
+    assert printed.status == 0
+    assert "Kendall tau" in printed.text
+    assert "top-10 regret" in printed.text
+    assert page.read_text().count("<svg") == 3
+    document = command("predictor", "report", "--supernet", small.name, "--json").document
+    assert document["page"] is None
+    assert len(document["report"]["points"]) == SUBNETS
+    assert document["report"]["scores"][0].keys() >= {"tau", "rmse", "coverage", "top_1_regret"}
+
+
+def test_a_report_is_written_to_a_page_only(refused: Callable[..., str], tmp_path: Path) -> None:
+    told = refused("predictor", "report", "--output", tmp_path / "report.pdf")
+    assert "expected the name of a .html file" in told
+
+
+def test_an_aim_that_is_none_is_refused(refused: Callable[..., str], small: SmallSupernet) -> None:
+    told = refused(
+        "predictor", "collect", "--supernet", small.name, "--data", small.data, "--until", "loss=1"
+    )
+    assert "--until loss=1: expected tau=0.95 or, in points, rmse=0.8" in told
