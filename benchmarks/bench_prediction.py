@@ -1,0 +1,249 @@
+"""Accuracy predictors on a supernet's really measured subnets: how well each kind predicts those held out.
+
+A third of the samples is held out, `--splits` times; every kind is fitted to the first n of the others, for
+every n that they allow. Beside our kinds and MACs alone stand once-for-all's perceptron and boosting.
+`--repeat N` evaluates N of the subnets anew on the two halves of as many images: what those differ by is the noise.
+
+    python -m benchmarks.bench_prediction
+    python -m benchmarks.bench_prediction --repeat 32 --data tiny_imagenet
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import import_module
+from itertools import pairwise
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ofa_nas.accuracy import kendall_tau, own_noise, rmse, tau_ceiling
+from ofa_nas.pipeline.evaluation import Bench
+from ofa_nas.pipeline.predictor_fit import Measured, leave_out
+from ofa_nas.predictors import Floats, Observations, load_module
+from ofa_nas.predictors.mlp import block_inputs, one_hot
+from ofa_nas.provenance import record_provenance
+from ofa_nas.space.costs import layer_macs, tabulate
+from ofa_nas.space.encoding import Encoding, Genes
+
+KINDS = ("additive", "additive_gp", "mlp", "macs")
+INTERVALS = ("additive", "additive_gp", "macs")
+SIZES = (50, 100, 150, 200, 300, 500, 1000)
+NEAR = 0.005  # below the best predicted of no more MACs, a fraction
+# Once-for-all's perceptron (`ofa.nas.AccuracyPredictor`, mit-han-lab/once-for-all f03b267): three hidden
+# layers, Adam, the mean accuracy as first bias. Epochs and batch are not published; more epochs change nothing here.
+OFA_WIDTH, OFA_EPOCHS, OFA_BATCH, OFA_RATE, OFA_DECAY = 400, 200, 32, 1e-3, 1e-4
+TREES = {
+    "n_estimators": 400,
+    "learning_rate": 0.05,
+    "num_leaves": 15,
+    "min_child_samples": 5,
+    "verbose": -1,
+    "n_jobs": 1,
+}
+Index = npt.NDArray[np.int64]
+Fit = Callable[[Encoding, Observations, int], Callable[[Genes], Floats]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contender at one size.
+
+    Attributes:
+        tau: Kendall's, mean over the splits.
+        tau_spread: Its standard deviation over them.
+        rmse: A fraction, mean over the splits.
+        true_rmse: Without the noise of measuring; None where that is not known.
+        fit_seconds: Median [s].
+    """
+
+    contender: str
+    samples: int
+    tau: float
+    tau_spread: float
+    rmse: float
+    true_rmse: float | None
+    fit_seconds: float
+
+
+def ours(kind: str) -> Fit:
+    """A plug-in of `ofa_nas.predictors`."""
+
+    def fit(encoding: Encoding, observations: Observations, seed: int) -> Callable[[Genes], Floats]:
+        return load_module(kind).fit(encoding, observations, rng=np.random.default_rng(seed)).predict
+
+    return fit
+
+
+def ofa_mlp(encoding: Encoding, observations: Observations, seed: int) -> Callable[[Genes], Floats]:
+    """Once-for-all's recipe: one perceptron of 3 x 400 ReLU on one-hot blocks, mean squared error."""
+    inputs, count = block_inputs(encoding)
+    torch.manual_seed(seed)
+    sizes = [count, *(OFA_WIDTH,) * 3]
+    layers: list[torch.nn.Module] = []
+    for into, out in pairwise(sizes):
+        layers += [torch.nn.Linear(into, out), torch.nn.ReLU()]
+    last = torch.nn.Linear(OFA_WIDTH, 1)
+    torch.nn.init.constant_(last.bias, float(observations.accuracies.mean()))
+    network = torch.nn.Sequential(*layers, last)
+    rows = torch.from_numpy(one_hot(inputs, count, observations.genes))
+    targets = torch.from_numpy(observations.accuracies.astype(np.float32))
+    optimizer = torch.optim.Adam(network.parameters(), lr=OFA_RATE, weight_decay=OFA_DECAY)
+    for _ in range(OFA_EPOCHS):
+        order = torch.randperm(len(rows))
+        for start in range(0, len(rows), OFA_BATCH):
+            batch = order[start : start + OFA_BATCH]
+            optimizer.zero_grad()
+            loss: torch.Tensor = torch.nn.functional.mse_loss(network(rows[batch])[:, 0], targets[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    def predict(genes: Genes) -> Floats:
+        with torch.no_grad():
+            found = network(torch.from_numpy(one_hot(inputs, count, genes)))[:, 0]
+        return np.asarray(found.numpy(), dtype=np.float64)
+
+    return predict
+
+
+def boosting(
+    library: ModuleType, encoding: Encoding, observations: Observations, seed: int
+) -> Callable[[Genes], Floats]:
+    """Boosted trees on one-hot blocks and the logarithm of the MACs."""
+    inputs, count = block_inputs(encoding)
+    macs = tabulate(encoding, layer_macs)
+
+    def features(genes: Genes) -> Floats:
+        return np.column_stack([one_hot(inputs, count, genes), np.log(macs.total(genes))]).astype(np.float64)
+
+    trees = library.LGBMRegressor(random_state=seed, **TREES)
+    trees.fit(features(observations.genes), observations.accuracies)
+    return lambda genes: np.asarray(trees.booster_.predict(features(genes)))
+
+
+def contenders() -> dict[str, Fit]:
+    """By name; boosting only where LightGBM is installed."""
+    found: dict[str, Fit] = {kind: ours(kind) for kind in KINDS} | {"OFA's MLP (3 x 400)": ofa_mlp}
+    try:
+        lightgbm = import_module("lightgbm")
+    except ModuleNotFoundError:
+        print("left out: LightGBM is not installed; pip install 'ofa-nas[bench]'", file=sys.stderr)
+        return found
+    return found | {"boosting (LightGBM)": partial(boosting, lightgbm)}
+
+
+def compare(measured: Measured, *, splits: int, noise: float | None) -> list[Row]:
+    """Every contender on every size, on the same splits."""
+    observations, count = measured.observations, len(measured.samples)
+    most = count - round(count / 3)
+    rows = []
+    for name, fit in contenders().items():
+        for size in [size for size in SIZES if size <= most]:
+            taus, squares, seconds = [], [], []
+            for split in range(splits):
+                order = np.random.default_rng([split, 5]).permutation(count)
+                held_out = observations.take(order[most:])
+                start = time.perf_counter()
+                predict = fit(measured.encoding, observations.take(order[:size]), split)
+                seconds.append(time.perf_counter() - start)
+                predicted = predict(held_out.genes)
+                taus.append(kendall_tau(predicted, held_out.accuracies))
+                squares.append(rmse(predicted, held_out.accuracies) ** 2)
+            error = float(np.sqrt(np.mean(squares)))
+            clean = None if noise is None else float(np.sqrt(max(0.0, error**2 - noise**2)))
+            spread = float(np.std(taus))
+            rows.append(
+                Row(name, size, float(np.mean(taus)), spread, error, clean, float(np.median(seconds)))
+            )
+            print(f"{name}, {size} subnets", file=sys.stderr)
+    return rows
+
+
+def coverages(measured: Measured, kind: str, *, splits: int) -> tuple[float, float, int]:
+    """Share of left-out fifths inside their 90 % intervals: of all, and of those near the predicted front.
+
+    Near the front is what a search would choose: hardly any subnet of no more MACs is predicted to be better.
+    """
+    left_out = leave_out(kind, measured.encoding, measured.observations, seed=0, repeats=splits)
+    macs = tabulate(measured.encoding, layer_macs).total(measured.observations.genes)
+    inside = np.abs(left_out.predicted - left_out.measured) <= left_out.half_widths
+    within = macs <= macs[:, None]
+    best = np.where(within, left_out.predicted[:, None, :], -np.inf).max(axis=2)
+    near = left_out.predicted >= best - NEAR
+    return float(inside.mean()), float(inside[near].mean()), int(near.sum() / splits)
+
+
+def repeated_noise(supernet: str, measured: Measured, *, count: int, data: str) -> float:
+    """Noise of measuring, from evaluating some of the samples on the two halves of as many images."""
+    bench = Bench.open(supernet)
+    split = bench.predictor_images(data, images=measured.samples[0].images, seed=0)
+    found = []
+    for place in np.linspace(0, len(measured.samples) - 1, count).round().astype(int):
+        sample = measured.samples[place]
+        even, odd = bench.count_halves(bench.card.space.parse(sample.arch), split)
+        found.append(replace(sample, correct=even + odd, images=len(split), correct_even=even))
+        print(f"{sample.arch}: {found[-1].accuracy:.4f}, stored {sample.accuracy:.4f}", file=sys.stderr)
+    noise = own_noise(found)
+    assert noise is not None
+    return noise
+
+
+def print_rows(rows: list[Row]) -> None:
+    """The table."""
+    print("| predictor | subnets | Kendall tau | RMSE [points] | without noise | fit [s] |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        clean = "?" if row.true_rmse is None else f"{100 * row.true_rmse:.2f}"
+        figures = f"{row.tau:.3f} ± {row.tau_spread:.3f} | {100 * row.rmse:.2f} | {clean}"
+        print(f"| {row.contender} | {row.samples} | {figures} | {row.fit_seconds:.3f} |")
+
+
+def main() -> None:
+    """Print the table, the intervals, and one JSON line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--supernet", default="efficientnet_lite")
+    parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--repeat", type=int, metavar="N", help="subnets evaluated anew for the noise")
+    parser.add_argument("--data", help="data set of --repeat")
+    args = parser.parse_args()
+    if (args.repeat is None) != (args.data is None):
+        parser.error("--repeat and --data go together")
+    torch.set_num_threads(1)
+    measured = Measured.load(args.supernet)
+    noise = own_noise(measured.samples)
+    if args.repeat:
+        noise = repeated_noise(args.supernet, measured, count=args.repeat, data=args.data)
+    rows = compare(measured, splits=args.splits, noise=noise)
+    print_rows(rows)
+    binomial = float(np.sqrt(measured.observations.variances.mean()))
+    ceiling = None if noise is None else tau_ceiling(measured.observations.accuracies, noise)
+    told = f"binomial noise {100 * binomial:.2f} points"
+    if noise is not None and ceiling is not None:
+        told += f"; own of each subnet {100 * noise:.2f}; perfect predictions: tau {ceiling:.3f}"
+    print(f"\n{told}\n\n| intervals at 90 % | cover | near the front | subnets near it |\n|---|---|---|---|")
+    covered = {kind: coverages(measured, kind, splits=args.splits) for kind in INTERVALS}
+    for kind, (everywhere, near, count) in covered.items():
+        print(f"| {kind} | {everywhere:.1%} | {near:.1%} | {count} |")
+    document = {
+        "benchmark": "prediction",
+        "supernet": args.supernet,
+        "samples": len(measured.samples),
+        "splits": args.splits,
+        "noise": noise,
+        "binomial_noise": binomial,
+        "tau_ceiling": ceiling,
+        "rows": [asdict(row) for row in rows],
+        "coverage": covered,
+        "made_by": record_provenance(seed=0).to_json(),
+    }
+    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main()
