@@ -1,6 +1,6 @@
 """The search turned round: the least of one cost that reaches an accuracy, within budgets on all others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +30,8 @@ def search_cheapest(
     """Find the architecture of least cost that is predicted to be accurate enough.
 
     The front of accuracy against that cost holds the answer. Where a method may have missed some of the
-    front, it searches again below the cost that it found, until nothing there is accurate enough.
+    front, it searches again below the cost that it found, until nothing there is accurate enough. A peak can
+    only be one of its layers' figures: the least that will do is found by halving.
 
     Args:
         estimators: Of the supernet.
@@ -51,10 +52,12 @@ def search_cheapest(
     (level,) = budget_levels([with_margin(budget, estimators, margin) for budget in budgets])
     rng = np.random.default_rng(seed)
     witness = check_budgets(limited_costs(estimators, level), rng=rng).witness if level else None
-    keys = [goal.key, *(budget.key for budget in level if budget.key != goal.key)]
+    first = next(iter(estimators.costs)) if estimators.tables else ("macs", "")
+    heads = [first, goal.key] if estimators.costs[goal.key].is_peak else [goal.key]
+    keys = list(dict.fromkeys([*heads, *(budget.key for budget in level)]))
     problem = make_problem(estimators, keys, [level], seeds=witness)
     method = method or strongest_method(problem)
-    run = _Run(load_method(method), 1.0 - goal.accuracy, rng)
+    run = _Run(load_method(method), 1.0 - goal.accuracy, rng, index=keys.index(goal.key))
     yield from run.search(problem)
     if run.best is None:
         raise BudgetError(_describe_shortfall(estimators, goal, run.nearest, has_budgets=bool(level)))
@@ -82,6 +85,7 @@ class _Run:
         method: That searches.
         most_error: Error rate at the goal.
         rng: Of everything random.
+        index: Of the cost that is made small, among the problem's; above 0 it is a peak.
         best: One row, the cheapest that is accurate enough; None while there is none.
         nearest: One row, the most accurate within the budgets, where none is accurate enough.
         front: `(n, d)` of the first search.
@@ -91,6 +95,7 @@ class _Run:
     method: SearchMethod
     most_error: float
     rng: np.random.Generator
+    index: int = 0
     best: Scored | None = None
     nearest: Scored | None = None
     front: Genes | None = None
@@ -99,28 +104,63 @@ class _Run:
     is_proven: bool = False
 
     def search(self, problem: Problem) -> Iterator[Generation]:
+        """Search until nothing cheaper is left to find."""
+        return self._search_peak(problem) if self.index else self._search_sum(problem)
+
+    def _search_sum(self, problem: Problem) -> Iterator[Generation]:
         """Search, and again below each answer."""
         for _ in range(ROUNDS):
-            last: Generation | None = None
-            for last in self.method.search(problem, rng=self.rng):
-                yield last
-            assert last is not None
-            self.evaluations += last.evaluations
-            self.cpu_seconds += last.cpu_seconds
-            self.front = last.front.genes if self.front is None else self.front
+            last = yield from self._run(problem)
             found = last.front
             found = found.take(problem.is_feasible(found.costs) & (found.errors <= self.most_error))
             if not len(found):
-                bound = last.bounds[0] if last.bounds else None
-                self.nearest = last.best
-                self.is_proven = bound is not None and bound > self.most_error
+                self.is_proven = self._is_out_of_reach(last)
                 return
             self.best = found.take(np.argsort(found.costs[:, 0], kind="stable")[:1])
             if last.bounds and last.bounds[0] is not None and _is_whole(problem):
                 self.is_proven = True
                 return
             below = np.nextafter(self.best.costs[0, 0], -np.inf)
-            problem = replace(problem, limits=np.array([below, *problem.limits[1:]]), seeds=self.best.genes)
+            problem = _limit(problem, 0, below, seeds=self.best.genes)
+
+    def _search_peak(self, problem: Problem) -> Iterator[Generation]:
+        """Halve what the peak may be."""
+        assert problem.tables is not None
+        table = problem.tables.costs[self.index]
+        values = np.unique(np.concatenate([table.fixed.ravel(), table.choices.ravel()]))
+        values = values[values <= problem.limits[self.index]]  # and so no absent choices
+        low, high, is_proven = 0, len(values), True  # from `high` on it is known to do
+        while low < high:
+            middle = (low + high) // 2 if self.best is not None else len(values) - 1
+            last = yield from self._run(_limit(problem, self.index, values[middle], seeds=problem.seeds))
+            if last.best is not None and last.best.errors[0] <= self.most_error:
+                self.best, high = last.best, middle
+            else:
+                is_proven, low = is_proven and self._is_out_of_reach(last), middle + 1
+        self.is_proven = is_proven
+
+    def _run(self, problem: Problem) -> Generator[Generation, None, Generation]:
+        """One search; its last generation."""
+        last: Generation | None = None
+        for last in self.method.search(problem, rng=self.rng):
+            yield last
+        assert last is not None
+        self.evaluations += last.evaluations
+        self.cpu_seconds += last.cpu_seconds
+        self.front = last.front.genes if self.front is None else self.front
+        self.nearest = last.best if self.best is None else self.nearest
+        return last
+
+    def _is_out_of_reach(self, last: Generation) -> bool:
+        """Whether it is proven that nothing is accurate enough."""
+        bound = last.bounds[0] if last.bounds else None
+        return bound is not None and bound > self.most_error
+
+
+def _limit(problem: Problem, index: int, value: float, *, seeds: Genes | None) -> Problem:
+    limits = problem.limits.copy()
+    limits[index] = value
+    return replace(problem, limits=limits, seeds=seeds)
 
 
 def _is_whole(problem: Problem) -> bool:
@@ -131,12 +171,10 @@ def _is_whole(problem: Problem) -> bool:
 def _binds(run: _Run, problem: Problem, index: int) -> bool:
     """Whether something cheaper is accurate enough without a limit."""
     assert run.best is not None
-    limits = problem.limits.copy()
-    limits[index] = np.inf
-    least = run.best.costs[0, 0]
-    for _ in run.search(replace(problem, limits=limits, seeds=run.best.genes)):
+    least = run.best.costs[0, run.index]
+    for _ in run.search(_limit(problem, index, np.inf, seeds=run.best.genes)):
         pass
-    return bool(run.best.costs[0, 0] < least)
+    return bool(run.best.costs[0, run.index] < least)
 
 
 def _describe_shortfall(

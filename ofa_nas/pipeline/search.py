@@ -82,8 +82,8 @@ def search(
 ) -> Iterator[Generation | Unmet | SearchResult]:
     """Search a supernet's space under budgets.
 
-    The front is drawn against the cost that has several budgets, else the latency of the first device, else
-    MACs.
+    The front is drawn against the cost that has several budgets, if that is a sum, else the latency of the
+    first device, else MACs.
 
     Args:
         estimators: Of the supernet.
@@ -113,7 +113,41 @@ def search(
             yield Unmet(level, str(error))
         else:
             met.append(level)
-    problem = make_problem(estimators, keys, met, seeds=np.concatenate(witnesses) if witnesses else None)
+    listed = {levels[-1][place].key for place in _listed(levels)}
+    is_one = listed <= {keys[0]}
+    before: SearchResult | None = None
+    for part in [slice(None)] if is_one else [slice(place, place + 1) for place in range(len(met))]:
+        seeds = np.concatenate(witnesses[part]) if witnesses else None
+        problem = make_problem(estimators, keys, met[part], seeds=seeds)
+        last: Unmet | SearchResult | None = None
+        for record in _answer(problem, estimators, keys, met[part], method=method, rng=rng):
+            answer = _add_up(before, record) if isinstance(record, SearchResult) else record
+            last = last if isinstance(answer, Generation) else answer
+            yield answer
+        before = last if isinstance(last, SearchResult) else before
+
+
+def _add_up(before: SearchResult | None, result: SearchResult) -> SearchResult:
+    """A result that has spent what the one before had spent, too."""
+    if before is None:
+        return result
+    return replace(
+        result,
+        cpu_seconds=before.cpu_seconds + result.cpu_seconds,
+        evaluations=before.evaluations + result.evaluations,
+    )
+
+
+def _answer(
+    problem: Problem,
+    estimators: Estimators,
+    keys: Sequence[tuple[str, str]],
+    levels: Sequence[tuple[Budget, ...]],
+    *,
+    method: str | None,
+    rng: np.random.Generator,
+) -> Iterator[Generation | Unmet | SearchResult]:
+    """Search once, and answer each of the levels that the problem is of."""
     method = method or strongest_method(problem)
     last: Generation | None = None
     for last in load_method(method).search(problem, rng=rng):
@@ -121,8 +155,8 @@ def search(
     assert last is not None
     if last.best is None:
         raise BudgetError(f"{method} found nothing within the budgets in {last.evaluations} architectures")
-    bounds = last.bounds or (None,) * len(met)
-    for level, part, bound in zip(met, problem.at_levels(), bounds, strict=True):
+    bounds = last.bounds or (None,) * len(levels)
+    for level, part, bound in zip(levels, problem.at_levels(), bounds, strict=True):
         best = best_of(part, last.front)
         if best is None:
             yield Unmet(level, f"{method} found nothing in {last.evaluations} architectures")
@@ -168,10 +202,15 @@ def with_margin(budget: Budget, estimators: Estimators, margin: float | None) ->
 def _cost_keys(estimators: Estimators, levels: Sequence[tuple[Budget, ...]]) -> list[tuple[str, str]]:
     """The cost that the front is drawn against, then every other one that has a limit."""
     first = next(iter(estimators.costs)) if estimators.tables else ("macs", "")
-    for tightest, loosest in zip(levels[0], levels[-1], strict=True):
-        if tightest != loosest:
-            first = loosest.key
+    for place in _listed(levels):
+        listed = levels[-1][place].key
+        first = first if estimators.costs[listed].is_peak else listed
     return [first, *(budget.key for budget in levels[-1] if budget.key != first)]
+
+
+def _listed(levels: Sequence[tuple[Budget, ...]]) -> list[int]:
+    """The place of the budget that has several values; none where each has one."""
+    return [place for place, pair in enumerate(zip(levels[0], levels[-1], strict=True)) if pair[0] != pair[1]]
 
 
 def limited_costs(estimators: Estimators, budgets: Sequence[Budget]) -> list[BudgetedCost]:

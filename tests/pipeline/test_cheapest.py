@@ -62,7 +62,7 @@ def test_the_enumerated_cheapest_is_found(
     assert keeps(result.chosen, budgets)
     assert result.chosen.accuracy >= goal.accuracy
     assert costs_of(result.chosen)[name] == pytest.approx(min(reached))
-    if method is None and name != "peak_memory" and set(shares) <= {"peak_memory"}:
+    if method is None and set(shares) <= {"peak_memory"}:
         assert result.is_exact
     assert method is None or not result.is_exact
     assert result.goal == goal

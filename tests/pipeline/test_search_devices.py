@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ofa_nas.errors import BudgetError, ConfigError, TableError
+from ofa_nas.errors import BudgetError, TableError
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.search import SearchResult, Unmet, search
@@ -205,7 +205,7 @@ def test_a_list_is_answered_as_each_of_its_budgets_alone(
         assert keeps(answer.chosen, answer.budgets)
         alone = result_of(both, answer.budgets, method=method)
         assert (answer.chosen, any(answer.binding)) == (alone.chosen, any(alone.binding))
-        assert answer.is_exact == (method is None and name != "peak_memory")
+        assert answer.is_exact == (method is None)
         assert answer.budgets[1] == others[0]
         limits.append(answer.budgets[0].limit)
     assert limits == sorted({budget.limit for budget in listed})
@@ -244,9 +244,15 @@ def test_two_lists_are_refused(both: Estimators, candidates: list[Candidate]) ->
         answers_of(both, lists)
 
 
-def test_a_list_of_peaks_is_not_for_the_exact_method(both: Estimators, candidates: list[Candidate]) -> None:
-    listed = [at(candidates, share, "peak_memory") for share in (0.3, 0.5)]
-    with pytest.raises(
-        ConfigError, match="a first cost that is a sum over the layers; use --method evolution"
-    ):
-        answers_of(both, listed, method="exact")
+def test_each_peak_of_a_list_has_a_front_of_its_own(both: Estimators, candidates: list[Candidate]) -> None:
+    listed = [at(candidates, share, "peak_memory") for share in (0.3, 0.6, 0.9)]
+    answers = [one for one in answers_of(both, listed) if isinstance(one, SearchResult)]
+    assert len(answers) == 3
+    for answer in answers:
+        assert answer.is_exact
+        assert max(one.peak_activation_bytes for one in answer.front) <= answer.budgets[0].limit
+        latencies = [one.latencies_ms["exact"] for one in answer.front]
+        assert latencies == sorted(latencies)
+    spent = [one.cpu_seconds for one in answers]
+    assert spent == sorted(spent)
+    assert [one.evaluations for one in answers] == sorted({one.evaluations for one in answers})
