@@ -54,12 +54,10 @@ def check_measured(args: argparse.Namespace) -> None:
         if given:
             raise ConfigError(f"{given[0]} belongs to a measured search: add --measured")
         return
-    for option, meaning in (
-        ("--storage", "where the trials are kept, such as study.log"),
-        ("--data", "a data set with the supernet's classes"),
-    ):
-        if option not in given:
-            raise ConfigError(f"--measured needs {option}: {meaning}")
+    if args.storage is None:
+        raise ConfigError("--measured needs --storage: where the trials are kept, such as study.log")
+    if args.data is None:
+        raise ConfigError("--measured needs --data: a data set with the supernet's classes")
     if args.finalists is not None:
         raise ConfigError("--finalists are for a predicted search: --measured times every trial")
     if args.objective != "accuracy":

@@ -36,16 +36,6 @@ def refit(estimators: Estimators, samples: Sequence[AccuracySample], *, kind: st
     return estimators.with_predictor(fitted)
 
 
-def cost_of(candidate: Candidate, budget: Budget) -> float:
-    """What a candidate is predicted to cost, in the unit of a budget."""
-    figures = {
-        "peak_memory": candidate.peak_activation_bytes,
-        "model_size": candidate.weight_bytes,
-        "macs": candidate.macs,
-    }
-    return candidate.latencies_ms[budget.device] if budget.name == "latency" else figures[budget.name]
-
-
 def propose(
     estimators: Estimators,
     result: SearchResult,
@@ -70,7 +60,7 @@ def propose(
     within = [
         one
         for one in result.front
-        if all(cost_of(one, budget) <= budget.searched_limit for budget in result.budgets)
+        if all(one.cost(budget.key) <= budget.searched_limit for budget in result.budgets)
     ]
     fresh = [one for one in reversed(within) if str(one.architecture) not in known]
     best, rest = fresh[: -(-count // 2)], fresh[-(-count // 2) :]

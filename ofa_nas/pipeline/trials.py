@@ -14,7 +14,6 @@ from ofa_nas.accuracy import AccuracySample, wilson_interval
 from ofa_nas.errors import ArchitectureError, StudyError
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.proposals import cost_of
 from ofa_nas.search.budgets import Budget, format_share
 from ofa_nas.search.study import WORKER, Objective, Trial
 from ofa_nas.space.architecture import Architecture
@@ -69,7 +68,7 @@ class MeasuredTrial:
         """What it costs in the unit of a budget: as measured, else as predicted."""
         if budget.name == "latency" and budget.device in self.latencies_ms:
             return self.latencies_ms[budget.device]
-        return cost_of(self.candidate, budget)
+        return self.candidate.cost(budget.key)
 
     def keeps(self, budget: Budget) -> bool:
         """Whether a measured latency keeps the limit, or what is only predicted the limit and its margin."""

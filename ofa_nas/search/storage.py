@@ -4,22 +4,25 @@ Optuna runs measured search, where a trial takes seconds. It is imported here an
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ofa_nas.errors import ConfigError, StudyError
 from ofa_nas.files import check_writable
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.storages import BaseStorage, RDBStorage
     from sqlalchemy import URL, Engine
 
 JOURNAL = "journal:"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:", re.ASCII)  # two letters or more: one is a drive of Windows
 LONGEST_HEAD = 4096  # bytes of a journal that are looked at before Optuna reads it
 LOCK_WAIT_S = 60.0  # SQLite: how long a worker waits for the transactions of others
+OPENINGS = 6  # of a database, while other workers make its tables
+_MADE_MEANWHILE = ("already exists", "unique constraint", "duplicate key", "database is locked")
 _KINDS = "a file, journal:FILE, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -93,7 +96,6 @@ def _open_journal(path: Path) -> "BaseStorage":
 
 def _open_database(address: str) -> "BaseStorage":
     from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -107,9 +109,7 @@ def _open_database(address: str) -> "BaseStorage":
     if is_sqlite:
         _make_room(_sqlite_file(url, name))
     try:
-        storage = RDBStorage(
-            address, engine_kwargs={"connect_args": {"timeout": LOCK_WAIT_S}} if is_sqlite else None
-        )
+        storage = _make_tables(address, {"connect_args": {"timeout": LOCK_WAIT_S}} if is_sqlite else {})
     except ImportError as error:
         missing = getattr(error.__cause__, "name", None) or url.get_driver_name()
         raise ConfigError(
@@ -121,6 +121,23 @@ def _open_database(address: str) -> "BaseStorage":
     if is_sqlite:
         _begin_at_once(storage.engine)
     return storage
+
+
+def _make_tables(address: str, options: dict[str, Any]) -> "RDBStorage":
+    """Open a database, again if another worker made the same tables just then."""
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for attempt in range(OPENINGS - 1):
+        try:
+            return RDBStorage(address, engine_kwargs=dict(options))
+        except (StorageInternalError, SQLAlchemyError) as error:
+            told = _reason(error).lower()
+            if not any(sign in told for sign in _MADE_MEANWHILE):
+                raise
+            time.sleep(0.1 * 2**attempt)
+    return RDBStorage(address, engine_kwargs=dict(options))
 
 
 def _sqlite_file(url: "URL", name: str) -> Path:

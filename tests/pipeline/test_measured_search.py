@@ -21,7 +21,7 @@ from ofa_nas.pipeline.measured_search import (
     TrialBegun,
     measured_search,
 )
-from ofa_nas.pipeline.proposals import Planner, cost_of, propose
+from ofa_nas.pipeline.proposals import Planner, propose
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.pipeline.trials import MeasuredTrial, choices, params
 from ofa_nas.search.budgets import Budget
@@ -293,7 +293,7 @@ def test_proposals_are_new_and_within_budgets_and_the_best_first(estimators: Est
     assert len(again) == 4
     assert not known & {str(one.architecture) for one in again}
     (budget,) = result.budgets
-    assert all(cost_of(one, budget) <= budget.searched_limit for one in first + again)
+    assert all(one.cost(budget.key) <= budget.searched_limit for one in first + again)
 
 
 def test_neighbours_serve_where_the_front_is_known(estimators: Estimators) -> None:
@@ -303,7 +303,7 @@ def test_neighbours_serve_where_the_front_is_known(estimators: Estimators) -> No
     assert len({one.architecture for one in found}) == 6
     assert not known & {str(one.architecture) for one in found}
     (budget,) = result.budgets
-    assert all(cost_of(one, budget) <= budget.searched_limit for one in found)
+    assert all(one.cost(budget.key) <= budget.searched_limit for one in found)
     assert found == sorted(found, key=lambda one: one.accuracy, reverse=True)
 
 
