@@ -1,6 +1,7 @@
 """Spaces described by choices per gene: a tabular benchmark, and every engine on it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from ofa_nas.errors import ConfigError
 from ofa_nas.search.choices import ChoiceSpace
 from ofa_nas.search.methods import best_of, load_method
+from ofa_nas.search.polish import is_improvable
 from ofa_nas.search.problem import Floats, Problem
 from ofa_nas.space.encoding import Genes
 
@@ -122,3 +124,32 @@ def test_what_is_drawn_and_varied_stays_in_the_space(counts: list[int], seed: in
     every = space.every()
     assert len({tuple(row) for row in every.tolist()}) == len(every) == space.cardinality
     assert sum(len(swap.options) for swap in space.swaps()) == sum(count for count in counts if count > 1)
+
+
+def test_mutation_redraws_as_many_genes_as_it_is_told() -> None:
+    space, rng = ChoiceSpace((4,) * 10), np.random.default_rng(0)
+    genes = space.sample(10_000, rng)
+    assert np.array_equal(space.mutate(genes, rng, rate=0.0), genes)
+    for rate in (0.1, 1.0):
+        changed = (space.mutate(genes, rng, rate=rate) != genes).mean()
+        assert changed == pytest.approx(0.75 * rate, abs=0.01)
+
+
+def test_evolution_ends_where_no_single_gene_gains() -> None:
+    space, places = ChoiceSpace((9,) * 30), np.arange(30)
+    worth, pairs = np.random.default_rng(0).random((30, 9)), np.random.default_rng(1).random((29, 9, 9))
+
+    def predict(genes: Genes) -> Floats:
+        sums = worth[places, genes].sum(axis=1) + pairs[places[:-1], genes[:, :-1], genes[:, 1:]].sum(axis=1)
+        return np.asarray(sums / 60)
+
+    problem = space.problem(predict, costs=lambda genes: genes.sum(axis=1), limits=[80.0])
+    *_, last = load_method("evolution").search(problem, rng=np.random.default_rng(0), max_evaluations=20_000)
+    assert last.best is not None
+    assert not is_improvable(problem, last.best)
+    before = replace(problem, swaps=())
+    *_, unpolished = load_method("evolution").search(
+        before, rng=np.random.default_rng(0), max_evaluations=3000
+    )
+    assert unpolished.best is not None
+    assert is_improvable(problem, unpolished.best)
