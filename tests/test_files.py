@@ -14,6 +14,7 @@ from ofa_nas.errors import CheckpointError, FileError, TableError
 from ofa_nas.files import (
     check_folder_writable,
     check_writable,
+    moving_together,
     read_json,
     replacing,
     write_bytes,
@@ -40,6 +41,30 @@ def test_what_is_written_is_read(
 def test_folders_above_are_made(tmp_path: Path) -> None:
     write_bytes(tmp_path / "one" / "two" / "file", b"content")
     assert (tmp_path / "one" / "two" / "file").read_bytes() == b"content"
+
+
+def test_files_that_belong_together_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "one" / "two"
+
+    def write(*, breaks: bool) -> None:
+        with moving_together(folder) as temporary:
+            (temporary / "first").write_text("first")
+            assert not (folder / "first").exists()
+            if breaks:
+                raise KeyboardInterrupt
+            (temporary / "second").write_text("second")
+
+    with pytest.raises(KeyboardInterrupt):
+        write(breaks=True)
+    assert list(folder.iterdir()) == []
+    write(breaks=False)
+    assert sorted(path.name for path in folder.iterdir()) == ["first", "second"]
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(FileError, match="file/in: cannot be written to"),
+        moving_together(tmp_path / "file" / "in"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])

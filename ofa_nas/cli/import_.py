@@ -42,7 +42,7 @@ def _import(args: argparse.Namespace) -> None:
     found = import_official(Path(args.path), output=args.output)
     imported, space = found.card.made_by["imported"], found.card.space
     if args.json:
-        predictor = None if found.predictor is None else str(found.predictor)
+        predictor = str(found.files.predictor) if found.has_predictor else None
         print_json(
             {
                 "supernet": str(found.files.weights),
@@ -55,8 +55,8 @@ def _import(args: argparse.Namespace) -> None:
     out.print(f"network   {imported['network']}, a supernet of the space {space.name}")
     out.print(f"imported  {imported['file']}, SHA-256 {imported['sha256']}")
     out.print(f"supernet  {found.files.weights}{', without weights' if found.card.published else ''}")
-    if found.predictor is not None:
-        out.print(f"predictor {found.predictor}")
+    if found.has_predictor:
+        out.print(f"predictor {found.files.predictor}")
 
 
 def _export(args: argparse.Namespace) -> None:

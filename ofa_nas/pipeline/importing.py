@@ -34,15 +34,12 @@ class ImportedSupernet:
     Attributes:
         files: Card, and weights or predictor or both.
         card: As written.
+        has_predictor: Whether an accuracy predictor was written.
     """
 
     files: SupernetFiles
     card: SupernetCard
-
-    @property
-    def predictor(self) -> Path | None:
-        """The predictor's file, if there is one."""
-        return self.files.predictor if self.files.predictor.is_file() else None
+    has_predictor: bool
 
 
 def import_official(path: Path, *, output: Path | None) -> ImportedSupernet:
@@ -74,9 +71,10 @@ def _import_network(path: Path, output: Path | None) -> ImportedSupernet:
     network = card.made_by["imported"]["network"]
     files = SupernetFiles(output or FOLDER / f"{network}.safetensors")
     save_supernet(files, supernet, card)
-    if network == NETWORK:
+    has_predictor = network == NETWORK
+    if has_predictor:
         _add_published_predictor(files)
-    return ImportedSupernet(files, SupernetCard.load(files.card))
+    return ImportedSupernet(files, SupernetCard.load(files.card), has_predictor)
 
 
 def _add_published_predictor(files: SupernetFiles) -> None:
@@ -121,4 +119,4 @@ def _import_predictor(path: Path, output: Path | None) -> ImportedSupernet:
         provenance=record_provenance(seed=0),
     )
     card.save(files.card)
-    return ImportedSupernet(files, card)
+    return ImportedSupernet(files, card, has_predictor=True)

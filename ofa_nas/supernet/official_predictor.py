@@ -14,7 +14,7 @@ from ofa_nas.supernet.official import PUBLISHED
 
 INPUTS = 128
 SHAPES = {"0": (400, INPUTS), "2": (400, 400), "4": (400, 400), "6": (1, 400)}
-BLOCKS, RESOLUTIONS = 20, 8
+BLOCKS = 20
 KERNEL_SIZES, EXPAND_RATIOS = (3, 5, 7), (3, 4, 6)
 FIRST_PX, STEP_PX = 112, 16
 NETWORK = "ofa_mbv3_d234_e346_k357_w1.2"  # whose subnets it predicts

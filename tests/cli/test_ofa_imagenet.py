@@ -75,6 +75,13 @@ def test_what_needs_weights_says_where_they_are(refused: Refused, tmp_path: Path
     assert list(tmp_path.iterdir()) == [data]
 
 
+def test_a_card_that_does_not_say_where_is_refused(refused: Refused, tmp_path: Path) -> None:
+    document = json.loads(SHIPPED.card.read_text())
+    (tmp_path / "net.json").write_text(json.dumps(document | {"published": {"network": "net"}}))
+    line = refused("evaluate", "--supernet", tmp_path / "net.safetensors")
+    assert "net.json: published: expected an object with the texts network, address, git_object" in line
+
+
 def test_its_card_and_the_documents_name_the_same_files() -> None:
     card = SupernetCard.load(SHIPPED.card)
     root = Path(__file__).parents[2]
