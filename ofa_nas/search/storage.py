@@ -23,6 +23,8 @@ LONGEST_HEAD = 4096  # bytes of a journal that are looked at before Optuna reads
 LOCK_WAIT_S = 60.0  # SQLite: how long a worker waits for the transactions of others
 OPENINGS = 6  # of a database, while other workers make its tables
 _MADE_MEANWHILE = ("already exists", "unique constraint", "duplicate key", "database is locked")
+_SQLITE = {"connect_args": {"timeout": LOCK_WAIT_S}}
+_SERVER = {"pool_pre_ping": True}  # trials are long, and idle connections are cut
 _KINDS = "a file, journal:FILE, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -109,7 +111,7 @@ def _open_database(address: str) -> "BaseStorage":
     if is_sqlite:
         _make_room(_sqlite_file(url, name))
     try:
-        storage = _make_tables(address, {"connect_args": {"timeout": LOCK_WAIT_S}} if is_sqlite else {})
+        storage = _make_tables(address, _SQLITE if is_sqlite else _SERVER)
     except ImportError as error:
         missing = getattr(error.__cause__, "name", None) or url.get_driver_name()
         raise ConfigError(
