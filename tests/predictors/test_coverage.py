@@ -64,4 +64,4 @@ def test_nine_tenths_are_covered_at_random_and_near_the_front(kind: str) -> None
         at_random.append(covers(predictor, measured(LITE.sample(500, rng), seed, rng)))
         searched.append(covers(predictor, measured(chosen, seed, rng)))
     assert 0.87 <= np.mean(at_random) <= 0.93
-    assert 0.85 <= np.mean(searched) <= 0.93
+    assert 0.87 <= np.mean(searched) <= 0.93
