@@ -7,7 +7,8 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT = 520, 400  # px
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 52
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 54, 52
+LETTER = 6.5  # width of one in the legend, about [px]
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b")
 TICKS = 5
 
@@ -50,15 +51,14 @@ def draw_chart(title: str, x_title: str, y_title: str, series: Sequence[Series])
         _text(WIDTH / 2, 20, title, anchor="middle", size=14),
         *frame.axes(x_title, y_title),
     ]
-    labelled = 0
+    place = float(LEFT)
     for index, one in enumerate(series):
         colour = COLOURS[index % len(COLOURS)]
         parts += frame.draw(one, colour)
         if one.label:
-            y = TOP + 14 + 16 * labelled
-            parts.append(f'<rect x="{LEFT + 10}" y="{y - 9}" width="10" height="10" fill="{colour}"/>')
-            parts.append(_text(LEFT + 26, y, one.label))
-            labelled += 1
+            parts.append(f'<rect x="{place:.1f}" y="{TOP - 19}" width="10" height="10" fill="{colour}"/>')
+            parts.append(_text(place + 15, TOP - 10, one.label))
+            place += 35 + LETTER * len(one.label)
     return "\n".join([*parts, "</svg>"])
 
 
