@@ -22,6 +22,7 @@ from ofa_nas.pipeline.finalists import Timed, time_architectures
 from ofa_nas.pipeline.proposals import Planner
 from ofa_nas.pipeline.search import SearchResult
 from ofa_nas.pipeline.trials import (
+    PLANNER,
     ROUND,
     MeasuredTrial,
     about,
@@ -292,11 +293,19 @@ class _Worker:
         candidates = self.planner.plan(measured, tried, number=number, count=ROUND_TRIALS)
         if {one.key for one in self.study.trials()} - tried:
             return True
-        for candidate in candidates:
+        for place, candidate in enumerate(candidates):
             arch = candidate.architecture
-            notes = proposal_notes(candidate, number=number)
+            notes = proposal_notes(candidate, number=number, planner=self.study.worker)
             self.study.enqueue(str(arch), params(self.estimators.encoding, arch), notes)
+            if place == 0 and not self._is_planner(number):
+                time.sleep(POLL_S)
+                break
         return bool(candidates)
+
+    def _is_planner(self, number: int) -> bool:
+        """Whether this worker was the first to enqueue for a round; the others leave the rest to that one."""
+        first = next(one for one in self.study.trials() if one.notes.get(ROUND) == number)
+        return first.notes.get(PLANNER) == self.study.worker
 
     def _complete(self, trials: Sequence[Trial]) -> list[MeasuredTrial]:
         counted = counted_trials(trials)

@@ -20,7 +20,7 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 
 TOP_1, PREDICTED, HALF_WIDTH = "top-1", "predicted top-1", "predicted top-1 ± at 90 %"
-ROUND, CORRECT, IMAGES = "round", "images right", "images"
+ROUND, PLANNER, CORRECT, IMAGES = "round", "proposed by", "images right", "images"
 MACS, PEAK, WEIGHTS = "MACs", "peak memory [bytes]", "weights [bytes]"
 _ABSENT = "none"  # value of a parameter whose block is not there
 
@@ -133,12 +133,13 @@ def about(
     }
 
 
-def proposal_notes(candidate: Candidate, *, number: int) -> dict[str, Any]:
-    """User attributes of a trial that waits, of a round's number."""
+def proposal_notes(candidate: Candidate, *, number: int, planner: str) -> dict[str, Any]:
+    """User attributes of a trial that waits, of a round's number, proposed by a worker."""
     latencies = {f"predicted {_latency(name)}": ms for name, ms in candidate.latencies_ms.items()}
     costs = {MACS: candidate.macs, PEAK: candidate.peak_activation_bytes, WEIGHTS: candidate.weight_bytes}
     return {
         ROUND: number,
+        PLANNER: planner,
         PREDICTED: candidate.accuracy,
         HALF_WIDTH: candidate.half_width,
         **latencies,
