@@ -62,7 +62,9 @@ def test_the_worse_end_of_the_estimate_must_pass() -> None:
     assert last.is_reached
     assert last.value - last.sure < first.value - first.sure
     assert standing_of(many, "rmse=0.8").is_reached
-    assert standing_of(many, "rmse=0.8").value < standing_of(many, "rmse=0.8").sure < 0.008
+    error = standing_of(many, "rmse=0.8")
+    assert error.value < error.sure < 0.008
+    assert not standing_of(many, f"rmse={50 * (error.value + error.sure)}").is_reached
     assert not standing_of(many, "rmse=0.3").is_reached
 
 
