@@ -73,6 +73,8 @@ def storage_refusals(name: str) -> Iterator[None]:
         yield
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
         raise StudyError(f"{name}: cannot be used: {_reason(error)}") from error
+    except KeyError as error:
+        raise StudyError(f"{name}: the study was deleted meanwhile") from error
 
 
 def _open_journal(path: Path) -> "BaseStorage":

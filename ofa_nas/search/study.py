@@ -77,7 +77,7 @@ class Trial:
 
     @property
     def attempt(self) -> int:
-        """How often it was tried, this time included."""
+        """How often it was tried, this time included; an interruption is no attempt."""
         return int(self.notes.get(ATTEMPT, 1))
 
     @property
@@ -194,7 +194,8 @@ class Study:
         except BaseException as error:
             done.set()
             thread.join()
-            self._put_back(trial, f"its worker ended: {type(error).__name__}")
+            is_interrupted = not isinstance(error, Exception)
+            self._put_back(trial, f"its worker ended: {type(error).__name__}", is_attempt=not is_interrupted)
             raise
         done.set()
         thread.join()
@@ -225,13 +226,14 @@ class Study:
     def _id(self) -> int:
         return self.storage.get_study_id_from_name(self.name)
 
-    def _put_back(self, trial: Trial, reason: str) -> bool:
+    def _put_back(self, trial: Trial, reason: str, *, is_attempt: bool = True) -> bool:
         """Fail a trial, and enqueue it once more unless it was tried too often; false if it was finished."""
         if not self._fail(trial, reason):
             return False
-        if trial.attempt < ATTEMPTS:
+        attempt = trial.attempt + is_attempt
+        if attempt <= ATTEMPTS:
             kept = {name: note for name, note in trial.notes.items() if name not in _OF_AN_ATTEMPT}
-            self.enqueue(trial.key, trial.params, kept | {ATTEMPT: trial.attempt + 1, PLACE: trial.place})
+            self.enqueue(trial.key, trial.params, kept | {ATTEMPT: attempt, PLACE: trial.place})
         return True
 
     def _fail(self, trial: Trial, reason: str) -> bool:

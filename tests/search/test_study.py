@@ -220,12 +220,30 @@ def test_what_goes_wrong_puts_a_trial_back_until_it_is_given_up(open_: Open) -> 
         trial = study.claim(limit=1)
         assert trial
         assert trial.attempt == attempt
-        with pytest.raises(KeyboardInterrupt), study.alive(trial):
-            raise KeyboardInterrupt
+        with pytest.raises(MemoryError), study.alive(trial):
+            raise MemoryError
     assert study.claim(limit=1) is None
     assert states(study) == [("a", State.FAILED)] * ATTEMPTS
-    assert study.trials()[0].notes["not counted because"] == "its worker ended: KeyboardInterrupt"
+    assert study.trials()[0].notes["not counted because"] == "its worker ended: MemoryError"
     assert counted_trials(study.trials()) == []
+
+
+def test_an_interruption_is_no_attempt(open_: Open) -> None:
+    study = open_()
+    enqueue(study, "a")
+    for _ in range(ATTEMPTS + 1):
+        trial = study.claim(limit=1)
+        assert trial
+        assert trial.attempt == 1
+        with pytest.raises(KeyboardInterrupt), study.alive(trial):
+            raise KeyboardInterrupt
+
+
+def test_a_study_that_is_deleted_meanwhile_is_told(open_: Open, address: str) -> None:
+    study = open_()
+    optuna.delete_study(study_name="mine", storage=open_storage(address))
+    with pytest.raises(StudyError, match="the study was deleted meanwhile"):
+        study.trials()
 
 
 def test_a_study_of_something_else_is_refused_by_what_differs(open_: Open) -> None:
