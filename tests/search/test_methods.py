@@ -162,7 +162,7 @@ def test_it_never_spends_more_than_it_may(method: str, most: int) -> None:
     last = run(method, counted.problem, 4, most)
     allowed = int(most * SHARE.get(method, 1))
     assert counted.count <= last.evaluations <= allowed
-    assert method == "exact" or last.evaluations > 0.9 * allowed
+    assert method in {"exact", "evolution"} or last.evaluations > 0.9 * allowed  # which end of themselves
 
 
 def test_evolution_ends_where_no_single_swap_gains() -> None:

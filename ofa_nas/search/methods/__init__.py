@@ -5,14 +5,15 @@ more, and the last holds its answer.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import numpy as np
 
 from ofa_nas.plugins import load_plugin
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Problem, Scored
+from ofa_nas.search.problem import Floats, Problem, Scored
+from ofa_nas.space.encoding import Genes
 
 DEFAULT_MAX_EVALUATIONS = 250_000
 
@@ -38,6 +39,26 @@ class Generation:
     front: Scored
     cpu_seconds: float
     bounds: tuple[float | None, ...] = ()
+
+
+class Meter:
+    """Counts the architectures whose error a method asks for.
+
+    Attributes:
+        problem: The same one, counted.
+        evaluations: So far.
+        left: To spend; who asks for more has not looked.
+    """
+
+    def __init__(self, problem: Problem, max_evaluations: int) -> None:
+        self.evaluations, self.left = 0, max_evaluations
+        self._predict = problem.predict
+        self.problem = replace(problem, predict=self._count)
+
+    def _count(self, genes: Genes) -> Floats:
+        assert len(genes) <= self.left
+        self.evaluations, self.left = self.evaluations + len(genes), self.left - len(genes)
+        return self._predict(genes)
 
 
 class SearchMethod(Protocol):

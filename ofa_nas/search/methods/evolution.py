@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.search.fronts import allowed, near_front
-from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, best_of, front_of
+from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, Meter, best_of, front_of
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.polish import polish, polish_evaluations
 from ofa_nas.search.problem import Floats, Problem, Scored
@@ -21,16 +21,14 @@ from ofa_nas.space.encoding import Genes
 FIRST_BATCH, LAST_BATCH, BATCH_GROWTH = 1000, 6000, 1.3
 MUTATION_RATE = 0.05
 BRED = 2  # children for each that is scored
-BEYOND, LET_BY = (
-    1.06,
-    0.1,
-)  # of the limit, up to which children are of use; the share of others that is scored
-KEPT_PER_BIN = 20
+BEYOND = 1.06  # of the limit, up to which children are of use
+LET_BY = 0.1  # of the children beyond
+KEPT_PER_BIN = 8
 KEPT_VIOLATORS = 200
 MATING_REACH = 0.04  # of the archive, to either side of the first parent
 PATIENCE, MIN_GAIN = 10, 5e-5  # generations without a gain of so much error rate
 MAX_GENERATIONS = 80
-POLISHED = 4
+POLISHED = 2
 POLISH_ROUNDS = 2  # kept back for the polish, unless that is half of all there is to spend
 BIN_EDGES = np.array([0.5, 0.6, 0.7, 0.78, 0.84, 0.88, 0.92, 0.95, 0.97, 0.985, 1.0, 1.02, 1.06, 1.12, 1.3])
 
@@ -63,28 +61,30 @@ class _Run:
     """The state of one search: archive, what has been seen, what is left to spend."""
 
     def __init__(self, problem: Problem, rng: np.random.Generator, max_evaluations: int) -> None:
-        self.problem, self.rng, self.left = problem, rng, max_evaluations
-        self.levels = problem.at_levels()
+        self.meter, self.rng = Meter(problem, max_evaluations), rng
+        self.problem = self.meter.problem
+        self.levels = self.problem.at_levels()
         self.batch = float(FIRST_BATCH)
         reserve = POLISH_ROUNDS * polish_evaluations(problem)
         self.reserve = reserve if reserve < max_evaluations / 2 else 0
-        self.index = self.evaluations = 0
+        self.index = 0
         self.best: Scored | None = None
 
     def start(self) -> None:
         """Score the seeds and a random batch."""
-        genes = self.problem.space.sample(min(FIRST_BATCH, max(1, self.left)), self.rng)
+        genes = self.problem.space.sample(FIRST_BATCH, self.rng)
         if self.problem.seeds is not None:
             genes = np.concatenate([self.problem.seeds, genes]).astype(np.int16)
         self.multipliers = self.rng.integers(2**64, size=genes.shape[1], dtype=np.uint64) | np.uint64(1)
         self.seen = np.empty(0, dtype=np.uint64)
-        scored = self._score(self._fresh(genes))
-        scored = scored.join(self._score(self._fresh(self._guess(scored))[: max(0, self.left)]))
+        scored = self._score(genes[self._fresh(genes)])
+        guessed = self._guess(scored)
+        scored = scored.join(self._score(guessed[self._fresh(guessed)]))
         self.edges = _bin_edges(self.problem, scored.costs[:, 0])
         self._survive(scored)
 
     def _guess(self, scored: Scored) -> Genes:
-        """The front as it would be if the error were a sum, fitted to what was scored."""
+        """The front as it would be if the error were a sum behind a link, fitted to what was scored."""
         tables = self.problem.tables
         if tables is None or tables.is_peak[0]:
             return scored.genes[:0]
@@ -93,7 +93,7 @@ class _Run:
 
     def evolve(self) -> bool:
         """Breed, score and select one batch; false when nothing is left to spend or to find."""
-        count = min(int(self.batch), self.left - self.reserve)
+        count = min(int(self.batch), self.meter.left - self.reserve)
         if count <= 0:
             return False
         parents = self.archive.genes
@@ -104,10 +104,13 @@ class _Run:
         space = self.problem.space
         children = space.crossover(parents[first], parents[second], self.rng)
         children = space.mutate(children, self.rng, rate=MUTATION_RATE)
-        fresh = self._fresh(children[self._is_of_use(children)][:count])
+        costs = self.problem.costs(children)
+        useful = np.flatnonzero(self._is_of_use(costs))[:count]
+        fresh = useful[self._fresh(children[useful])]
         self.batch = min(LAST_BATCH, self.batch * BATCH_GROWTH)
         self.index += 1
-        self._survive(self.archive.join(self._score(fresh)))
+        scored = Scored(children[fresh], self.problem.predict(children[fresh]), costs[fresh])
+        self._survive(self.archive.join(scored))
         return True
 
     def errors(self) -> Floats:
@@ -115,27 +118,25 @@ class _Run:
         best = [best_of(level, self.archive) for level in self.levels]
         return np.array([np.inf if row is None else row.errors[0] for row in best])
 
-    def _is_of_use(self, genes: Genes) -> npt.NDArray[np.bool_]:
+    def _is_of_use(self, costs: Floats) -> npt.NDArray[np.bool_]:
         """Whose costs, which are cheap to know, are worth a prediction; some beyond the limit are let by."""
         if self.best is None:
-            return np.ones(len(genes), dtype=np.bool_)
-        costs = self.problem.costs(genes)
+            return np.ones(len(costs), dtype=np.bool_)
         within = costs[:, 0] <= BEYOND * self.problem.limits[0]
-        return np.asarray(self.problem.is_shown(costs) & (within | (self.rng.random(len(genes)) < LET_BY)))
+        return np.asarray(self.problem.is_shown(costs) & (within | (self.rng.random(len(costs)) < LET_BY)))
 
     def polish(self) -> bool:
         """Polish the best few of every level; false when there is nothing to polish or to spend."""
-        spent = polish_evaluations(self.problem)
+        needed = polish_evaluations(self.problem)
         polished = False
-        for level in self.levels if spent else ():
+        for level in self.levels if needed else ():
             feasible = self.archive.take(level.is_feasible(self.archive.costs))
             order = np.argsort(feasible.errors, kind="stable")
             # One start for each first gene (the resolution): no swap changes it and a stage at once.
             starts = order[np.sort(np.unique(feasible.genes[order, 0], return_index=True)[1])][:POLISHED]
             for start in starts:
                 rounds = polish(level, feasible.take(np.array([start])))
-                while self.left >= spent and (row := next(rounds, None)) is not None:
-                    self.evaluations, self.left = self.evaluations + spent, self.left - spent
+                while needed <= self.meter.left and (row := next(rounds, None)) is not None:
                     self._survive(self.archive.join(row))
                     polished = True
         self.index += polished
@@ -145,10 +146,10 @@ class _Run:
         """The record of where it stands."""
         cpu_seconds = time.process_time() - started
         front = front_of(self.problem, self.archive)
-        return Generation(self.index, self.evaluations, self.best, front, cpu_seconds)
+        return Generation(self.index, self.meter.evaluations, self.best, front, cpu_seconds)
 
-    def _fresh(self, genes: Genes) -> Genes:
-        """Rows that were never seen, each once; a clash of 64-bit hashes only drops a row."""
+    def _fresh(self, genes: Genes) -> npt.NDArray[np.int64]:
+        """Index of rows that were never seen, each once; a clash of 64-bit hashes only drops a row."""
         hashes = (genes.astype(np.uint64) * self.multipliers).sum(axis=1, dtype=np.uint64)
         unique, index = np.unique(hashes, return_index=True)
         if len(self.seen):
@@ -156,11 +157,10 @@ class _Run:
             is_fresh = self.seen[slots] != unique
             unique, index = unique[is_fresh], index[is_fresh]
         self.seen = np.sort(np.concatenate([self.seen, unique]), kind="stable")
-        return genes[index]
+        return np.sort(index)
 
     def _score(self, genes: Genes) -> Scored:
-        self.evaluations, self.left = self.evaluations + len(genes), self.left - len(genes)
-        return self.problem.score(genes)
+        return self.problem.score(genes[: self.meter.left])
 
     def _survive(self, scored: Scored) -> None:
         best = best_of(self.problem, scored)

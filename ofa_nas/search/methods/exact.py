@@ -22,6 +22,7 @@ from ofa_nas.search.gap import ROUNDING, Chain, Sums, can_close
 from ofa_nas.search.methods import (
     DEFAULT_MAX_EVALUATIONS,
     Generation,
+    Meter,
     best_of,
     evolution,
     front_of,
@@ -60,12 +61,12 @@ def search(
             "use --method evolution"
         )
     run = _Run(problem, tables, tables.worth, max_evaluations)
-    for level in reversed(problem.at_levels()):
+    for level in reversed(run.problem.at_levels()):
         for _ in run.solve(level):
             yield run.generation(started)
-    if run.is_open and run.left > 0:
-        seeded = replace(problem, seeds=run.found.genes)
-        for generation in evolution.search(seeded, rng=rng, max_evaluations=run.left):
+    if run.is_open and run.meter.left:
+        seeded = replace(run.problem, seeds=run.found.genes)
+        for generation in evolution.search(seeded, rng=rng, max_evaluations=run.meter.left):
             yield run.join(generation, started)
 
 
@@ -73,13 +74,14 @@ class _Run:
     """The state of one solution: what was found, and what nothing can beat."""
 
     def __init__(self, problem: Problem, tables: Tables, worth: Worth, max_evaluations: int) -> None:
-        self.problem, self.tables, self.left = problem, tables, max_evaluations
+        self.meter = Meter(problem, max_evaluations)
+        self.problem, self.tables = self.meter.problem, tables
         self.worth = Worth(allowed(worth.table, tables, problem.limits), worth.error)
         self.limited = limited_sums(tables, problem.limits)
-        self.index, self.evaluations, self.is_cut = -1, 0, False
+        self.index, self.is_cut = -1, False
         self.bounds: dict[float, float | None] = {}
         seeds = np.empty((0, worth.table.encoding.length), dtype=np.int16)
-        self.found = problem.score(seeds)
+        self.found = self.problem.score(seeds)
         self._keep(seeds if problem.seeds is None else problem.seeds)
 
     def solve(self, level: Problem) -> Iterator[None]:
@@ -106,7 +108,7 @@ class _Run:
         self.index += 1
         return Generation(
             index=self.index,
-            evaluations=self.evaluations,
+            evaluations=self.meter.evaluations,
             best=best_of(self.problem, self.found),
             front=self.found,
             cpu_seconds=time.process_time() - started,
@@ -125,7 +127,7 @@ class _Run:
     def join(self, other: Generation, started: float) -> Generation:
         """The record of where it stands with what another method found."""
         self.found = front_of(self.problem, self.found.join(other.front))
-        return replace(self.generation(started), evaluations=self.evaluations + other.evaluations)
+        return self.generation(started)
 
     def _weigh(self, level: Problem) -> tuple[CostTable, Parts]:
         """The sum of costs over limits that bounds best, and the optimum within it, one row or none."""
@@ -181,19 +183,16 @@ class _Run:
 
     def _polish(self, level: Problem, answer: Scored) -> Scored:
         """The answer, or a better one that single swaps lead to, as far as there is something to spend."""
-        spent = polish_evaluations(level)
-        rounds = polish(level, answer)
-        while spent and self.left >= spent and (row := next(rounds, None)) is not None:
-            self.evaluations, self.left = self.evaluations + spent, self.left - spent
+        needed, rounds = polish_evaluations(level), polish(level, answer)
+        while 0 < needed <= self.meter.left and (row := next(rounds, None)) is not None:
             self.found = front_of(self.problem, self.found.join(row))
             answer = row
         return answer
 
     def _keep(self, genes: Genes) -> None:
         """Score architectures, and keep what belongs to the front."""
-        self.is_cut = self.is_cut or len(genes) > self.left
-        scored = self.problem.score(genes[: self.left])
-        self.evaluations, self.left = self.evaluations + len(scored), self.left - len(scored)
+        self.is_cut = self.is_cut or len(genes) > self.meter.left
+        scored = self.problem.score(genes[: self.meter.left])
         self.found = front_of(self.problem, self.found.join(scored))
 
 

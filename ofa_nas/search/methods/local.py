@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, best_of, front_of
+from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, Meter, best_of, front_of
 from ofa_nas.search.problem import Problem, Scored
 from ofa_nas.space.encoding import Genes
 
@@ -21,23 +21,24 @@ def search(
 ) -> Iterator[Generation]:
     """Climb from the seeds, then from random starts, the levels in turn; see `SearchMethod.search`."""
     started = time.process_time()
-    run = _Run(problem, problem.space.sample(DRAWS, rng), max_evaluations)
+    meter = Meter(problem, max_evaluations)
+    run = _Run(meter, problem.space.sample(DRAWS, rng))
     seeds = problem.space.sample(0, rng) if problem.seeds is None else problem.seeds
     levels, index = problem.at_levels(), 0
-    while run.evaluations < max_evaluations:
+    while meter.left:
         start = seeds[index : index + 1] if index < len(seeds) else problem.space.sample(1, rng)
         run.climb(levels[index % len(levels)], start)
         best, cpu_seconds = best_of(problem, run.front), time.process_time() - started
-        yield Generation(index, run.evaluations, best, run.front, cpu_seconds)
+        yield Generation(index, meter.evaluations, best, run.front, cpu_seconds)
         index += 1
 
 
 class _Run:
-    """The state of one search: the front, and what is left to spend."""
+    """The state of one search: the front, what is left to spend, and which values genes take."""
 
-    def __init__(self, problem: Problem, drawn: Genes, max_evaluations: int) -> None:
-        self.problem, self.max_evaluations, self.evaluations = problem, max_evaluations, 0
-        self.front = problem.score(drawn[:0])
+    def __init__(self, meter: Meter, drawn: Genes) -> None:
+        self.meter = meter
+        self.front = meter.problem.score(drawn[:0])
         values = [np.unique(column) for column in drawn.T]
         self.columns = np.repeat(np.arange(len(values)), [len(column) for column in values])
         self.values: npt.NDArray[np.int16] = np.concatenate(values)
@@ -45,7 +46,7 @@ class _Run:
     def climb(self, level: Problem, start: Genes) -> None:
         """Take the best neighbour while one is better; what breaks limits less is, whatever its error."""
         current = self._score(start)
-        while self.evaluations < self.max_evaluations:
+        while self.meter.left:
             rows = current.join(self._score(self._neighbours(level, current)))
             best = np.lexsort((rows.errors, level.violations(rows.costs)))[:1]
             if best[0] == 0:
@@ -61,7 +62,6 @@ class _Run:
         return genes[is_no_worse]
 
     def _score(self, genes: Genes) -> Scored:
-        scored = self.problem.score(genes[: self.max_evaluations - self.evaluations])
-        self.evaluations += len(scored)
-        self.front = front_of(self.problem, self.front.join(scored))
+        scored = self.meter.problem.score(genes[: self.meter.left])
+        self.front = front_of(self.meter.problem, self.front.join(scored))
         return scored
