@@ -120,7 +120,6 @@ def test_of_three_workers_one_is_killed_and_its_trial_is_measured_by_another(
     assert len(first["study"]["trials"]) == TRIALS
 
 
-@pytest.mark.slow
 def test_the_same_command_goes_on_until_all_trials_are_complete(
     command: Command, arguments: list[str]
 ) -> None:
@@ -184,7 +183,6 @@ def test_people_are_told_what_was_measured_and_what_flatters_it(
     assert "on 100 images that took no part in the choice" in printed.text
 
 
-@pytest.mark.slow
 def test_measured_latencies_stand_beside_the_predicted(command: Command, arguments: list[str]) -> None:
     timed = (*arguments, "--measure", f"{ADDRESS}speed=1.2", "--trials", "2")
     assert "top-1 predicted latency predicted MACs" in command(*timed).text
@@ -194,7 +192,6 @@ def test_measured_latencies_stand_beside_the_predicted(command: Command, argumen
         assert measured != predicted
 
 
-@pytest.mark.slow
 def test_an_interruption_puts_the_trial_back_and_the_next_worker_measures_it(
     command: Command, arguments: list[str]
 ) -> None:
@@ -207,7 +204,6 @@ def test_an_interruption_puts_the_trial_back_and_the_next_worker_measures_it(
     assert [one["number"] for one in trials] == [len(states) - 1, 1]
 
 
-@pytest.mark.slow
 def test_the_chosen_one_is_exported_as_a_search_exports(
     command: Command, arguments: list[str], tmp_path: Path
 ) -> None:

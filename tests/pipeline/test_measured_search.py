@@ -89,7 +89,6 @@ def test_a_trial_is_the_accuracy_of_the_file_on_images_that_verification_never_s
     assert result.held_out.accuracy == bench.count_correct(arch, small.held_out) / len(small.held_out)
 
 
-@pytest.mark.slow
 def test_going_on_is_the_same_as_going_through(
     estimators: Estimators, setup: MeasuredSetup, tmp_path: Path
 ) -> None:
@@ -103,7 +102,6 @@ def test_going_on_is_the_same_as_going_through(
     assert result_of(estimators, replace(setup, trials=1)).trials == gone_on.trials
 
 
-@pytest.mark.slow
 def test_another_seed_looks_at_other_images(
     estimators: Estimators, setup: MeasuredSetup, tmp_path: Path
 ) -> None:
