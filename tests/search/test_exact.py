@@ -1,20 +1,23 @@
 """What is called exact is the optimum: against everything there is, and against a MILP solver."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from ofa_nas.errors import ConfigError
 from ofa_nas.search import gap
 from ofa_nas.search.chain import prune, whole_front
+from ofa_nas.search.fronts import weigh
 from ofa_nas.search.methods import Generation, best_of, exact
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Problem, Tables
+from ofa_nas.search.problem import Floats, Problem, Tables
 from ofa_nas.space.costs import CostTable
-from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
 from tests.search.worlds import TINY, every_architecture, made_up_problem, tiny_problem
 
@@ -193,3 +196,28 @@ def test_a_limit_cuts_the_front_and_nothing_else() -> None:
     cut = whole_front(worth, cost, limit=limit)
     assert cut.costs.tolist() == whole.costs[whole.costs <= limit].tolist()
     assert cut.genes.tolist() == whole.genes[whole.costs <= limit].tolist()
+
+
+def test_a_chain_finds_what_meets_its_limits_to_the_last_bit() -> None:
+    tables = made_up_problem(TINY, (1, 1, 1, 1), seed=4).tables
+    assert tables is not None
+    assert tables.worth is not None
+    worth, latency, rng = tables.worth.table, tables.costs[0], np.random.default_rng(0)
+    noises = [rng.uniform(0.9, 1.1, latency.choices.shape) for _ in range(2)]
+    sums = tuple(replace(latency, choices=latency.choices * noise) for noise in noises)
+
+    def costs(genes: Genes) -> Floats:
+        return np.stack([table.total(genes) for table in sums], axis=1)
+
+    def is_feasible(limits: Floats, genes: Genes) -> npt.NDArray[np.bool_]:
+        return np.asarray((costs(genes) <= limits).all(axis=1))
+
+    rows = every_architecture()
+    rows = rows[rows[:, 0] == 0]
+    for limits in costs(rows):
+        key = weigh(sums, dict(enumerate(0.5 / limits)))
+        chain = gap.Chain(worth, gap.Sums(sums, limits, key), 0)
+        most = worth.total(rows)[is_feasible(limits, rows)].max()
+        found = chain.best_above(most - 1e-6, partial(is_feasible, limits))
+        assert found is not None
+        assert worth.total(found).tolist() == [most]
