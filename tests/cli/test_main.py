@@ -18,9 +18,12 @@ from ofa_nas.cli.console import format_bytes, format_count
 FRAME = {  # modules of the command line that are no commands
     "budget_arguments",
     "console",
+    "contest",
     "delivery",
     "device_actions",
     "device_arguments",
+    "measured",
+    "predictor_report",
     "reference",
     "search_report",
     "table_progress",

@@ -155,7 +155,9 @@ def test_the_document_of_a_list_has_an_answer_for_each_budget(
     printed = command(*arguments, "--latency", "1us,3,4ms", "--peak-memory", "40kB")
     assert (printed.status, printed.err) == (0, "")
     document = printed.document
-    assert document.keys() == {"answers", "space", "supernet", "devices", "front", "search"}
+    assert document.keys() == {
+        "answers", "space", "supernet", "predictor", "devices", "front", "search",
+    }  # fmt: skip
     unmet, *answers = document["answers"]
     assert unmet.keys() == {"budgets", "unmet"}
     assert unmet["budgets"][0]["limit"] == pytest.approx(1e-3)
@@ -164,7 +166,9 @@ def test_the_document_of_a_list_has_an_answer_for_each_budget(
     for answer, text in zip(answers, ("3ms", "4ms"), strict=True):
         alone = command(*arguments, "--latency", text, "--peak-memory", "40kB").document
         assert answer == {key: alone[key] for key in answer}
-        assert answer.keys() == {"architecture", "budgets", "predicted", "accuracy_bound", "is_exact"}
+        assert answer.keys() == {
+            "architecture", "budgets", "predicted", "objective", "accuracy_bound", "is_exact",
+        }  # fmt: skip
 
 
 def test_people_see_a_row_for_each_budget_of_a_list(

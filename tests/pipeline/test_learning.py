@@ -42,6 +42,7 @@ def test_a_run_folder_holds_what_the_files_name(small: SmallSupernet) -> None:
         "supernet.heldout.npz",
         "supernet.samples.jsonl",
         "supernet.predictor.json",
+        ".supernet.samples.jsonl.claims",  # locks of those that collect
     }
     json.loads(small.files.predictor.read_text(encoding="utf-8"))
 
