@@ -62,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
     parser.add_argument(
         "--method",
-        help="exact, evolution, local, optuna or random, or a module of your own (exact where the predictor is "
-        "a sum, else evolution)",
+        help="exact, evolution, local, optuna or random, or a module of your own (exact where the predictor "
+        "is a sum, else evolution)",
     )
     parser.add_argument(
         "--data",
