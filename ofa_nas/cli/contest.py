@@ -24,6 +24,19 @@ def check_contest(args: argparse.Namespace) -> None:
         raise ConfigError(f"--data orders candidates by accuracy, which --objective {args.objective} is not")
 
 
+def check_data(data: str, class_names: Sequence[str]) -> None:
+    """Refuse data that cannot evaluate a supernet, before a device is measured for minutes.
+
+    Raises:
+        ConfigError: There are no such data.
+        DataError: They have other classes, or are damaged.
+    """
+    from ofa_nas.data.dataset import open_data
+    from ofa_nas.pipeline.evaluation import check_classes
+
+    check_classes(open_data(data).val, class_names)
+
+
 def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: str) -> "list[Candidate]":
     """Those that are evaluated or timed before one is chosen, the most wanted first.
 

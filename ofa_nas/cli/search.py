@@ -14,7 +14,7 @@ from ofa_nas.cli.budget_arguments import (
     read_budgets_of_devices,
     read_goal,
 )
-from ofa_nas.cli.contest import check_contest, hold_contest, pick_candidates
+from ofa_nas.cli.contest import check_contest, check_data, hold_contest, pick_candidates
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
 from ofa_nas.cli.measured import add_measured, check_measured, run_measured
 
@@ -95,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
     card = SupernetCard.load(files.card)
     if args.export is not None or args.data is not None:
         card.check_weights(files.name)
+    if args.data is not None:
+        check_data(args.data, card.class_names)
     tables = [
         find_table(device.text, card.space, threads=args.threads, seed=args.seed, quiet=args.json)
         for device in devices

@@ -144,12 +144,21 @@ class Bench:
         return right[0], right[1]
 
 
-def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -> "Source":
-    if source.class_names != card.class_names:
+def check_classes(source: "Source", class_names: Sequence[str]) -> None:
+    """Refuse images of other classes than a supernet's.
+
+    Raises:
+        DataError: Names the first of each.
+    """
+    if tuple(source.class_names) != tuple(class_names):
         raise DataError(
             f"the data have {len(source.class_names)} classes from {source.class_names[0]!r}, the supernet "
-            f"{len(card.class_names)} from {card.class_names[0]!r}; they must be the same"
+            f"{len(class_names)} from {class_names[0]!r}; they must be the same"
         )
+
+
+def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -> "Source":
+    check_classes(source, card.class_names)
     if images is not None and images < 1:
         raise ConfigError(f"--images {images}: expected 1 or more")
     if images is None or images >= len(source):

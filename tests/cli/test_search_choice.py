@@ -1,8 +1,10 @@
 """`ofa-nas search`: what is made best, and what is evaluated before one is chosen."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet
@@ -53,3 +55,15 @@ def test_candidates_are_evaluated_before_one_is_chosen(
     assert "--data orders candidates by accuracy" in refused(
         "search", "--supernet", small.name, "--objective", "macs", "--accuracy", "10%", "--data", small.data
     )
+
+
+def test_data_that_cannot_serve_are_refused_before_anything_is_measured(
+    small: SmallSupernet, refused: Refused, tmp_path: Path
+) -> None:
+    for label in "ab":
+        (tmp_path / "few" / label).mkdir(parents=True)
+        for number in range(12):
+            Image.new("RGB", (8, 8)).save(tmp_path / "few" / label / f"{number}.png")
+    search = ("search", "--supernet", small.name, "--device", "ssh://nobody@nowhere.invalid", "--data")
+    assert "the data have 2 classes from 'a', the supernet 10" in refused(*search, tmp_path / "few")
+    assert "no such folder" in refused(*search, tmp_path / "none")
