@@ -250,7 +250,9 @@ def test_a_second_agent_in_the_same_folder_is_refused(tiny: SearchSpace, tmp_pat
     assert "another agent writes" in done.stdout
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"another model")])
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(b"another model")], ids=["empty", "no gzip", "another model"]
+)
 def test_a_damaged_model_is_refused(content: bytes, tiny: SearchSpace, tmp_path: Path) -> None:
     unpack(tmp_path, tiny)
     for path in (tmp_path / "models").iterdir():
