@@ -82,13 +82,14 @@ def pick_finalists(result: SearchResult, device: str, *, count: int = FINALISTS)
     keep their budgets as predicted, with the margins.
 
     Args:
-        result: Of a search; without a latency budget on the device there is nothing to choose between.
+        result: Of a search; without a latency budget on the device, or where the least cost at an accuracy
+            was sought, there is nothing to choose between.
         device: Name of the table of the device on which they are timed.
         count: At most so many.
     """
     budget = _latency_budget(result, device)
     picked = {result.chosen.architecture: result.chosen}
-    if budget is not None and count > 1:
+    if budget is not None and count > 1 and result.goal is None:
         levels = budget.limit * (1.0 - np.linspace(0.0, max(2.0 * budget.margin, LEAST_SPREAD), count))
         eligible = [one for one in result.front if _keeps_elsewhere(one, result, device)]
         levels = np.delete(levels, int(np.argmin(np.abs(levels - budget.searched_limit))))

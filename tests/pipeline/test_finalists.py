@@ -11,7 +11,7 @@ from ofa_nas.latency.references import reference_architectures, reference_name
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals, measure_finalists, pick_finalists
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.search import Goal, SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table
@@ -195,6 +195,12 @@ def test_finalists_are_timed_on_this_machine(
     alone = pick_finalists(tight, table.name)
     with pytest.raises(BudgetError, match="none of 1 finalists keeps it on host"):
         list(measure_finalists(tight, alone, tiny, host, table=table, address="host", protocol=FAST))
+
+
+def test_the_cheapest_at_an_accuracy_is_not_given_up_for_a_more_accurate_one(result: SearchResult) -> None:
+    assert len(pick_finalists(result, "exact")) > 1
+    sought = replace(result, chosen=result.front[0], goal=Goal(("macs", ""), 0.1))
+    assert pick_finalists(sought, "exact") == [result.front[0]]
 
 
 def test_the_first_that_keeps_the_budget_is_chosen_whoever_ordered_them(
