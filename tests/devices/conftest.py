@@ -69,6 +69,19 @@ class Loopback:
         if for_good:
             os.kill(server, signal.SIGKILL)
             (self.folder / "pid").unlink()
+            self._wait_for_refusal()
+
+    def _wait_for_refusal(self) -> None:
+        """Until nothing listens: a dying server still takes connections for a moment, and resets them."""
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except ConnectionRefusedError:
+                return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"the server at port {self.port} does not end")
 
 
 def _read(path: Path) -> str:
