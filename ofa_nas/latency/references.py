@@ -1,7 +1,7 @@
 """Reference networks: they tell how fast a machine is now, beside how fast it was.
 
-A shared machine's speed changes from day to day. Three networks are timed among those of a table, and again
-beside a file that is checked against it.
+A shared machine's speed changes from day to day, and not by the same factor for every network. A few
+are timed among those of a table, and again beside a file that is checked against it.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,25 @@ import numpy as np
 
 from ofa_nas.devices import FP32, INT8, Model
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
 REFERENCE = "reference "  # how names of their models begin
+RANDOM_SIZES = 5  # resolutions of which a random architecture is a reference, at most
 
 
 def reference_architectures(space: SearchSpace) -> tuple[Architecture, ...]:
-    """The smallest, a middle and the largest architecture."""
-    return tuple(dict.fromkeys((space.smallest, space.middle, space.largest)))
+    """The smallest, random ones of resolutions spread over the space, a middle and the largest architecture.
+
+    What is random follows from the resolution alone: fewer resolutions of the same space share references.
+    """
+    encoding, sizes = Encoding.of(space), len(space.resolutions)
+    indices = np.unique(np.linspace(0, sizes - 1, num=min(sizes, RANDOM_SIZES)).round().astype(int))
+    genes = np.concatenate(
+        [encoding.sample(1, np.random.default_rng(space.resolutions[index])) for index in indices]
+    )
+    genes[:, 0] = indices
+    return tuple(dict.fromkeys((space.smallest, *encoding.decode(genes), space.middle, space.largest)))
 
 
 def write_network(
@@ -48,9 +59,14 @@ def reference_name(arch: Architecture, *, precision: str = FP32) -> str:
 
 def reference_models(space: SearchSpace, *, precision: str = FP32) -> list[Model]:
     """The references as models, always the same."""
-    rng = np.random.default_rng(0)
     return [
-        write_network(space, arch, rng, name=reference_name(arch, precision=precision), precision=precision)
+        write_network(
+            space,
+            arch,
+            np.random.default_rng(0),
+            name=reference_name(arch, precision=precision),
+            precision=precision,
+        )
         for arch in reference_architectures(space)
     ]
 
