@@ -10,22 +10,7 @@ from ofa_nas.pipeline.cheapest import search_cheapest
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.search import Goal, SearchResult
 from ofa_nas.search.budgets import Budget, parse_accuracy
-from ofa_nas.space.search_space import SearchSpace
-from tests.pipeline.test_search import budget_of, costs_of, keeps, limits_at
-from tests.search.worlds import every_architecture
-from tests.small_supernet import SmallSupernet, exact_table
-
-EVERY = every_architecture()
-
-
-@pytest.fixture(scope="module")
-def exact(small: SmallSupernet, tiny: SearchSpace) -> Estimators:
-    return Estimators.load(small.name, exact_table(tiny))
-
-
-@pytest.fixture(scope="module")
-def candidates(exact: Estimators) -> list[Candidate]:
-    return exact.candidates(EVERY)
+from tests.pipeline.enumerated import budget_of, costs_of, keeps, limits_at
 
 
 def key_of(name: str) -> tuple[str, str]:

@@ -18,49 +18,8 @@ from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.search.budgets import Budget, parse_budget
 from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
-from tests.search.worlds import every_architecture
+from tests.pipeline.enumerated import EVERY, budget_of, costs_of, keeps, limits_at
 from tests.small_supernet import CONSTANT_MS, MS_PER_MAC, SmallSupernet, exact_table
-
-EVERY = every_architecture()
-UNITS = {"latency": "ms", "peak_memory": "bytes", "model_size": "bytes", "macs": "MACs"}
-
-
-@pytest.fixture(scope="module")
-def exact(small: SmallSupernet, tiny: SearchSpace) -> Estimators:
-    """With a device whose latency is known in closed form."""
-    return Estimators.load(small.name, exact_table(tiny))
-
-
-@pytest.fixture(scope="module")
-def candidates(exact: Estimators) -> list[Candidate]:
-    """All 800 architectures of the space."""
-    return exact.candidates(EVERY)
-
-
-def costs_of(candidate: Candidate) -> dict[str, float]:
-    return {
-        "latency": next(iter(candidate.latencies_ms.values()), 0.0),
-        "peak_memory": candidate.peak_activation_bytes,
-        "model_size": candidate.weight_bytes,
-        "macs": candidate.macs,
-    }
-
-
-def limits_at(candidates: Sequence[Candidate], **shares: float) -> list[Budget]:
-    """Budgets that a share of all architectures keeps, each alone."""
-    return [
-        budget_of(name, float(np.quantile([costs_of(one)[name] for one in candidates], share)))
-        for name, share in shares.items()
-    ]
-
-
-def budget_of(name: str, limit: float) -> Budget:
-    """A latency is one on the device `exact`."""
-    return Budget(name, limit, UNITS[name], "exact" if name == "latency" else "")
-
-
-def keeps(candidate: Candidate, budgets: Sequence[Budget]) -> bool:
-    return all(costs_of(candidate)[budget.name] <= budget.limit for budget in budgets)
 
 
 def result_of(
