@@ -15,7 +15,7 @@ class Block:
 
     Attributes:
         kernel_size: Side of the depthwise kernel [px].
-        expand_ratio: Middle channels over input channels.
+        expand_ratio: Middle channels over input channels, or what else the block kind says.
     """
 
     kernel_size: int

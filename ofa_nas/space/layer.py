@@ -22,7 +22,7 @@ class Layer:
         out_size: Side of the square output [px].
         activation: `relu`, `relu6`, `hard_swish`, or `none`.
         se_channels: Bottleneck channels of the squeeze-excite, 0 without one.
-        residual: Whether the input is added to the output.
+        residual: Whether the input is added to the output as it is.
         norm: Whether the convolutions are followed by batch norm (and so have a bias once it is folded).
         padding: `symmetric` (PyTorch) or `same` (TensorFlow: the odd pixel goes right and below).
     """

@@ -11,6 +11,7 @@ from typing import Any, Self
 from ofa_nas.assets import find_asset
 from ofa_nas.errors import ArchitectureError, SpaceError
 from ofa_nas.space.architecture import Architecture, Block
+from ofa_nas.space.blocks import mid_channels
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.stages import Head, Stage, Stem, make_divisible, read_head, read_stage, read_stem
 from ofa_nas.space.toml_reader import Section, read_toml
@@ -187,21 +188,19 @@ class SearchSpace:
 
     def _block(self, name: str, stage: Stage, block: Block, *, stride: int, before: Layer) -> Layer:
         in_channels = before.out_channels
-        mid_channels = (
-            make_divisible(in_channels * block.expand_ratio) if block.expand_ratio > 1 else in_channels
-        )
+        middle = mid_channels(stage.block, in_channels, stage.width, block.expand_ratio)
         return Layer(
             name=name,
             kind=stage.block,
             in_channels=in_channels,
-            mid_channels=mid_channels,
+            mid_channels=middle,
             out_channels=stage.width,
             kernel_size=block.kernel_size,
             stride=stride,
             in_size=before.out_size,
             out_size=_strided(before.out_size, stride),
             activation=stage.activation,
-            se_channels=make_divisible(mid_channels // SE_REDUCTION) if stage.squeeze_excite else 0,
+            se_channels=make_divisible(middle // SE_REDUCTION) if stage.squeeze_excite else 0,
             residual=stride == 1 and in_channels == stage.width,
             padding=self.padding,
         )
@@ -234,9 +233,10 @@ class SearchSpace:
         )
 
     def _head(self, before: Layer) -> Iterator[Layer]:
-        head, size = self.head, before.out_size
-        yield self._convolution("head_conv", before.out_channels, head.width, size, head.activation)
-        channels = head.width
+        head, size, channels = self.head, before.out_size, before.out_channels
+        if head.width:
+            yield self._convolution("head_conv", channels, head.width, size, head.activation)
+            channels = head.width
         yield Layer("head_pool", "pool", channels, channels, channels, size, 1, size, 1, "none", norm=False)
         if head.mix_width:
             yield self._convolution("head_mix", channels, head.mix_width, 1, head.activation, norm=False)

@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The 1x1 convolution before pooling, one behind it if `mix_width` > 0, dropout, classifier."""
+    """The 1x1 convolution before pooling if `width` > 0, one behind it if `mix_width` > 0, dropout, classifier."""
 
     width: int
     mix_width: int
@@ -63,6 +63,11 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def expand(channels: int, ratio: int) -> int:
+    """Channels of the middle of a block: so many times as many, in steps of 8."""
+    return make_divisible(channels * ratio) if ratio > 1 else channels
 
 
 def _scaled(width: int, multiplier: float) -> int:
@@ -117,8 +122,9 @@ def read_stage(section: Section, multiplier: float) -> Stage:
 def read_head(section: Section, multiplier: float) -> Head:
     """Read `[head]`; widths are multiplied."""
     mix_width = section.integer("mix_width", default=0, minimum=0, maximum=8192)
+    width = section.integer("width", minimum=0, maximum=8192)
     head = Head(
-        width=_scaled(section.integer("width", maximum=8192), multiplier),
+        width=_scaled(width, multiplier) if width else 0,
         mix_width=_scaled(mix_width, multiplier) if mix_width else 0,
         activation=section.text("activation", choices=ACTIVATIONS),
         dropout=section.number("dropout", default=0.0, minimum=0.0, maximum=0.9),

@@ -17,7 +17,7 @@ from ofa_nas.onnx_writer import tensor_name
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Linear, Operator
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import (
     EVALUATE,
@@ -174,10 +174,12 @@ def initialise(supernet: Supernet, generator: torch.Generator) -> None:
                     module.weight.normal_(0.0, (2.0 / fan_out) ** 0.5, generator=generator)
                 elif isinstance(operator, Linear):
                     supernet.weighted(layer, operator).weight.normal_(0.0, 0.01, generator=generator)
-            if layer.residual:
-                last = supernet.weighted(layer, operators[-2])
-                if isinstance(last, ElasticConvolution) and last.bn is not None:
-                    last.bn.weight.zero_()
+            for operator in operators:
+                if isinstance(operator, Elementwise) and operator.function == "add":
+                    branch = next(one for one in operators if one.name == operator.inputs[0])
+                    last = supernet.weighted(layer, branch)
+                    if isinstance(last, ElasticConvolution) and last.bn is not None:
+                        last.bn.weight.zero_()
 
 
 def _check_size(x: Tensor, arch: Architecture) -> None:

@@ -109,6 +109,8 @@ class Learner:
             answers = logits.detach()
             smallest = replace(self._encodings[at.number].space.smallest, resolution=resolution)
             for arch in (smallest, *self._random_archs(at, resolution, rng)):
+                if arch == largest:  # its own answers teach it nothing
+                    continue
                 self._divergence(self._logits(x, arch, train), answers).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

@@ -26,7 +26,7 @@ def lower(layer: Layer) -> tuple[Operator, ...]:
     )
     source = "depthwise_act"
     if layer.se_channels:
-        operators.extend(_squeeze_excite(layer, source))
+        operators.extend(squeeze_excite(layer, source))
         source = "se_scale"
     operators.append(
         _pointwise("project", source, layer.mid_channels, layer.out_channels, size=layer.out_size)
@@ -56,7 +56,8 @@ def _pointwise(name: str, source: str, in_channels: int, out_channels: int, *, s
     return Convolution(name, (source,), in_channels, out_channels, 1, 1, 1, size, size, (0, 0))
 
 
-def _squeeze_excite(layer: Layer, source: str) -> tuple[Operator, ...]:
+def squeeze_excite(layer: Layer, source: str) -> tuple[Operator, ...]:
+    """Weigh the middle channels of `source` by what all of them hold; `se_scale` is the result."""
     mid, squeezed = layer.mid_channels, layer.se_channels
     return (
         Pool("se_pool", (source,), mid, layer.out_size),
