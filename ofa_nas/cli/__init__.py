@@ -14,10 +14,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from keyword import iskeyword
+from pathlib import Path
 from typing import Protocol
 
 import ofa_nas
 from ofa_nas.errors import ConfigError, OfaNasError
+from ofa_nas.files import check_writable
 
 DEBUG = "OFA_NAS_DEBUG"
 LEAST = {"seed": 0, "threads": 1, "held_out": 1, "trials": 1, "image_size": 8, "checkpoint_minutes": 0.0}
@@ -47,7 +49,7 @@ class CommandModule(Protocol):
     """What the module of a command holds."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's own arguments; `--json` and `--verbose` are there already."""
+        """Add the command's own arguments; `--json`, `--json-file` and `--verbose` are there."""
         ...
 
     def run(self, args: argparse.Namespace) -> int | None:
@@ -109,6 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     """Add a command's own arguments and those that every command has."""
     load_command(command.name).add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document to stdout")
+    parser.add_argument(
+        "--json-file", type=Path, metavar="FILE", help="write that document to a file, with or without --json"
+    )
     parser.add_argument("--verbose", action="store_true", help="log what the library does to stderr")
 
 
@@ -129,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
         )
         _check_numbers(args)
+        if args.json_file is not None:
+            check_writable(args.json_file, option="--json-file")
         status = load_command(args.command).run(args)
         sys.stdout.flush()
     except OfaNasError as error:

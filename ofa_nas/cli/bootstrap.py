@@ -28,22 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the supernet and tell what is still missing."""
-    from ofa_nas.cli.console import err, out, print_json
+    from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch()
     from ofa_nas.pipeline.starting import bootstrap_supernet
 
     started = bootstrap_supernet(args.start, output=args.output, data=args.data, seed=args.seed)
-    if args.json:
-        print_json(
-            {
-                "supernet": str(started.files.weights),
-                "start": started.start,
-                "classes": started.classes,
-                "keeps_classifier": started.keeps_classifier,
-            }
-        )
+    document = {
+        "supernet": str(started.files.weights),
+        "start": started.start,
+        "classes": started.classes,
+        "keeps_classifier": started.keeps_classifier,
+    }
+    if give_document(args, document):
         return
     classifier = "kept" if started.keeps_classifier else "random, to be trained"
     out.print(f"classes   {started.classes}; classifier {classifier}")

@@ -1,5 +1,6 @@
 """What commands write: results to stdout, progress and notes to stderr, numbers in people's units."""
 
+import argparse
 import dataclasses
 import json
 import sys
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ofa_nas.files import write_bytes
 from ofa_nas.space.architecture import Architecture
 
 out = Console(highlight=False, soft_wrap=True)
@@ -24,7 +26,28 @@ err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 def print_json(document: object) -> None:
     """Print one JSON document to stdout; records become objects, architectures their text."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=_plain) + "\n")
+    sys.stdout.write(_to_json(document))
+
+
+def give_document(args: argparse.Namespace, document: object) -> bool:
+    """Give a command's document to those who want it: `--json-file` keeps it, `--json` prints it.
+
+    Args:
+        args: Of the command.
+        document: As `print_json` takes it.
+
+    Returns:
+        Whether it was printed; else people are to be shown what it says.
+    """
+    if args.json_file is not None:
+        write_bytes(args.json_file, _to_json(document).encode())
+    if args.json:
+        print_json(document)
+    return bool(args.json)
+
+
+def _to_json(document: object) -> str:
+    return json.dumps(document, indent=2, allow_nan=False, default=_plain) + "\n"
 
 
 def _plain(value: object) -> object:

@@ -17,7 +17,7 @@ SHOWN_TIMINGS = 20  # a calibration by blocks has too many for a screen
 
 def explain(args: argparse.Namespace) -> None:
     """Tell what binds an architecture, or rank several."""
-    from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.console import give_document
     from ofa_nas.latency import roofline
     from ofa_nas.space.search_space import SearchSpace
 
@@ -26,25 +26,23 @@ def explain(args: argparse.Namespace) -> None:
     archs = [space.parse(text) for text in args.archs]
     found = {str(arch): roofline.explain(model, list(space.layers(arch))) for arch in archs}
     ranked = dict(sorted(found.items(), key=lambda item: item[1].total_ms))
-    if args.json:
-        fastest = next(iter(ranked.values())).total_ms
-        print_json(
+    fastest = next(iter(ranked.values())).total_ms
+    document = {
+        "device": args.name,
+        "calibrated": is_calibrated,
+        "ridge_macs_per_byte": model.ridge,
+        "architectures": [
             {
-                "device": args.name,
-                "calibrated": is_calibrated,
-                "ridge_macs_per_byte": model.ridge,
-                "architectures": [
-                    {
-                        "architecture": arch,
-                        "relative": one.total_ms / fastest,
-                        "latency_ms": one.total_ms if is_calibrated else None,
-                        "memory_share": one.memory_share,
-                        "layers": one.layers,
-                    }
-                    for arch, one in ranked.items()
-                ],
+                "architecture": arch,
+                "relative": one.total_ms / fastest,
+                "latency_ms": one.total_ms if is_calibrated else None,
+                "memory_share": one.memory_share,
+                "layers": one.layers,
             }
-        )
+            for arch, one in ranked.items()
+        ],
+    }
+    if give_document(args, document):
         return
     _show_model(about, is_calibrated=is_calibrated)
     if len(ranked) == 1:
@@ -118,7 +116,7 @@ def _show_ranking(ranked: "dict[str, Explanation]", *, is_calibrated: bool) -> N
 
 def calibrate(args: argparse.Namespace) -> None:
     """Fit a roofline to timings, write the table, and show how far off it is."""
-    from ofa_nas.cli.console import err, print_json
+    from ofa_nas.cli.console import err, give_document
     from ofa_nas.files import check_writable
     from ofa_nas.latency import calibration
     from ofa_nas.latency.roofline import Roofline
@@ -129,21 +127,18 @@ def calibrate(args: argparse.Namespace) -> None:
     timings = read_timings(args.timings, element_bytes=board.model.element_bytes)
     found = calibration.calibrate(board, timings, runtime=args.runtime, threads=args.threads)
     found.table.save(args.output)
-    if args.json:
-        print_json(
-            {
-                "path": str(args.output),
-                "provenance": found.table.provenance,
-                "judged_on": found.table.judged_on,
-                "left_out": found.table.error,
-                "model": found.table.model,
-                "timings": [
-                    {"name": timing.name, "measured_ms": timing.ms, "left_out_ms": ms}
-                    for timing, ms in zip(found.timings, found.left_out_ms, strict=True)
-                ],
-            }
-        )
-    else:
+    document = {
+        "path": str(args.output),
+        "provenance": found.table.provenance,
+        "judged_on": found.table.judged_on,
+        "left_out": found.table.error,
+        "model": found.table.model,
+        "timings": [
+            {"name": timing.name, "measured_ms": timing.ms, "left_out_ms": ms}
+            for timing, ms in zip(found.timings, found.left_out_ms, strict=True)
+        ],
+    }
+    if not give_document(args, document):
         _show_calibration(found, board)
     err.print(f"wrote {args.output}, an estimated table: give it to --device")
 
@@ -173,7 +168,7 @@ def _show_calibration(found: "Calibration", board: "Roofline") -> None:
 
 def import_table(args: argparse.Namespace) -> None:
     """Import published look-up tables, lint and write the table."""
-    from ofa_nas.cli.console import err, out, print_json
+    from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.files import check_writable
     from ofa_nas.latency.lint import lint_table
     from ofa_nas.latency.lookup_table import NOT_STATED, Origin, import_lookup_tables
@@ -192,9 +187,7 @@ def import_table(args: argparse.Namespace) -> None:
     findings = lint_table(table, space=space)
     _refuse_errors(args.name, findings)
     table.save(args.output)
-    if args.json:
-        print_json({**asdict(summarise(table, args.output)), "findings": findings})
-    else:
+    if not give_document(args, {**asdict(summarise(table, args.output)), "findings": findings}):
         assert table.published
         sizes = table.published.resolutions
         out.print(

@@ -53,6 +53,9 @@ def _add_action(
         name, help=meaning, description=f"{meaning[:1].upper()}{meaning[1:]}.", allow_abbrev=False
     )
     # The command has these too; without a default here, what stands before the action is not overwritten.
+    action.add_argument(
+        "--json-file", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="write it to a file"
+    )
     for flag, help_text in (("--json", "print one JSON document to stdout"), ("--verbose", "log to stderr")):
         action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=help_text)
     return action
@@ -130,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
 def _list(args: argparse.Namespace) -> None:
     """List what there is; a file that cannot be read is named on stderr and left out."""
     from ofa_nas.assets import asset_folder, cache_folder
-    from ofa_nas.cli.console import err, print_json
+    from ofa_nas.cli.console import err, give_document
     from ofa_nas.errors import TableError
     from ofa_nas.latency.roofline import Roofline, roofline_names
     from ofa_nas.latency.table import LatencyTable
@@ -143,9 +146,7 @@ def _list(args: argparse.Namespace) -> None:
             except TableError as error:
                 err.print(f"left out: {error}", markup=False)
     boards = [Roofline.load(name) for name in roofline_names()]
-    if args.json:
-        print_json({"tables": found, "rooflines": [_describe(board) for board in boards]})
-    else:
+    if not give_document(args, {"tables": found, "rooflines": [_describe(board) for board in boards]}):
         _show_tables(found)
         _show_rooflines(boards)
 

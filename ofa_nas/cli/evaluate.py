@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate and list."""
-    from ofa_nas.cli.console import make_table, print_json, progress, wide
+    from ofa_nas.cli.console import give_document, make_table, progress, wide
     from ofa_nas.cli.torch_process import prepare_torch
     from ofa_nas.pipeline.evaluation import evaluate
 
@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> None:
         for result in evaluate(args.supernet, names, data=args.data, images=args.images, seed=args.seed):
             results.append(result)
             bar.advance(note=f"{result.accuracy:.1%}")
-    if args.json:
-        print_json({"supernet": args.supernet, "results": results})
+    if give_document(args, {"supernet": args.supernet, "results": results}):
         return
     table = make_table("top-1", "± at 90 %", "images", "MACs", "architecture")
     for result in results:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and check."""
-    from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.console import give_document
     from ofa_nas.cli.delivery import follow, show_delivery
     from ofa_nas.cli.table_progress import find_table
     from ofa_nas.cli.torch_process import calm_threads
@@ -51,19 +51,16 @@ def run(args: argparse.Namespace) -> int:
         address = args.device if is_address(args.device) else ""
     promise = promise_of(files, arch, table=table, threads=args.threads, address=address)
     delivery = follow(deliver(files, arch, promise, output=args.output), quiet=args.json)
-    if args.json:
-        print_json(
-            {
-                "architecture": arch,
-                "predicted": {
-                    **delivery.card.predicted,
-                    "latency_ms": {one.device: one.latency_ms for one in delivery.card.latencies},
-                },
-                "measured": delivery.measured(),
-                "file": str(delivery.path),
-                "is_met": delivery.is_met,
-            }
-        )
-    else:
+    document = {
+        "architecture": arch,
+        "predicted": {
+            **delivery.card.predicted,
+            "latency_ms": {one.device: one.latency_ms for one in delivery.card.latencies},
+        },
+        "measured": delivery.measured(),
+        "file": str(delivery.path),
+        "is_met": delivery.is_met,
+    }
+    if not give_document(args, document):
         show_delivery(delivery)
     return 0 if delivery.is_met else 1

@@ -36,21 +36,19 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import out, print_json
+    from ofa_nas.cli.console import give_document, out
     from ofa_nas.pipeline.importing import import_official
 
     found = import_official(Path(args.path), output=args.output)
     imported, space = found.card.made_by["imported"], found.card.space
-    if args.json:
-        predictor = str(found.files.predictor) if found.has_predictor else None
-        print_json(
-            {
-                "supernet": str(found.files.weights),
-                "predictor": predictor,
-                "space": space.name,
-                **{key: imported[key] for key in ("network", "file", "sha256")},
-            }
-        )
+    predictor = str(found.files.predictor) if found.has_predictor else None
+    document = {
+        "supernet": str(found.files.weights),
+        "predictor": predictor,
+        "space": space.name,
+        **{key: imported[key] for key in ("network", "file", "sha256")},
+    }
+    if give_document(args, document):
         return
     out.print(f"network   {imported['network']}, a supernet of the space {space.name}")
     out.print(f"imported  {imported['file']}, SHA-256 {imported['sha256']}")
@@ -60,7 +58,7 @@ def _import(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import out, print_json
+    from ofa_nas.cli.console import give_document, out
     from ofa_nas.files import check_writable
     from ofa_nas.supernet.checkpoint import load_supernet
     from ofa_nas.supernet.official import write_official
@@ -69,7 +67,5 @@ def _export(args: argparse.Namespace) -> None:
     check_writable(args.export_official, option="--export-official")
     supernet, _ = load_supernet(SupernetFiles.find(args.path))
     write_official(args.export_official, supernet)
-    if args.json:
-        print_json({"checkpoint": str(args.export_official), "supernet": args.path})
-    else:
+    if not give_document(args, {"checkpoint": str(args.export_official), "supernet": args.path}):
         out.print(f"checkpoint  {args.export_official}")

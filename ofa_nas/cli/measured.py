@@ -81,7 +81,7 @@ def run_measured(
         addresses: Where latencies are measured, by the names of the tables.
         deliver: Exports and checks.
     """
-    from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.console import give_document
     from ofa_nas.errors import BudgetError
     from ofa_nas.pipeline.search_document import measured_document
 
@@ -91,8 +91,8 @@ def run_measured(
     if result.chosen is None:
         raise BudgetError(_describe_failure(result))
     delivery = deliver(args, estimators, result.search, addresses) if args.export is not None else None
-    if args.json:
-        print_json(measured_document(result, estimators, measured=delivery.measured() if delivery else None))
+    measured = delivery.measured() if delivery else None
+    give_document(args, measured_document(result, estimators, measured=measured))
     return 0 if delivery is None or delivery.is_met else 1
 
 

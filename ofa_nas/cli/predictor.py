@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _collect(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import out, print_json, progress
+    from ofa_nas.cli.console import give_document, out, progress
     from ofa_nas.cli.torch_process import prepare_torch
     from ofa_nas.errors import ConfigError
     from ofa_nas.pipeline.collecting import Aim, Collection, Standing, collect_until
@@ -80,8 +80,7 @@ def _collect(args: argparse.Namespace) -> None:
             count += 1
             rate = f"{bar.rate * record.images:.0f} images/s" if bar.rate else ""
             bar.advance(note=f"{record.arch.split('/')[0]} px {record.accuracy:.1%}  {rate}")
-    if args.json:
-        print_json({"supernet": args.supernet, "collected": count, "standing": standing})
+    if give_document(args, {"supernet": args.supernet, "collected": count, "standing": standing}):
         return
     out.print(f"{count} subnets evaluated")
     if aim and standing:
@@ -113,12 +112,11 @@ def _describe_end(standing: "Standing") -> str:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import make_table, out, print_json
+    from ofa_nas.cli.console import give_document, make_table, out
     from ofa_nas.pipeline.predictor_fit import AUTO, BASELINE, fit_predictor
 
     report, path = fit_predictor(args.supernet, kind=args.kind or AUTO, seed=args.seed)
-    if args.json:
-        print_json({"predictor": str(path), "report": report})
+    if give_document(args, {"predictor": str(path), "report": report}):
         return
     out.print(
         f"{report.kind} predictor of {report.samples} subnets; on left-out fifths: "
@@ -147,7 +145,7 @@ def _cells(score: "KindScore") -> tuple[str, ...]:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import out, print_json, progress
+    from ofa_nas.cli.console import give_document, out, progress
     from ofa_nas.cli.predictor_report import show_report
     from ofa_nas.files import check_writable, write_bytes
     from ofa_nas.pipeline.predictor_fit import AUTO
@@ -167,8 +165,7 @@ def _report(args: argparse.Namespace) -> None:
     assert report is not None
     if args.output:
         write_bytes(args.output, report_page(report).encode())
-    if args.json:
-        print_json({"report": report, "page": args.output})
+    if give_document(args, {"report": report, "page": args.output}):
         return
     show_report(report)
     if args.output:

@@ -176,7 +176,7 @@ def _measure(args: argparse.Namespace) -> None:
         table.save(path)
         written.append((table, path))
     device.forget()
-    _tell(written, as_json=args.json)
+    _tell(args, written)
 
 
 def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, threads: int) -> "LatencyTable":
@@ -203,7 +203,7 @@ def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, thre
 
 
 def _write_bundle(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import err, format_bytes, out, print_json, progress
+    from ofa_nas.cli.console import err, format_bytes, give_document, out, progress
     from ofa_nas.latency.bundle import Bundle, write_bundle
 
     threads, *_ = _counts(args)
@@ -220,9 +220,7 @@ def _write_bundle(args: argparse.Namespace) -> None:
                 bundle = record
             else:
                 bar.move_to(record.done, total=record.total, note=record.part)
-    if args.json:
-        print_json(bundle)
-    else:
+    if not give_document(args, bundle):
         out.print(
             f"{bundle.networks} networks, {format_bytes(bundle.bytes)}. On the board, where it is unpacked:"
         )
@@ -244,18 +242,17 @@ def _collect(args: argparse.Namespace) -> None:
         collected.space, args.name, threads=device.threads or 1, precision=device.precision
     )
     collected.table.save(path)
-    _tell([(collected.table, path)], as_json=args.json)
+    _tell(args, [(collected.table, path)])
 
 
-def _tell(written: "list[tuple[LatencyTable, Path]]", *, as_json: bool) -> None:
+def _tell(args: argparse.Namespace, written: "list[tuple[LatencyTable, Path]]") -> None:
     """Show tables, or print them: an object for one, a list of several."""
-    from ofa_nas.cli.console import err, print_json
+    from ofa_nas.cli.console import err, give_document
 
-    if as_json:
-        documents = [{"path": str(path), **summarise(table)} for table, path in written]
-        print_json(documents[0] if len(documents) == 1 else documents)
+    documents = [{"path": str(path), **summarise(table)} for table, path in written]
+    is_printed = give_document(args, documents[0] if len(documents) == 1 else documents)
     for table, path in written:
-        if not as_json:
+        if not is_printed:
             _show(table)
         err.print(f"wrote {path}", markup=False)
 

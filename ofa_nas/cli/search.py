@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     named = [replace(budget, device=names.get(budget.device, "")) for budget in budgets]
     answers = _search(args, estimators, named)
     if is_list:
-        return _show_list(answers, estimators, as_json=args.json)
+        return _show_list(args, answers, estimators)
     (result,) = (answer for answer in answers if isinstance(answer, SearchResult))
     addresses = {names[device.text]: device.address for device in devices if device.address}
     if args.measured:
@@ -169,14 +169,14 @@ def _search(
     return answers
 
 
-def _show_list(answers: "list[Unmet | SearchResult]", estimators: "Estimators", *, as_json: bool) -> int:
-    from ofa_nas.cli.console import print_json
+def _show_list(
+    args: argparse.Namespace, answers: "list[Unmet | SearchResult]", estimators: "Estimators"
+) -> int:
+    from ofa_nas.cli.console import give_document
     from ofa_nas.cli.search_report import show_list
     from ofa_nas.pipeline.search_document import list_document
 
-    if as_json:
-        print_json(list_document(answers, estimators))
-    else:
+    if not give_document(args, list_document(answers, estimators)):
         show_list(answers, estimators)
     return 0
 
@@ -185,7 +185,7 @@ def _finish(
     args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", addresses: dict[str, str]
 ) -> int:
     """Time finalists, show, export and check; the exit status."""
-    from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.console import give_document
     from ofa_nas.cli.search_report import show_nothing_measured, show_search
     from ofa_nas.pipeline.search_document import result_document
 
@@ -198,10 +198,9 @@ def _finish(
     if not args.json:
         show_search(result, estimators, contest, finals)
     delivery = _deliver(args, estimators, result, addresses) if args.export is not None else None
-    if args.json:
-        measured = delivery.measured() if delivery else None
-        print_json(result_document(result, estimators, contest=contest, finals=finals, measured=measured))
-    elif finals is None and delivery is None:
+    measured = delivery.measured() if delivery else None
+    document = result_document(result, estimators, contest=contest, finals=finals, measured=measured)
+    if not give_document(args, document) and finals is None and delivery is None:
         show_nothing_measured(estimators)
     return 0 if delivery is None or delivery.is_met else 1
 

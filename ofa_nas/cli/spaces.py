@@ -73,16 +73,19 @@ def _cost(space: "SearchSpace", arch: "Architecture") -> Extreme:
 def run(args: argparse.Namespace) -> None:
     """List every space, or show one."""
     from ofa_nas.assets import asset_names
-    from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.console import give_document
     from ofa_nas.space.search_space import SearchSpace
 
     names = [args.name] if args.name else asset_names("search_spaces", suffix=".toml")
     spaces = [SearchSpace.load(name) for name in names]
-    if args.json and args.name:
-        print_json({"space": summarise(spaces[0]), "stages": spaces[0].stages})
-    elif args.json:
-        print_json({"spaces": [summarise(space) for space in spaces]})
-    elif args.name:
+    document = (
+        {"space": summarise(spaces[0]), "stages": spaces[0].stages}
+        if args.name
+        else {"spaces": [summarise(space) for space in spaces]}
+    )
+    if give_document(args, document):
+        return
+    if args.name:
         _show(spaces[0])
     else:
         _list(spaces)

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch(threads=args.threads)
-    from ofa_nas.cli.console import out, print_json
+    from ofa_nas.cli.console import give_document, out
     from ofa_nas.pipeline.learning import TrainingPlan
     from ofa_nas.training.distributed import join_ranks, leave_ranks
     from ofa_nas.training.prepare import SplitSizes, pick_device
@@ -91,9 +91,7 @@ def run(args: argparse.Namespace) -> None:
     leave_ranks()
     if trained is None:  # the first process tells
         return
-    if args.json:
-        print_json({"supernet": str(trained.files.weights), "history": trained.history})
-    else:
+    if not give_document(args, {"supernet": str(trained.files.weights), "history": trained.history}):
         out.print(f"supernet  {trained.files.weights}")
 
 

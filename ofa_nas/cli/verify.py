@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check; status 1 when a promise is broken."""
-    from ofa_nas.cli.console import print_json
+    from ofa_nas.cli.console import give_document
     from ofa_nas.cli.delivery import follow, show_delivery
     from ofa_nas.cli.torch_process import calm_threads
 
@@ -35,16 +35,13 @@ def run(args: argparse.Namespace) -> int:
         args.file, supernet=args.supernet, device=args.device, budgets=budgets, threads=args.threads
     )
     delivery = follow(stream, quiet=args.json)
-    if args.json:
-        print_json(
-            {
-                "file": str(delivery.path),
-                "architecture": delivery.card.arch,
-                "is_met": delivery.is_met,
-                "exceeds_budget": delivery.exceeds_budget,
-                "checks": delivery.checks,
-            }
-        )
-    else:
+    document = {
+        "file": str(delivery.path),
+        "architecture": delivery.card.arch,
+        "is_met": delivery.is_met,
+        "exceeds_budget": delivery.exceeds_budget,
+        "checks": delivery.checks,
+    }
+    if not give_document(args, document):
         show_delivery(delivery)
     return 0 if delivery.is_met else 1

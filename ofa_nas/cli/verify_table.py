@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Time, judge, show and keep; status 1 when the table does not hold."""
-    from ofa_nas.cli.console import err, print_json, progress
+    from ofa_nas.cli.console import err, give_document, progress
     from ofa_nas.files import check_writable
     from ofa_nas.pipeline.table_verification import (
         Verified,
@@ -55,9 +55,7 @@ def run(args: argparse.Namespace) -> int:
                 found = record
             else:
                 bar.move_to(record.done, total=record.total)
-    if args.json:
-        print_json(_document(plan, found))
-    else:
+    if not give_document(args, _document(plan, found)):
         _show(plan, found)
     written = keep_verification(plan, found.verification)
     err.print(f"wrote {written}" if written else "not kept: the table ships with ofa-nas", markup=False)

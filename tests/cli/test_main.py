@@ -178,3 +178,16 @@ def test_a_number_too_small_is_refused_by_its_flag(
 ) -> None:
     assert main(arguments) == 1
     assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_a_document_can_be_kept_beside_what_people_see(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "deep" / "tiny.json"
+    assert main(["spaces", "tiny", "--json-file", str(path)]) == 0
+    assert "32/5x3.5x3/5x3.5x3" in capsys.readouterr().out
+    kept = path.read_text()
+    assert main(["spaces", "tiny", "--json", "--json-file", str(path)]) == 0
+    assert capsys.readouterr().out == kept == path.read_text()
+    assert main(["spaces", "tiny", "--json-file", str(tmp_path)]) == 1
+    assert "--json-file" in capsys.readouterr().err
