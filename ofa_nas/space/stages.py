@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The 1x1 convolution before pooling if `width` > 0, one behind it if `mix_width` > 0, dropout, classifier."""
+    """1x1 convolutions before pooling if `width` > 0, behind it if `mix_width` > 0; dropout, classifier."""
 
     width: int
     mix_width: int
@@ -63,11 +63,6 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-def expand(channels: int, ratio: int) -> int:
-    """Channels of the middle of a block: so many times as many, in steps of 8."""
-    return make_divisible(channels * ratio) if ratio > 1 else channels
 
 
 def _scaled(width: int, multiplier: float) -> int:

@@ -1,7 +1,7 @@
 """Block kinds: one file each, holding `lower(layer)`, which turns a layer into primitive operators.
 
-A kind whose expand ratios do not multiply the channels of its input says so in
-`mid_channels(in_channels, out_channels, expand_ratio)`.
+Expand ratios multiply the channels of a block's input, or of its output where the kind has
+`EXPANDS_OUTPUT = True`.
 """
 
 from functools import lru_cache
@@ -11,7 +11,8 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_plugin
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Operator
-from ofa_nas.space.stages import expand
+from ofa_nas.space.rewrites import REWRITES
+from ofa_nas.space.stages import make_divisible
 
 
 class BlockKind(Protocol):
@@ -23,20 +24,20 @@ class BlockKind(Protocol):
 
 
 def mid_channels(kind: str, in_channels: int, out_channels: int, expand_ratio: int) -> int:
-    """Channels in the middle of a block: of its input as often as the ratio says, or as its kind has it."""
-    module = load_plugin("space.blocks", kind)
-    if hasattr(module, "mid_channels"):
-        channels: int = module.mid_channels(in_channels, out_channels, expand_ratio)
-        return channels
-    return expand(in_channels, expand_ratio)
+    """Channels in the middle of a block: so many times those of its input, or of its output, in steps of 8."""
+    expands_output = getattr(load_plugin("space.blocks", kind), "EXPANDS_OUTPUT", False)
+    channels = out_channels if expands_output else in_channels
+    return make_divisible(channels * expand_ratio) if expand_ratio > 1 else channels
 
 
 @lru_cache(maxsize=65536)
 def lower(layer: Layer) -> tuple[Operator, ...]:
     """Operators of a layer in execution order; names are local to the layer."""
-    kind: BlockKind = load_plugin("space.blocks", layer.kind)
+    name, *rewrites = layer.kind.split("+")
+    kind: BlockKind = load_plugin("space.blocks", name)
     if not hasattr(kind, "lower"):
-        raise ConfigError(
-            f"space.blocks: {layer.kind!r} has no function lower(layer), so it is no block kind"
-        )
-    return kind.lower(layer)
+        raise ConfigError(f"space.blocks: {name!r} has no function lower(layer), so it is no block kind")
+    operators = kind.lower(layer)
+    for rewrite in rewrites:
+        operators = REWRITES[rewrite](layer, operators)
+    return operators

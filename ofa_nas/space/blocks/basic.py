@@ -1,20 +1,16 @@
-"""Basic residual block: two k x k convolutions, and a shortcut around them that is added before the activation.
+"""Basic residual block: two k x k convolutions, and a shortcut that is added before the last activation.
 
 Its operators are named as those of an inverted residual, so that what sorts the middle channels sorts these.
 
-Source: He et al. 2016, arXiv:1512.03385, figure 5 left (block) and section 3.3, option B (shortcut); Hu et al.
-2018, arXiv:1709.01507 (squeeze-excite, here between the two convolutions).
+Source: He et al. 2016, arXiv:1512.03385, figure 5 left (block) and section 3.3, option B (shortcut);
+Hu et al. 2018, arXiv:1709.01507 (squeeze-excite, here between the two convolutions).
 """
 
 from ofa_nas.space.blocks.mbconv import squeeze_excite
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Operator, same_padding
-from ofa_nas.space.stages import expand
 
-
-def mid_channels(in_channels: int, out_channels: int, expand_ratio: int) -> int:
-    """The middle is as many times as wide as the output: once in a plain ResNet."""
-    return expand(out_channels, expand_ratio)
+EXPANDS_OUTPUT = True  # the middle of a plain ResNet's block is once as wide as its output
 
 
 def lower(layer: Layer) -> tuple[Operator, ...]:
