@@ -11,7 +11,6 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_plugin
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Operator
-from ofa_nas.space.rewrites import REWRITES
 from ofa_nas.space.stages import make_divisible
 
 
@@ -24,7 +23,7 @@ class BlockKind(Protocol):
 
 
 def mid_channels(kind: str, in_channels: int, out_channels: int, expand_ratio: int) -> int:
-    """Channels in the middle of a block: so many times those of its input, or of its output, in steps of 8."""
+    """Channels in the middle of a block: so many times those of input or output, in steps of 8."""
     expands_output = getattr(load_plugin("space.blocks", kind), "EXPANDS_OUTPUT", False)
     channels = out_channels if expands_output else in_channels
     return make_divisible(channels * expand_ratio) if expand_ratio > 1 else channels
@@ -33,11 +32,7 @@ def mid_channels(kind: str, in_channels: int, out_channels: int, expand_ratio: i
 @lru_cache(maxsize=65536)
 def lower(layer: Layer) -> tuple[Operator, ...]:
     """Operators of a layer in execution order; names are local to the layer."""
-    name, *rewrites = layer.kind.split("+")
-    kind: BlockKind = load_plugin("space.blocks", name)
+    kind: BlockKind = load_plugin("space.blocks", layer.kind)
     if not hasattr(kind, "lower"):
-        raise ConfigError(f"space.blocks: {name!r} has no function lower(layer), so it is no block kind")
-    operators = kind.lower(layer)
-    for rewrite in rewrites:
-        operators = REWRITES[rewrite](layer, operators)
-    return operators
+        raise ConfigError(f"space.blocks: {layer.kind!r} has no function lower(layer), so it is no block kind")
+    return kind.lower(layer)
