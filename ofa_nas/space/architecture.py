@@ -15,7 +15,7 @@ class Block:
 
     Attributes:
         kernel_size: Side of the depthwise kernel [px].
-        expand_ratio: Middle channels over input channels, or over output channels where the block kind says so.
+        expand_ratio: Middle channels over input channels; over output channels where the block kind says so.
     """
 
     kernel_size: int
