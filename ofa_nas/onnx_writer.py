@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ofa_nas.errors import OfaNasError
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Pool
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Pool, Resample
 
 OPSET = 17  # HardSwish needs 14; 17 runs in ONNX Runtime 1.12 and later
 IR_VERSION = 8  # the IR version of opset 17
@@ -130,6 +130,8 @@ def _nodes(layer: Layer, operator: Operator, source: str) -> list[onnx.NodeProto
             return [helper.make_node("Flatten", inputs, [flat], name=flat), gemm]
         case Pool():
             return [helper.make_node("GlobalAveragePool", inputs, [output], name=output)]
+        case Resample():
+            return _resample(operator, inputs, output)
         case Elementwise():
             return _elementwise(operator, inputs, output)
 
@@ -149,6 +151,19 @@ def _convolution(operator: Convolution, inputs: list[str], output: str) -> onnx.
         pads=[before, before, after, after],
         group=operator.groups,
     )
+
+
+def _resample(operator: Resample, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    if operator.function == "halve":
+        shape = {"kernel_shape": [2, 2], "strides": [2, 2]}
+        return [helper.make_node("AveragePool", inputs, [output], name=output, **shape)]
+    sizes = f"{output}_sizes"
+    shape_of_output = [1, operator.channels, operator.out_size, operator.out_size]
+    constant = helper.make_tensor(sizes, TensorProto.INT64, [4], shape_of_output)
+    return [
+        helper.make_node("Constant", [], [sizes], value=constant),
+        helper.make_node("Resize", [*inputs, "", "", sizes], [output], name=output, mode="linear"),
+    ]
 
 
 def _elementwise(operator: Elementwise, inputs: list[str], output: str) -> list[onnx.NodeProto]:

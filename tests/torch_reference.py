@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ofa_nas.onnx_writer import IMAGE, LOGITS, tensor_name
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Pool
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Pool, Resample
 
 Floats = npt.NDArray[np.float32]
 FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
@@ -54,6 +54,10 @@ def _apply(
             return F.linear(inputs[0].flatten(1), weight, weights[f"{name}.bias"]), weight.numel()
         case Pool():
             return inputs[0].mean((2, 3), keepdim=True), 0
+        case Resample(function="halve"):
+            return F.avg_pool2d(inputs[0], 2), 0
+        case Resample():
+            return F.interpolate(inputs[0], size=(operator.out_size,) * 2, mode="bilinear"), 0
         case Elementwise():
             return FUNCTIONS[operator.function](*inputs), 0
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ofa_nas.errors import TableError
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool
+from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample
 
 Floats = npt.NDArray[np.float64]
 FUSED = ("relu", "relu6")  # computed while a convolution writes its output
@@ -63,7 +63,7 @@ def _elements_moved(operator: Operator) -> int:
         return operator.in_channels + operator.elements
     if isinstance(operator, Convolution):
         return operator.in_channels * operator.in_size**2 + operator.elements
-    if isinstance(operator, Pool):
+    if isinstance(operator, Pool | Resample):
         return operator.channels * operator.in_size**2 + operator.elements
     if operator.function in FUSED or operator.function == "hard_swish":
         return 0

@@ -11,7 +11,7 @@ class Layer:
 
     Attributes:
         name: Where it stands: `stem`, `s2b1` (second stage counting from 0, second block), `classifier`.
-        kind: Block kind, a module of `ofa_nas.space.blocks`.
+        kind: Block kind, a module of `ofa_nas.space.blocks`; behind it, `+` and the name of a rewrite.
         in_channels: Channels of the input.
         mid_channels: Channels between expansion and projection; equals `out_channels` where there is no
             middle.

@@ -122,7 +122,32 @@ class Elementwise:
         return self.channels * self.size**2
 
 
-Operator = Convolution | Linear | Pool | Elementwise
+@dataclass(frozen=True, slots=True)
+class Resample:
+    """Another size, without weights.
+
+    Attributes:
+        function: `halve`: means of 2 x 2 px, an odd last row and column left out; `bilinear`: between the
+            centres of pixels.
+    """
+
+    name: str
+    inputs: tuple[str]
+    function: str
+    channels: int
+    in_size: int
+    out_size: int
+    macs: ClassVar[int] = 0
+    weights: ClassVar[int] = 0
+    in_place: ClassVar[bool] = False
+
+    @property
+    def elements(self) -> int:
+        """Elements of the output for one image."""
+        return self.channels * self.out_size**2
+
+
+Operator = Convolution | Linear | Pool | Resample | Elementwise
 
 
 def same_padding(

@@ -32,6 +32,8 @@ class SearchSpace:
         classes: Outputs of the classifier.
         padding: `symmetric` or `same`, see `Layer.padding`.
         bn_epsilon: Epsilon of every batch norm.
+        lite: Whether a lite residual module lies beside every block, but one that begins and does not expand.
+        folded: Whether biases stand where batch norms were.
     """
 
     name: str
@@ -44,6 +46,8 @@ class SearchSpace:
     stem: Stem
     stages: tuple[Stage, ...]
     head: Head
+    lite: bool = False
+    folded: bool = False
 
     @classmethod
     def load(cls, name_or_path: str) -> Self:
@@ -69,8 +73,15 @@ class SearchSpace:
             stem=read_stem(root.section("stem"), multiplier),
             stages=tuple(read_stage(section, multiplier) for section in root.sections("stages")),
             head=read_head(root.section("head"), multiplier),
+            lite=root.flag("lite", default=False),
+            folded=root.flag("folded", default=False),
         )
         root.close()
+        if (space.lite or space.folded) and space.cardinality > 1:
+            raise SpaceError(
+                f"{root.path}: {'lite' if space.lite else 'folded'}: expected false where there is a choice: "
+                "only the one architecture that ofa-nas transfer leaves has these"
+            )
         return space
 
     @classmethod
@@ -89,6 +100,22 @@ class SearchSpace:
     def with_classes(self, classes: int) -> Self:
         """The same space with a classifier of another width."""
         return replace(self, classes=classes)
+
+    def only(self, arch: Architecture) -> Self:
+        """The space of one architecture: the same layers, but a stage for every block, so another text."""
+        self.check(arch)
+        stages = tuple(
+            replace(
+                stage,
+                stride=1 if block_index else stage.stride,
+                kernel_sizes=(block.kernel_size,),
+                expand_ratios=(block.expand_ratio,),
+                depths=(1,),
+            )
+            for stage, blocks in zip(self.stages, arch.stages, strict=True)
+            for block_index, block in enumerate(blocks)
+        )
+        return replace(self, resolutions=(arch.resolution,), stages=stages)
 
     def keep_largest(self, *, kernel_sizes: int = 0, depths: int = 0, expand_ratios: int = 0) -> Self:
         """The same space with fewer choices: the so many largest of each kind in every stage, 0 for all."""
@@ -109,6 +136,9 @@ class SearchSpace:
         fields = asdict(self)
         for name in ("name", "description", "source"):
             del fields[name]
+        for name in ("lite", "folded"):  # digests of spaces without are older than these
+            if not fields[name]:
+                del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property
@@ -186,12 +216,17 @@ class SearchSpace:
                 yield layer
         yield from self._head(layer)
 
+    def _rewrites(self, *, is_lite: bool) -> str:
+        """What the kind of a layer says of rewrites, see `ofa_nas.space.rewrites`."""
+        return ("+lite" if is_lite else "") + ("+folded" if self.folded else "")
+
     def _block(self, name: str, stage: Stage, block: Block, *, stride: int, before: Layer) -> Layer:
         in_channels = before.out_channels
+        is_plain = before.name == "stem" and block.expand_ratio == 1
         middle = mid_channels(stage.block, in_channels, stage.width, block.expand_ratio)
         return Layer(
             name=name,
-            kind=stage.block,
+            kind=stage.block + self._rewrites(is_lite=self.lite and not is_plain),
             in_channels=in_channels,
             mid_channels=middle,
             out_channels=stage.width,
@@ -219,7 +254,7 @@ class SearchSpace:
         kernel_size, stride = (stem.kernel_size, stem.stride) if stem else (1, 1)
         return Layer(
             name=name,
-            kind="conv",
+            kind="conv" + self._rewrites(is_lite=False) * norm,
             in_channels=in_channels,
             mid_channels=out_channels,
             out_channels=out_channels,

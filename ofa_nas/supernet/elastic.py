@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool
+from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample
 from ofa_nas.supernet.depthwise import convolve_depthwise, is_slow
 
 
@@ -158,6 +158,8 @@ def apply_fixed(operator: Operator, inputs: list[Tensor]) -> Tensor:
     match operator:
         case Pool():
             return F.adaptive_avg_pool2d(inputs[0], 1)
+        case Resample():
+            return _resample(inputs[0], operator)
         case Elementwise(function="relu"):
             return F.relu_(inputs[0])
         case Elementwise(function="relu6"):
@@ -172,3 +174,9 @@ def apply_fixed(operator: Operator, inputs: list[Tensor]) -> Tensor:
             return inputs[0] * inputs[1]
         case _:
             raise AssertionError(f"{operator} has weights or an unknown function")
+
+
+def _resample(x: Tensor, operator: Resample) -> Tensor:
+    if operator.function == "halve":
+        return F.avg_pool2d(x, 2)
+    return F.interpolate(x, (operator.out_size,) * 2, mode="bilinear")

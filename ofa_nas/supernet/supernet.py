@@ -177,7 +177,7 @@ def initialise(supernet: Supernet, generator: torch.Generator) -> None:
             for operator in operators:
                 if isinstance(operator, Elementwise) and operator.function == "add":
                     branch = next(one for one in operators if one.name == operator.inputs[0])
-                    last = supernet.weighted(layer, branch)
+                    last = supernet.weighted(layer, branch) if isinstance(branch, Convolution) else None
                     if isinstance(last, ElasticConvolution) and last.bn is not None:
                         last.bn.weight.zero_()
 

@@ -11,6 +11,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_plugin
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Operator
+from ofa_nas.space.rewrites import REWRITES
 from ofa_nas.space.stages import make_divisible
 
 
@@ -32,7 +33,11 @@ def mid_channels(kind: str, in_channels: int, out_channels: int, expand_ratio: i
 @lru_cache(maxsize=65536)
 def lower(layer: Layer) -> tuple[Operator, ...]:
     """Operators of a layer in execution order; names are local to the layer."""
-    kind: BlockKind = load_plugin("space.blocks", layer.kind)
+    name, *rewrites = layer.kind.split("+")
+    kind: BlockKind = load_plugin("space.blocks", name)
     if not hasattr(kind, "lower"):
-        raise ConfigError(f"space.blocks: {layer.kind!r} has no function lower(layer), so it is no block kind")
-    return kind.lower(layer)
+        raise ConfigError(f"space.blocks: {name!r} has no function lower(layer), so it is no block kind")
+    operators = kind.lower(layer)
+    for rewrite in rewrites:
+        operators = REWRITES[rewrite](layer, operators)
+    return operators

@@ -1,0 +1,1 @@
+"""Tiny transfer learning: a subnet learns another task, in little memory that is counted and measured."""
