@@ -15,7 +15,8 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Linear, Operator
+from ofa_nas.space.liveness import layer_moments
+from ofa_nas.space.operators import Convolution, Linear, Operator
 from ofa_nas.space.search_space import SearchSpace
 
 FLOAT_BYTES = 4
@@ -56,27 +57,9 @@ def _folded_biases(operator: Operator) -> int:
 def layer_peak_bytes(layer: Layer) -> int:
     """Peak bytes of fp32 activations while a layer runs, by liveness over its operators.
 
-    An elementwise operator writes over its first input unless that is read again later. Layers form a chain,
-    so the peak of a network is the largest of its layers'.
+    The peak of a network is the largest of its layers'.
     """
-    operators = lower(layer)
-    last_use: dict[str, int] = {}
-    for index, operator in enumerate(operators):
-        last_use.update(dict.fromkeys(operator.inputs, index))
-    live = {INPUT: _input_elements(layer)}
-    peak = 0
-    for index, operator in enumerate(operators):
-        reused = operator.in_place and last_use[operator.inputs[0]] == index
-        live[operator.name] = operator.elements
-        peak = max(peak, sum(live.values()) - (live[operator.inputs[0]] if reused else 0))
-        for name in set(operator.inputs):
-            if last_use[name] == index:
-                del live[name]
-    return FLOAT_BYTES * peak
-
-
-def _input_elements(layer: Layer) -> int:
-    return layer.in_channels * layer.in_size**2
+    return FLOAT_BYTES * max(moment.elements for moment in layer_moments(layer))
 
 
 @dataclass(frozen=True)
