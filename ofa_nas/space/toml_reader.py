@@ -56,6 +56,11 @@ class Section:
             raise self._fail(key, "is missing")
         return default
 
+    def has(self, key: str) -> bool:
+        """Whether a key is there; it may be left out."""
+        self.known.append(key)
+        return key in self.content
+
     def text(self, key: str, *, default: str | None = None, choices: tuple[str, ...] = ()) -> str:
         """A string, one of `choices` if there are any."""
         value = self._take(key, default=default)
