@@ -129,6 +129,8 @@ def _show(space: "SearchSpace") -> None:
     out.print(table)
     for name, arch in (("smallest", space.smallest), ("largest", space.largest)):
         out.print(f"{name}: {arch}")
+    for name, point in space.points.items():
+        out.print(f"{name}: {point.architecture}" + (f" ({point.note})" if point.note else ""), markup=False)
 
 
 def _join(values: tuple[int, ...]) -> str:

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ from ofa_nas.errors import ArchitectureError, SpaceError
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.blocks import mid_channels
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.points import Point, read_points
 from ofa_nas.space.stages import Head, Stage, Stem, make_divisible, read_head, read_stage, read_stem
 from ofa_nas.space.toml_reader import Section, read_toml
 
@@ -34,6 +35,7 @@ class SearchSpace:
         bn_epsilon: Epsilon of every batch norm.
         lite: Whether a lite residual module lies beside every block, but one that begins and does not expand.
         folded: Whether biases stand where batch norms were.
+        points: Hand-designed architectures by name.
     """
 
     name: str
@@ -48,6 +50,7 @@ class SearchSpace:
     head: Head
     lite: bool = False
     folded: bool = False
+    points: Mapping[str, Point] = field(default_factory=dict, compare=False)
 
     @classmethod
     def load(cls, name_or_path: str) -> Self:
@@ -76,6 +79,7 @@ class SearchSpace:
             lite=root.flag("lite", default=False),
             folded=root.flag("folded", default=False),
         )
+        space = replace(space, points=read_points(root, space.parse))
         root.close()
         if (space.lite or space.folded) and space.cardinality > 1:
             raise SpaceError(
@@ -95,7 +99,14 @@ class SearchSpace:
 
     def to_document(self) -> dict[str, Any]:
         """Plain values for a JSON document, with the keys of the TOML file."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # tuples become lists
+        content = asdict(replace(self, points={}))
+        del content["points"]
+        if self.points:
+            content["points"] = {
+                name: {"architecture": str(point.architecture), "note": point.note}
+                for name, point in self.points.items()
+            }
+        return json.loads(json.dumps(content))  # type: ignore[no-any-return]  # tuples become lists
 
     def with_classes(self, classes: int) -> Self:
         """The same space with a classifier of another width."""
@@ -115,7 +126,7 @@ class SearchSpace:
             for stage, blocks in zip(self.stages, arch.stages, strict=True)
             for block_index, block in enumerate(blocks)
         )
-        return replace(self, resolutions=(arch.resolution,), stages=stages)
+        return replace(self, resolutions=(arch.resolution,), stages=stages, points={})
 
     def keep_largest(self, *, kernel_sizes: int = 0, depths: int = 0, expand_ratios: int = 0) -> Self:
         """The same space with fewer choices: the so many largest of each kind in every stage, 0 for all."""
@@ -128,13 +139,13 @@ class SearchSpace:
             )
             for stage in self.stages
         )
-        return replace(self, stages=stages)
+        return replace(self, stages=stages, points={})
 
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits that change whenever the geometry of any architecture may."""
         fields = asdict(self)
-        for name in ("name", "description", "source"):
+        for name in ("name", "description", "source", "points"):
             del fields[name]
         for name in ("lite", "folded"):  # digests of spaces without are older than these
             if not fields[name]:

@@ -49,6 +49,14 @@ def test_phases_train_what_is_elastic_in_them(tiny: SearchSpace, tmp_path: Path)
     assert {len(stage) for arch in expand for stage in arch.stages} == {1, 2}
 
 
+def test_a_space_without_a_choice_is_trained_once_a_step(tiny: SearchSpace) -> None:
+    only = replace(tiny.keep_largest(kernel_sizes=1, depths=1, expand_ratios=1), resolutions=(32,))
+    phase = Phase("sandwich", "largest", epochs=1.0, learning_rate=0.1, random_subnets=2)
+    supernet = WatchedSupernet(only)
+    learner(supernet, Recipe("sandwich", (phase,), batch_size=8)).step(0)
+    assert [call.arch for call in supernet.calls] == [only.largest]
+
+
 def test_the_teacher_is_the_largest_after_the_first_phase(tiny: SearchSpace) -> None:
     taught = learner(WatchedSupernet(tiny), PROGRESSIVE)
     for step in range(3):
