@@ -1,6 +1,7 @@
 """What made a file: version, commit, command, seed, libraries, machine."""
 
 import platform
+import shlex
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ class Provenance:
         made_on: UTC date and time, ISO 8601.
         version: Version of this tool.
         commit: Git commit of the checkout, empty for an installed wheel.
-        command: The arguments of the command line, without paths of the program itself.
+        command: The command line, without the path of the program itself, as a shell would take it.
         seed: Seed of everything random in it.
         libraries: Versions of the libraries that were installed.
         machine: Operating system and processor.
@@ -45,7 +46,7 @@ def record_provenance(*, seed: int) -> Provenance:
         made_on=datetime.now(UTC).isoformat(timespec="seconds"),
         version=_version("ofa-nas"),
         commit=_commit(),
-        command=" ".join(["ofa-nas", *sys.argv[1:]]),
+        command=shlex.join(["ofa-nas", *sys.argv[1:]]),
         seed=seed,
         libraries={name: _version(name) for name in LIBRARIES if _version(name)},
         machine=f"{platform.system()} {platform.machine()}, {processor_name()}",

@@ -17,9 +17,9 @@ ROOT = Path(ofa_nas.__file__).parents[1]
 
 
 def test_provenance_describes_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/ofa-nas", "search", "--latency", "30ms"])
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/ofa-nas", "search", "--latency", "30 ms"])
     found = record_provenance(seed=7)
-    assert found.command == "ofa-nas search --latency 30ms"
+    assert found.command == "ofa-nas search --latency '30 ms'"
     assert found.seed == 7
     assert found.libraries["numpy"] == version("numpy")
     assert set(found.libraries) == {"numpy", "torch", "onnx", "onnxruntime"}

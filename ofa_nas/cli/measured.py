@@ -91,8 +91,7 @@ def run_measured(
     if result.chosen is None:
         raise BudgetError(_describe_failure(result))
     delivery = deliver(args, estimators, result.search, addresses) if args.export is not None else None
-    measured = delivery.measured() if delivery else None
-    give_document(args, measured_document(result, estimators, measured=measured))
+    give_document(args, measured_document(result, estimators, seed=args.seed, delivery=delivery))
     return 0 if delivery is None or delivery.is_met else 1
 
 

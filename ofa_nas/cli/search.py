@@ -176,7 +176,7 @@ def _show_list(
     from ofa_nas.cli.search_report import show_list
     from ofa_nas.pipeline.search_document import list_document
 
-    if not give_document(args, list_document(answers, estimators)):
+    if not give_document(args, list_document(answers, estimators, seed=args.seed)):
         show_list(answers, estimators)
     return 0
 
@@ -198,8 +198,9 @@ def _finish(
     if not args.json:
         show_search(result, estimators, contest, finals)
     delivery = _deliver(args, estimators, result, addresses) if args.export is not None else None
-    measured = delivery.measured() if delivery else None
-    document = result_document(result, estimators, contest=contest, finals=finals, measured=measured)
+    document = result_document(
+        result, estimators, seed=args.seed, contest=contest, finals=finals, delivery=delivery
+    )
     if not give_document(args, document) and finals is None and delivery is None:
         show_nothing_measured(estimators)
     return 0 if delivery is None or delivery.is_met else 1

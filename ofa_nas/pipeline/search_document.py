@@ -1,15 +1,19 @@
 """What `ofa-nas search --json` prints; docs/formats.md tells the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ofa_nas.pipeline.contest import Contest
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals
+from ofa_nas.pipeline.network_document import network_document, table_document
 from ofa_nas.pipeline.search import Goal, SearchResult, Unmet
+from ofa_nas.provenance import record_provenance
 from ofa_nas.search.budgets import Budget
 
 if TYPE_CHECKING:
+    from ofa_nas.pipeline.deliver import Delivery
     from ofa_nas.pipeline.measured_search import MeasuredResult
     from ofa_nas.pipeline.trials import MeasuredTrial
 
@@ -18,56 +22,61 @@ def result_document(
     result: SearchResult,
     estimators: Estimators,
     *,
+    seed: int,
     contest: Contest | None,
     finals: Finals | None,
-    measured: Mapping[str, Any] | None,
+    delivery: "Delivery | None",
 ) -> dict[str, Any]:
     """The JSON document of a search for one set of budgets.
 
     Args:
         result: With the finalist that was chosen, where finalists were timed.
         estimators: Of the search.
+        seed: Of the search.
         contest: Evaluated candidates; None without data.
         finals: Timed finalists; None where no device was at hand.
-        measured: Of the exported file; None without one.
+        delivery: The exported file; None without one.
     """
     return {
-        **_answer(result),
-        "measured": measured,
+        **_answer(result, estimators),
+        **_delivered(delivery),
         "contest": None if contest is None else _contest(contest),
         "finalists": None if finals is None else _finals(finals),
-        **_shared(result, estimators),
+        **_shared(result, estimators, seed=seed),
     }
 
 
-def list_document(answers: Sequence[Unmet | SearchResult], estimators: Estimators) -> dict[str, Any]:
+def list_document(
+    answers: Sequence[Unmet | SearchResult], estimators: Estimators, *, seed: int
+) -> dict[str, Any]:
     """The JSON document of a search for a list of budgets; the last answer is a result."""
     last = answers[-1]
     assert isinstance(last, SearchResult)
     return {
         "answers": [
-            _answer(answer)
+            _answer(answer, estimators)
             if isinstance(answer, SearchResult)
             else {"budgets": [_budget(budget) for budget in answer.budgets], "unmet": answer.reason}
             for answer in answers
         ],
-        **_shared(last, estimators),
+        **_shared(last, estimators, seed=seed),
     }
 
 
 def measured_document(
-    result: "MeasuredResult", estimators: Estimators, *, measured: Mapping[str, Any] | None
+    result: "MeasuredResult", estimators: Estimators, *, seed: int, delivery: "Delivery | None"
 ) -> dict[str, Any]:
     """The JSON document of a measured search: that of a search, and the study that chose.
 
     Args:
         result: Of the study; one of its trials was chosen.
         estimators: Of the search.
-        measured: Of the exported file; None without one.
+        seed: Of the search.
+        delivery: The exported file; None without one.
     """
     return {
-        **_answer(result.search),
-        "measured": measured,
+        **_answer(result.search, estimators),
+        **_delivered(delivery),
         "finalists": None,
         "study": {
             "storage": result.storage,
@@ -79,7 +88,7 @@ def measured_document(
             "front": [one.number for one in result.front],
             "trials": [_trial(one, result.search.budgets) for one in result.trials],
         },
-        **_shared(result.search, estimators),
+        **_shared(result.search, estimators, seed=seed),
     }
 
 
@@ -99,7 +108,13 @@ def _trial(trial: "MeasuredTrial", budgets: Sequence[Budget]) -> dict[str, Any]:
     }
 
 
-def _answer(result: SearchResult) -> dict[str, Any]:
+def _delivered(delivery: "Delivery | None") -> dict[str, Any]:
+    if delivery is None:
+        return {"measured": None, "checks": None}
+    return {"measured": delivery.measured(), "checks": [asdict(check) for check in delivery.checks]}
+
+
+def _answer(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
     return {
         "architecture": str(result.chosen.architecture),
         "budgets": [
@@ -110,6 +125,7 @@ def _answer(result: SearchResult) -> dict[str, Any]:
         "objective": _objective(result.goal),
         "accuracy_bound": result.bound,
         "is_exact": result.is_exact,
+        "network": network_document(result.chosen, estimators),
     }
 
 
@@ -120,7 +136,7 @@ def _objective(goal: Goal | None) -> dict[str, Any]:
     return {"name": name, "device": device or None, "accuracy": goal.accuracy}
 
 
-def _shared(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
+def _shared(result: SearchResult, estimators: Estimators, *, seed: int) -> dict[str, Any]:
     """What all answers of one search have in common."""
     return {
         "space": estimators.card.space.name,
@@ -129,6 +145,12 @@ def _shared(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
         "devices": [
             {"name": table.name, "provenance": table.provenance} for table in estimators.tables.values()
         ],
+        "tables": [table_document(table) for table in estimators.tables.values()],
+        "weights": {
+            "data": estimators.card.data,
+            "classes": estimators.card.space.classes,
+            "sha256": estimators.card.sha256,
+        },
         "front": [_candidate(candidate) for candidate in result.front],
         "search": {
             "method": result.method,
@@ -136,6 +158,7 @@ def _shared(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
             "evaluations": result.evaluations,
             "cpu_seconds": result.cpu_seconds,
         },
+        "made_by": record_provenance(seed=seed).to_json(),
     }
 
 

@@ -51,6 +51,7 @@ def test_the_document_has_the_documented_keys(
     assert document.keys() == {
         "architecture", "space", "supernet", "devices", "budgets", "predicted", "objective", "accuracy_bound",
         "is_exact", "measured", "contest", "finalists", "front", "search", "predictor",
+        "checks", "network", "tables", "weights", "made_by",
     }  # fmt: skip
     assert tiny.parse(document["architecture"])
     assert document["devices"] == [{"name": "rpi4", "provenance": "estimated"}]
