@@ -58,6 +58,7 @@ class CommandModule(Protocol):
 
 
 COMMANDS = (  # groups in this order: find, measure, learn, inspect
+    Command("find", "run", "go the whole way, from images to a checked ONNX file, by one file"),
     Command("find", "search", "find the best subnet within budgets, and export it as a checked ONNX file"),
     Command("find", "export", "export an architecture of your own choice as a checked ONNX file"),
     Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),

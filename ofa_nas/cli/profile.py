@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make the table from the results.jsonl of the board where --bundle was measured",
     )
     parser.add_argument("--space", help=f"search space, by name or TOML file ({SPACE})")
+    parser.add_argument(
+        "--supernet", help="take search space and classes from a supernet: a name or a .safetensors file"
+    )
     parser.add_argument("--resolution", type=int, nargs="+", help="input sizes [px] (all of the space's)")
     parser.add_argument(
         "--classes", type=int, help=f"outputs of the classifier ({CLASSES} for {SPACE}, else the space's own)"
@@ -98,7 +101,17 @@ def _check_combination(args: argparse.Namespace) -> None:
     else:
         if args.bundle is None or args.name is None:
             raise ConfigError("--collect needs the --bundle that was measured, and a --name for the table")
-        names = ("device", "space", "resolution", "classes", "precision", "clock", "rounds", "seed")
+        names = (
+            "device",
+            "space",
+            "supernet",
+            "resolution",
+            "classes",
+            "precision",
+            "clock",
+            "rounds",
+            "seed",
+        )
         unused = [name for name in names if getattr(args, name) is not None]
         unused += ["threads"] * (args.thread_counts is not None)
         reason = "the bundle says what was measured, and how"
@@ -130,8 +143,14 @@ def _join(counts: list[int]) -> str:
 
 
 def _space(args: argparse.Namespace) -> "SearchSpace":
+    from ofa_nas.errors import ConfigError
     from ofa_nas.space.search_space import SearchSpace
+    from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
+    if args.supernet is not None:
+        if args.space is not None or args.classes is not None:
+            raise ConfigError("--supernet tells space and classes: leave out --space and --classes")
+        return SupernetCard.load(SupernetFiles.find(args.supernet).card).space
     name = args.space or SPACE
     space = SearchSpace.load(name)
     return space.with_classes(args.classes or (CLASSES if name == SPACE else space.classes))

@@ -26,6 +26,8 @@ FRAME = {  # modules of the command line that are no commands
     "predictor_report",
     "reference",
     "search_report",
+    "step_process",
+    "step_run",
     "table_progress",
     "torch_process",
 }
