@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ofa_nas.devices import Device, MeasuringProtocol, open_device
-from ofa_nas.export.resident import resident_growth
 from ofa_nas.latency.references import write_network
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -82,13 +81,14 @@ def main() -> None:
 def _measure(device: Device, space: SearchSpace, arch: Architecture, rng: np.random.Generator) -> Subnet:
     layers = list(space.layers(arch))
     model = write_network(space, arch, rng, name=str(arch))
-    protocol = MeasuringProtocol(profile_sittings=1, profile_runs=1, profile_skip=0)
+    protocol = MeasuringProtocol(profile_sittings=1, profile_runs=1, profile_skip=0, resident=True)
+    profile = next(iter(device.profile([model], protocol)))
     return Subnet(
         architecture=str(arch),
         liveness=max(map(layer_peak_bytes, layers)),
-        requested=next(iter(device.profile([model], protocol))).peak_bytes,
+        requested=profile.peak_bytes,
         weights=sum(map(layer_weight_bytes, layers)),
-        resident=resident_growth(model.content),
+        resident=profile.resident_bytes or None,
     )
 
 

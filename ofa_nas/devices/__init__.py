@@ -96,17 +96,20 @@ class Profile:
 
     Attributes:
         peak_bytes: Most bytes of activations at once; 0 where ONNX Runtime does not tell.
+        resident_bytes: What a process of its own gains at most by loading and running the model; 0 where the
+            protocol does not ask for it, or the system does not tell.
     """
 
     model: str
     nodes: tuple[NodeTime, ...]
     peak_bytes: int
+    resident_bytes: int = 0
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
         """Read a record of the agent."""
         nodes = tuple(NodeTime(node["name"], node["operator"], node["ms"]) for node in record["nodes"])
-        return cls(record["model"], nodes, record["peak_bytes"])
+        return cls(record["model"], nodes, record["peak_bytes"], record.get("resident_bytes", 0))
 
 
 class Device(Protocol):

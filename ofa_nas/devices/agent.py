@@ -39,6 +39,7 @@ except ImportError:
 Json = Dict[str, Any]  # one record of the wire format; `devices/__init__.py` gives each a frozen class
 BOOTSTRAP_DRAWS = 400
 SENTINEL_HISTORY = 3, 20  # visits of the sentinel before it judges anything; the latest ones, which judge
+RESIDENT_RUNS = 3  # while resident memory is watched
 REFUSED = 3  # exit status where this machine cannot measure
 HOT_C, WARM_C = 80.0, 70.0  # a Raspberry Pi slows down from 80 C
 FIXED = (
@@ -89,6 +90,7 @@ class Protocol:
     profile_runs: int = 50  # profiled runs of a model in one sitting
     profile_skip: int = 10  # runs before them that are dropped
     profile_sittings: int = 3  # sittings of each model; other models come in between
+    resident: bool = False  # whether a profile also tells what a process gains by loading and running it
 
 
 class AnyModel(Interface):
@@ -288,19 +290,16 @@ def profile_models(
     """Profile models, each in sittings of its own with the other models in between.
 
     Yields:
-        One record a sitting, but for those that are `done`: nodes in execution order with the 30th percentile
-        of their durations [ms].
+        One record a sitting, but for those that are `done`: see `read_profile`; with `resident` of the
+        protocol also `resident_bytes`, see `resident_growth`.
     """
     known = {(record["model"], record["sitting"]) for record in done}
     for sitting in range(protocol.profile_sittings):
         for model in models:
             if (model.name, sitting) not in known:
-                yield {
-                    "kind": "profile",
-                    "model": model.name,
-                    "sitting": sitting,
-                    **_profile(model, protocol),
-                }
+                grown = {"resident_bytes": resident_growth(model)} if protocol.resident else {}
+                place = {"kind": "profile", "model": model.name, "sitting": sitting}
+                yield {**place, **_profile(model, protocol), **grown}
 
 
 def interval_width(values: Sequence[float]) -> float:
@@ -463,6 +462,46 @@ def read_profile(events: Sequence[Json], skip: int) -> Json:
     return {"nodes": nodes, "peak_bytes": max(requested) - requested[0] if requested else 0}
 
 
+def resident_growth(model: AnyModel) -> int:
+    """Most resident memory while a model is loaded and run, less that of the same process before [bytes].
+
+    A process of its own, since what this one has freed before would hide the growth. Before, Python, numpy
+    and ONNX Runtime are imported and the model's file is in memory. So the figure holds weights, activations,
+    whatever ONNX Runtime copies while it optimises the graph, and pages of its library that are used for the
+    first time; it does not hold ONNX Runtime itself. One thread, batch 1; 0 where the system does not tell.
+
+    Raises:
+        AgentError: The model cannot be run.
+    """
+    line = [sys.executable, os.path.abspath(__file__), "--resident"]
+    done = subprocess.run(line, input=model.content, capture_output=True, check=False)
+    text = done.stdout.decode(errors="replace").strip()
+    if done.returncode or not text.isdigit():
+        told = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise AgentError("the model cannot be run in a process of its own: %s" % told[-1][:300])
+    return int(text)
+
+
+def _print_growth() -> int:
+    """That of the model on the standard input, in this process."""
+    import onnxruntime  # noqa: F401 - it is not to be counted
+
+    model = Model("", sys.stdin.buffer.read())
+    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")  # the peak so far, which importing may have left above the rest
+    before = _resident("VmRSS")
+    runner = Runner(model, Protocol())
+    for _ in range(RESIDENT_RUNS):
+        runner.run()
+    print(max(0, _resident("VmHWM") - before))
+    return 0
+
+
+def _resident(key: str) -> int:
+    found = re.search(r"^%s:\s+(\d+) kB$" % key, _read("/proc/self/status"), re.MULTILINE)
+    return 1024 * int(found.group(1)) if found else 0
+
+
 def _cpu_name() -> str:
     text = _read("/proc/cpuinfo")
     match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
@@ -617,9 +656,14 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", default=os.path.dirname(os.path.abspath(sys.argv[0])))
     parser.add_argument("--check", action="store_true", help="only describe this machine")
     parser.add_argument(
+        "--resident", action="store_true", help="only tell what the model on the standard input takes [bytes]"
+    )
+    parser.add_argument(
         "--send-from", type=int, metavar="LINE", help="send results to stdout, from this line"
     )
     args = parser.parse_args()
+    if args.resident:
+        return _print_growth()
     signal.signal(signal.SIGTERM, _interrupt)
     is_sent = args.check or args.send_from is not None
     try:

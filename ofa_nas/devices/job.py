@@ -267,6 +267,7 @@ def _is_profile(record: Record) -> bool:
     nodes = record.get("nodes")
     return (
         _is_count(record.get("peak_bytes"), least=0)
+        and _is_count(record.get("resident_bytes", 0), least=0)
         and isinstance(nodes, list)
         and all(isinstance(node, dict) and _is_time(node.get("ms")) for node in nodes)
         and all(isinstance(node.get(key), str) for node in nodes for key in ("name", "operator"))

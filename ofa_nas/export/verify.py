@@ -16,9 +16,8 @@ from ofa_nas.accuracy import wilson_interval
 from ofa_nas.data import Normalization
 from ofa_nas.data.augment import to_input
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.devices import Device, MeasuringProtocol, Model
+from ofa_nas.devices import HOST, Device, MeasuringProtocol, Model, Profile, open_device
 from ofa_nas.errors import VerificationError
-from ofa_nas.export.resident import resident_growth
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, slowdown
 from ofa_nas.onnx_writer import IMAGE, LOGITS
@@ -232,29 +231,48 @@ def time_file(
 
 
 def check_memory(
-    file: ModelFile, device: Device, *, predicted: float | None, limit: float | None
+    file: ModelFile, address: str, *, predicted: float | None, limit: float | None
 ) -> list[Check]:
     """Two measured peaks beside liveness, for which alone the budget holds.
 
-    The first is the most bytes of activations that ONNX Runtime asked for at once; the second is what a
-    process gains by loading and running the file, weights and all (`resident_growth`), if the system tells.
+    The first is the most bytes of activations that ONNX Runtime asked for at once, on this machine if the
+    device's ONNX Runtime does not tell; the second is what a process on the device gains by loading and
+    running the file, weights and all, if its system tells.
+
+    Args:
+        file: The exported file.
+        address: Of the device.
+        predicted: Liveness [bytes].
+        limit: Budget [bytes].
 
     Raises:
         DeviceError: The device refuses the model.
     """
-    protocol = MeasuringProtocol(profile_sittings=1, profile_runs=3, profile_skip=1)
-    profile = next(iter(device.profile([Model("subnet", file.content)], protocol)))
+    profile = _profile(file, address)
+    asked = profile if profile.peak_bytes else _profile(file, HOST)
+    peak, place = float(asked.peak_bytes), "" if asked is not profile else _on(address)
     is_met = limit is None or predicted is None or predicted <= limit
-    note = "requested by ONNX Runtime; predicted is liveness"
-    peak = float(profile.peak_bytes)
     exceeds = _exceeds(peak, limit)
+    note = f"requested by ONNX Runtime{place}; predicted is liveness"
     note += "; ONNX Runtime needs more than the budget" if exceeds and is_met else ""
     checks = [Check("peak_memory", peak, predicted, "bytes", is_met, note, exceeds_budget=exceeds)]
-    growth = resident_growth(file.content)
-    if growth is not None:
-        note = "what a process gains by loading and running the file"
-        checks.append(Check("resident_memory", float(growth), None, "bytes", is_met=True, note=note))
+    if profile.resident_bytes:
+        note = f"what a process{_on(address)} gains by loading and running the file"
+        growth = float(profile.resident_bytes)
+        checks.append(Check("resident_memory", growth, None, "bytes", is_met=True, note=note))
     return checks
+
+
+def _profile(file: ModelFile, address: str) -> Profile:
+    device = open_device(address)
+    protocol = MeasuringProtocol(profile_sittings=1, profile_runs=3, profile_skip=1, resident=True)
+    profile = next(iter(device.profile([Model("subnet", file.content)], protocol)))
+    device.forget()
+    return profile
+
+
+def _on(address: str) -> str:
+    return "" if address == HOST else f" on {address}"
 
 
 def check_size(file: ModelFile, *, predicted: float | None, limit: float | None) -> Check:

@@ -238,7 +238,7 @@ def check_file(
     yield Stage("measuring memory")
     checks += check_memory(
         file,
-        open_device(HOST),
+        next((one.address for one in promise.latencies if one.address != HOST and one.address), HOST),
         predicted=predicted.get("peak_activation_bytes"),
         limit=limits.get("peak_memory"),
     )

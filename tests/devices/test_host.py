@@ -102,6 +102,15 @@ def test_every_layer_finds_nodes_of_its_own_in_a_profile(name: str) -> None:
     assert 0.9 * liveness <= profiles[0].peak_bytes <= 1.6 * liveness
 
 
+def test_a_process_gains_at_least_the_weights_when_it_is_asked(tiny: SearchSpace) -> None:
+    model = model_of(tiny, tiny.largest)
+    asking = replace(FAST, profile_sittings=1, resident=True)
+    (told,) = open_device("host").profile([model], asking)
+    (untold,) = open_device("host").profile([model], replace(asking, resident=False))
+    assert len(model.content) < told.resident_bytes < 100 * 2**20
+    assert untold.resident_bytes == 0
+
+
 @pytest.mark.parametrize(
     "name",
     ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in ("efficientnet_lite", "mobilenet_v3"))],

@@ -143,6 +143,7 @@ def test_a_second_start_is_part_of_the_answers() -> None:
         ({**PROFILE, "nodes": [{"name": "x", "ms": 1.0}]}, "holds figures"),
         ({**PROFILE, "nodes": [{**NODES[0], "ms": -1.0}]}, "holds figures"),
         ({**PROFILE, "peak_bytes": None}, "holds figures"),
+        ({**PROFILE, "resident_bytes": -1}, "holds figures"),
         (DONE, "line 2 says done, but measurements of a are missing"),
     ],
 )

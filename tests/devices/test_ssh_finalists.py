@@ -54,7 +54,9 @@ def test_a_file_is_timed_on_the_board(
     assert checks["latency"].predicted == 1.0
     assert checks["latency"].is_met
     assert f"{board.address}, predicted for my-board (measured)" in checks["latency"].note
-    assert delivery.measured().keys() >= {"latency_ms", "latency_p90_ms"}
+    assert f"requested by ONNX Runtime on {board.address}" in checks["peak_memory"].note
+    assert f"what a process on {board.address} gains" in checks["resident_memory"].note
+    assert delivery.measured().keys() >= {"latency_ms", "latency_p90_ms", "rss_max_bytes"}
 
     tight = (Budget("latency", 1e-6, "ms", "my-board"),)
     name = str(small.files.weights)

@@ -148,18 +148,17 @@ def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.Mode
     assert weights < size.measured < 1.5 * weights + 20_000
     assert not check_size(file, predicted=weights, limit=weights - 1).is_met
     liveness = float(max(map(layer_peak_bytes, subnet.walk)))
-    device = open_device("host")
-    memory, resident = check_memory(file, device, predicted=liveness, limit=liveness)
+    memory, resident = check_memory(file, "host", predicted=liveness, limit=liveness)
     assert memory.is_met
     assert resident.quantity == "resident_memory"
     assert resident.measured > weights + 0.9 * liveness
     assert 0.9 * liveness <= memory.measured <= 1.6 * liveness
-    assert not check_memory(file, device, predicted=liveness, limit=liveness - 1)[0].is_met
+    assert not check_memory(file, "host", predicted=liveness, limit=liveness - 1)[0].is_met
     assert memory.exceeds_budget == (memory.measured > liveness)
-    tight = check_memory(file, device, predicted=1.0, limit=memory.measured - 1)[0]
+    tight = check_memory(file, "host", predicted=1.0, limit=memory.measured - 1)[0]
     assert (tight.is_met, tight.exceeds_budget) == (True, True)
     assert "ONNX Runtime needs more than the budget" in tight.note
-    assert not check_memory(file, device, predicted=1.0, limit=2 * memory.measured)[0].exceeds_budget
+    assert not check_memory(file, "host", predicted=1.0, limit=2 * memory.measured)[0].exceeds_budget
 
 
 def test_an_accuracy_beyond_both_intervals_is_told_and_breaks_nothing() -> None:
