@@ -1,14 +1,24 @@
-"""Write files so that a reader finds the old one or the new one, never half of it."""
+"""Write files so that a reader finds the old one or the new one, never half; read them without a trap."""
 
+import errno
 import json
+import math
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
-from ofa_nas.errors import FileError
+from ofa_nas.errors import FileError, OfaNasError
+
+LARGEST = 256 << 20  # bytes of a file that is read as a whole, unless its reader allows more
+_OPEN = (
+    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)  # a pipe must not be waited for
+_HUGE = re.compile(r"[0-9][eE]\+?[0-9]{3}")  # a number that may be none any more
 
 
 @contextmanager
@@ -108,24 +118,85 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON document, indented, ending in a newline."""
-    write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path, *, error: type[FileError]) -> dict[str, Any]:
-    """Read a JSON object.
+def open_regular(path: Path, *, error: type[OfaNasError]) -> BinaryIO:
+    """Open a file for reading, unless it is a folder, a pipe that may never answer, or an endless device.
 
     Raises:
-        FileError: In the class `error`, when the file is missing or holds no JSON object.
+        OfaNasError: In the class `error`, when it is missing, may not be read, or is no regular file.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise error(f"{path}: cannot be read: {cause.strerror}") from cause
-    except (ValueError, RecursionError) as cause:
-        raise error(f"{path}: not valid JSON: {cause}") from cause
+        file = os.fdopen(os.open(path, _OPEN), "rb")
+    except (OSError, ValueError) as cause:  # a name with a zero byte is a ValueError
+        raise error(f"{path}: cannot be read: {getattr(cause, 'strerror', None) or cause}") from cause
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    file.close()
+    reason = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no regular file"
+    raise error(f"{path}: cannot be read: {reason}")
+
+
+def read_bytes(path: Path, *, error: type[OfaNasError], most: int = LARGEST) -> bytes:
+    """Read a whole regular file of at most so many bytes.
+
+    Raises:
+        OfaNasError: In the class `error`, as `open_regular` does, or when it is larger.
+    """
+    with open_regular(path, error=error) as file:
+        try:
+            is_whole = os.fstat(file.fileno()).st_size <= most
+            content = file.read(most + 1) if is_whole else b""
+        except OSError as cause:
+            raise error(f"{path}: cannot be read: {cause.strerror}") from cause
+    if not is_whole or len(content) > most:
+        raise error(f"{path}: cannot be read: it is larger than any such file, {most >> 20} MiB")
+    return content
+
+
+def read_json(path: Path, *, error: type[OfaNasError]) -> dict[str, Any]:
+    """Read a JSON object of finite numbers and whole letters, which can be written again.
+
+    Raises:
+        OfaNasError: In the class `error`, when the file is missing or holds no such object.
+    """
+    content = read_bytes(path, error=error)
+    try:
+        document = parse_json(content)
+    except ValueError as cause:
+        raise error(f"{path}: not valid JSON: {cause!s:.200}") from cause
     if not isinstance(document, dict):
         raise error(f"{path}: expected a JSON object, got {type(document).__name__}")
     return document
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Parse JSON as its standard has it: Python would also take NaN, infinities and halves of letters.
+
+    Raises:
+        ValueError: It is none, or nested too deeply.
+    """
+    text = content if isinstance(content, str) else content.decode()
+    try:
+        document = json.loads(
+            text, parse_constant=_refuse, parse_float=_finite if _HUGE.search(text) else None
+        )
+    except RecursionError as cause:
+        raise ValueError("nested too deeply") from cause
+    if "\\ud" in text or "\\uD" in text:
+        json.dumps(document, ensure_ascii=False).encode()  # a half of a letter cannot be written
+    return document
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text[:40])
 
 
 def _temporary(path: Path) -> Path:

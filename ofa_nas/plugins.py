@@ -1,6 +1,7 @@
 """Plug-ins by module name: `kind/name` is `ofa_nas/kind/name.py`, and a dotted path is anybody's module."""
 
 import importlib
+import os
 import pkgutil
 import re
 from functools import lru_cache
@@ -8,6 +9,7 @@ from typing import Any
 
 from ofa_nas.errors import ConfigError
 
+TRUSTED = "OFA_NAS_PLUGINS"
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
@@ -38,3 +40,17 @@ def load_plugin(kind: str, name: str) -> Any:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{kind}: cannot import {path!r}: {error}") from error
+
+
+def is_trusted(name: str) -> bool:
+    """Whether a dotted path that a file names is in a package that the user trusts (`$OFA_NAS_PLUGINS`).
+
+    To import a module is to run it: a name on the command line is the user's own, one in a file may not be.
+    """
+    trusted = os.environ.get(TRUSTED, "").replace(",", " ").split()
+    return _DOTTED.fullmatch(name) is not None and name.split(".", maxsplit=1)[0] in trusted
+
+
+def trusted_help() -> str:
+    """What a file may name beside the plug-ins that ship, for messages."""
+    return f"or the dotted path of a module in a package that {TRUSTED} names"

@@ -262,7 +262,7 @@ def _read_layer(section: Section) -> Layer:
     counts = {key: section.integer(key, maximum=10**6) for key in _COUNTS}
     return Layer(
         name="",
-        kind=section.text("kind"),
+        kind=section.plugin("kind", "space.blocks"),
         activation=section.text("activation"),
         se_channels=section.integer("se_channels", minimum=0),
         residual=section.flag("residual"),

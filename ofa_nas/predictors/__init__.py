@@ -20,6 +20,7 @@ from ofa_nas.plugins import load_plugin
 from ofa_nas.provenance import Provenance
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.toml_reader import Section
 
 Floats = npt.NDArray[np.float64]
 FORMAT = "ofa-nas accuracy predictor"
@@ -217,8 +218,9 @@ def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> Predictor
             "and fit it again: ofa-nas predictor collect, ofa-nas predictor fit"
         )
     try:
-        kind, parameters = str(content["kind"]), content["parameters"]
+        kind = Section(path, "", content, CheckpointError).plugin("kind", "predictors")
+        parameters = content["parameters"]
         predictor = load_module(kind).from_json(encoding, parameters)
         return PredictorFile(predictor, kind, str(content["description"]), dict(content["provenance"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: a value is missing or wrong: {error}; fit it again") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a value is missing or wrong: {error!s:.200}; fit it again") from error

@@ -6,7 +6,6 @@ Widths are those after the width multiplier.
 from dataclasses import dataclass
 
 from ofa_nas.errors import SpaceError
-from ofa_nas.plugins import plugin_names
 from ofa_nas.space.architecture import Block
 from ofa_nas.space.toml_reader import Section
 
@@ -91,7 +90,7 @@ def _read_odd(section: Section, key: str) -> int:
 def read_stage(section: Section, multiplier: float) -> Stage:
     """Read one of `[[stages]]`; widths are multiplied."""
     stage = Stage(
-        block=section.text("block", default="mbconv"),
+        block=section.plugin("block", "space.blocks", default="mbconv"),
         width=_scaled(section.integer("width", maximum=4096), multiplier),
         stride=section.integer("stride", maximum=4),
         kernel_sizes=section.integers("kernel_sizes", maximum=15),
@@ -101,11 +100,6 @@ def read_stage(section: Section, multiplier: float) -> Stage:
         squeeze_excite=section.flag("squeeze_excite", default=False),
     )
     section.close()
-    kinds = plugin_names("space.blocks")
-    if "." not in stage.block and stage.block not in kinds:
-        raise SpaceError(
-            f"{section.path}: {section.key}.block: expected one of {', '.join(kinds)}, got {stage.block!r}"
-        )
     if any(kernel % 2 == 0 for kernel in stage.kernel_sizes):
         raise SpaceError(
             f"{section.path}: {section.key}.kernel_sizes: expected odd numbers, "

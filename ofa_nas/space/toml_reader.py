@@ -5,22 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ofa_nas.errors import FileError
+from ofa_nas.errors import OfaNasError
+from ofa_nas.files import read_bytes
+from ofa_nas.plugins import is_trusted, plugin_names, trusted_help
+
+LARGEST = 1 << 20  # bytes of a TOML file
 
 
-def read_toml(path: Path, *, error: type[FileError]) -> "Section":
+def read_toml(path: Path, *, error: type[OfaNasError]) -> "Section":
     """Read a whole TOML file as its root section.
 
     Raises:
-        FileError: In the class `error`, when the file is missing or not TOML.
+        OfaNasError: In the class `error`, when the file is missing or not TOML.
     """
+    text = read_bytes(path, error=error, most=LARGEST)
     try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
-    except OSError as cause:
-        raise error(f"{path}: cannot be read: {cause.strerror}") from cause
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise error(f"{path}: not valid TOML: {cause}") from cause
+        content = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as cause:  # ValueError: no TOML, no UTF-8, a number of 5000 digits
+        raise error(f"{path}: not valid TOML: {cause!s:.200}") from cause
     return Section(path, "", content, error, is_toml=True)
 
 
@@ -40,12 +42,12 @@ class Section:
     path: Path
     key: str
     content: dict[str, Any]
-    error: type[FileError]
+    error: type[OfaNasError]
     known: list[str] = field(default_factory=list)
     is_toml: bool = False
 
-    def _fail(self, key: str, message: str) -> FileError:
-        dotted = f"{self.key}.{key}" if self.key else key
+    def _fail(self, key: str, message: str) -> OfaNasError:
+        dotted = f"{self.key}.{key[:80]}" if self.key else key[:80]
         return self.error(f"{self.path}: {dotted}: {message}")
 
     def _take(self, key: str, *, default: Any) -> Any:
@@ -66,7 +68,15 @@ class Section:
         value = self._take(key, default=default)
         if not isinstance(value, str) or (choices and value not in choices):
             expected = f"one of {', '.join(choices)}" if choices else "a string"
-            raise self._fail(key, f"expected {expected}, got {value!r}")
+            raise self._fail(key, f"expected {expected}, got {shown(value)}")
+        return value
+
+    def plugin(self, key: str, kind: str, *, default: str | None = None) -> str:
+        """The name of a plug-in of a kind, such as `space.blocks`; no code that the user does not trust."""
+        value = self.text(key, default=default)
+        if value not in plugin_names(kind) and not is_trusted(value):
+            names = ", ".join(plugin_names(kind))
+            raise self._fail(key, f"expected one of {names}, {trusted_help()}; got {shown(value)}")
         return value
 
     def integer(
@@ -76,21 +86,21 @@ class Section:
         value = self._take(key, default=default)
         if not _is_integer(value) or not minimum <= value <= maximum:
             expected = f"an integer from {minimum} to {maximum}" if minimum < maximum else f"{minimum}"
-            raise self._fail(key, f"expected {expected}, got {value!r}")
+            raise self._fail(key, f"expected {expected}, got {shown(value)}")
         return int(value)
 
     def number(self, key: str, *, default: float | None = None, minimum: float, maximum: float) -> float:
         """A number within bounds."""
         value = self._take(key, default=default)
         if not (_is_integer(value) or isinstance(value, float)) or not minimum <= value <= maximum:
-            raise self._fail(key, f"expected a number from {minimum} to {maximum}, got {value!r}")
+            raise self._fail(key, f"expected a number from {minimum} to {maximum}, got {shown(value)}")
         return float(value)
 
     def flag(self, key: str, *, default: bool | None = None) -> bool:
         """A boolean."""
         value = self._take(key, default=default)
         if not isinstance(value, bool):
-            raise self._fail(key, f"expected true or false, got {value!r}")
+            raise self._fail(key, f"expected true or false, got {shown(value)}")
         return value
 
     def integers(self, key: str, *, minimum: int = 1, maximum: int = 10_000) -> tuple[int, ...]:
@@ -104,7 +114,7 @@ class Section:
             value = list(range(start, stop + 1, step))
         good = isinstance(value, list) and value and all(_is_integer(item) for item in value)
         if not good or sorted(set(value)) != value or value[0] < minimum or value[-1] > maximum:
-            raise self._fail(key, f"expected rising integers from {minimum} to {maximum}, got {value!r}")
+            raise self._fail(key, f"expected rising integers from {minimum} to {maximum}, got {shown(value)}")
         return tuple(value)
 
     def section(self, key: str) -> "Section":
@@ -112,7 +122,7 @@ class Section:
         value = self._take(key, default=None)
         if not isinstance(value, dict):
             expected = f"a table [{key}]" if self.is_toml else "an object"
-            raise self._fail(key, f"expected {expected}, got {value!r:.80}")
+            raise self._fail(key, f"expected {expected}, got {shown(value)}")
         return self._below(key, value)
 
     def sections(self, key: str) -> list["Section"]:
@@ -132,6 +142,16 @@ class Section:
         for key in self.content:
             if key not in self.known:
                 raise self._fail(key, f"is not known here; known keys: {', '.join(sorted(self.known))}")
+
+
+def shown(value: object) -> str:
+    """The beginning of a value of a file, for a message."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python writes no number of more than 4300 digits, and TOML may hold one in hex
+        return "a number too long to write"
+    except RecursionError:
+        return "a value nested too deeply to write"
 
 
 def _is_integer(value: object) -> bool:

@@ -115,7 +115,7 @@ def test_a_file_that_lacks_something_is_refused(kind: str, key: str, tmp_path: P
     content = json.loads(path.read_text())
     del content[key]
     path.write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=f"{path}: a value is missing or wrong"):
+    with pytest.raises(CheckpointError, match=f"{path}: .* is missing|{path}: a value is missing or wrong"):
         load_predictor(path, LITE, weights="abc")
 
 
