@@ -7,7 +7,6 @@ agent appends `results.jsonl`. Answers come from elsewhere, so every line is che
 import gzip
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,9 +14,11 @@ from typing import Any, NoReturn, Self
 
 from ofa_nas.devices import AnyModel, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.errors import OfaNasError
+from ofa_nas.files import parse_json
 
 SCHEMA = 1
 LARGEST_MS = 1e7
+LARGEST_SETTING = 2**63  # of a protocol; seeds are that large
 LEVEL = 1  # of gzip: 6 takes seven times as long on random weights, and saves a quarter
 Record = dict[str, Any]
 
@@ -112,15 +113,15 @@ class Job:
             OfaNasError: In the class `error`, when it was not written by `files` of this version.
         """
         try:
-            document = json.loads(content)
+            document = parse_json(content)
             job = cls(
-                MeasuringProtocol(**document["protocol"]),
+                _read_protocol(document["protocol"]),
                 tuple(Task(task["kind"], tuple(task["models"])) for task in document["tasks"]),
                 {name: ModelFile(**file) for name, file in document["models"].items()},
                 dict(document["about"]),
             )
             is_whole = document["schema"] == SCHEMA and document["id"] == job.id
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
+        except (ValueError, KeyError, TypeError, AttributeError) as cause:
             raise error(
                 f"{where}: holds no job of this version of ofa-nas: write the bundle again"
             ) from cause
@@ -166,8 +167,8 @@ class Answers:
         """
         self.lines += 1
         try:
-            record = json.loads(line, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
+            record = parse_json(line)
+        except ValueError:
             self._fail("is damaged")
         if not isinstance(record, dict):
             self._fail("is no record of the agent")
@@ -226,6 +227,16 @@ class Answers:
         raise self.error(f"{self.where}: line {self.lines} {fault}: {fix or self.fix}")
 
 
+def _read_protocol(document: Record) -> MeasuringProtocol:
+    """A protocol of numbers that can be counted to; raises TypeError or ValueError."""
+    protocol, default = MeasuringProtocol(**document), asdict(MeasuringProtocol())
+    for name, value in asdict(protocol).items():
+        kinds = (int, float) if isinstance(default[name], float) else (type(default[name]),)
+        if type(value) not in kinds or (not isinstance(value, str) and not 0 <= value <= LARGEST_SETTING):
+            raise ValueError(name)
+    return protocol
+
+
 def is_board(record: Record) -> bool:
     """Whether a record describes a board; its texts will be shown to people."""
     texts = [record.get(key) for key in ("cpu", "onnxruntime", "python", "governor", "host_name")]
@@ -237,17 +248,13 @@ def is_board(record: Record) -> bool:
     )
 
 
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(text)  # NaN and infinities, which Python would read
-
-
 def _is_count(value: Any, *, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**53
 
 
 def _is_time(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= LARGEST_MS
+    return is_number and 0 <= value <= LARGEST_MS
 
 
 def _is_visit(record: Record) -> bool:

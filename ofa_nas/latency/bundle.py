@@ -14,7 +14,7 @@ from typing import Any
 from ofa_nas.devices import FP32, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.errors import FileError, OfaNasError
-from ofa_nas.files import replacing
+from ofa_nas.files import open_regular, read_bytes, replacing
 from ofa_nas.latency.design import Design
 from ofa_nas.latency.profile import Networks, Progress, check_request
 from ofa_nas.latency.references import REFERENCE, reference_models
@@ -25,7 +25,7 @@ from ofa_nas.space.search_space import SearchSpace
 KINDS = ("latin", "anchors", "holdouts")  # of a design's networks
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file: the same bundle is the same bytes
 LEVEL = 6  # of gzip: what is carried by hand should be small; 9 takes seven times as long and saves 7 %
-LARGEST_JOB = 64 << 20  # bytes of a job.json that is read
+LARGEST_JOB, LARGEST_RESULTS = 64 << 20, 1 << 30  # bytes of a job.json and of results that are read
 AGAIN = "run python3 agent.py again on the board, it goes on where it stopped, and copy results.jsonl anew"
 README = """\
 Latency measurement for ofa-nas: {space}, {sizes} px, {networks} networks, {precision}.
@@ -166,7 +166,7 @@ def _zip(files: dict[str, bytes]) -> bytes:
 
 def _read_job(bundle: Path) -> Job:
     try:
-        with zipfile.ZipFile(bundle) as archive:
+        with open_regular(bundle, error=FileError) as file, zipfile.ZipFile(file) as archive:
             entry = archive.getinfo("job.json")
             if entry.file_size > LARGEST_JOB:
                 raise FileError(f"{bundle}: job.json is larger than any that ofa-nas writes")
@@ -208,10 +208,7 @@ def _tasks(designs: Sequence[Design], references: Sequence[str]) -> tuple[Task, 
 
 
 def _read_lines(results: Path) -> list[bytes]:
-    try:
-        *lines, rest = results.read_bytes().split(b"\n")
-    except OSError as error:
-        raise FileError(f"{results}: cannot be read: {error.strerror or error}") from error
+    *lines, rest = read_bytes(results, error=FileError, most=LARGEST_RESULTS).split(b"\n")
     if rest or not lines:
         raise FileError(f"{results}: line {len(lines) + 1} is cut off or missing: {AGAIN}")
     return lines

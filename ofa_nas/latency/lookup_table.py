@@ -14,6 +14,7 @@ from math import isfinite, nan
 from pathlib import Path
 
 from ofa_nas.errors import TableError
+from ofa_nas.files import read_bytes
 from ofa_nas.latency.published import Published, PublishedRow
 from ofa_nas.latency.table import RUNTIME_NOT_STATED, LatencyTable, TableDevice
 from ofa_nas.provenance import record_provenance
@@ -87,11 +88,9 @@ def read_lookup_table(path: Path) -> LookupTable:
     Raises:
         TableError: It is missing or holds anything else; the message names the line.
     """
+    content = read_bytes(path, error=TableError)
     try:
-        content = path.read_bytes()
         lines = content.decode("utf-8").splitlines()
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: not a text file: {error}") from error
     fields: dict[str, dict[str, float]] = {}

@@ -5,7 +5,6 @@ It prices layers that nobody has timed, so a table made of it is `estimated`.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +18,7 @@ from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, 
 Floats = npt.NDArray[np.float64]
 FUSED = ("relu", "relu6")  # computed while a convolution writes its output
 _TOLERANCE = 1e-10
+LARGEST_PRICE = 1e9  # of an operator, or of a network beside its operators [ms]
 
 
 def _is_convolution(operator: Operator, kind: str) -> bool:
@@ -184,8 +184,10 @@ class OperatorModel:
 
 
 def _read_price(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and value >= 0):
-        raise TableError(f"{where}: expected a number of at least 0, got {value!r:.80}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_PRICE:
+        raise TableError(
+            f"{where}: expected a number of at least 0 and at most {LARGEST_PRICE:g}, got {value!r:.80}"
+        )
     return float(value)
 
 

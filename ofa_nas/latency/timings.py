@@ -1,6 +1,7 @@
 """What somebody timed on a board, read from a CSV file: whole networks, or blocks alone."""
 
 import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 from ofa_nas.errors import OfaNasError, TableError
+from ofa_nas.files import read_bytes
 from ofa_nas.latency.roofline import Work
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
@@ -63,16 +65,14 @@ def read_timings(path: Path, *, element_bytes: int = 4) -> Timings:
         TableError: The file is missing or wrong; the message names line and column.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = tuple(reader.fieldnames or ())
-            kind = _kind_of(columns, path)
-            read = _read_network if kind == "networks" else _read_block
-            timings = tuple(
-                read(row, f"{path}:{reader.line_num}", element_bytes) for row in _whole_rows(reader, path)
-            )
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read: {error.strerror}") from error
+        text = read_bytes(path, error=TableError).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        columns = tuple(reader.fieldnames or ())
+        kind = _kind_of(columns, path)
+        read = _read_network if kind == "networks" else _read_block
+        timings = tuple(
+            read(row, f"{path}:{reader.line_num}", element_bytes) for row in _whole_rows(reader, path)
+        )
     except (csv.Error, UnicodeDecodeError) as error:
         raise TableError(f"{path}: not a CSV file: {error}") from error
     return Timings(kind, timings, path.name)

@@ -137,7 +137,7 @@ def test_model_survives_json() -> None:
         ({"constant_ms": 1.0, "ms_per_unit": {"flops": 1e-9}}, "got flops"),
         (
             {"constant_ms": 1.0, "ms_per_unit": {"weights": -1e-9}},
-            r"ms_per_unit\.weights: .* at least 0, got -1e-09",
+            r"ms_per_unit\.weights: .* at least 0 and at most 1e\+09, got -1e-09",
         ),
         ({"constant_ms": float("nan"), "ms_per_unit": {"weights": 1.0}}, r"constant_ms: expected .* got nan"),
         ({"constant_ms": True, "ms_per_unit": {"weights": 1.0}}, r"constant_ms: expected .* got True"),
