@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.errors import ArchitectureError, DataError
+from ofa_nas.files import parse_json, read_bytes
 from ofa_nas.space.architecture import Architecture
 
 Z_90 = 1.645  # two-sided 90 % of a normal distribution
 CEILING_DRAWS = 20
+MOST_IMAGES = 10**12  # of one evaluation
 LEAST_HALVES = 8  # samples that tell how noisy they are
 Floats = npt.NDArray[np.float64]
 
@@ -128,10 +130,7 @@ class SampleStore:
         Raises:
             DataError: A line is no sample; the message names file and line.
         """
-        try:
-            content = self.path.read_bytes() if self.path.exists() else b""
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
+        content = read_bytes(self.path, error=DataError) if self.path.exists() else b""
         *lines, tail = content.split(b"\n")
         samples = [_read_line(line, f"{self.path}:{number}") for number, line in enumerate(lines, start=1)]
         if _is_json(tail):
@@ -163,7 +162,7 @@ def _try_lock_byte(descriptor: int, place: int) -> bool:
 
 def _mend_tail(path: Path, descriptor: int) -> None:
     """End a whole last line that lacks its newline; cut off a torn one."""
-    content = path.read_bytes()
+    content = read_bytes(path, error=DataError)
     end = content.rfind(b"\n") + 1
     tail = content[end:]
     if _is_json(tail):
@@ -174,8 +173,8 @@ def _mend_tail(path: Path, descriptor: int) -> None:
 
 def _is_json(line: bytes) -> bool:
     try:
-        json.loads(line)
-    except (ValueError, RecursionError):
+        parse_json(line)
+    except ValueError:
         return False
     return True
 
@@ -183,8 +182,8 @@ def _is_json(line: bytes) -> bool:
 def _read_line(line: bytes, where: str) -> AccuracySample:
     known = {field.name: field.type for field in fields(AccuracySample)}
     try:
-        content: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        content: Any = parse_json(line)
+    except ValueError as error:
         raise DataError(f"{where}: not a JSON line; delete the line or restore the file") from error
     if not isinstance(content, dict) or not {"arch", "correct", "images", "split"} <= set(content) <= set(
         known
@@ -192,10 +191,10 @@ def _read_line(line: bytes, where: str) -> AccuracySample:
         raise DataError(f"{where}: expected an object with the keys {', '.join(known)}")
     for key, value in content.items():
         if type(value) is not known[key]:
-            raise DataError(f"{where}: {key}: expected {_type_name(known[key])}, got {value!r}")
+            raise DataError(f"{where}: {key}: expected {_type_name(known[key])}, got {value!r:.80}")
     sample = AccuracySample(**content)
-    if not max(0, sample.correct_even) <= sample.correct <= sample.images or sample.images < 1:
-        raise DataError(f"{where}: {sample.correct} of {sample.images} images cannot be right")
+    if not max(0, sample.correct_even) <= sample.correct <= sample.images <= MOST_IMAGES or sample.images < 1:
+        raise DataError(f"{where}: {sample.correct!s:.20} of {sample.images!s:.20} images cannot be right")
     try:
         Architecture.parse(sample.arch)
     except ArchitectureError as error:

@@ -11,13 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ofa_nas import files
 from ofa_nas.data import Source
 from ofa_nas.errors import DataError
 
@@ -26,6 +27,10 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 )
+LARGEST_UNPACKED, MOST_PACKED = (
+    256 << 20,
+    100,
+)  # bytes of an array, or so many times what it takes in the file
 # What Pillow's decoders were seen to raise for damaged files, beside OSError.
 _IMAGE_ERRORS = (
     OSError,
@@ -42,7 +47,7 @@ _IMAGE_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
-_NPZ_ERRORS = (
+NPY_ERRORS = (
     OSError,
     ValueError,
     TypeError,
@@ -98,10 +103,7 @@ def median_short_side_px(source: Source) -> int:
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file; DataError when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return files.read_bytes(path, error=DataError)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -152,31 +154,46 @@ def read_npz(path: Path, keys: Iterable[str]) -> dict[str, NDArray[Any]]:
     """
     arrays = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with files.open_regular(path, error=DataError) as file, zipfile.ZipFile(file) as archive:
             names = set(archive.namelist())
             for key in keys:
                 if f"{key}.npy" not in names:
                     raise DataError(f"{path}: no array {key!r}; it holds {', '.join(sorted(names))[:200]}")
                 arrays[key] = _read_member(archive, f"{key}.npy", path)
-    except _NPZ_ERRORS as error:
+    except NPY_ERRORS as error:
         raise DataError(f"{path}: not a whole npz file: {error}") from error
     return arrays
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
+    entry = archive.getinfo(name)
+    if entry.file_size > max(LARGEST_UNPACKED, MOST_PACKED * entry.compress_size):
+        raise DataError(
+            f"{path}: {name} would be {entry.file_size} bytes, {MOST_PACKED} times its packed size"
+        )
+    with archive.open(entry) as member:
+        return read_npy(member, f"{path}: {name}")
+
+
+def read_npy(file: IO[bytes], where: str) -> NDArray[Any]:
+    """Read an array, never unpickling and never allocating more than the file holds.
+
+    Raises:
+        DataError: It holds objects, or is cut short.
+        Exception: One of `NPY_ERRORS`: it is no array.
+    """
     # numpy's own reader allocates what the header claims before it looks at the file.
-    with archive.open(name) as member:
-        version = npy.read_magic(member)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, is_fortran, dtype = read_header(member)
-        if dtype.hasobject:
-            raise DataError(f"{path}: {name} holds Python objects; only plain numbers and text are read")
-        content = member.read()
+    version = npy.read_magic(file)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(file)
+    if dtype.hasobject:
+        raise DataError(f"{where} holds Python objects; only plain numbers and text are read")
+    content = file.read()
     expected = dtype.itemsize
     for side in shape:
         expected *= side
     if expected != len(content):
-        raise DataError(f"{path}: {name} is truncated: {len(content)} of {expected} bytes")
+        raise DataError(f"{where} is truncated: {len(content)} of {expected} bytes")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 

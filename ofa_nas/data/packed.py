@@ -1,6 +1,7 @@
 """Decode a split once into square uint8 images of one size, memory-mapped ever after."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -17,8 +18,9 @@ from PIL import Image
 
 from ofa_nas.assets import cache_folder
 from ofa_nas.data import Source
-from ofa_nas.data.files import check_labels
+from ofa_nas.data.files import NPY_ERRORS, check_labels, read_bytes, read_npy
 from ofa_nas.errors import DataError
+from ofa_nas.files import open_regular, read_json
 
 _VERSION = 1
 _CHUNK = 256
@@ -142,12 +144,13 @@ def open_pack(folder: Path) -> PackedImages:
         DataError: The folder holds no whole pack.
     """
     try:
-        description = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
+        description = read_json(folder / "pack.json", error=DataError)
         class_names = tuple(str(name) for name in description["class_names"])
         size_px = int(description["size_px"])
-        images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
-    except (OSError, ValueError, TypeError, KeyError, EOFError, OverflowError, MemoryError) as error:
+        with open_regular(folder / "images.npy", error=DataError):
+            images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
+        labels = read_npy(io.BytesIO(read_bytes(folder / "labels.npy")), str(folder / "labels.npy"))
+    except (DataError, *NPY_ERRORS) as error:
         raise DataError(
             f"{folder}: not a whole pack: {error}; delete the folder to have it made anew"
         ) from error
@@ -181,9 +184,8 @@ def square_pixels(pixels: NDArray[np.uint8], *, size_px: int) -> NDArray[np.uint
 
 def _read_digest(folder: Path) -> str:
     try:
-        description = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
-        return str(description["digest"])
-    except (OSError, ValueError, TypeError, KeyError):
+        return str(read_json(folder / "pack.json", error=DataError)["digest"])
+    except (DataError, KeyError):
         return ""
 
 

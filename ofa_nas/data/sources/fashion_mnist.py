@@ -4,6 +4,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ofa_nas.data import Source
 from ofa_nas.data.files import array_source, check_labels, listing_digest
 from ofa_nas.errors import DataError
+from ofa_nas.files import LARGEST, open_regular
 
 # The second is where Debian's package dataset-fashion-mnist puts it.
 DEFAULT_FOLDERS = ("fashion-mnist", "/usr/share/datasets/fashion-mnist")
@@ -57,6 +59,10 @@ def _find(root: Path, name: str) -> Path:
     return plain if plain.is_file() else root / f"{name}.gz"
 
 
+def _unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
+
+
 def read_idx(path: Path, *, ndim: int) -> NDArray[np.uint8]:
     """Read an idx file of bytes, gzipped or not.
 
@@ -64,14 +70,14 @@ def read_idx(path: Path, *, ndim: int) -> NDArray[np.uint8]:
         DataError: It is no idx file of `ndim` dimensions, or not a whole one.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_regular(path, error=DataError) as raw, _unpacked(raw, path) as file:
             header = file.read(4 + 4 * ndim)
             # The magic number: two zeros, 8 for unsigned bytes, the number of dimensions.
             if len(header) != 4 + 4 * ndim or header[:4] != bytes((0, 0, 8, ndim)):
                 raise DataError(f"{path}: not an idx file of {ndim}-dimensional bytes")
             shape = tuple(int(side) for side in np.frombuffer(header, ">u4", offset=4))
             size = math.prod(shape)
-            content = file.read(size + 1) if size < 1 << 40 else b""
+            content = file.read(size + 1) if size <= LARGEST else b""
     except (OSError, EOFError, zlib.error, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: not a whole idx file: {error}") from error
     if len(content) != size:
