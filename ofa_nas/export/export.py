@@ -11,7 +11,7 @@ import onnx
 
 from ofa_nas.data import Normalization
 from ofa_nas.errors import ArchitectureError, FileError
-from ofa_nas.files import write_bytes
+from ofa_nas.files import parse_json, read_bytes, write_bytes
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
@@ -20,6 +20,7 @@ from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.evaluate import Images, calibrated_subnet
 
 _PREFIX = "ofa_nas."
+LARGEST_MODEL = 2 << 30  # bytes: no protocol buffer is larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +92,17 @@ class ModelCard:
         """
         found = {item.key.removeprefix(_PREFIX): item.value for item in model.metadata_props}
         try:
-            space = SearchSpace.from_document(json.loads(found["space"]), path)
+            space = SearchSpace.from_document(parse_json(found["space"]), path)
             return cls(
                 arch=space.parse(found["arch"]),
                 space=space,
                 supernet=found["supernet"],
                 supernet_sha256=found["supernet_sha256"],
                 data=found["data"],
-                class_names=_class_names(json.loads(found["class_names"]), space.classes),
-                normalization=_normalization(json.loads(found["input_mean"]), json.loads(found["input_std"])),
-                predicted={str(key): float(value) for key, value in json.loads(found["predicted"]).items()},
-                latencies=tuple(map(_latency, json.loads(found["latencies"]))),
+                class_names=_class_names(parse_json(found["class_names"]), space.classes),
+                normalization=_normalization(parse_json(found["input_mean"]), parse_json(found["input_std"])),
+                predicted={str(key): float(value) for key, value in parse_json(found["predicted"]).items()},
+                latencies=tuple(map(_latency, parse_json(found["latencies"]))),
             )
         except KeyError as error:
             raise FileError(
@@ -162,10 +163,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     Raises:
         FileError: It is missing or no ONNX model.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    content = read_bytes(path, error=FileError, most=LARGEST_MODEL)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
@@ -173,10 +171,14 @@ def read_model(path: Path) -> onnx.ModelProto:
         if not refers_elsewhere:
             onnx.checker.check_model(model)
     except Exception as error:
-        raise FileError(f"{path}: not a valid ONNX model: {str(error).splitlines()[0][:200]}") from error
+        raise FileError(f"{path}: not a valid ONNX model: {_first_line(error)}") from error
     if refers_elsewhere:
         raise FileError(f"{path}: keeps weights in another file; ofa-nas writes and reads single files only")
     return model
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _has_external_data(message: Any) -> bool:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ofa_nas.errors import CheckpointError
-from ofa_nas.files import replacing
+from ofa_nas.files import open_regular, replacing
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
@@ -61,11 +61,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: The file is missing or damaged.
     """
     try:
-        return load_file(path)
+        with open_regular(path, error=CheckpointError):  # safetensors would wait for a pipe
+            return load_file(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
+        raise CheckpointError(f"{path}: not a safetensors file, or a damaged one: {error!s:.300}") from error
 
 
 def load_tensors(supernet: Supernet, tensors: dict[str, Tensor], *, where: str) -> None:

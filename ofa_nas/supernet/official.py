@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ofa_nas.errors import CheckpointError
-from ofa_nas.files import write_bytes
+from ofa_nas.files import read_bytes, write_bytes
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import check_tensors
@@ -30,6 +30,7 @@ INPUT_MEAN = (123.675, 116.28, 103.53)
 INPUT_STD = (58.395, 57.12, 57.375)
 PUBLISHED = "https://raw.githubusercontent.com/han-cai/files/master/ofa"
 
+LARGEST_CHECKPOINT = 2 << 30  # bytes; the published ones have 40 MB
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
 _NO_CHECKPOINT = "not a checkpoint of once-for-all"
 _COUNTER = "num_batches_tracked"  # of a batch norm; nothing reads it, so a checkpoint may lack it
@@ -144,10 +145,7 @@ def read_official(path: Path) -> tuple[Supernet, SupernetCard]:
 
     Source: Cai et al. 2020, arXiv:1908.09791; names of mit-han-lab/once-for-all.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    content = read_bytes(path, error=CheckpointError, most=LARGEST_CHECKPOINT)
     tensors = _spelt_as_now(_unpickle(content, path), path)
     family = _recognise(tensors, path)
     supernet = Supernet(SearchSpace.load(family.space))

@@ -1,5 +1,6 @@
 """The accuracy predictor that once-for-all publishes (`acc_predictor.pth`), read into one of ours."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 import torch
 
 from ofa_nas.errors import CheckpointError
+from ofa_nas.files import read_bytes
 from ofa_nas.predictors.mlp import Dense, Index, MlpPredictor
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.supernet.official import PUBLISHED
+from ofa_nas.supernet.official import LARGEST_CHECKPOINT, PUBLISHED
 
 INPUTS = 128
 SHAPES = {"0": (400, INPUTS), "2": (400, 400), "4": (400, 400), "6": (1, 400)}
@@ -72,11 +74,10 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _load(path: Path) -> Any:
+    content = read_bytes(path, error=CheckpointError, most=LARGEST_CHECKPOINT)
     try:
         with warnings.catch_warnings(action="ignore"):  # of files that look like something else
-            return torch.load(path, weights_only=True, map_location="cpu")
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+            return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises half a dozen kinds for damaged files
         raise CheckpointError(f"{path}: not a file of torch tensors: {error}") from error
 

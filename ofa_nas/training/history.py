@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofa_nas.errors import ConfigError, FileError
-from ofa_nas.files import write_bytes
+from ofa_nas.files import parse_json, read_bytes, write_bytes
 from ofa_nas.training.train import EpochReport, Report, StepReport
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FILE = "history.jsonl"
 _EVERY_STEPS = 10
+LARGEST = 1e15  # of a number in a report
 
 
 class History:
@@ -73,9 +74,13 @@ class History:
         names = [field.name for field in fields(EpochReport)]
         lines = [line for line in self._lines() if line["kind"] == "epoch"]
         try:
-            return tuple(EpochReport(**{name: line[name] for name in names}) for line in lines)
+            reports = tuple(EpochReport(**{name: line[name] for name in names}) for line in lines)
         except KeyError as error:
             raise FileError(f"{self.path}: a report of an epoch lacks {error}") from error
+        numbers = (getattr(report, name) for report in reports for name in names if name != "phase")
+        if not all(type(value) in (int, float) and abs(value) < LARGEST for value in numbers):
+            raise FileError(f"{self.path}: a report of an epoch holds something else than numbers")
+        return reports
 
     def close(self) -> None:
         """Write what TensorBoard's writer still holds."""
@@ -83,7 +88,7 @@ class History:
             self._writer.close()
 
     def _begin(self, step: int) -> None:
-        kept = [line for line in self._lines() if int(line["step"]) < step]
+        kept = [line for line in self._lines() if line["step"] < step]
         write_bytes(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._has_begun = True
         if self._has_tensorboard:
@@ -96,12 +101,14 @@ class History:
         if not self.path.exists():
             return []
         lines = []
-        for number, text in enumerate(self.path.read_text(encoding="utf-8").split("\n")[:-1], 1):
+        for number, text in enumerate(read_bytes(self.path, error=FileError).split(b"\n")[:-1], 1):
             try:
-                line = json.loads(text)
-                int(line["step"]), str(line["kind"])
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                line = parse_json(text)
+                is_report = type(line["step"]) is int and isinstance(line["kind"], str)
+            except (ValueError, TypeError, KeyError) as error:
                 raise FileError(f"{self.path}, line {number}: not a report of a training") from error
+            if not is_report:
+                raise FileError(f"{self.path}, line {number}: not a report of a training")
             lines.append(line)
         return lines
 
