@@ -295,6 +295,15 @@ def own_noise(samples: Sequence[AccuracySample]) -> float | None:
     return float(np.std(halves[:, 0] - halves[:, 1], ddof=1) / 2.0)
 
 
+def own_share(samples: Sequence[AccuracySample]) -> float:
+    """Share of the binomial variance that is a subnet's own (`own_noise`); 1 where nobody knows."""
+    noise = own_noise(samples)
+    if noise is None:
+        return 1.0
+    binomial = np.mean([sample.variance for sample in samples if sample.halves is not None])
+    return min(1.0, noise**2 / float(binomial))
+
+
 def rmse(predicted: Floats, measured: Floats) -> float:
     """Root mean square error of `(n,)` accuracies, a fraction."""
     return float(np.sqrt(np.mean((predicted - measured) ** 2)))

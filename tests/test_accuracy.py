@@ -20,6 +20,7 @@ from ofa_nas.accuracy import (
     kendall_deviation,
     kendall_tau,
     own_noise,
+    own_share,
     rmse,
     spearman_rho,
     split_samples,
@@ -184,7 +185,11 @@ def test_halves_tell_the_noise_that_subnets_do_not_share() -> None:
         for index, (even, odd) in enumerate(right)
     ]
     assert own_noise(samples) == pytest.approx(0.01 / np.sqrt(2.0), rel=0.1)
-    assert own_noise([replace(sample, correct_even=-1) for sample in samples]) is None
+    binomial = np.mean([sample.variance for sample in samples])
+    assert own_share(samples) == pytest.approx(own_noise(samples) ** 2 / binomial)
+    unknown = [replace(sample, correct_even=-1) for sample in samples]
+    assert own_noise(unknown) is None
+    assert own_share(unknown) == 1.0
     assert AccuracySample("a", 5, 7, "s", correct_even=3).halves == (3 / 4, 2 / 3)
 
 

@@ -7,7 +7,7 @@ the best few are ordered anew. That again picks the luckiest: an exported file i
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ofa_nas.accuracy import Z_90, AccuracySample
+from ofa_nas.accuracy import Z_90, AccuracySample, SampleStore, own_share
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.estimators import Candidate
 from ofa_nas.pipeline.evaluation import Bench
@@ -72,22 +72,28 @@ def evaluate_contenders(
     bench = Bench.open(supernet)
     split = bench.predictor_images(data, images=images, seed=seed)
     blank = bench.blank_sample(split, seed=seed)
+    own = own_share(SampleStore(bench.files.samples).read())
     contenders = []
     for candidate in candidates:
         correct = bench.count_correct(candidate.architecture, split)
         sample = replace(blank, arch=str(candidate.architecture), correct=correct)
-        contenders.append(weigh(candidate, sample))
+        contenders.append(weigh(candidate, sample, own=own))
         yield contenders[-1]
     yield Contest(tuple(sorted(contenders, key=lambda one: one.accuracy, reverse=True)))
 
 
-def weigh(candidate: Candidate, sample: AccuracySample) -> Contender:
+def weigh(candidate: Candidate, sample: AccuracySample, *, own: float = 1.0) -> Contender:
     """Prediction and measurement as one, by the inverses of their variances.
 
     The measurement alone counts where the predictor gives no interval.
+
+    Args:
+        candidate: With its prediction.
+        sample: Its measurement.
+        own: Share of the sample's variance that other candidates, which see the same images, do not share.
     """
-    sure = (candidate.half_width / Z_90) ** 2
-    share = sample.variance / (sample.variance + sure) if sure else 0.0
+    sure, noise = (candidate.half_width / Z_90) ** 2, own * sample.variance
+    share = noise / (noise + sure) if sure else 0.0
     return Contender(candidate, sample, share * candidate.accuracy + (1.0 - share) * sample.accuracy)
 
 

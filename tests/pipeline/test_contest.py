@@ -68,6 +68,8 @@ def test_prediction_and_measurement_are_weighed_by_how_sure_they_are(result: Sea
     assert together(sure) == pytest.approx(0.65)
     assert together(sure / 2) == pytest.approx((4 * 0.7 + 0.6) / 5)
     assert together(0.0) == 0.6  # nobody knows how sure the prediction is
+    candidate = replace(result.chosen, accuracy=0.7, half_width=sure)
+    assert weigh(candidate, sample, own=0.25).accuracy == pytest.approx((0.7 + 4 * 0.6) / 5)
 
 
 def test_what_cannot_be_evaluated_is_refused(result: SearchResult, small: SmallSupernet) -> None:
