@@ -2,7 +2,7 @@
 
 from html import escape
 
-from ofa_nas.charts import Series, draw_chart
+from ofa_nas.charts import Chart, Series, draw_svg
 from ofa_nas.pipeline.predictor_report import LATE, RANDOM, PredictorReport, Score
 
 STYLE = (
@@ -101,14 +101,16 @@ def _scatter(report: PredictorReport) -> str:
     measured = [100 * point.measured for point in report.points]
     predicted = [100 * point.predicted for point in report.points]
     ends = [min(measured + predicted), max(measured + predicted)]
-    return draw_chart(
-        "Predicted without its fifth, and measured",
-        "measured top-1 [%]",
-        "predicted, with 90 % interval [%]",
-        [
-            Series("", measured, predicted, [100 * point.half_width for point in report.points]),
-            Series("equal", ends, ends, is_line=True, is_dashed=True),
-        ],
+    return draw_svg(
+        Chart(
+            "Predicted without its fifth, and measured",
+            "measured top-1 [%]",
+            "predicted, with 90 % interval [%]",
+            [
+                Series("", measured, predicted, [100 * point.half_width for point in report.points]),
+                Series("equal", ends, ends, is_line=True, is_dashed=True),
+            ],
+        )
     )
 
 
@@ -130,7 +132,7 @@ def _curve(report: PredictorReport, held_out: str, title: str) -> str:
         series.append(
             Series("perfect predictions", ends, [report.tau_ceiling] * 2, is_line=True, is_dashed=True)
         )
-    return draw_chart(title, "subnets fitted to", "Kendall tau", series)
+    return draw_svg(Chart(title, "subnets fitted to", "Kendall tau", series))
 
 
 def _size(score: Score) -> int:
