@@ -20,7 +20,6 @@ from ofa_nas.devices import HOST, Device, MeasuringProtocol, Model, Profile, ope
 from ofa_nas.errors import VerificationError
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, slowdown
-from ofa_nas.onnx_writer import IMAGE, LOGITS
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.search_space import SearchSpace
@@ -102,6 +101,7 @@ class ModelFile:
             )
         except Exception as error:
             raise VerificationError(f"ONNX Runtime refuses the model: {error}") from error
+        self.image, self.output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
         self.resolution = int(self.session.get_inputs()[0].shape[2])
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -110,7 +110,7 @@ class ModelFile:
         inputs = np.ascontiguousarray(x.numpy())
 
         def run(index: int) -> npt.NDArray[np.float32]:
-            return np.asarray(self.session.run([LOGITS], {IMAGE: inputs[index : index + 1]})[0])
+            return np.asarray(self.session.run([self.output], {self.image: inputs[index : index + 1]})[0])
 
         with ThreadPoolExecutor(self.workers) as pool:
             return np.concatenate(list(pool.map(run, range(len(inputs)))))

@@ -156,7 +156,7 @@ def verify_file(
         raise BudgetError(
             "a latency budget needs a device to time the file on: add --device host, or ssh://USER@HOST"
         )
-    files = _source(path, card, supernet)
+    files = find_source(path, card, supernet)
     yield Stage("loading the supernet")
     network, found = load_supernet(files)
     if found.sha256 != card.supernet_sha256:
@@ -194,7 +194,17 @@ def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
     return min(card.latencies, key=distance, default=None)
 
 
-def _source(path: Path, card: ModelCard, supernet: str | None) -> SupernetFiles:
+def find_source(path: Path, card: ModelCard, supernet: str | None) -> SupernetFiles:
+    """The supernet that a file came from.
+
+    Args:
+        path: Of the file.
+        card: Of the file.
+        supernet: Where it is; None for the shipped one that the file names.
+
+    Raises:
+        CheckpointError: It is not there.
+    """
     try:
         return SupernetFiles.find(supernet or card.supernet)
     except CheckpointError as error:

@@ -71,16 +71,14 @@ def evaluate(
         DataError: The data set has other classes.
     """
     from ofa_nas.data.dataset import open_data
-    from ofa_nas.data.sample import load_sample
     from ofa_nas.export.verify import FileAccuracy
-    from ofa_nas.pipeline.images import check_images
 
     bench = Bench.open(supernet)
     chosen = [named_architecture(bench.card.space, text) for text in archs]
     if data is None:
-        check_images(bench.files.held_out, "held-out")
-    source = load_sample(bench.files.held_out) if data is None else open_data(data).val
-    split = _decode(_draw(source, bench.card, images, seed))
+        split = bench.held_out_images(images=images, seed=seed)
+    else:
+        split = _decode(_draw(open_data(data).val, bench.card, images, seed))
     for arch in chosen:
         found = FileAccuracy(bench.count_correct(arch, split), len(split))
         macs = sum(map(layer_macs, bench.card.space.layers(arch)))
@@ -109,6 +107,19 @@ class Bench:
         files = SupernetFiles.find(supernet)
         network, card = load_supernet(files)
         return cls(files, card, network, supernet_images(files.calibration, "calibration").images)
+
+    def held_out_images(self, *, images: int | None, seed: int) -> "PackedImages":
+        """Those beside the supernet's weights, at most so many, drawn by `seed`.
+
+        Raises:
+            CheckpointError: They are missing.
+            DataError: They are damaged.
+        """
+        from ofa_nas.data.sample import load_sample
+        from ofa_nas.pipeline.images import check_images
+
+        check_images(self.files.held_out, "held-out")
+        return _decode(_draw(load_sample(self.files.held_out), self.card, images, seed))
 
     def predictor_images(self, data: str, *, images: int, seed: int) -> "PackedImages":
         """Draw from the half of a data set's validation images that verification never sees.
