@@ -25,6 +25,7 @@ from ofa_nas.charts import (
     draw_svg,
 )
 from ofa_nas.charts.layout import BOTTOM, LEFT, RIGHT, TOP
+from ofa_nas.charts.png import spell
 
 SVG = "{http://www.w3.org/2000/svg}"
 PLAIN = Chart("t", "x", "y", [Series("a < b", [0.0, 5.0, 10.0], [1.0, 2.0, 3.0])])
@@ -148,3 +149,7 @@ def test_a_png_shows_what_the_svg_shows(theme: Theme) -> None:
     assert np.abs(pixels[2, 2] - paper).max() < 8
     title = pixels[8:24, LEFT : LEFT + 80]
     assert (np.abs(title - paper).max(axis=2) > 60).sum() > 60  # there are letters
+
+
+def test_a_png_spells_what_its_font_lacks() -> None:
+    assert spell("Größe ≤ 30 ms – 漢") == "Gro?e <= 30 ms - ?"

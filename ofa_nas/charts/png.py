@@ -1,5 +1,6 @@
 """Charts as PNG files, drawn by Pillow in four times their size, so that edges are smooth."""
 
+import unicodedata
 from collections.abc import Sequence
 from io import BytesIO
 from itertools import pairwise
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 FINER = 4  # px drawn for one that is kept, in both directions
 DASH, GAP = 5.0, 4.0  # px
+_SPELT = str.maketrans({"≤": "<=", "≥": ">=", "–": "-", "×": "x", "·": "-", "…": "...", "µ": "u"})
 
 
 def draw_png(chart: Chart, theme: Theme = LIGHT, *, scale: int = 2) -> bytes:
@@ -83,27 +85,35 @@ class _Pen:
     def _text(self, text: Text) -> None:
         from PIL import Image, ImageDraw, ImageFont
 
-        font = ImageFont.load_default(text.size * self.factor)
+        font, words = ImageFont.load_default(text.size * self.factor), spell(text.text)
         anchor = {"start": "ls", "middle": "ms", "end": "rs"}[text.anchor]
         stroke = self.factor // 5 if text.is_bold else 0
         if not text.is_upright:
             self.canvas.text(
                 self._at(text.place),
-                text.text,
+                words,
                 fill=text.colour,
                 font=font,
                 anchor=anchor,
                 stroke_width=stroke,
             )
             return
-        length = round(font.getlength(text.text)) + 2
+        length = round(font.getlength(words)) + 2
         room = round(2 * text.size * self.factor)
         patch = Image.new("L", (length, room), 0)
-        ImageDraw.Draw(patch).text((1, room // 2), text.text, fill=255, font=font, anchor="ls")
+        ImageDraw.Draw(patch).text((1, room // 2), words, fill=255, font=font, anchor="ls")
         patch = patch.rotate(90, expand=True)
         x, y = self._at(text.place)
         up = {"start": length, "middle": length / 2, "end": 0}[text.anchor]
         self.image.paste(text.colour, (round(x - room // 2), round(y - up)), patch)
+
+
+def spell(text: str) -> str:
+    """A text in the letters that Pillow's own font has, which are ASCII: the same picture on every machine."""
+    plain = unicodedata.normalize("NFKD", text.translate(_SPELT))
+    return "".join(
+        letter if letter.isascii() else "?" for letter in plain if not unicodedata.combining(letter)
+    )
 
 
 def _mixed(colour: str, paper: str, opacity: float) -> str:
