@@ -30,6 +30,11 @@ def save_state(path: Path, learner: Learner, *, step: int, meta: dict[str, objec
         tensors[_MOMENTUM + name] = learner.optimizer.state[parameter]["momentum_buffer"]
     if learner.teacher is not None:
         tensors |= {_TEACHER + name: value.detach() for name, value in learner.teacher.state_dict().items()}
+    write_state(path, tensors, step=step, meta=meta)
+
+
+def write_state(path: Path, tensors: dict[str, Tensor], *, step: int, meta: dict[str, object]) -> None:
+    """Write tensors after so many steps, and what a resumed training must agree with."""
     with replacing(path) as temporary:
         contiguous = {name: value.contiguous() for name, value in tensors.items()}
         write_tensors(temporary, contiguous, metadata={_META: json.dumps({"step": step, **meta})})
@@ -42,14 +47,7 @@ def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> int:
         CheckpointError: It is missing, damaged, or of another training.
     """
     tensors = read_tensors(path)
-    found = _read_meta(path)
-    now = json.loads(json.dumps(meta))  # tuples become lists
-    changes = [change for key in now for change in _changes(key, found.get(key), now[key])]
-    if changes:
-        raise CheckpointError(
-            f"{path}: made with {'; '.join(changes)}; "
-            "resume with the same settings or train into another folder"
-        )
+    found = read_meta(path, meta=meta)
     load_tensors(learner.supernet, _part(tensors, _WEIGHT), where=str(path))
     momentum = _part(tensors, _MOMENTUM)
     for name, parameter in learner.supernet.named_parameters():
@@ -75,6 +73,23 @@ def _changes(key: str, then: Any, now: Any) -> Iterator[str]:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def read_meta(path: Path, *, meta: dict[str, object]) -> dict[str, Any]:
+    """What a checkpoint that can be read says of itself; `step` is how many are done.
+
+    Raises:
+        CheckpointError: It is no checkpoint, or that of a training which was not set up like `meta`.
+    """
+    found = _read_meta(path)
+    now = json.loads(json.dumps(meta))  # tuples become lists
+    changes = [change for key in now for change in _changes(key, found.get(key), now[key])]
+    if changes:
+        raise CheckpointError(
+            f"{path}: made with {'; '.join(changes)}; "
+            "resume with the same settings or train into another folder"
+        )
+    return found
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

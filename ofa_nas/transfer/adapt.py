@@ -1,0 +1,201 @@
+"""Transfer as a stream of reports, with a checkpoint to go on from."""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ofa_nas.errors import CheckpointError, DataError, TrainingError
+from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
+from ofa_nas.training.batches import Batches
+from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.evaluate import count_correct
+from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.state import read_meta, write_state
+from ofa_nas.training.train import Checkpointing, StepReport, TrainingData
+from ofa_nas.transfer.methods import METHODS
+from ofa_nas.transfer.network import TransferNetwork
+from ofa_nas.transfer.optimizer import FreeingAdam
+
+_WEIGHT, _FIRST, _SECOND = "weight:", "first moment:", "second moment:"
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEpoch:
+    """End of an epoch, or of the transfer.
+
+    Attributes:
+        step: Done so far.
+        epoch: Passes over the images so far.
+        loss: Mean since the report before, or since a resume.
+        accuracy: Top-1 on held-out images, in [0, 1].
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    accuracy: float
+
+
+TransferReport = StepReport | TransferEpoch
+
+
+def transfer_recipe(method: str) -> Recipe:
+    """How a method is trained unless the user says otherwise: Adam, cosine, small batches, no weight decay.
+
+    Source: Cai et al. 2020, arXiv:2007.11622, section 4.1 (Adam, cosine, batch 8, no weight decay); rates and
+    epochs: benchmarks/bench_transfer.py.
+    """
+    rate = _RATES[METHODS[method].name]
+    phase = Phase(method, "none", epochs=5.0, learning_rate=rate, warmup=0.05)
+    return Recipe("transfer", (phase,), batch_size=8, weight_decay=0.0, momentum=0.0, clip_norm=0.0)
+
+
+_RATES = {"full": 3e-4, "last": 1e-3, "bn": 1e-3, "bias": 1e-3, "lite": 1e-3, "lite+bias": 1e-3}
+
+
+def adapt(
+    network: TransferNetwork, data: TrainingData, recipe: Recipe, *, checkpointing: Checkpointing
+) -> Generator[TransferReport, None, None]:
+    """Train what the network's method trains, in place, on the device that it is on.
+
+    Everything random follows from the seed and the number of the step. Closing the generator between two
+    reports writes a checkpoint.
+
+    Args:
+        network: With the weights of the subnet; what is trained changes.
+        data: Images stay uint8; a batch is cropped, resized and normalised on the device.
+        recipe: Of one phase; divergence, momentum, weight decay and clipping play no part.
+        checkpointing: Where it is kept, and whether it goes on from there.
+
+    Yields:
+        A `StepReport` a step, a `TransferEpoch` at the end of each epoch and of the transfer.
+
+    Raises:
+        DataError: There are fewer images than one batch.
+        CheckpointError: There is nothing to resume from, or it is of another transfer.
+        TrainingError: The loss is not a number.
+    """
+    images = len(data.train)
+    if recipe.steps_per_epoch(images) < 1:
+        raise DataError(
+            f"{images} training images are less than one batch of {recipe.batch_size}; lower --batch-size"
+        )
+    run = _Run(network, data, recipe, checkpointing)
+    if checkpointing.resume:
+        run.load()
+    saved = time.monotonic()
+    try:
+        for report in run.reports():
+            yield report
+            if time.monotonic() - saved > 60.0 * checkpointing.minutes:
+                run.save()
+                saved = time.monotonic()
+    except GeneratorExit:
+        run.save()
+        raise
+    run.save()
+
+
+class _Run:
+    """The loop over the steps, and what of it goes into a checkpoint."""
+
+    def __init__(
+        self, network: TransferNetwork, data: TrainingData, recipe: Recipe, checkpointing: Checkpointing
+    ) -> None:
+        self.network, self.data, self.recipe = network, data, recipe
+        self.path: Path = checkpointing.path
+        device = next(network.parameters()).device
+        self.batches = Batches(
+            data.train, recipe, normalization=data.normalization, device=device, ranks=Ranks()
+        )
+        self.trained = network.trained()
+        self.optimizer = FreeingAdam(self.trained.values())
+        self.done = self.saved = 0
+        self.meta: dict[str, object] = {
+            "recipe": asdict(recipe),
+            "images": len(data.train),
+            "space": network.space.digest,
+            "method": network.method.name,
+            "start": checkpointing.start,
+            "normalization": asdict(data.normalization),
+        }
+
+    def reports(self) -> Iterator[TransferReport]:
+        """Do the steps that are left."""
+        recipe, images = self.recipe, len(self.data.train)
+        total, per_epoch = recipe.total_steps(images), recipe.steps_per_epoch(images)
+        losses: list[float] = []
+        told = time.monotonic()
+        for step in range(self.done, total):
+            rate = recipe.position(step, images).learning_rate
+            losses.append(self._finite(float(self._step(step, rate)), rate))
+            self.done = step + 1
+            now = time.monotonic()
+            name = self.network.method.name
+            yield StepReport(self.done, total, name, losses[-1], rate, recipe.batch_size / (now - told))
+            if self.done == total or self.done % per_epoch == 0:
+                accuracy = self._accuracy()
+                yield TransferEpoch(self.done, self.done / per_epoch, float(np.mean(losses)), accuracy)
+                losses.clear()
+            told = time.monotonic()
+
+    def save(self) -> None:
+        """Write a checkpoint, unless this step has one."""
+        if self.saved == self.done:
+            return
+        tensors: dict[str, Tensor] = {}
+        for (name, value), (first, second) in zip(
+            self.trained.items(), self.optimizer.moments(), strict=True
+        ):
+            tensors |= {_WEIGHT + name: value.detach(), _FIRST + name: first, _SECOND + name: second}
+        write_state(self.path, tensors, step=self.done, meta=self.meta)
+        self.saved = self.done
+
+    def load(self) -> None:
+        """Go on from the checkpoint; what is not trained is not in it."""
+        tensors = read_tensors(self.path)
+        found = read_meta(self.path, meta=self.meta)
+        needed = {
+            part + name: value for name, value in self.trained.items() for part in (_WEIGHT, _FIRST, _SECOND)
+        }
+        check_tensors(tensors, dict(needed), where=str(self.path))
+        steps = int(found["step"])
+        if not 0 <= steps <= self.recipe.total_steps(len(self.data.train)):
+            raise CheckpointError(
+                f"{self.path}: says that {steps} steps are done, which are more than there are"
+            )
+        with torch.no_grad():
+            for name, value in self.trained.items():
+                value.copy_(tensors[_WEIGHT + name])
+        moments = [(tensors[_FIRST + name], tensors[_SECOND + name]) for name in self.trained]
+        self.optimizer.restore(moments, steps=steps)
+        self.done = self.saved = steps
+
+    def _step(self, step: int, rate: float) -> Tensor:
+        rng = np.random.default_rng([self.recipe.seed, step])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        x, labels = self.batches.draw(step, self.network.arch.resolution, generator)
+        self.optimizer.set_rate(rate)
+        loss = F.cross_entropy(self.network(x), labels, label_smoothing=self.recipe.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]  # the optimiser steps in it
+        return loss.detach()
+
+    def _finite(self, loss: float, rate: float) -> float:
+        if not -float("inf") < loss < float("inf"):
+            saved = f"the last good state is {self.path}" if self.path.exists() else "nothing was saved yet"
+            raise TrainingError(
+                f"the loss is {loss} at step {self.done + 1}, learning rate {rate:.2g}; "
+                f"lower --learning-rate; {saved}"
+            )
+        return loss
+
+    def _accuracy(self) -> float:
+        held_out = self.data.held_out
+        correct = count_correct(self.network, held_out, normalization=self.data.normalization)
+        return correct / len(held_out)

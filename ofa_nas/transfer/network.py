@@ -1,0 +1,155 @@
+"""A subnet that learns another task: batch norms folded, maybe with lite residual modules, lean in memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ofa_nas.errors import CheckpointError
+from ofa_nas.onnx_writer import Weights, tensor_name
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.blocks import lower
+from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Resample
+from ofa_nas.space.rewrites import LITE
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.elastic import Mode, apply_fixed
+from ofa_nas.supernet.supernet import Subnet
+from ofa_nas.transfer.lean import convolve, halve, rectify
+from ofa_nas.transfer.methods import Method
+
+_MOST = {"relu": None, "relu6": 6.0}
+
+
+class TransferNetwork(Subnet):
+    """A subnet of folded layers of which a method trains some parameters, the others being frozen.
+
+    Args:
+        space: Of one architecture, folded, with lite residual modules where the method has them.
+        method: What is trained.
+    """
+
+    def __init__(self, space: SearchSpace, method: Method) -> None:
+        super().__init__(space, space.largest)
+        self.method = method
+        self.scales = nn.ParameterDict()
+        self.requires_grad_(requires_grad=False)
+        for layer, operator, has_norm in self._weighted_operators():
+            module, parts = self.weighted(layer, operator), method.parts(operator)
+            module.weight.requires_grad = parts.weight
+            if module.bias is not None:
+                module.bias.requires_grad = parts.bias
+            if parts.scale and not parts.weight and has_norm:
+                self.scales[_key(layer, operator)] = nn.Parameter(torch.ones(operator.out_channels))
+
+    def _weighted_operators(self) -> Iterator[tuple[Layer, Convolution | Linear, bool]]:
+        """Operators with weights, and whether a batch norm was folded into each."""
+        for layer in self.walk:
+            before = lower(replace(layer, kind=layer.kind.removesuffix("+folded")))
+            for operator, unfolded in zip(lower(layer), before, strict=True):
+                if isinstance(operator, Convolution | Linear):
+                    yield layer, operator, isinstance(unfolded, Convolution) and unfolded.norm
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that are trained, by name."""
+        return {name: value for name, value in self.named_parameters() if value.requires_grad}
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the lite residual modules by He's rule; their last convolutions, and the classifier, are 0.
+
+        So the network computes at first what the subnet did, up to the classifier.
+        """
+        with torch.no_grad():
+            for layer, operator, _ in self._weighted_operators():
+                module = self.weighted(layer, operator)
+                if operator.name == f"{LITE}conv":
+                    fan_in = module.weight[0].numel()
+                    module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+                elif operator.name.startswith(LITE) or isinstance(operator, Linear):
+                    module.weight.zero_()
+                else:
+                    continue
+                if module.bias is not None:
+                    module.bias.zero_()
+
+    def load_folded(self, weights: Weights, layers: Sequence[Layer], *, where: str) -> None:
+        """Take over the folded weights of a subnet; classifier and lite residual modules are not in it.
+
+        Args:
+            weights: As `Subnet.folded_weights` gives them, or the initialisers of an exported file.
+            layers: Of that subnet; each stands where one of this network does.
+            where: They come from, for messages.
+
+        Raises:
+            CheckpointError: One is missing, of another shape, or not finite.
+        """
+        names = {own.name: source.name for own, source in zip(self.walk, layers, strict=True)}
+        with torch.no_grad():
+            for layer, operator, _ in self._weighted_operators():
+                if isinstance(operator, Linear) or operator.name.startswith(LITE):
+                    continue
+                module = self.weighted(layer, operator)
+                name = f"{names[layer.name]}/{operator.name}"
+                for key, target in ((f"{name}.weight", module.weight), (f"{name}.bias", module.bias)):
+                    if target is not None:
+                        target.copy_(_checked(weights, key, target.shape, where))
+
+    def run(self, layers: Sequence[Layer], x: Tensor, mode: Mode) -> Tensor:
+        """Run layers on images, keeping what the trained parameters' gradients need and nothing else."""
+        for layer in layers:
+            tensors = {INPUT: x}
+            for operator in lower(layer):
+                x = self._operate(layer, operator, [tensors[name] for name in operator.inputs], mode)
+                tensors[operator.name] = x
+        return x
+
+    def _operate(self, layer: Layer, operator: Operator, inputs: list[Tensor], mode: Mode) -> Tensor:
+        match operator:
+            case Convolution():
+                module = self.weighted(layer, operator)
+                key = _key(layer, operator)
+                weight = module.weight
+                if key in self.scales:
+                    weight = weight * self.scales[key][:, None, None, None]
+                return convolve(inputs[0], weight, module.bias, operator)
+            case Linear():
+                output: Tensor = self.weighted(layer, operator)(inputs[0], operator, mode)
+                return output
+            case Elementwise(function=("relu" | "relu6") as function):
+                return rectify(inputs[0], most=_MOST[function])
+            case Resample(function="halve"):
+                return halve(inputs[0])
+            case _:
+                return apply_fixed(operator, inputs)
+
+    def merge_scales(self) -> None:
+        """Multiply trained scales into the weights, and forget them."""
+        with torch.no_grad():
+            for layer, operator, _ in self._weighted_operators():
+                key = _key(layer, operator)
+                if key in self.scales:
+                    self.weighted(layer, operator).weight.mul_(self.scales[key][:, None, None, None])
+        self.scales.clear()
+
+
+def transfer_space(space: SearchSpace, arch: Architecture, *, classes: int, method: Method) -> SearchSpace:
+    """The space of one architecture that a transferred subnet is of."""
+    only = space.only(arch).with_classes(classes)
+    return replace(only, lite=method.is_lite, folded=True)
+
+
+def _key(layer: Layer, operator: Operator) -> str:
+    return tensor_name(layer, operator.name)
+
+
+def _checked(weights: Weights, key: str, shape: torch.Size, where: str) -> Tensor:
+    if key not in weights:
+        raise CheckpointError(f"{where}: weight {key} is missing")
+    value = torch.from_numpy(np.array(weights[key], dtype=np.float32))
+    if value.shape != shape:
+        raise CheckpointError(f"{where}: {key} is {tuple(value.shape)}; {tuple(shape)} is needed")
+    if not bool(torch.isfinite(value).all()):
+        raise CheckpointError(f"{where}: {key} holds a value that is not finite")
+    return value
