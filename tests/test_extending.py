@@ -1,0 +1,169 @@
+"""The examples of docs/extending.md and docs/search_spaces.md do what the pages say."""
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ofa_nas.assets import asset_names
+from ofa_nas.onnx_writer import write_model
+from ofa_nas.plugins import load_plugin, plugin_names
+from ofa_nas.predictors import Floats, load_module, load_predictor, save_predictor
+from ofa_nas.provenance import record_provenance
+from ofa_nas.search.choices import ChoiceSpace
+from ofa_nas.search.methods import load_method
+from ofa_nas.space.costs import layer_macs, tabulate
+from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.supernet import Supernet
+from tests.predictors.worlds import LITE, linear_accuracy, observe
+from tests.torch_reference import relative_error, run_onnx
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Every example of the page at the path that its first line names; `my_lab` can be imported."""
+    folder = tmp_path_factory.mktemp("lab")
+    for block in blocks_of("extending.md", "python"):
+        path = folder / block.partition("\n")[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("OFA_NAS_PLUGINS", "my_lab")
+        importlib.invalidate_caches()
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (block,) = blocks_of("search_spaces.md", "toml")
+    path = tmp_path_factory.mktemp("spaces") / "camera.toml"
+    path.write_text(block, encoding="utf-8")
+    return path
+
+
+def test_the_space_of_the_page_runs_and_has_its_point(camera: Path) -> None:
+    space = SearchSpace.load(str(camera))
+    assert space.name == "camera"
+    assert space.cardinality == 3 * (9 + 9**2 + 9**3) * (4**2 + 4**3 + 4**4)
+    assert space.points["by_hand"].architecture.resolution == 80
+    assert_subnets_are_right(space)
+
+
+def test_the_spaces_of_the_page_are_those_that_ship() -> None:
+    text = (DOCS / "search_spaces.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+)` \| [^|]+ \| (\S+) \|", text, re.MULTILINE)
+    shipped = {name: SearchSpace.load(name) for name in asset_names("search_spaces", suffix=".toml")}
+    assert {name: float(count) for name, count in rows} == {
+        name: float(f"{space.cardinality:.2g}") if space.cardinality > 9999 else space.cardinality
+        for name, space in shipped.items()
+    }
+
+
+@pytest.mark.usefixtures("lab")
+def test_the_block_kind_of_the_page_trains_slices_and_exports(camera: Path, tmp_path: Path) -> None:
+    path = tmp_path / "fused.toml"
+    path.write_text(camera.read_text().replace("squeeze_excite = true", 'block = "my_lab.fused"'))
+    space = SearchSpace.load(str(path))
+    assert {layer.kind for layer in space.layers(space.largest)} >= {"mbconv", "my_lab.fused"}
+    plain = sum(map(layer_macs, SearchSpace.load(str(camera)).layers(space.largest)))
+    assert sum(map(layer_macs, space.layers(space.largest))) > 2 * plain
+    assert_subnets_are_right(space)
+
+
+@pytest.mark.usefixtures("lab")
+def test_the_predictor_of_the_page_is_fitted_saved_and_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    genes = LITE.sample(40, rng)
+    observations = observe(genes, linear_accuracy(genes), rng, images=1000)
+    predictor = load_module("my_lab.nearest").fit(LITE, observations, rng=rng)
+    assert predictor.predict(genes).tolist() == observations.accuracies.tolist()
+    path = tmp_path / "nearest.json"
+    made_by = record_provenance(seed=0)
+    save_predictor(
+        path,
+        predictor,
+        kind="my_lab.nearest",
+        encoding=LITE,
+        weights="w",
+        description="d",
+        provenance=made_by,
+    )
+    again = load_predictor(path, LITE, weights="w").predictor
+    other = LITE.sample(20, rng)
+    assert again.predict(other).tolist() == predictor.predict(other).tolist()
+    assert not again.half_widths(other).any()
+
+
+@pytest.mark.usefixtures("lab")
+def test_the_search_method_of_the_page_keeps_budgets_and_improves() -> None:
+    space = ChoiceSpace((6,) * 8)
+    worth = np.random.default_rng(1).uniform(size=(8, 6))
+
+    def error(genes: Genes) -> Floats:
+        return np.asarray(1.0 - np.take_along_axis(worth, genes.T.astype(int), axis=1).mean(axis=0))
+
+    problem = space.problem(predict=error, costs=lambda genes: genes.sum(axis=1) + 1.0, limits=[21.0])
+    generations = list(load_method("my_lab.climb").search(problem, rng=np.random.default_rng(0)))
+    first, last = generations[0].best, generations[-1].best
+    assert first is not None
+    assert last is not None
+    assert last.errors[0] < first.errors[0]
+    assert last.costs[0, 0] <= 21.0
+    assert generations[-1].evaluations == 10_000
+
+
+def test_the_data_set_of_the_page_is_read(lab: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 6)):
+        np.save(tmp_path / f"{split}_images.npy", rng.integers(0, 255, (count, 8, 8, 3), dtype=np.uint8))
+        np.save(tmp_path / f"{split}_labels.npy", np.arange(count) % 3)
+    path = lab / "ofa_nas" / "data" / "sources" / "arrays.py"
+    spec = importlib.util.spec_from_file_location("arrays", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.is_layout(tmp_path)
+    assert not module.is_layout(lab)
+    found = module.splits(tmp_path)
+    assert {split: len(source.labels) for split, source in found.items()} == {"train": 12, "val": 6}
+    assert found["val"].class_names == ("class 0", "class 1", "class 2")
+
+
+def test_the_kinds_of_the_page_are_the_folders_there_are() -> None:
+    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+    folders = re.findall(r"`ofa_nas/([a-z/]+)/`", text)
+    assert len(folders) >= 6
+    for folder in folders:
+        kind = folder.replace("/", ".")
+        load_plugin(kind, plugin_names(kind)[0])
+
+
+def assert_subnets_are_right(space: SearchSpace) -> None:
+    """The supernet, an extracted subnet and its ONNX file agree, and costs are tables."""
+    encoding = Encoding.of(space)
+    supernet = Supernet(space, torch.Generator().manual_seed(0))
+    drawn = encoding.decode(encoding.sample(2, np.random.default_rng(0)))
+    for arch in (space.smallest, space.largest, *drawn):
+        x = torch.randn(1, 3, arch.resolution, arch.resolution, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            subnet = supernet.extract(arch)
+            logits = supernet(x, arch).numpy()
+        model = write_model(subnet.walk, subnet.folded_weights())
+        assert relative_error(run_onnx(model, x.numpy()), logits) < 1e-4, arch
+        counted = sum(map(layer_macs, space.layers(arch)))
+        assert tabulate(encoding, layer_macs).total(encoding.encode([arch]))[0] == counted
