@@ -109,7 +109,7 @@ class _Pen:
 
 
 def spell(text: str) -> str:
-    """A text in the letters that Pillow's own font has, which are ASCII: the same picture on every machine."""
+    """A text in ASCII, the letters that Pillow's own font has: the same picture on every machine."""
     plain = unicodedata.normalize("NFKD", text.translate(_SPELT))
     return "".join(
         letter if letter.isascii() else "?" for letter in plain if not unicodedata.combining(letter)
