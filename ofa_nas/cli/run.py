@@ -75,6 +75,8 @@ class _Run:
 
     def status(self) -> int:
         """Plan, then tell or do."""
+        from ofa_nas.pipeline.flow import keep_table
+
         if self.args.dry_run:
             self._plan(self._steps())
             self._tell()
@@ -82,6 +84,8 @@ class _Run:
         with self.folder.locked() as lock:
             steps = self._steps()
             self.folder.save(settings=self._settings())
+            if self.facts.table is not None:
+                keep_table(self.facts.table, self.file.folder)
             for step in steps:
                 self._do(step, steps, lock)
         self._tell()
@@ -126,6 +130,8 @@ class _Run:
         for plain in steps:
             step = with_choice(plain, self.file.folder / SEARCH)
             after = [coming[path] for path in step.inputs.values() if path in coming]
+            if step != plain and "search" in coming.values():
+                after.append("search")  # another architecture, maybe
             why = "asked for" if self._is_forced(step, steps) else self.folder.why(step)
             why = why or (f"follows {after[-1]}" if after else "")
             if why:

@@ -179,6 +179,13 @@ class _Planner:
         return Step(name, tuple(map(tuple, commands)), inputs, outputs)
 
 
+def keep_table(table: LatencyTable, folder: Path) -> None:
+    """Have a latency table in a run folder; one that says the same stays as it is."""
+    path = folder / TABLE
+    if digest_of(path) != digest_of_table(table):
+        table.save(path)
+
+
 def digest_of_table(table: LatencyTable) -> str:
     """Digest of what a latency table says."""
     with tempfile.TemporaryDirectory() as folder:
