@@ -7,6 +7,7 @@ A module offers `fit(encoding, observations, *, rng)` and `from_json(encoding, p
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -18,7 +19,7 @@ from ofa_nas.errors import ArchitectureError, CheckpointError, DataError
 from ofa_nas.files import read_json, write_json
 from ofa_nas.plugins import load_plugin
 from ofa_nas.provenance import Provenance
-from ofa_nas.space.costs import CostTable
+from ofa_nas.space.costs import CostTable, full_depth
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.toml_reader import Section
 
@@ -221,6 +222,19 @@ def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> Predictor
         kind = Section(path, "", content, CheckpointError).plugin("kind", "predictors")
         parameters = content["parameters"]
         predictor = load_module(kind).from_json(encoding, parameters)
+        _check(predictor, encoding)
         return PredictorFile(predictor, kind, str(content["description"]), dict(content["provenance"]))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: a value is missing or wrong: {error!s:.200}; fit it again") from error
+
+
+def _check(predictor: Predictor, encoding: Encoding) -> None:
+    """Raise ValueError unless a predictor gives finite answers for every value of every gene."""
+    space = encoding.space
+    turns = max(len(space.resolutions), int(encoding.choice_counts.max()))
+    sizes = [space.resolutions[turn % len(space.resolutions)] for turn in range(turns)]
+    genes = encoding.encode([space.smallest, *map(partial(full_depth, space), sizes, range(turns))])
+    with np.errstate(all="ignore"):
+        answers = np.concatenate([predictor.predict(genes), predictor.half_widths(genes)])
+    if answers.shape != (2 * len(genes),) or not np.isfinite(answers).all():
+        raise ValueError("its predictions are not finite")

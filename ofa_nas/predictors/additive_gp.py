@@ -30,6 +30,7 @@ LENGTHS = (0.5, 1.0, 2.0)  # of the kernel, in root mean square distances of the
 START_RESIDUAL = 0.1  # prior scale of the process, in standard deviations of the target
 JITTER = 1e-6  # of the kernel's diagonal, so that equal samples do no harm
 SMALLEST_SIZE = 1e-9  # of a feature that differs among samples
+MOST_SAMPLES = 4096  # in a file: their kernel is inverted when it is read
 ROWS = 2048  # predicted at once, so that kernels stay in the cache
 
 
@@ -197,6 +198,8 @@ def from_json(encoding: Encoding, parameters: dict[str, Any]) -> AdditiveGpPredi
         or len(scales.levels) != features.levels.max() + 1
     ):
         raise ValueError(f"genes of shape {genes.shape} and {len(scales.levels)} scales")
+    if len(genes) > MOST_SAMPLES:
+        raise ValueError(f"{len(genes)} samples, more than {MOST_SAMPLES}")
     if not encoding.is_canonical(genes).all():
         raise ValueError("genes that are not in the space")
     if targets.shape != (len(genes),) or variances.shape != (len(genes),) or not (variances > 0.0).all():

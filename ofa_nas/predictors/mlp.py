@@ -118,6 +118,8 @@ def from_json(encoding: Encoding, parameters: dict[str, Any]) -> MlpPredictor:
         tuple(Dense(unpack_array(layer["weight"]), unpack_array(layer["bias"])) for layer in network)
         for network in parameters["networks"]
     )
+    if not networks:
+        raise ValueError("there is no network")
     for network in networks:
         _check(network, count)
     return MlpPredictor(inputs, count, networks, float(parameters["half_width"]))
@@ -229,6 +231,8 @@ def _gradients(
 def _check(network: Network, count: int) -> None:
     """Refuse layers that do not fit together."""
     size = count
+    if not network:
+        raise ValueError("a network without layers")
     for layer in network:
         if (
             layer.weight.ndim != 2
