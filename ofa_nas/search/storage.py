@@ -24,6 +24,8 @@ LOCK_WAIT_S = 60.0  # SQLite: how long a worker waits for the transactions of ot
 OPENINGS = 6  # of a database, while other workers make its tables
 _MADE_MEANWHILE = ("already exists", "unique constraint", "duplicate key", "database is locked")
 _SQLITE = {"connect_args": {"timeout": LOCK_WAIT_S}}
+# What Optuna was seen to raise for journals and databases that somebody else has written to.
+_DAMAGED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _SERVER = {"pool_pre_ping": True}  # trials are long, and idle connections are cut
 _KINDS = "a file, journal:FILE, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
@@ -75,6 +77,8 @@ def storage_refusals(name: str) -> Iterator[None]:
         raise StudyError(f"{name}: cannot be used: {_reason(error)}") from error
     except KeyError as error:
         raise StudyError(f"{name}: the study was deleted meanwhile") from error
+    except _DAMAGED as error:
+        raise StudyError(f"{name}: is damaged: {_reason(error)}: give another --storage") from error
 
 
 def _open_journal(path: Path) -> "BaseStorage":
@@ -94,7 +98,7 @@ def _open_journal(path: Path) -> "BaseStorage":
         return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
         raise StudyError(f"{path}: cannot be used: {_reason(error)}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+    except _DAMAGED as error:
         raise StudyError(refusal) from error
 
 

@@ -143,7 +143,7 @@ class Study:
         """Every trial that has a key, by number."""
         with storage_refusals(self.where):
             found = self.storage.get_all_trials(self._id, deepcopy=False)
-        return [_trial(one) for one in sorted(found, key=lambda one: one.number) if KEY in one.user_attrs]
+            return [_trial(one) for one in sorted(found, key=lambda one: one.number) if KEY in one.user_attrs]
 
     def enqueue(self, key: str, params: Mapping[str, Any], notes: Notes) -> None:
         """Add a trial that waits for a worker; it is whole from the start."""
@@ -320,6 +320,9 @@ def _make(
 
 
 def _trial(found: "FrozenTrial") -> Trial:
+    for name in (ATTEMPT, PLACE, EVERY):
+        if type(found.user_attrs.get(name, 1)) not in (int, float):
+            raise TypeError(f"{name!r} of trial {found.number} is no number")
     names = {"WAITING": State.WAITING, "RUNNING": State.RUNNING, "COMPLETE": State.COMPLETE}
     return Trial(
         number=found.number,
