@@ -192,8 +192,8 @@ def _read_about(job: Job, bundle: Path) -> _About:
         space = SearchSpace.from_document(job.about["space"], bundle)
         designs = [_from_document(document, space) for document in job.about["designs"]]
         precision = str(job.about["precision"])
-    except (KeyError, TypeError, AttributeError, OfaNasError) as error:
-        raise FileError(f"{bundle}: the job names no networks of a space: {error}") from error
+    except (ArithmeticError, KeyError, TypeError, ValueError, AttributeError, OfaNasError) as error:
+        raise FileError(f"{bundle}: the job names no networks of a space: {error!s:.300}") from error
     names = [name for name in job.models if name.startswith(REFERENCE)]
     if not designs or job.tasks != _tasks(designs, names):
         raise FileError(f"{bundle}: its job does not measure its networks: write it again")
