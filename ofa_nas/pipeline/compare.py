@@ -1,30 +1,31 @@
 """An exported file beside others: accuracy on the same images, latency in the same session."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from ofa_nas.accuracy import Z_90
 from ofa_nas.data import Normalization
-from ofa_nas.data.packed import PackedImages
-from ofa_nas.devices import HOST, MeasuringProtocol, Model, Visit, is_address, open_device
-from ofa_nas.devices.agent import bootstrap_interval
+from ofa_nas.devices import HOST, MeasuringProtocol, Visit, is_address
 from ofa_nas.errors import CheckpointError, ConfigError
-from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model
-from ofa_nas.export.foreign import class_count, image_size, read_classifier
-from ofa_nas.export.verify import FileAccuracy, ModelFile
-from ofa_nas.latency.measure import Measurement, measure
+from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.export.verify import FileAccuracy
+from ofa_nas.latency.measure import Measurement
+from ofa_nas.pipeline.contenders import (
+    Contender,
+    Difference,
+    Hits,
+    Ratio,
+    accuracy_difference,
+    classify,
+    contender_of_architecture,
+    contender_of_file,
+    contender_of_foreign,
+    latency_ratio,
+    time_contenders,
+)
 from ofa_nas.pipeline.deliver import Stage, find_source
-from ofa_nas.pipeline.evaluation import Bench, named_architecture
+from ofa_nas.pipeline.evaluation import Bench
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
-
-BATCH = 100  # images between two reports of progress
-Hits = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +49,6 @@ class ComparisonPlan:
     images: int | None = None
     seed: int = 0
     normalization: Normalization | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A network that is compared.
-
-    Attributes:
-        name: As the user gave it.
-        kind: `file`, `architecture` (weights of the file's supernet), `exported` or `foreign`.
-        model: In ONNX Runtime.
-        architecture: None where nobody knows.
-        macs: Multiply-accumulates of one image; None where nobody knows.
-        note: Where a named point differs from what it is named after.
-        unknown: Why its accuracy cannot be measured; empty where it can.
-        refusal: Why it cannot be compared all the same; empty where it can.
-    """
-
-    name: str
-    kind: str
-    model: ModelFile
-    architecture: Architecture | None = None
-    macs: int | None = None
-    note: str = ""
-    unknown: str = ""
-    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +76,6 @@ class Figures:
     accuracy: float | None
     accuracy_half_width: float | None
     latency: Measurement
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """How many times as long a baseline takes as the file, with the ends of the 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Top-1 of the file less that of a baseline, a fraction, and its standard error on the same images."""
-
-    value: float
-    standard_error: float
-
-    @property
-    def half_width(self) -> float:
-        """Of the 90 % interval."""
-        return Z_90 * self.standard_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +133,15 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[St
     card = ModelCard.from_model(read_model(plan.file), plan.file)
     bench = _open_bench(plan, card)
     split = bench.held_out_images(images=plan.images, seed=plan.seed)
-    contenders = [_of_file(str(plan.file), plan.file, card, kind="file")]
+    contenders = [contender_of_file(str(plan.file), plan.file, card, kind="file")]
     for name in plan.baselines:
         yield Stage(f"reading {name}")
         contenders.append(_baseline(name, plan, card, bench))
     _check_normalization(plan, contenders)
     hits: list[Hits | None] = [None] * len(contenders)
     for number, one in enumerate(contenders):
-        hits[number] = yield from _classify(one, split)
-    visits, measured = yield from _time(contenders, plan.address, protocol)
+        hits[number] = yield from classify(one, split)
+    visits, measured = yield from time_contenders(contenders, plan.address, protocol)
     each = tuple(zip(contenders, hits, visits, strict=True))
     yield Comparison(
         supernet=card.supernet,
@@ -198,35 +152,6 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[St
         networks=tuple(map(_figures, contenders, hits, measured)),
         comparisons=tuple(_versus(*one, own_hits=hits[0], own_visits=visits[0]) for one in each[1:]),
     )
-
-
-def accuracy_difference(ours: Hits, theirs: Hits) -> Difference:
-    """Difference of two accuracies on the same images.
-
-    Args:
-        ours: `(n,)` whether an image was classified right.
-        theirs: `(n,)` the same of the other network.
-
-    Source: Agresti and Min 2005, Statistics in Medicine 24(5): the normal interval of a paired difference,
-    half an image added to each of the four outcomes; networks that never disagreed are not quite certain.
-    """
-    images = len(ours) + 2.0
-    won, lost = float((ours & ~theirs).sum()) + 0.5, float((theirs & ~ours).sum()) + 0.5
-    variance = (won + lost - (won - lost) ** 2 / images) / images**2
-    return Difference(float(ours.mean() - theirs.mean()), sqrt(variance))
-
-
-def latency_ratio(ours: Sequence[Visit], theirs: Sequence[Visit]) -> Ratio:
-    """How many times as long the other network takes, from visits of the same rounds.
-
-    Visits of a round are neighbours in time, so what slows the machine down for both is not in their ratio.
-    """
-    ratios = [
-        float(np.median(other.wall_ms) / np.median(own.wall_ms))
-        for own, other in zip(ours, theirs, strict=False)  # one may have been visited longer
-    ]
-    low, high = bootstrap_interval(ratios)
-    return Ratio(float(np.median(ratios)), low, high)
 
 
 def _check(plan: ComparisonPlan) -> None:
@@ -255,50 +180,12 @@ def _open_bench(plan: ComparisonPlan, card: ModelCard) -> Bench:
 
 def _baseline(name: str, plan: ComparisonPlan, card: ModelCard, bench: Bench) -> Contender:
     if not name.endswith(".onnx"):
-        return _of_architecture(name, bench)
+        return contender_of_architecture(name, bench)
     path = Path(name)
     model = read_model(path)
     if not any(item.key.startswith("ofa_nas.") for item in model.metadata_props):
-        return _foreign(path, plan, card)
-    return _of_file(name, path, ModelCard.from_model(model, path), kind="exported", against=card)
-
-
-def _of_architecture(name: str, bench: Bench) -> Contender:
-    space = bench.card.space
-    arch = named_architecture(space, name)
-    card = model_card(bench.files.name, bench.card, arch, {})
-    _, model = export_subnet(bench.supernet, card, calibration=bench.calibration)
-    note = space.points[name].note if name in space.points else ""
-    macs = sum(map(layer_macs, space.layers(arch)))
-    return Contender(name, "architecture", ModelFile(model, card.normalization), arch, macs, note)
-
-
-def _of_file(
-    name: str, path: Path, card: ModelCard, *, kind: str, against: ModelCard | None = None
-) -> Contender:
-    """A file that ofa-nas exported, maybe from another supernet than the file that it is held against."""
-    unknown = refusal = ""
-    if against is not None and card.class_names != against.class_names:
-        unknown = f"its {len(card.class_names)} classes are not the {len(against.class_names)} of the file"
-    elif against is not None and card.data != against.data:
-        refusal = f"it was trained on {card.data}, the file on {against.data}"
-    macs = sum(map(layer_macs, card.space.layers(card.arch)))
-    file = ModelFile(read_model(path), card.normalization)
-    return Contender(name, kind, file, card.arch, macs, unknown=unknown, refusal=refusal)
-
-
-def _foreign(path: Path, plan: ComparisonPlan, against: ModelCard) -> Contender:
-    model = read_classifier(path)
-    classes, (height, width) = class_count(model), image_size(model)
-    unknown = ""
-    if classes != len(against.class_names):
-        unknown = f"it has {classes} classes, the held-out images have {len(against.class_names)}"
-    elif height != width:
-        unknown = f"it takes images of {height} x {width} px, the held-out ones are square"
-    elif plan.normalization is None:
-        unknown = "nobody told its normalisation: give --input-mean and --input-std"
-    file = ModelFile(model, plan.normalization or against.normalization)
-    return Contender(str(path), "foreign", file, unknown=unknown)
+        return contender_of_foreign(path, plan.normalization, against=card)
+    return contender_of_file(name, path, ModelCard.from_model(model, path), kind="exported", against=card)
 
 
 def _check_normalization(plan: ComparisonPlan, contenders: Sequence[Contender]) -> None:
@@ -306,36 +193,6 @@ def _check_normalization(plan: ComparisonPlan, contenders: Sequence[Contender]) 
         raise ConfigError(
             "--input-mean and --input-std are for an ONNX baseline that ofa-nas did not export; there is none"
         )
-
-
-def _classify(one: Contender, split: PackedImages) -> Generator[Stage, None, Hits | None]:
-    """Which images are classified right, `(n,)`; None where nobody can tell."""
-    if one.unknown:
-        return None
-    hits = np.empty(len(split), dtype=np.bool_)
-    for start in range(0, len(split), BATCH):
-        rows = slice(start, min(start + BATCH, len(split)))
-        hits[rows] = one.model.logits(split.images[rows]).argmax(axis=1) == split.labels[rows]
-        yield Stage(f"classifying with {one.name}", rows.stop, len(split))
-    return hits
-
-
-def _time(
-    contenders: Sequence[Contender], address: str, protocol: MeasuringProtocol
-) -> Generator[Stage, None, tuple[list[list[Visit]], list[Measurement]]]:
-    """Visits of each in the order of rounds, and what they amount to."""
-    device = open_device(address)
-    models = [Model(f"{number} {one.name}", one.model.content) for number, one in enumerate(contenders)]
-    visits: dict[str, list[Visit]] = {model.name: [] for model in models}
-    measured = []
-    for record in measure(device, models, protocol=protocol):
-        if isinstance(record, Measurement):
-            measured.append(record)
-        else:
-            visits[record.model].append(record)
-            yield Stage("timing", sum(map(len, visits.values())), protocol.rounds * len(models))
-    device.forget()
-    return list(visits.values()), measured
 
 
 def _figures(one: Contender, hits: Hits | None, measured: Measurement) -> Figures:

@@ -16,10 +16,9 @@ from ofa_nas.export.export import ModelCard, read_model, save_model
 from ofa_nas.pipeline.compare import (
     Comparison,
     ComparisonPlan,
-    accuracy_difference,
     compare,
-    latency_ratio,
 )
+from ofa_nas.pipeline.contenders import accuracy_difference, latency_ratio
 from ofa_nas.pipeline.deliver import Delivery, deliver
 from ofa_nas.pipeline.evaluation import evaluate
 from ofa_nas.pipeline.promise import Promise
