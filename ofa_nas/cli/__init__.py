@@ -30,7 +30,7 @@ class Command:
     """One command.
 
     Attributes:
-        group: What a user wants: find, measure, learn or inspect.
+        group: What a user wants: find, measure, learn, adapt or inspect.
         name: As typed.
         help: One line, without a full stop.
     """
@@ -57,7 +57,7 @@ class CommandModule(Protocol):
         ...
 
 
-COMMANDS = (  # groups in this order: find, measure, learn, inspect
+COMMANDS = (  # groups in this order: find, measure, learn, adapt, inspect
     Command("find", "run", "go the whole way, from images to a checked ONNX file, by one file"),
     Command("find", "search", "find the best subnet within budgets, and export it as a checked ONNX file"),
     Command("find", "export", "export an architecture of your own choice as a checked ONNX file"),
@@ -71,6 +71,8 @@ COMMANDS = (  # groups in this order: find, measure, learn, inspect
     Command("learn", "train", "train a supernet once, for every architecture of a space"),
     Command("learn", "evaluate", "evaluate subnets for real, without training them"),
     Command("learn", "predictor", "evaluate many subnets and fit the accuracy predictor to them"),
+    Command("adapt", "transfer", "teach a subnet another task in little memory, and export it"),
+    Command("inspect", "memory", "tell what training a subnet takes, by account and as measured"),
     Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
 )
 

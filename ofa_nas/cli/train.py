@@ -1,11 +1,10 @@
 """`ofa-nas train`: train a supernet, by the sandwich rule or by progressive shrinking."""
 
 import argparse
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ofa_nas.cli.signals import signals_noted
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +118,7 @@ def _follow(
     from ofa_nas.training.train import EpochReport, StepReport
 
     records = train_supernet(plan, device=device, ranks=ranks)
-    with _signals_noted() as signals, progress("training", total=None, quiet=quiet) as bar:
+    with signals_noted() as signals, progress("training", total=None, quiet=quiet) as bar:
         for record in records:
             match record:
                 case PackProgress():
@@ -137,26 +136,6 @@ def _follow(
                     err.print(f"stopped; --resume continues in {plan.folder}")
                 raise KeyboardInterrupt
     return None
-
-
-@contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM instead of dying of it in the middle of a step."""
-    noted: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, _frame: object) -> None:
-        noted.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _epoch_line(report: "EpochReport") -> str:

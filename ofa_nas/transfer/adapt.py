@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ofa_nas.errors import CheckpointError, DataError, TrainingError
+from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingError
 from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
@@ -18,10 +18,11 @@ from ofa_nas.training.evaluate import count_correct
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.state import read_meta, write_state
 from ofa_nas.training.train import Checkpointing, StepReport, TrainingData
-from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork
 from ofa_nas.transfer.optimizer import FreeingAdam
 
+_BATCH_SIZE, _EPOCHS = 8, 5.0
+_RATES = {"full": 3e-4, "last": 1e-3, "bn": 1e-3, "bias": 1e-3, "lite": 1e-3, "lite+bias": 1e-3}
 _WEIGHT, _FIRST, _SECOND = "weight:", "first moment:", "second moment:"
 
 
@@ -45,18 +46,25 @@ class TransferEpoch:
 TransferReport = StepReport | TransferEpoch
 
 
-def transfer_recipe(method: str) -> Recipe:
-    """How a method is trained unless the user says otherwise: Adam, cosine, small batches, no weight decay.
+def transfer_recipe(method: str, *, batch_size: int | None = None) -> Recipe:
+    """How a method is trained: Adam, cosine, small batches, no weight decay.
+
+    Args:
+        method: A key of `METHODS`.
+        batch_size: Images a step, from 1 on; the rate changes with its root. None for 8.
+
+    Raises:
+        ConfigError: There can be no such batch.
 
     Source: Cai et al. 2020, arXiv:2007.11622, section 4.1 (Adam, cosine, batch 8, no weight decay); rates and
     epochs: benchmarks/bench_transfer.py.
     """
-    rate = _RATES[METHODS[method].name]
-    phase = Phase(method, "none", epochs=5.0, learning_rate=rate, warmup=0.05)
-    return Recipe("transfer", (phase,), batch_size=8, weight_decay=0.0, momentum=0.0, clip_norm=0.0)
-
-
-_RATES = {"full": 3e-4, "last": 1e-3, "bn": 1e-3, "bias": 1e-3, "lite": 1e-3, "lite+bias": 1e-3}
+    images = _BATCH_SIZE if batch_size is None else batch_size
+    if images < 1:
+        raise ConfigError(f"--batch-size {batch_size}: expected 1 or more")
+    rate = _RATES[method] * (images / _BATCH_SIZE) ** 0.5
+    phase = Phase(method, "none", epochs=_EPOCHS, learning_rate=rate, warmup=0.05)
+    return Recipe("transfer", (phase,), batch_size=images, weight_decay=0.0, momentum=0.0, clip_norm=0.0)
 
 
 def adapt(
