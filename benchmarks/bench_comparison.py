@@ -4,8 +4,8 @@ Searched subnets of the shipped supernet, spread over its front, beside (a) its 
 hand-designed points and uniform designs of its space, with weights of the same supernet, (c) files of other
 supernets (`--file`), such as a plain ResNet trained by the same command. All classify the same held-out
 images, and all are timed in one interleaved session. Beside each of the others stands the fastest searched
-subnet that is as accurate on images 0, 2, 4, …; the difference told is that on the images between, which had no
-say in it.
+subnet that is as accurate on images 0, 2, 4, …; the difference told is that on the images between, which had
+no say in it.
 
     python benchmarks/bench_comparison.py --file runs/resnet/resnet.onnx
 """
@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ofa_nas.devices import HOST, MeasuringProtocol, Visit
+from ofa_nas.devices import HOST, MeasuringProtocol, Visit, open_device
 from ofa_nas.export.export import ModelCard, model_card, read_model
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.contenders import (
@@ -106,7 +106,7 @@ def main() -> None:
         assert found is not None, f"{one.name}: {one.unknown}"
         hits.append(found)
     protocol = MeasuringProtocol(rounds=args.rounds, max_rounds=args.rounds)
-    visits, _ = _last(time_contenders([one for _, one in groups], HOST, protocol))
+    visits, _ = _last(time_contenders([one for _, one in groups], open_device(HOST), protocol))
     results = [
         Result(group, one, right, times)
         for (group, one), right, times in zip(groups, hits, visits, strict=True)

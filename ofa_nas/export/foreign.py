@@ -10,6 +10,7 @@ from onnx import TensorProto
 from ofa_nas.errors import FileError
 from ofa_nas.export.export import read_model
 
+LARGEST_PX = 4096
 _EXPECTED = "expected one input (N, 3, H, W) and one output (N, classes), both float32"
 
 
@@ -58,10 +59,12 @@ def image_size(model: onnx.ModelProto) -> tuple[int, int]:
 
 def _fix_batch(path: Path, image: onnx.TypeProto.Tensor) -> None:
     sizes = [dim.dim_value for dim in image.shape.dim]  # 0 where it is open
-    if image.elem_type != TensorProto.FLOAT or len(sizes) != 4 or sizes[1] != 3 or 0 in sizes[2:]:
+    is_image = len(sizes) == 4 and sizes[1] == 3 and all(0 < size <= LARGEST_PX for size in sizes[2:])
+    if image.elem_type != TensorProto.FLOAT or not is_image:
         shape = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in image.shape.dim)
-        kind = TensorProto.DataType.Name(image.elem_type).lower()
-        raise FileError(f"{path}: its input is ({shape}) of {kind}; {_EXPECTED}, with H and W fixed")
+        names = {number: name.lower() for name, number in TensorProto.DataType.items()}
+        kind = names.get(image.elem_type, "an unknown type")
+        raise FileError(f"{path}: its input is ({shape}) of {kind}; {_EXPECTED}, H and W fixed")
     if sizes[0] > 1:
         raise FileError(
             f"{path}: takes {sizes[0]} images at once; export it with a batch of one, or an open one"

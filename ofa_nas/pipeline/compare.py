@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_nas.data import Normalization
-from ofa_nas.devices import HOST, MeasuringProtocol, Visit, is_address
+from ofa_nas.devices import HOST, MeasuringProtocol, Visit, is_address, open_device
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.export.export import ModelCard, read_model
 from ofa_nas.export.verify import FileAccuracy
@@ -96,7 +96,10 @@ class Comparison:
         supernet: That the file came from.
         data: Whose held-out images were classified.
         images: How many.
+        seed: Of their draw.
         address: Of the device.
+        cpu: Of the device.
+        onnxruntime: Version on the device.
         threads: Of ONNX Runtime.
         networks: The file, then the baselines.
         comparisons: One a baseline.
@@ -105,7 +108,10 @@ class Comparison:
     supernet: str
     data: str
     images: int
+    seed: int
     address: str
+    cpu: str
+    onnxruntime: str
     threads: int
     networks: tuple[Figures, ...]
     comparisons: tuple[Versus, ...]
@@ -129,6 +135,8 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[St
         DeviceError: The device cannot be reached, or refuses a network.
     """
     _check(plan)
+    device = open_device(plan.address)
+    about = device.info()  # one that cannot be reached is told before anything long
     yield Stage("loading the supernet")
     card = ModelCard.from_model(read_model(plan.file), plan.file)
     bench = _open_bench(plan, card)
@@ -141,13 +149,16 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[St
     hits: list[Hits | None] = [None] * len(contenders)
     for number, one in enumerate(contenders):
         hits[number] = yield from classify(one, split)
-    visits, measured = yield from time_contenders(contenders, plan.address, protocol)
+    visits, measured = yield from time_contenders(contenders, device, protocol)
     each = tuple(zip(contenders, hits, visits, strict=True))
     yield Comparison(
         supernet=card.supernet,
         data=card.data,
         images=len(split),
+        seed=plan.seed,
         address=plan.address,
+        cpu=about.cpu,
+        onnxruntime=about.onnxruntime,
         threads=protocol.threads,
         networks=tuple(map(_figures, contenders, hits, measured)),
         comparisons=tuple(_versus(*one, own_hits=hits[0], own_visits=visits[0]) for one in each[1:]),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ofa_nas.accuracy import Z_90
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.devices import MeasuringProtocol, Model, Visit, open_device
+from ofa_nas.devices import Device, MeasuringProtocol, Model, Visit
 from ofa_nas.devices.agent import bootstrap_interval
 from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model
 from ofa_nas.export.foreign import class_count, image_size, read_classifier
@@ -155,10 +155,9 @@ def classify(one: Contender, split: PackedImages) -> Generator[Stage, None, Hits
 
 
 def time_contenders(
-    contenders: Sequence[Contender], address: str, protocol: MeasuringProtocol
+    contenders: Sequence[Contender], device: Device, protocol: MeasuringProtocol
 ) -> Generator[Stage, None, tuple[list[list[Visit]], list[Measurement]]]:
     """Visits of each in the order of rounds, and what they amount to."""
-    device = open_device(address)
     models = [Model(f"{number} {one.name}", one.model.content) for number, one in enumerate(contenders)]
     visits: dict[str, list[Visit]] = {model.name: [] for model in models}
     measured = []

@@ -69,7 +69,8 @@ def test_the_document_has_what_formats_says_and_people_get_sentences(
     assert "on the same 40 held-out images of" in printed.text
     found = json.loads(path.read_text())
     assert found.keys() == {
-        *("file", "supernet", "data", "images", "device", "threads", "networks", "comparisons"),
+        *("file", "supernet", "data", "images", "seed", "device", "cpu", "onnxruntime", "threads"),
+        *("networks", "comparisons"),
     }
     assert (found["images"], found["device"], found["threads"]) == (40, "host", 1)
     assert [one["name"] for one in found["networks"]] == [str(exported), "smallest", str(means)]
@@ -137,6 +138,7 @@ def test_wrong_options_are_one_line(
         (["N", 3, "H", "W"], {}, "its input is (N, 3, H, W) of float; expected one input"),
         (["N", 3, 32, 32], {"kind": TensorProto.UINT8}, "its input is (N, 3, 32, 32) of uint8; expected"),
         (["N", 3, 32, 32], {"outputs": 2}, "has 1 inputs and 2 outputs; expected one input"),
+        (["N", 3, 9000, 9000], {}, "its input is (N, 3, 9000, 9000) of float; expected one input"),
         ([8, 3, 32, 32], {}, "takes 8 images at once; export it with a batch of one, or an open one"),
         (["N", 3, 32, 32], {"classes": 1}, "its output is (1, 1); expected one input"),
     ],
