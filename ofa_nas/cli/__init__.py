@@ -22,6 +22,7 @@ from ofa_nas.errors import ConfigError, OfaNasError
 from ofa_nas.files import check_writable
 
 DEBUG = "OFA_NAS_DEBUG"
+ASKED = "_ARGCOMPLETE"  # set by a shell that wants a command line completed
 LEAST = {"seed": 0, "threads": 1, "held_out": 1, "trials": 1, "image_size": 8, "checkpoint_minutes": 0.0}
 
 
@@ -74,6 +75,7 @@ COMMANDS = (  # groups in this order: find, measure, learn, adapt, inspect
     Command("adapt", "transfer", "teach a subnet another task in little memory, and export it"),
     Command("inspect", "memory", "tell what training a subnet takes, by account and as measured"),
     Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
+    Command("inspect", "completion", "print what bash, zsh or fish needs to complete command lines"),
 )
 
 
@@ -132,6 +134,10 @@ def _command_list() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a misuse exits with 2 as argparse does."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if ASKED in os.environ:
+        from ofa_nas.cli import completion
+
+        completion.answer(build_parser(completion.asked_command()))
     try:
         args = build_parser(arguments[:1]).parse_args(arguments)
         logging.basicConfig(

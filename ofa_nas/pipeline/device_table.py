@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ofa_nas.assets import asset_names, find_asset
+from ofa_nas.assets import asset_names, cache_folder, find_asset
 from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.files import check_writable
@@ -51,6 +51,14 @@ def device_table(
     yield found
 
 
+def measured_tables() -> dict[Path, str]:
+    """Names of the tables that were measured before, by their files in the user's cache folder."""
+    found = {
+        path: _CACHED.fullmatch(path.stem) for path in (cache_folder() / "latency_tables").glob("*.json")
+    }
+    return {path: match["name"] for path, match in found.items() if match}
+
+
 def check_name(name: str) -> None:
     """Refuse a name that no table of a user's own may have.
 
@@ -93,9 +101,7 @@ def _find(text: str, space: SearchSpace, threads: int) -> Path:
     best = named_table_path(space, text, threads=threads)
     if best.is_file():
         return best
-    own = {
-        path: found["name"] for path in best.parent.glob("*.json") if (found := _CACHED.fullmatch(path.stem))
-    }
+    own = measured_tables()
     others = sorted(path for path, name in own.items() if name == text)
     if others:
         return others[0]  # of another space or other threads, as its checks will tell

@@ -26,6 +26,7 @@ FRAME = {  # modules of the command line that are no commands
     "predictor_report",
     "reference",
     "search_report",
+    "signals",
     "step_process",
     "step_run",
     "table_progress",
@@ -40,7 +41,7 @@ def test_every_command_module_is_listed_and_every_listed_one_is_there() -> None:
 
 
 def test_groups_stand_together() -> None:
-    order = ["find", "measure", "learn", "inspect"]
+    order = ["find", "measure", "learn", "adapt", "inspect"]
     groups = [command.group for command in COMMANDS]
     assert groups == sorted(groups, key=order.index)
 
