@@ -13,6 +13,8 @@ from ofa_nas.files import open_regular, replacing
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def save_supernet(files: SupernetFiles, supernet: Supernet, card: SupernetCard) -> None:
     """Write weights and card; convolutions and classifier in half precision.
@@ -65,7 +67,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:  # of shapes and types beyond torch
         raise CheckpointError(f"{path}: not a safetensors file, or a damaged one: {error!s:.300}") from error
 
 
@@ -86,15 +88,17 @@ def check_tensors(tensors: dict[str, Tensor], needed: dict[str, Tensor], *, wher
     """Refuse tensors that are not those needed, by name and shape.
 
     Raises:
-        CheckpointError: A tensor is missing, unknown, of another shape, or not finite.
+        CheckpointError: A tensor is missing, unknown, of another shape or kind of numbers, or not finite.
     """
     for name in sorted(needed.keys() ^ tensors.keys()):
-        raise CheckpointError(f"{where}: tensor {name} is {'missing' if name in needed else 'unknown'}")
+        raise CheckpointError(f"{where}: tensor {name[:80]} is {'missing' if name in needed else 'unknown'}")
     for name, value in tensors.items():
         if value.shape != needed[name].shape:
             raise CheckpointError(
-                f"{where}: {name} is {tuple(value.shape)}; the space needs {tuple(needed[name].shape)}"
+                f"{where}: {name} is {tuple(value.shape)!s:.80}; the space needs {tuple(needed[name].shape)}"
             )
+        if value.dtype not in (_FLOATS if needed[name].is_floating_point() else (torch.int64,)):
+            raise CheckpointError(f"{where}: {name} holds {value.dtype}, not {needed[name].dtype}")
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{where}: {name} holds a value that is not finite")
 

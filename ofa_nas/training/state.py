@@ -9,11 +9,12 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ofa_nas.errors import CheckpointError
-from ofa_nas.files import replacing
-from ofa_nas.supernet.checkpoint import load_tensors, read_tensors, write_tensors
+from ofa_nas.files import parse_json, replacing
+from ofa_nas.supernet.checkpoint import check_tensors, load_tensors, read_tensors, write_tensors
 from ofa_nas.training.step import Learner
 
 _WEIGHT, _MOMENTUM, _TEACHER, _META = "weight:", "momentum:", "teacher:", "training"
+_MOST_STEPS = 10**12
 
 
 def save_state(path: Path, learner: Learner, *, step: int, meta: dict[str, object]) -> None:
@@ -53,9 +54,12 @@ def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> int:
     for name, parameter in learner.supernet.named_parameters():
         if name not in momentum or momentum[name].shape != parameter.shape:
             raise CheckpointError(f"{path}: the momentum of {name} is missing or of another shape")
+        if momentum[name].dtype != parameter.dtype or not bool(momentum[name].isfinite().all()):
+            raise CheckpointError(f"{path}: the momentum of {name} is not finite, or no {parameter.dtype}")
         learner.optimizer.state[parameter]["momentum_buffer"].copy_(momentum[name])
     teacher = _part(tensors, _TEACHER)
     if teacher:
+        check_tensors(teacher, learner.supernet.state_dict(), where=f"{path}, {_TEACHER}")
         learner.adopt_teacher(teacher)
     return int(found["step"])
 
@@ -96,8 +100,10 @@ def _read_meta(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get(_META, "")
     try:
-        found = json.loads(text)
-        found["step"] = int(found["step"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        found = parse_json(text)
+        is_step = type(found["step"]) is int and 0 <= found["step"] <= _MOST_STEPS
+    except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path}: not the checkpoint of a training") from error
+    if not is_step:
+        raise CheckpointError(f"{path}: not the checkpoint of a training: its step is {found['step']!r:.40}")
     return dict(found)
