@@ -64,6 +64,7 @@ COMMANDS = (  # groups in this order: find, measure, learn, adapt, inspect
     Command("find", "export", "export an architecture of your own choice as a checked ONNX file"),
     Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),
     Command("find", "compare", "compare an exported file with hand-designed networks, or any ONNX file"),
+    Command("find", "report", "show a search as one HTML page, and its front as a picture"),
     Command("measure", "profile", "measure a device's latencies and write its table"),
     Command("measure", "verify-table", "time fresh networks to see whether a latency table still holds"),
     Command("measure", "devices", "list latency tables and rooflines; explain, calibrate or import them"),

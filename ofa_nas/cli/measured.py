@@ -82,6 +82,7 @@ def run_measured(
         deliver: Exports and checks.
     """
     from ofa_nas.cli.console import give_document
+    from ofa_nas.cli.report import give_report
     from ofa_nas.errors import BudgetError
     from ofa_nas.pipeline.search_document import measured_document
 
@@ -91,7 +92,9 @@ def run_measured(
     if result.chosen is None:
         raise BudgetError(_describe_failure(result))
     delivery = deliver(args, estimators, result.search, addresses) if args.export is not None else None
-    give_document(args, measured_document(result, estimators, seed=args.seed, delivery=delivery))
+    document = measured_document(result, estimators, seed=args.seed, delivery=delivery)
+    give_document(args, document)
+    give_report(args, document)
     return 0 if delivery is None or delivery.is_met else 1
 
 

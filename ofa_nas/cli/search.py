@@ -17,6 +17,7 @@ from ofa_nas.cli.budget_arguments import (
 from ofa_nas.cli.contest import check_contest, check_data, hold_contest, pick_candidates
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
 from ofa_nas.cli.measured import add_measured, check_measured, run_measured
+from ofa_nas.cli.report import add_report, check_report, give_report
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Delivery
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="candidates to time on the first device at hand, of which the best within the budget is taken; "
         "1 times the chosen one alone, 0 none (5)",
     )
+    add_report(parser)
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
     parser.add_argument(
         "--method",
@@ -71,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "half of its validation images that verification never sees, and ordered anew",
     )
     parser.add_argument("--images", type=int, metavar="COUNT", help="images for each at most (2000)")
+    parser.add_argument(
+        "--plot",
+        action=argparse.BooleanOptionalAction,
+        help="show the front as a plot of characters, or do not (on a terminal that is wide enough)",
+    )
     add_measured(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
@@ -89,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     budgets = read_budgets_of_devices(args, devices)
     is_list = len(budget_levels(budgets)) > 1
     _check(args, devices, is_list=is_list)
+    check_report(args.report)
     if args.export is not None:
         check_writable(args.export, option="--export")
     files = SupernetFiles.find(args.supernet)
@@ -176,8 +184,10 @@ def _show_list(
     from ofa_nas.cli.search_report import show_list
     from ofa_nas.pipeline.search_document import list_document
 
-    if not give_document(args, list_document(answers, estimators, seed=args.seed)):
+    document = list_document(answers, estimators, seed=args.seed)
+    if not give_document(args, document):
         show_list(answers, estimators)
+    give_report(args, document)
     return 0
 
 
@@ -186,6 +196,7 @@ def _finish(
 ) -> int:
     """Time finalists, show, export and check; the exit status."""
     from ofa_nas.cli.console import give_document
+    from ofa_nas.cli.plot import is_plotted
     from ofa_nas.cli.search_report import show_nothing_measured, show_search
     from ofa_nas.pipeline.search_document import result_document
 
@@ -196,13 +207,14 @@ def _finish(
     finals = _measure(args, estimators, result, candidates, addresses)
     result = replace(result, chosen=finals.chosen if finals else candidates[0])
     if not args.json:
-        show_search(result, estimators, contest, finals)
+        show_search(result, estimators, contest, finals, is_plotted=is_plotted(args.plot))
     delivery = _deliver(args, estimators, result, addresses) if args.export is not None else None
     document = result_document(
         result, estimators, seed=args.seed, contest=contest, finals=finals, delivery=delivery
     )
     if not give_document(args, document) and finals is None and delivery is None:
         show_nothing_measured(estimators)
+    give_report(args, document)
     return 0 if delivery is None or delivery.is_met else 1
 
 

@@ -1,0 +1,113 @@
+"""The chosen network in execution order: what each layer takes, and what is alive while it runs."""
+
+from ofa_nas.charts import BARS, Chart, Series
+from ofa_nas.report.document import LayerFigures, Network
+from ofa_nas.report.words import cost_text
+
+LOW = (760, 300)
+TIME, MEMORY = ("latency", ""), ("peak_memory", "")
+
+
+def time_chart(network: Network, device: str) -> Chart:
+    """What each layer takes on a device, in execution order, and the rest beside them."""
+    layers, constant = network.layers, network.constant_ms[device]
+    total = constant + sum(layer.latency_ms[device] for layer in layers)
+    bars = [(layer.name, layer.latency_ms[device], layer_words(layer)) for layer in layers]
+    bars += [("beside", constant, "beside the layers")] if constant else []
+    return Chart(
+        f"Time of each layer on {device}",
+        "layers in execution order",
+        "time [ms]",
+        [
+            Series(
+                "",
+                list(map(float, range(len(bars)))),
+                [ms for _, ms, _ in bars],
+                marker=BARS,
+                texts=[
+                    f"{name}: {cost_text(TIME, ms)}, {ms / (total or 1.0):.1%} of the network\n{words}"
+                    for name, ms, words in bars
+                ],
+            )
+        ],
+        x_ticks=[(float(index), short_name(name)) for index, (name, _, _) in enumerate(bars)],
+        size=LOW,
+    )
+
+
+def memory_chart(network: Network) -> Chart:
+    """Bytes that are alive while each operator runs, in execution order; the peak stands out."""
+    steps = [(layer, operator) for layer in network.layers for operator in layer.operators]
+    sizes = [operator.live_bytes for _, operator in steps]
+    peak = max(sizes)
+    texts = [
+        f"{layer.name}, {operator.name}: {cost_text(MEMORY, operator.live_bytes)}\n"
+        + "\n".join(f"{name} {cost_text(MEMORY, size)}" for name, size in operator.tensors.items())
+        for layer, operator in steps
+    ]
+    starts: dict[str, float] = {}
+    for index, (layer, _) in enumerate(steps):
+        starts.setdefault(short_name(layer.name), float(index))
+    groups = [
+        ("memory", [index for index, size in enumerate(sizes) if size < peak], ""),
+        ("peak", [index for index, size in enumerate(sizes) if size == peak], "accent"),
+    ]
+    return Chart(
+        "Memory of activations over the execution order",
+        "operators in execution order",
+        "alive [MB]",
+        [
+            Series(
+                label,
+                list(map(float, places)),
+                [sizes[place] / 1e6 for place in places],
+                marker=BARS,
+                texts=[texts[place] for place in places],
+                colour=colour,
+            )
+            for label, places, colour in groups
+        ],
+        x_ticks=[(place, name) for name, place in starts.items()],
+        size=LOW,
+        bar_width=1.0,
+    )
+
+
+def peak_words(network: Network) -> str:
+    """What makes the peak: where it is, and which tensors are alive there."""
+    steps = [(layer, operator) for layer in network.layers for operator in layer.operators]
+    peak = max(operator.live_bytes for _, operator in steps)
+    at = [(layer, operator) for layer, operator in steps if operator.live_bytes == peak]
+    layer, operator = at[0]
+    held = [
+        f"{'the input of the layer' if name == 'input' else f'the output of {name}'} "
+        f"({cost_text(MEMORY, size)})"
+        for name, size in operator.tensors.items()
+    ]
+    others = f"; {len(at) - 1} more moments need as much" if len(at) > 1 else ""
+    return (
+        f"The peak of {cost_text(MEMORY, peak)} is in {layer.name}, {layer_words(layer)}, while its "
+        f"{operator.name} runs: alive are {' and '.join(held)}{others}."
+    )
+
+
+def layer_words(layer: LayerFigures) -> str:
+    """What a layer is: `5x5, expanded 6 times, 24 to 40 channels, 32 to 16 px`."""
+    parts = (
+        [f"{layer.kernel_size}x{layer.kernel_size}"]
+        if layer.kernel_size > 1 or layer.stage is not None
+        else []
+    )
+    parts += [f"expanded {layer.expand_ratio} times"] if layer.expand_ratio else []
+    channels = f"{layer.in_channels} to {layer.out_channels} channels"
+    sizes = (
+        f"{layer.in_size} to {layer.out_size} px"
+        if layer.in_size != layer.out_size
+        else f"{layer.in_size} px"
+    )
+    return ", ".join([*parts, channels, sizes])
+
+
+def short_name(name: str) -> str:
+    """The name of a layer below an axis."""
+    return name.removeprefix("head_")

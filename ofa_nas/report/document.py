@@ -1,0 +1,238 @@
+"""What a report tells, read from the JSON document of a search; docs/formats.md says the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ofa_nas.search.budgets import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is predicted of an architecture.
+
+    Attributes:
+        accuracy: Top-1, a fraction.
+        half_width: Of its 90 % interval; None where the predictor gives none.
+        latency_ms: By device.
+        peak_bytes: Of activations.
+        weight_bytes: Of the file.
+        macs: For one image.
+    """
+
+    accuracy: float
+    half_width: float | None
+    latency_ms: Mapping[str, float]
+    peak_bytes: float
+    weight_bytes: float
+    macs: float
+
+    def cost(self, key: tuple[str, str]) -> float:
+        """The cost that budgets of that key limit: name and device."""
+        name, device = key
+        costs = {"peak_memory": self.peak_bytes, "model_size": self.weight_bytes, "macs": self.macs}
+        return self.latency_ms[device] if name == "latency" else costs[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An architecture, what is predicted of it, and what was measured.
+
+    Attributes:
+        architecture: Text of it.
+        predicted: Figures.
+        accuracy: Measured, a fraction; None where it was not.
+        accuracy_half_width: Of the 90 % interval of that; None where nobody tells.
+        latency_ms: Measured, by device.
+        together: Accuracy by prediction and measurement together; None where these were not weighed.
+        is_within: Whether it keeps its budgets as measured; None where nobody asked.
+    """
+
+    architecture: str
+    predicted: Figures
+    accuracy: float | None = None
+    accuracy_half_width: float | None = None
+    latency_ms: Mapping[str, float] | None = None
+    together: float | None = None
+    is_within: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator: its name, and the bytes of every tensor that is alive while it runs."""
+
+    name: str
+    tensors: Mapping[str, float]
+
+    @property
+    def live_bytes(self) -> float:
+        """Of all tensors together."""
+        return sum(self.tensors.values())
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFigures:
+    """One layer of the chosen network, as `Layer` has it, with its place and its costs.
+
+    Attributes:
+        stage: Index; None outside the stages.
+        expand_ratio: None outside the stages.
+    """
+
+    name: str
+    kind: str
+    stage: int | None
+    expand_ratio: int | None
+    kernel_size: int
+    stride: int
+    in_channels: int
+    mid_channels: int
+    out_channels: int
+    in_size: int
+    out_size: int
+    activation: str
+    se_channels: int
+    residual: bool
+    macs: float
+    weight_bytes: float
+    latency_ms: Mapping[str, float]
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageFigures:
+    """How many blocks a stage has, of how many that it may have."""
+
+    blocks: int
+    most_blocks: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The chosen network, layer by layer.
+
+    Attributes:
+        resolution: Of its input [px].
+        constant_ms: What it takes beside its layers, by device.
+    """
+
+    resolution: int
+    stages: tuple[StageFigures, ...]
+    layers: tuple[LayerFigures, ...]
+    constant_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A budget, and whether a looser one would have allowed a better network."""
+
+    budget: Budget
+    binds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found for one set of budgets.
+
+    Attributes:
+        chosen: The network; None where nothing meets the budgets.
+        limits: The budgets.
+        goal: Accuracy that was to be reached, where the least of a cost was sought, and that cost's name and
+            device; else None.
+        bound: Accuracy that nothing within the budgets is predicted to exceed; None where nobody can tell.
+        is_exact: Whether the network that was searched out has that accuracy.
+        network: Layer by layer; None in documents of before they told that.
+        unmet: Why there is no network; empty where there is one.
+    """
+
+    chosen: Point | None
+    limits: tuple[Limit, ...]
+    goal: tuple[float, tuple[str, str]] | None = None
+    bound: float | None = None
+    is_exact: bool = False
+    network: Network | None = None
+    unmet: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFigures:
+    """One check of the exported file, as `Check` of the export has it."""
+
+    quantity: str
+    measured: float
+    predicted: float | None
+    unit: str
+    is_met: bool
+    exceeds_budget: bool
+    note: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Networks that were measured before one was chosen, and a line on how."""
+
+    told: str
+    networks: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableFigures:
+    """A latency table behind the times.
+
+    Attributes:
+        error: Shares by name, such as `mape` and `p95`; empty where nobody knows.
+        holdouts: Architecture, measured and predicted [ms].
+        doubts: What its last verification found against it; empty where that found nothing.
+        verified_on: Day of that; empty where there was none.
+        about: Further lines of its provenance: what, and the text.
+    """
+
+    name: str
+    provenance: str
+    device: str
+    cpu: str
+    runtime: str
+    error: Mapping[str, float]
+    judged_on: str
+    holdouts: tuple[tuple[str, float, float], ...]
+    doubts: tuple[str, ...]
+    verified_on: str
+    about: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDocument:
+    """Everything that a report is made of.
+
+    Attributes:
+        answers: One for each value of a list of budgets; else one.
+        checks: Of the exported file; empty where none was.
+        measured: Networks that were timed or evaluated, by how: finalists, contest, study.
+        facts: Further lines for the end: what, and the text.
+        command: That made it; empty where the document does not tell.
+    """
+
+    supernet: str
+    space: str
+    predictor: str
+    devices: tuple[tuple[str, str], ...]
+    answers: tuple[Answer, ...]
+    front: tuple[Point, ...]
+    checks: tuple[CheckFigures, ...]
+    finalists: Timed | None
+    contest: Timed | None
+    study: Timed | None
+    tables: tuple[TableFigures, ...]
+    facts: tuple[tuple[str, str], ...]
+    command: str
+
+    @property
+    def found(self) -> tuple[Answer, ...]:
+        """Answers that hold a network."""
+        return tuple(answer for answer in self.answers if answer.chosen is not None)
+
+    @property
+    def main(self) -> Answer:
+        """The answer that the page tells most of: the one of the loosest budgets."""
+        return self.found[-1]

@@ -1,0 +1,47 @@
+"""Fields of a JSON document as a report needs them: what may be missing or null, amounts, architectures."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ofa_nas.errors import ArchitectureError, FileError
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.toml_reader import Section
+
+LARGEST = 1e18
+Read = TypeVar("Read")
+
+
+def each(section: Section, key: str, read: Callable[[Section], Read]) -> tuple[Read, ...]:
+    """Read a list of objects; what is missing, null or empty is an empty one."""
+    return tuple(map(read, section.sections(key))) if section.content.get(key) else ()
+
+
+def optional(section: Section, key: str, read: Callable[[Section], Read]) -> Read | None:
+    """Read an object that may be missing or null."""
+    return None if section.content.get(key) is None else read(section.section(key))
+
+
+def amount(section: Section, key: str) -> float:
+    """A number from 0 up."""
+    return section.number(key, minimum=0.0, maximum=LARGEST)
+
+
+def amount_or_none(section: Section, key: str) -> float | None:
+    """The same, where it may be missing or null."""
+    return None if section.content.get(key) is None else amount(section, key)
+
+
+def amounts(section: Section, key: str) -> dict[str, float]:
+    """An object of such numbers."""
+    found = section.section(key)
+    return {name: amount(found, name) for name in found.content}
+
+
+def architecture_text(section: Section) -> str:
+    """The text of an architecture."""
+    text = section.text("architecture")
+    try:
+        Architecture.parse(text)
+    except ArchitectureError as error:
+        raise FileError(f"{section.path}: {section.key or 'architecture'}: {error}") from error
+    return text

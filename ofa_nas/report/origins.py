@@ -1,0 +1,107 @@
+"""Read where the figures of a search come from: its tables, its weights, what made the document."""
+
+from ofa_nas.errors import FileError
+from ofa_nas.report.document import TableFigures
+from ofa_nas.report.fields import amount, architecture_text, each, optional
+from ofa_nas.space.toml_reader import Section
+
+
+def read_table(section: Section) -> TableFigures:
+    """What the document tells of a latency table."""
+    device = section.section("device")
+    verified = section.section("verified") if section.content.get("verified") is not None else None
+    return TableFigures(
+        name=section.text("name"),
+        provenance=section.text("provenance"),
+        device=device.text("name"),
+        cpu=device.text("cpu"),
+        runtime=device.text("runtime"),
+        error=_errors(section),
+        judged_on=section.text("judged_on", default="networks"),
+        holdouts=each(
+            section,
+            "holdouts",
+            lambda one: (architecture_text(one), amount(one, "measured_ms"), amount(one, "predicted_ms")),
+        ),
+        doubts=(*_texts(verified, "faults"), *_texts(verified, "stale")) if verified else (),
+        verified_on=verified.text("made_on") if verified else "",
+        about=tuple(_about(section, device)),
+    )
+
+
+def _errors(section: Section) -> dict[str, float]:
+    if section.content.get("error") is None:
+        return {}
+    found = section.section("error")
+    return {
+        key: found.number(key, minimum=-1e6, maximum=1e6)
+        for key, value in found.content.items()
+        if value is not None
+    }
+
+
+def _about(section: Section, device: Section) -> list[tuple[str, str]]:
+    threads = "not stated" if device.content.get("threads") is None else str(device.integer("threads"))
+    lines = [("precision", device.text("precision")), ("threads", threads)]
+    lines += [("source", text) for text in _texts(section, "sources")]
+    lines += [("note", text) for text in _texts(section, "notes")]
+    if section.content.get("licence") is not None:
+        lines.append(("licence", section.text("licence")))
+    made_by = section.content.get("made_by")
+    if isinstance(made_by, dict):
+        lines += [
+            ("made by", value) for key in ("command", "made_on") if isinstance(value := made_by.get(key), str)
+        ]
+    return lines
+
+
+def _texts(section: Section, key: str) -> tuple[str, ...]:
+    found = section.content.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise FileError(f"{section.path}: {section.key}.{key}: expected a list of strings")
+    return tuple(found)
+
+
+def read_facts(root: Section) -> list[tuple[str, str]]:
+    """Weights, search and maker, as lines: what, and the text."""
+    facts: list[tuple[str, str]] = []
+    weights = optional(root, "weights", lambda one: one)
+    if weights is not None:
+        facts.append(("trained on", f"{weights.text('data')}, {weights.integer('classes')} classes"))
+        digest = weights.text("sha256", default="")
+        facts.append(("weights", f"SHA-256 {digest}" if digest else "did not come with the supernet"))
+    facts += optional(root, "search", _tell_search) or []
+    return facts + (optional(root, "made_by", _tell_maker) or [])
+
+
+def _tell_search(section: Section) -> list[tuple[str, str]]:
+    scored = section.integer("evaluations", minimum=0, maximum=2**62)
+    seconds = amount(section, "cpu_seconds")
+    sizes = ", ".join(map(str, section.integers("resolutions")))
+    return [
+        (
+            "searched",
+            f"by {section.text('method')}: {scored:,} subnets scored in {seconds:.2g} s of one core",
+        ),
+        ("resolutions", f"{sizes} px"),
+    ]
+
+
+def _tell_maker(section: Section) -> list[tuple[str, str]]:
+    versions = section.section("libraries")
+    libraries = ", ".join(f"{name} {versions.text(name)}" for name in versions.content)
+    own = " ".join(
+        part
+        for part in (
+            section.text("version"),
+            f"commit {section.text('commit')}" if section.text("commit") else "",
+        )
+        if part
+    )
+    return [
+        ("made on", section.text("made_on")),
+        ("ofa-nas", own or "not stated"),
+        ("libraries", libraries),
+        ("machine", section.text("machine")),
+        ("seed", str(section.integer("seed", minimum=0, maximum=2**63))),
+    ]

@@ -1,0 +1,66 @@
+"""The network as a picture: a row a stage, a shape a block, as wide open as it has channels."""
+
+from ofa_nas.report.course import layer_words
+from ofa_nas.report.document import LayerFigures, Network
+from ofa_nas.report.html import Markup, markup, tag
+
+WIDTH, HEIGHT, LEAST = 58, 54, 6  # of a shape, and the height of one channel [px]
+
+
+def network_picture(network: Network) -> Markup:
+    """Stages in execution order, each with its blocks, and those that it could have had besides."""
+    most = max(layer.mid_channels for layer in network.layers)
+    rows = []
+    before = [layer for layer in network.layers if layer.stage is None]
+    stem, head = before[:1], before[1:]
+    rows.append(_row("stem", stem, most=most))
+    for index, stage in enumerate(network.stages):
+        blocks = [layer for layer in network.layers if layer.stage == index]
+        rows.append(_row(f"stage {index}", blocks, most=most, absent=stage.most_blocks - len(blocks)))
+    rows.append(_row("head", head, most=most))
+    kernels = sorted({layer.kernel_size for layer in network.layers if layer.stage is not None})
+    legend = [
+        tag("span", Markup(f'<i class="k{kernel}"></i>'), f"{kernel}x{kernel} kernel") for kernel in kernels
+    ]
+    legend.append(tag("span", "height: channels; in the middle: expanded; dashed: a block that was left out"))
+    return markup(
+        tag("p", *legend, attributes={"class": "key"}), tag("ol", *rows, attributes={"class": "net"})
+    )
+
+
+def _row(title: str, layers: list[LayerFigures], *, most: int, absent: int = 0) -> Markup:
+    if not layers:
+        return Markup()
+    first, last = layers[0], layers[-1]
+    size = (
+        f"{first.in_size} → {last.out_size} px" if first.in_size != last.out_size else f"{last.out_size} px"
+    )
+    width = f"{first.in_channels} → {last.out_channels} channels"
+    told = tag("div", tag("b", title), tag("span", size), tag("span", width), attributes={"class": "stage"})
+    blocks = [_block(layer, most=most) for layer in layers]
+    blocks += [Markup('<li class="block absent" aria-label="left out"><span>left out</span></li>')] * absent
+    return tag("li", told, tag("ul", *blocks, attributes={"class": "blocks"}))
+
+
+def _block(layer: LayerFigures, *, most: int) -> Markup:
+    """One block: as high as it has channels when it begins, in its middle, and when it ends."""
+    middle = HEIGHT / 2
+    begin, wide, end = (
+        (LEAST + (HEIGHT - LEAST) * (channels / most) ** 0.5) / 2
+        for channels in (layer.in_channels, layer.mid_channels, layer.out_channels)
+    )
+    ends = [(0.0, begin), (WIDTH * 0.25, wide), (WIDTH * 0.75, wide), (float(WIDTH), end)]
+    places = [(x, middle - y) for x, y in ends] + [(x, middle + y) for x, y in reversed(ends)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    shape = Markup(
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" aria-hidden="true">'
+        f'<polygon points="{path}"/></svg>'
+    )
+    is_block = layer.stage is not None
+    told = f"{layer.kernel_size}x{layer.kernel_size}" if is_block else layer.name.removeprefix("head_")
+    ratio = f"x{layer.expand_ratio}" if layer.expand_ratio else ""
+    extra = "".join([" SE" if layer.se_channels else "", f" /{layer.stride}" if layer.stride > 1 else ""])
+    kind = f"block k{layer.kernel_size}" if is_block else "block plain"
+    words = f"{layer.name}: {layer_words(layer)}" + (", squeeze-excite" if layer.se_channels else "")
+    label = tag("span", tag("b", told), Markup(" "), ratio, extra)
+    return tag("li", shape, label, attributes={"class": kind, "title": words})

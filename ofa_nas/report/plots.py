@@ -1,0 +1,210 @@
+"""The charts of what was searched: the front, and predicted against measured."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ofa_nas.charts import CROSS, DIAMOND, STAR, Chart, Rule, Series
+from ofa_nas.report.document import Answer, Point, SearchDocument, TableFigures
+from ofa_nas.report.words import (
+    cost_keys,
+    cost_text,
+    cost_title,
+    first_cost,
+    percent,
+    point_text,
+)
+
+MOST_POINTS = 600  # of a front; what is more is thinned evenly
+WIDE = (760, 440)
+_SCALES = {"ms": (1.0, "ms"), "bytes": (1e6, "MB"), "MACs": (1e6, "M MACs")}
+_UNITS = {"latency": "ms", "peak_memory": "bytes", "model_size": "bytes", "macs": "MACs"}
+
+
+def thinned(document: SearchDocument) -> list[Point]:
+    """The front, or so much of it as fits on a page, with its ends and the chosen ones."""
+    step = max(1.0, (len(document.front) - 1) / (MOST_POINTS - 1))
+    kept = {round(index * step) for index in range(MOST_POINTS)}
+    chosen = {answer.chosen.architecture for answer in document.found if answer.chosen}
+    return [one for index, one in enumerate(document.front) if index in kept or one.architecture in chosen]
+
+
+def front_chart(document: SearchDocument, key: tuple[str, str] | None = None) -> Chart:
+    """Accuracy against a cost, memory by colour, with limits, the chosen networks, and what was measured.
+
+    Args:
+        document: Of the search.
+        key: Name and device of the cost; without, the one that the front was drawn against.
+    """
+    key = key or first_cost(document)
+    scale, unit = _SCALES[_UNITS[key[0]]]
+    main = document.main
+    assert main.chosen
+    return Chart(
+        f"{document.supernet}: accuracy and {cost_title(key)}",
+        f"{cost_title(key)} [{unit}], predicted",
+        "top-1 [%]",
+        list(_front_series(document, key, scale)),
+        rules=[*_limits(document, key, scale), *_goals(main)],
+        values_title=_memory_title(document.front),
+        size=WIDE,
+    )
+
+
+def _memory_title(points: Sequence[Point]) -> str:
+    peaks = [point.predicted.peak_bytes for point in points]
+    if not peaks:
+        return ""
+    low, high = (cost_text(("peak_memory", ""), value) for value in (min(peaks), max(peaks)))
+    return f"peak memory {low} to {high}" if low != high else f"peak memory {low}"
+
+
+def _front_series(document: SearchDocument, key: tuple[str, str], scale: float) -> Iterator[Series]:
+    points = thinned(document)
+    yield Series(
+        "front",
+        [point.predicted.cost(key) / scale for point in points],
+        [100 * point.predicted.accuracy for point in points],
+        values=[point.predicted.peak_bytes / 1e6 for point in points],
+        texts=list(map(point_text, points)),
+        names=[point.architecture for point in points],
+    )
+    for timed, label, marker, colour in (
+        (document.study, "measured trials", DIAMOND, ""),
+        (document.contest, "evaluated", CROSS, ""),
+        (document.finalists, "timed finalists", DIAMOND, ""),
+    ):
+        if timed and timed.networks:
+            yield _measured_series(timed.networks, key, scale, (label, marker, colour))
+    chosen = [answer.chosen for answer in document.found if answer.chosen]
+    yield Series(
+        "chosen",
+        [point.predicted.cost(key) / scale for point in chosen],
+        [100 * point.predicted.accuracy for point in chosen],
+        marker=STAR,
+        texts=[f"chosen\n{point_text(point)}" for point in chosen],
+        names=[point.architecture for point in chosen],
+        colour="accent",
+    )
+    file = _measured_file(document, key)
+    if file is not None and chosen:
+        cost, accuracy = file
+        yield Series(
+            "as measured on the file",
+            [cost / scale],
+            [100 * accuracy],
+            marker=CROSS,
+            texts=[f"the exported file, measured\ntop-1 {percent(accuracy)}\n{cost_text(key, cost)}"],
+            names=[chosen[-1].architecture],
+            colour="accent",
+        )
+
+
+def _measured_series(
+    points: Sequence[Point], key: tuple[str, str], scale: float, look: tuple[str, str, str]
+) -> Series:
+    """Networks where they were measured to be; what was not measured is where it was predicted."""
+    label, marker, colour = look
+
+    def cost(point: Point) -> float:
+        measured = (point.latency_ms or {}).get(key[1]) if key[0] == "latency" else None
+        return (point.predicted.cost(key) if measured is None else measured) / scale
+
+    return Series(
+        label,
+        [cost(point) for point in points],
+        [100 * (point.predicted.accuracy if point.accuracy is None else point.accuracy) for point in points],
+        [100 * (point.accuracy_half_width or 0.0) for point in points],
+        marker=marker,
+        texts=list(map(point_text, points)),
+        names=[point.architecture for point in points],
+        colour=colour,
+    )
+
+
+def _measured_file(document: SearchDocument, key: tuple[str, str]) -> tuple[float, float] | None:
+    """Cost and accuracy of the exported file; None where one of them was not measured."""
+    quantity = {
+        "latency": "latency",
+        "peak_memory": "peak_memory",
+        "model_size": "file_size",
+        "macs": "macs",
+    }[key[0]]
+    found = {
+        check.quantity: check.measured
+        for check in document.checks
+        if not check.quantity.startswith("latency") or check.device == key[1]
+    }
+    if quantity not in found or "accuracy" not in found:
+        return None
+    return found[quantity], found["accuracy"]
+
+
+def _limits(document: SearchDocument, key: tuple[str, str], scale: float) -> Iterator[Rule]:
+    budgets = dict.fromkeys(
+        limit.budget for answer in document.answers for limit in answer.limits if limit.budget.key == key
+    )
+    for budget in budgets:
+        yield Rule(budget.limit / scale, f"budget {cost_text(key, budget.limit)}")
+        if budget.margin and len(budgets) == 1:
+            yield Rule(budget.searched_limit / scale, f"with margin {cost_text(key, budget.searched_limit)}")
+
+
+def _goals(answer: Answer) -> Iterator[Rule]:
+    if answer.goal is not None:
+        yield Rule(100 * answer.goal[0], f"to reach: {percent(answer.goal[0])}", is_level=True)
+
+
+def agreement_chart(
+    title: str, unit: str, points: Sequence[tuple[float, float]], texts: Sequence[str], names: Sequence[str]
+) -> Chart:
+    """Predicted and measured values as a cloud around the line on which they agree."""
+    measured, predicted = [point[0] for point in points], [point[1] for point in points]
+    ends = [min(measured + predicted), max(measured + predicted)]
+    return Chart(
+        title,
+        f"measured [{unit}]",
+        f"predicted [{unit}]",
+        [
+            Series("networks", measured, predicted, texts=texts, names=names),
+            Series("equal", ends, ends, is_line=True, is_dashed=True, colour="faint"),
+        ],
+    )
+
+
+def table_chart(table: TableFigures) -> Chart:
+    """What a table predicted of networks that it had never seen, and what they took."""
+    return agreement_chart(
+        f"{table.name}: unseen networks",
+        "ms",
+        [(measured, predicted) for _, measured, predicted in table.holdouts],
+        [
+            f"{architecture}\nmeasured {cost_text(('latency', ''), measured)}\n"
+            f"predicted {cost_text(('latency', ''), predicted)}"
+            for architecture, measured, predicted in table.holdouts
+        ],
+        [architecture for architecture, _, _ in table.holdouts],
+    )
+
+
+def accuracy_chart(points: Sequence[Point]) -> Chart:
+    """Predicted and measured accuracy of networks that were evaluated."""
+    return agreement_chart(
+        "Accuracy of evaluated networks",
+        "%",
+        [(100 * (point.accuracy or 0.0), 100 * point.predicted.accuracy) for point in points],
+        list(map(point_text, points)),
+        [point.architecture for point in points],
+    )
+
+
+def picture_chart(document: SearchDocument) -> Chart:
+    """The front as a picture of its own: nobody can point at it, so no point carries a text."""
+    chart = front_chart(document)
+    return replace(chart, series=[replace(one, texts=(), names=()) for one in chart.series])
+
+
+def all_fronts(document: SearchDocument) -> list[tuple[str, Chart]]:
+    """The front against every cost, that of the search first."""
+    first = first_cost(document)
+    keys = [first, *(key for key in cost_keys(document) if key != first)]
+    return [(cost_title(key), front_chart(document, key)) for key in keys]

@@ -1,0 +1,76 @@
+"""Figures of a report in people's words."""
+
+from ofa_nas.report.document import Figures, Point, SearchDocument
+from ofa_nas.search.budgets import KINDS, format_amount
+
+WRAPPED = 34  # letters of an architecture's text in a line beside its point
+
+
+def percent(fraction: float) -> str:
+    """A fraction: `69.2 %`."""
+    return f"{100 * fraction:.1f} %"
+
+
+def cost_title(key: tuple[str, str]) -> str:
+    """A cost: `latency on rpi4`."""
+    name, device = key
+    title = KINDS[name].title
+    return f"{title} on {device}" if device else title
+
+
+def cost_text(key: tuple[str, str], value: float) -> str:
+    """An amount of a cost: `24.8 ms`."""
+    return format_amount(value, KINDS[key[0]].unit)
+
+
+def cost_keys(document: SearchDocument) -> list[tuple[str, str]]:
+    """Every cost that is predicted: latencies, MACs, memory, size."""
+    latencies = [("latency", name) for name, _ in document.devices]
+    return [*latencies, ("macs", ""), ("peak_memory", ""), ("model_size", "")]
+
+
+def first_cost(document: SearchDocument) -> tuple[str, str]:
+    """The cost that the front is drawn against: by it the front rises, others need not."""
+    keys = cost_keys(document)
+    if len(document.answers) > 1:  # a list: the cost whose budgets differ
+        first, last = document.answers[0].limits, document.answers[-1].limits
+        for one, other in zip(first, last, strict=False):
+            if one.budget != other.budget and one.budget.key in keys:
+                return one.budget.key
+    return keys[0]
+
+
+def point_text(point: Point) -> str:
+    """An architecture and its figures, one a line, for those who point at it."""
+    return "\n".join([*wrapped(point.architecture), *figure_lines(point.predicted), *measured_lines(point)])
+
+
+def figure_lines(figures: Figures) -> list[str]:
+    """What is predicted, one figure a line."""
+    interval = f" ± {100 * figures.half_width:.1f}" if figures.half_width else ""
+    return [
+        f"top-1 {percent(figures.accuracy)}{interval}",
+        *(f"{cost_text(('latency', name), ms)} on {name}" for name, ms in figures.latency_ms.items()),
+        f"{cost_text(('macs', ''), figures.macs)}",
+        f"peak memory {cost_text(('peak_memory', ''), figures.peak_bytes)}",
+        f"weights {cost_text(('model_size', ''), figures.weight_bytes)}",
+    ]
+
+
+def measured_lines(point: Point) -> list[str]:
+    """What was measured, one figure a line."""
+    lines = [] if point.accuracy is None else [f"measured top-1 {percent(point.accuracy)}"]
+    return lines + [
+        f"measured {cost_text(('latency', name), ms)} on {name}"
+        for name, ms in (point.latency_ms or {}).items()
+    ]
+
+
+def wrapped(architecture: str) -> list[str]:
+    """The text of an architecture in short lines that end where a stage or a block does."""
+    lines = [""]
+    for letter_run in architecture.replace("/", "/\0").replace(".", ".\0").split("\0"):
+        if len(lines[-1]) + len(letter_run) > WRAPPED:
+            lines.append("")
+        lines[-1] += letter_run
+    return lines
