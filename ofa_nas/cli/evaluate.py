@@ -9,7 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "archs",
         nargs="*",
         metavar="ARCH",
-        help="architectures, or smallest, middle, largest (those three)",
+        help="texts, named points of the space, or smallest, middle, largest (those three)",
     )
     parser.add_argument(
         "--supernet",
