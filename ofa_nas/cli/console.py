@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from ofa_nas.files import write_bytes
@@ -94,6 +102,11 @@ class ProgressBar:
         if not self.is_quiet:
             self.display.console.print(line)
 
+    def begin(self, description: str, *, total: float | None = None) -> None:
+        """Show something else from now on, from its beginning."""
+        self.display.reset(self.task, description=description, total=total, completed=0)
+        self.started_s = time.monotonic()
+
     @property
     def rate(self) -> float:
         """Steps a second so far; 0 at first [1/s]."""
@@ -121,6 +134,7 @@ def progress(description: str, *, total: float | None, quiet: bool = False) -> I
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )

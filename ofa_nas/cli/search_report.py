@@ -15,10 +15,16 @@ SHOWN_ON_FRONT = 12
 
 
 def show_search(
-    result: "SearchResult", estimators: "Estimators", contest: "Contest | None", finals: "Finals | None"
+    result: "SearchResult",
+    estimators: "Estimators",
+    contest: "Contest | None",
+    finals: "Finals | None",
+    *,
+    is_plotted: bool = False,
 ) -> None:
     """Print supernet, budgets, front, evaluated and timed finalists, and the chosen subnet."""
     from ofa_nas.cli.console import out
+    from ofa_nas.cli.plot import show_front
     from ofa_nas.search.budgets import Budget
 
     show_source(estimators)
@@ -31,6 +37,8 @@ def show_search(
         verdict = "binds" if binds else "does not bind"
         out.print(f"budget    {budget}: {verdict}{describe_margin(budget, estimators)}")
     _show_front(result)
+    if is_plotted:
+        show_front(result, estimators)
     if contest is not None:
         _show_contest(contest, result.chosen)
     if finals is not None:
