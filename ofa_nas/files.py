@@ -121,21 +121,23 @@ def write_json(path: Path, document: Any) -> None:
     write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def open_regular(path: Path, *, error: type[OfaNasError]) -> BinaryIO:
-    """Open a file for reading, unless it is a folder, a pipe that may never answer, or an endless device.
+def open_regular(path: Path, *, error: type[OfaNasError], most: int = 1 << 62) -> BinaryIO:
+    """Open a file of at most so many bytes for reading: no folder, no pipe that may never answer, no device.
 
     Raises:
-        OfaNasError: In the class `error`, when it is missing, may not be read, or is no regular file.
+        OfaNasError: In the class `error`, when it is missing, may not be read, or is something else or larger.
     """
     try:
         file = os.fdopen(os.open(path, _OPEN), "rb")
     except (OSError, ValueError) as cause:  # a name with a zero byte is a ValueError
         raise error(f"{path}: cannot be read: {getattr(cause, 'strerror', None) or cause}") from cause
-    mode = os.fstat(file.fileno()).st_mode
-    if stat.S_ISREG(mode):
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most:
         return file
     file.close()
-    reason = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no regular file"
+    reason = f"it is larger than any such file, {most >> 20} MiB"
+    if not stat.S_ISREG(status.st_mode):
+        reason = os.strerror(errno.EISDIR) if stat.S_ISDIR(status.st_mode) else "it is no regular file"
     raise error(f"{path}: cannot be read: {reason}")
 
 
@@ -143,17 +145,13 @@ def read_bytes(path: Path, *, error: type[OfaNasError], most: int = LARGEST) -> 
     """Read a whole regular file of at most so many bytes.
 
     Raises:
-        OfaNasError: In the class `error`, as `open_regular` does, or when it is larger.
+        OfaNasError: In the class `error`, as `open_regular` does.
     """
-    with open_regular(path, error=error) as file:
+    with open_regular(path, error=error, most=most) as file:
         try:
-            is_whole = os.fstat(file.fileno()).st_size <= most
-            content = file.read(most + 1) if is_whole else b""
+            return file.read(most)  # it may grow meanwhile, or be one of those in /proc, which have no size
         except OSError as cause:
             raise error(f"{path}: cannot be read: {cause.strerror}") from cause
-    if not is_whole or len(content) > most:
-        raise error(f"{path}: cannot be read: it is larger than any such file, {most >> 20} MiB")
-    return content
 
 
 def read_json(path: Path, *, error: type[OfaNasError]) -> dict[str, Any]:

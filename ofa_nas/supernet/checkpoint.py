@@ -13,6 +13,7 @@ from ofa_nas.files import open_regular, replacing
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
+LARGEST = 8 << 30  # bytes of a file of tensors
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -63,7 +64,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: The file is missing or damaged.
     """
     try:
-        with open_regular(path, error=CheckpointError):  # safetensors would wait for a pipe
+        with open_regular(path, error=CheckpointError, most=LARGEST):  # safetensors would wait for a pipe
             return load_file(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
