@@ -1,0 +1,176 @@
+"""A transfer from end to end: to a user's folder, from an architecture and from a file, and checked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ofa_nas.errors import ConfigError
+from ofa_nas.export.export import read_model
+from ofa_nas.pipeline.deliver import Delivery, verify_file
+from ofa_nas.pipeline.transfer_source import named_subnet, open_subnet
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.training.evaluate import calibrated_subnet
+from ofa_nas.transfer.methods import METHODS
+from ofa_nas.transfer.network import TransferNetwork, transfer_space
+from tests.cli.conftest import Command
+from tests.small_supernet import SmallSupernet
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's images, 3 classes that the supernet does not know."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(6)
+    for label, name in enumerate(("red", "green", "blue")):
+        (root / name).mkdir()
+        for index in range(24):
+            pixels = rng.integers(0, 120, (40, 40, 3))
+            pixels[..., label] += 100
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{index}.png")
+    return root
+
+
+def transfer(
+    command: Command, small: SmallSupernet, folder: Path, output: Path, *more: object
+) -> dict[str, Any]:
+    printed = command(
+        "transfer", "--from", "smallest", "--supernet", small.name, "--data", folder, "--output", output,
+        "--epochs", 3, "--json", "--threads", 1, *more,
+    )  # fmt: skip
+    assert printed.status == 0, printed.err
+    return printed.document
+
+
+def test_a_users_folder_is_learnt_exported_and_verified(
+    command: Command, small: SmallSupernet, folder: Path, tmp_path: Path
+) -> None:
+    document = transfer(command, small, folder, tmp_path / "run", "--learning-rate", 0.01)
+    assert document["is_met"]
+    assert document["measured"]["accuracy"] > 0.6
+    assert len(document["epochs"]) == 3
+    names = {node.output[0] for node in read_model(Path(document["file"])).graph.node}
+    assert {"s0b0/lite_conv", "s0b0/lite_grow", "s1b0/lite_add"} <= names
+    files = SupernetFiles(Path(document["subnet"]))
+    supernet, card = load_supernet(files)
+    assert card.class_names == ("blue", "green", "red")
+    assert card.made_by["transfer"] == "lite+bias"
+    assert card.space.cardinality == 1
+    records = list(verify_file(Path(document["file"]), supernet=document["subnet"], device=None, budgets=()))
+    assert isinstance(records[-1], Delivery)
+    assert records[-1].is_met
+    printed = command("evaluate", "largest", "--supernet", document["subnet"], "--json")
+    assert printed.document["results"][0]["accuracy"] == pytest.approx(document["measured"]["accuracy"])
+    images = np.zeros((3, 24, 24, 3), np.uint8)
+    normalization = records[-1].card.normalization
+    before = supernet.extract(card.space.largest).state_dict()
+    after = calibrated_subnet(
+        supernet, card.space.largest, images=images, normalization=normalization
+    ).state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before), "calibration changes nothing"
+
+
+@pytest.mark.parametrize("method", ["bn", "full"])
+def test_trained_scales_and_weights_are_in_the_file(
+    method: str, command: Command, small: SmallSupernet, folder: Path, tmp_path: Path
+) -> None:
+    document = transfer(command, small, folder, tmp_path / "run", "--method", method, "--epochs", 1)
+    assert document["is_met"]
+    names = {node.output[0] for node in read_model(Path(document["file"])).graph.node}
+    assert not any("lite" in name for name in names)
+
+
+def test_a_file_starts_a_transfer_as_its_architecture_does(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    file = tmp_path / "subnet.onnx"
+    assert command("export", "smallest", "--supernet", small.name, "--output", file, "--json").status == 0
+    by_file, by_text = open_subnet(str(file), ""), open_subnet("smallest", small.name)
+    assert by_file.arch == by_text.arch
+    assert by_file.normalization == by_text.normalization
+    method = METHODS["lite+bias"]
+    space = transfer_space(by_file.space, by_file.arch, classes=3, method=method)
+    networks = []
+    for source in (by_file, by_text):
+        own = TransferNetwork(space, method)
+        own.load_folded(source.weights, list(source.space.layers(source.arch)), where=source.name)
+        own.initialise(torch.Generator().manual_seed(0))
+        networks.append(own.state_dict())
+    for key, value in networks[0].items():
+        torch.testing.assert_close(value, networks[1][key], rtol=0, atol=1e-6)
+
+
+def test_a_fresh_transfer_computes_what_the_subnet_does(small: SmallSupernet) -> None:
+    source = open_subnet("largest", small.name)
+    supernet, card = load_supernet(small.files)
+    subnet = calibrated_subnet(
+        supernet, source.arch, images=small.calibration, normalization=source.normalization
+    )
+    method = METHODS["lite+bias"]
+    space = transfer_space(card.space, source.arch, classes=10, method=method)
+    own = TransferNetwork(space, method)
+    own.load_folded(source.weights, list(card.space.layers(source.arch)), where="here")
+    own.initialise(torch.Generator().manual_seed(0))
+    classifier = "layers.classifier.linear"
+    with torch.no_grad():
+        for part in ("weight", "bias"):
+            own.get_parameter(f"{classifier}.{part}").copy_(subnet.get_parameter(f"{classifier}.{part}"))
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        torch.testing.assert_close(own(x), subnet(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_subnet_with_lite_residuals_is_no_start(
+    command: Command, small: SmallSupernet, folder: Path, tmp_path: Path
+) -> None:
+    document = transfer(command, small, folder, tmp_path / "run", "--epochs", 0.5)
+    with pytest.raises(ConfigError, match="was transferred with lite residual modules already"):
+        named_subnet(document["file"], "")
+
+
+def test_wrong_inputs_are_one_clear_error(
+    refused: Refused, small: SmallSupernet, folder: Path, tmp_path: Path
+) -> None:
+    base = ("transfer", "--supernet", small.name, "--data", folder, "--output", tmp_path / "run")
+    assert "none.onnx: cannot be read" in refused(*base, "--from", tmp_path / "none.onnx")
+    assert "96/3x9 is not in tiny" in refused(*base, "--from", "96/3x9")
+    assert "--batch-size 0: expected 1 or more" in refused(*base, "--from", "smallest", "--batch-size", 0)
+    assert "--epochs 0.0: expected a number above 0" in refused(*base, "--from", "smallest", "--epochs", 0)
+    assert "sub-folders" in refused(
+        "transfer", "--supernet", small.name, "--data", tmp_path, "--from", "smallest", "--output", tmp_path
+    )
+    assert "checkpoint.safetensors: cannot be read" in refused(*base, "--from", "smallest", "--resume")
+    assert "--batch 0: expected 1 or more" in refused("memory", "smallest", "--batch", 0)
+    assert "--method sgd: expected one of" in refused("memory", "smallest", "--methods", "sgd")
+
+
+def test_a_run_folder_is_not_overwritten(
+    command: Command, refused: Refused, small: SmallSupernet, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    transfer(command, small, folder, output, "--epochs", 0.5)
+    base = ("transfer", "--from", "smallest", "--supernet", small.name, "--data", folder, "--output", output)
+    assert "holds a transfer: --resume continues it" in refused(*base)
+    assert "epochs = 0.5, now it is 5.0" in refused(*base, "--resume")
+    again = transfer(command, small, folder, output, "--epochs", 0.5, "--resume")
+    assert again["is_met"]
+
+
+@pytest.mark.slow
+def test_memory_is_told_twice(command: Command) -> None:
+    printed = command(
+        "memory", "24/3x2/3x2", "--space", "tiny", "--batch", 2, "--methods", "last,lite+bias", "--json"
+    )
+    document = printed.document
+    assert document["architecture"] == "24/3x2/3x2"
+    assert [row["method"] for row in document["bytes"]] == ["last", "lite+bias"]
+    last, lite = document["bytes"]
+    assert last["account"] < lite["account"]
+    assert last["kept"]["ours"] == last["kept"]["torch"] < lite["kept"]["ours"] < lite["kept"]["torch"]
