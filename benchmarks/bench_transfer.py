@@ -158,7 +158,7 @@ def _show(outcomes: list[Outcome], memories: list[MethodMemory]) -> None:
             other and other.step,
             ours and ours.state,
         )
-        cells_of = [f"{float(value or 0) / 1e6:.1f}" for value in figures]  # type: ignore[arg-type]
+        cells_of = [f"{float(value or 0) / 1e6:.1f}" for value in figures]
         table.add_row(memory.method, str(memory.batch_size), *cells_of)
     if memories:
         wide.print(table)

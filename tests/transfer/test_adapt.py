@@ -129,7 +129,7 @@ def test_updating_inside_the_backward_pass_is_adam_and_frees_gradients() -> None
     for _ in range(3):
         x = torch.randn(5, 3, generator=generator)
         for weight, bias in (own, stock):
-            (x @ weight + bias).square().sum().backward()
+            (x @ weight + bias).square().sum().backward()  # type: ignore[no-untyped-call]
         assert all(value.grad is None for value in own)
         adam.step()
         adam.zero_grad()

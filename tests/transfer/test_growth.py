@@ -6,7 +6,6 @@ import pytest
 
 from ofa_nas.errors import OfaNasError
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.transfer import growth
 from ofa_nas.transfer.growth import training_growth
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import transfer_space
@@ -41,7 +40,7 @@ def test_the_optimisers_state_is_that_of_adam(tiny: SearchSpace) -> None:
 def test_a_process_that_fails_tells_its_last_words(
     tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(growth.sys, "executable", "/bin/false")
+    monkeypatch.setattr("sys.executable", "/bin/false")
     method = METHODS["last"]
     space = transfer_space(tiny, tiny.smallest, classes=10, method=method)
     with pytest.raises(OfaNasError, match=r"last cannot be trained at batch 2 .*: it ended with 1"):
