@@ -1,17 +1,18 @@
 """How many times faster are searched subnets than networks as accurate that nobody searched?
 
-Searched subnets of the shipped supernet, spread over its front, beside (a) its largest subnet, (b)
-hand-designed points and uniform designs of its space, with weights of the same supernet, (c) files of other
-supernets (`--file`), such as a plain ResNet trained by the same command. All classify the same held-out
-images, and all are timed in one interleaved session. Beside each of the others stands the fastest searched
-subnet that is as accurate on images 0, 2, 4, …; the difference told is that on the images between, which had
-no say in it.
+Subnets on the front of the shipped supernet, predicted to be as accurate or a little more, beside (a) its
+largest subnet, (b) hand-designed points and uniform designs of its space, with weights of the same supernet,
+(c) files of other supernets (`--file`), such as a plain ResNet trained by the same command. All classify the
+same held-out images, and all are timed in one interleaved session. Beside each of the others stands the fastest
+searched subnet that is as accurate, or a point less, on images 0, 2, 4, …; the difference told is that on the
+images between, which had no say in it. About five minutes on two quiet cores.
 
     python benchmarks/bench_comparison.py --file runs/resnet/resnet.onnx
 """
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
@@ -45,7 +46,12 @@ from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.search_space import SearchSpace
 
 # Uniform designs: resolution, kernel size, expand ratio, and whether stages are as deep as may be.
-UNIFORM = ((112, 3, 4, True), (128, 3, 4, True), (128, 5, 3, True), (128, 3, 6, False), (144, 3, 4, True))
+UNIFORM = ((112, 3, 4, True), (128, 5, 3, True), (128, 3, 6, False))
+EXTRA = (
+    0.0,
+    0.01,
+)  # predicted accuracy above that of the others, for the predictor flatters what is searched
+TOLERANCES = (0.0, 0.01)  # accuracy that a searched subnet may be behind
 _T = TypeVar("_T")
 
 
@@ -92,41 +98,46 @@ def main() -> None:
     parser.add_argument(
         "--file", type=Path, action="append", default=[], help="ONNX file of another supernet"
     )
-    parser.add_argument("--searched", type=int, default=12, help="searched subnets")
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     began = time.monotonic()
     bench = Bench.open(args.supernet)
     split = bench.held_out_images(images=None, seed=0)
-    groups = [("searched", contender_of_architecture(str(arch), bench)) for arch in _front(bench, args)]
-    groups += _others(bench, args.file)
+    groups = _others(bench, args.file)
+    archs = [one.architecture for _, one in groups if one.kind == "architecture" and one.architecture]
+    searched = _search(args.supernet, bench, archs, table=args.table)
+    groups += [("searched", contender_of_architecture(str(arch), bench)) for arch in searched]
     hits = []
     for _, one in groups:
+        print(f"classifying with {one.name}", file=sys.stderr)
         found = _last(classify(one, split))
         assert found is not None, f"{one.name}: {one.unknown}"
         hits.append(found)
-    protocol = MeasuringProtocol(rounds=args.rounds, max_rounds=args.rounds)
+    protocol = MeasuringProtocol(rounds=args.rounds, max_rounds=args.rounds, held=len(groups))
     visits, _ = _last(time_contenders([one for _, one in groups], open_device(HOST), protocol))
     results = [
         Result(group, one, right, times)
         for (group, one), right, times in zip(groups, hits, visits, strict=True)
     ]
-    rows = compare_all(results)
-    _print(rows, results, len(split))
-    made_by = record_provenance(seed=0).to_json()
-    seconds = time.monotonic() - began
-    print(json.dumps({"seconds": seconds, "rows": [asdict(row) for row in rows], "made_by": made_by}))
+    rows = {tolerance: compare_all(results, tolerance=tolerance) for tolerance in TOLERANCES}
+    _print_searched(results, len(split))
+    for tolerance in TOLERANCES:
+        _print(rows[tolerance], tolerance)
+    document = {tolerance: [asdict(row) for row in rows[tolerance]] for tolerance in TOLERANCES}
+    made_by, seconds = record_provenance(seed=0).to_json(), time.monotonic() - began
+    print(json.dumps({"seconds": seconds, "rows": document, "made_by": made_by}))
 
 
-def compare_all(results: Sequence[Result]) -> list[Row]:
-    """Every network that nobody searched beside the fastest searched one that is as accurate."""
+def compare_all(results: Sequence[Result], *, tolerance: float) -> list[Row]:
+    """Every network that nobody searched beside the fastest searched one not much less accurate."""
     searched = [one for one in results if one.group == "searched"]
-    return [_row(one, searched) for one in results if one.group != "searched"]
+    return [_row(one, searched, tolerance) for one in results if one.group != "searched"]
 
 
-def _row(one: Result, searched: Sequence[Result]) -> Row:
+def _row(one: Result, searched: Sequence[Result], tolerance: float) -> Row:
     row = Row(one.group, one.contender.name, one.contender.macs, float(one.hits.mean()), one.latency_ms)
-    good = [other for other in searched if other.hits[::2].sum() >= one.hits[::2].sum()]
+    least = one.hits[::2].mean() - tolerance
+    good = [other for other in searched if other.hits[::2].mean() >= least]
     if not good:
         return row
     best = min(good, key=lambda other: other.latency_ms)
@@ -140,19 +151,20 @@ def _row(one: Result, searched: Sequence[Result]) -> Row:
     )
 
 
-def _front(bench: Bench, args: argparse.Namespace) -> list[Architecture]:
-    """Searched subnets, spread evenly over the predicted accuracies of the front."""
-    tables = []
-    if args.table:
-        records = device_table(args.table, bench.card.space)
-        tables = [record for record in records if isinstance(record, LatencyTable)]
-    estimators = Estimators.load(args.supernet, *tables)
+def _search(
+    supernet: str, bench: Bench, others: Sequence[Architecture], *, table: str | None
+) -> list[Architecture]:
+    """The cheapest on the front predicted to be as accurate as the others, and the cheapest of all."""
+    records = device_table(table, bench.card.space) if table else iter(())
+    tables = [record for record in records if isinstance(record, LatencyTable)]
+    estimators = Estimators.load(supernet, *tables)
     *_, result = search(estimators, [])
     assert isinstance(result, SearchResult)
-    accuracies = np.array([one.accuracy for one in result.front])
-    wanted = np.linspace(accuracies.min(), accuracies.max(), args.searched)
-    places = {int(np.abs(accuracies - one).argmin()) for one in wanted}
-    return [result.front[place].architecture for place in sorted(places)]
+    accuracies = [one.accuracy for one in result.front]  # they rise with the cost
+    predicted = [one.accuracy for one in estimators.candidates(estimators.encoding.encode(others))]
+    wanted = [accuracy + extra for accuracy in predicted for extra in EXTRA]
+    places = np.searchsorted(accuracies, wanted).clip(max=len(accuracies) - 1)
+    return [result.front[place].architecture for place in sorted({0, *places.tolist()})]
 
 
 def _others(bench: Bench, files: Sequence[Path]) -> list[tuple[str, Contender]]:
@@ -189,7 +201,7 @@ def _last(stream: Generator[Stage, None, _T]) -> _T:
             return result
 
 
-def _print(rows: Sequence[Row], results: Sequence[Result], images: int) -> None:
+def _print_searched(results: Sequence[Result], images: int) -> None:
     print(f"{images} held-out images\n\n| searched | M MACs | top-1 | latency |\n|---|---|---|---|")
     for one in results:
         if one.group == "searched":
@@ -197,7 +209,11 @@ def _print(rows: Sequence[Row], results: Sequence[Result], images: int) -> None:
                 f"| `{one.contender.name}` | {(one.contender.macs or 0) / 1e6:.1f} | {one.hits.mean():.2%} "
                 f"| {one.latency_ms:.3g} ms |"
             )
+
+
+def _print(rows: Sequence[Row], tolerance: float) -> None:
     print(
+        f"\nAt most {100 * tolerance:g} points behind:\n"
         "\n| | M MACs | top-1 | latency | searched: top-1 | latency | times lower (95 %) | points (90 %) |"
         "\n|---|---|---|---|---|---|---|---|"
     )
@@ -213,7 +229,7 @@ def _print(rows: Sequence[Row], results: Sequence[Result], images: int) -> None:
             f"| {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) "
             f"| {100 * difference.value:+.1f} ± {100 * difference.half_width:.1f} |"
         )
-    print("\nlargest ratio at equal or better accuracy:")
+    print("\nlargest ratio:")
     for group in dict.fromkeys(row.group for row in rows):
         best = max(
             (row for row in rows if row.group == group and row.ratio),

@@ -28,15 +28,18 @@ def test_the_fastest_as_accurate_on_even_images_is_judged_on_odd_ones() -> None:
         result("searched", "right", 2.0, even=60, odd=55),
         result("searched", "slower", 3.0, even=80, odd=80),
     ]
-    (row,) = compare_all([*searched, result("file", "plain", 5.0, even=60, odd=60)])
+    others = [result("file", "plain", 5.0, even=60, odd=60)]
+    (row,) = compare_all([*searched, *others], tolerance=0.0)
     assert (row.searched, row.searched_accuracy, row.name) == ("right", 0.575, "plain")
     assert row.ratio
     assert (row.ratio.value, row.ratio.low, row.ratio.high) == (2.5, 2.5, 2.5)
     assert row.difference
     assert row.difference.value == pytest.approx(-0.05)
+    (row,) = compare_all([*searched, *others], tolerance=0.01)
+    assert row.searched == "too weak"
 
 
 def test_nothing_stands_beside_a_network_that_is_better_than_all() -> None:
     weak = result("searched", "weak", 1.0, even=10, odd=99)
-    (row,) = compare_all([weak, result("largest", "largest", 9.0, even=90, odd=90)])
+    (row,) = compare_all([weak, result("largest", "largest", 9.0, even=90, odd=90)], tolerance=0.5)
     assert (row.searched, row.ratio, row.difference) == (None,) * 3
