@@ -1,10 +1,13 @@
 """The chosen network in execution order: what each layer takes, and what is alive while it runs."""
 
+from collections.abc import Mapping
+
 from ofa_nas.charts import BARS, Chart, Series
 from ofa_nas.report.document import LayerFigures, Network
 from ofa_nas.report.words import cost_text
 
 LOW = (760, 300)
+TICKS = 24  # names below the axis of memory, at most
 TIME, MEMORY = ("latency", ""), ("peak_memory", "")
 
 
@@ -67,10 +70,19 @@ def memory_chart(network: Network) -> Chart:
             )
             for label, places, colour in groups
         ],
-        x_ticks=[(place, name) for name, place in starts.items()],
+        x_ticks=_apart(starts, len(steps) / TICKS),
         size=LOW,
         bar_width=1.0,
     )
+
+
+def _apart(places: Mapping[str, float], least: float) -> list[tuple[float, str]]:
+    """Names of ticks, without those that would stand on the one before."""
+    kept: list[tuple[float, str]] = []
+    for name, place in places.items():
+        if not kept or place - kept[-1][0] >= least:
+            kept.append((place, name))
+    return kept
 
 
 def peak_words(network: Network) -> str:
@@ -84,7 +96,8 @@ def peak_words(network: Network) -> str:
         f"({cost_text(MEMORY, size)})"
         for name, size in operator.tensors.items()
     ]
-    others = f"; {len(at) - 1} more moments need as much" if len(at) > 1 else ""
+    more = len(at) - 1
+    others = f"; {more} more {'moment needs' if more == 1 else 'moments need'} as much" if more else ""
     return (
         f"The peak of {cost_text(MEMORY, peak)} is in {layer.name}, {layer_words(layer)}, while its "
         f"{operator.name} runs: alive are {' and '.join(held)}{others}."
@@ -92,13 +105,13 @@ def peak_words(network: Network) -> str:
 
 
 def layer_words(layer: LayerFigures) -> str:
-    """What a layer is: `5x5, expanded 6 times, 24 to 40 channels, 32 to 16 px`."""
+    """What a layer is: `5x5, expand ratio 6, 24 to 40 channels, 32 to 16 px`."""
     parts = (
         [f"{layer.kernel_size}x{layer.kernel_size}"]
         if layer.kernel_size > 1 or layer.stage is not None
         else []
     )
-    parts += [f"expanded {layer.expand_ratio} times"] if layer.expand_ratio else []
+    parts += [f"expand ratio {layer.expand_ratio}"] if layer.expand_ratio else []
     channels = f"{layer.in_channels} to {layer.out_channels} channels"
     sizes = (
         f"{layer.in_size} to {layer.out_size} px"

@@ -71,18 +71,12 @@ def _scale(chart: Chart) -> dict[str, Any]:
         "cmax": high if high > low else low + 1.0,
         "showscale": high > low,
         "colorbar": {
-            "title": {"text": _safe(chart.values_title), "side": "top", "font": {"size": 11}},
-            "orientation": "h",
-            "thickness": 9,
-            "len": 0.5,
-            "x": 0.0,
-            "xanchor": "left",
-            "y": 1.0,
-            "yanchor": "bottom",
-            "ypad": 4,
+            "title": {"text": _safe(chart.values_title), "side": "right", "font": {"size": 11}},
+            "thickness": 11,
+            "xpad": 6,
             "outlinewidth": 0,
             "ticksuffix": " MB",
-            "nticks": 5,
+            "nticks": 6,
         },
     }
 
@@ -96,6 +90,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
         x |= {"tickangle": -90} if len(places) > _CROWDED else {}
     has_bars = any(one.marker == BARS for one in chart.series)
     y: dict[str, Any] = axis | {"title": {"text": _safe(chart.y_title)}}
+    has_legend = any(one.label and not one.values for one in chart.series)
     return {
         "xaxis": x,
         "yaxis": y | ({"rangemode": "tozero"} if has_bars else {}),
@@ -112,8 +107,9 @@ def _layout(chart: Chart) -> dict[str, Any]:
             "bordercolor": PAGE.faint,
             "font": {"family": "ui-monospace, monospace", "color": PAGE.ink, "size": 12},
         },
-        "legend": {"orientation": "h", "x": 1.0, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
-        "margin": {"l": 8, "r": 12, "t": 64 if chart.values_title else 36, "b": 8},
+        "legend": {"orientation": "h", "x": 0.0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": PAGE.faint, "activecolor": PAGE.ink},
+        "margin": {"l": 8, "r": 12, "t": 48 if has_legend else 16, "b": 8},
     }
 
 
@@ -135,7 +131,7 @@ def _note(rule: Rule) -> dict[str, Any]:
     note = {"text": _safe(rule.label), "showarrow": False, "font": {"color": PAGE.limit, "size": 11}}
     if rule.is_level:
         return note | {"x": 0, "xref": "paper", "xanchor": "left", "y": rule.value, "yanchor": "bottom"}
-    upright = {"y": 0, "yref": "paper", "yanchor": "bottom", "textangle": -90}
+    upright = {"y": 0, "yref": "paper", "yanchor": "bottom", "textangle": -90, "xshift": -2}
     return note | upright | {"x": rule.value, "xanchor": "right"}
 
 

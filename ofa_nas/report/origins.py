@@ -49,9 +49,8 @@ def _about(section: Section, device: Section) -> list[tuple[str, str]]:
         lines.append(("licence", section.text("licence")))
     made_by = section.content.get("made_by")
     if isinstance(made_by, dict):
-        lines += [
-            ("made by", value) for key in ("command", "made_on") if isinstance(value := made_by.get(key), str)
-        ]
+        told = {"command": "made by", "made_on": "made on"}
+        lines += [(what, text) for key, what in told.items() if isinstance(text := made_by.get(key), str)]
     return lines
 
 

@@ -1,8 +1,13 @@
 "use strict";
 (() => {
   const root = document.documentElement;
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
   const isCoarse = matchMedia("(pointer: coarse)").matches;
+  const config = {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: isCoarse ? false : "hover",
+    modeBarButtonsToRemove: ["select2d", "lasso2d"],
+  };
   const drawn = new Map();
   root.classList.add("scripted");
 
@@ -59,9 +64,11 @@
     const layout = { ...resolve(state.figure.layout, style), ...(other ? resolve(other.layout, style) : {}) };
     layout.dragmode = isCoarse ? false : "zoom";
     if (isNarrow) {
-      const hasScale = data.some((trace) => trace.marker && trace.marker.showscale);
-      layout.legend = { ...layout.legend, x: 0, xanchor: "left", y: hasScale ? 1.17 : 1 };
-      layout.margin = { ...layout.margin, t: hasScale ? 104 : 52 };
+      data.filter((trace) => trace.marker && trace.marker.showscale).forEach((trace) => {
+        const title = { ...trace.marker.colorbar.title, side: "top" };
+        const lying = { orientation: "h", title, len: 1, x: 0, xanchor: "left", y: -0.2, yanchor: "top", thickness: 8 };
+        trace.marker = { ...trace.marker, colorbar: { ...trace.marker.colorbar, ...lying } };
+      });
     }
     return { data, layout };
   };
@@ -71,11 +78,19 @@
     return Plotly.react(state.plot, data, layout, config);
   };
 
+  // Beside a point an architecture stands in several short lines; below the chart there is room for one.
+  const unwrapped = (lines, name) => {
+    let count = 0;
+    let found = "";
+    while (found !== name && count < lines.length && name.startsWith(found + lines[count])) found += lines[count++];
+    return name && found === name ? `${name}\n${lines.slice(count).join(", ")}` : lines.join("\n");
+  };
+
   const tell = (state, curve, point) => {
     const trace = state.figure.data[curve];
     const text = (trace.hovertext || [])[point] || "";
     const plain = new DOMParser().parseFromString(text.replaceAll("<br>", "\n"), "text/html").body.textContent;
-    state.told.textContent = plain;
+    state.told.textContent = unwrapped(plain.split("\n"), trace.customdata[point] || "");
   };
 
   // Points in the order in which arrow keys visit them: those of the first trace that tells something.
@@ -129,6 +144,7 @@
       tell(state, points[0].curveNumber, state.at);
     });
     plot.on("plotly_click", ({ points }) => {
+      tell(state, points[0].curveNumber, points[0].pointNumber);
       if (points[0].customdata) copy(points[0].customdata);
     });
     if (figure.others && figure.others.length > 1) addChoice(state);

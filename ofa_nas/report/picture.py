@@ -1,23 +1,30 @@
 """The network as a picture: a row a stage, a shape a block, as wide open as it has channels."""
 
-from ofa_nas.report.course import layer_words
+from collections.abc import Mapping, Sequence
+
+from ofa_nas.report.course import TIME, layer_words
 from ofa_nas.report.document import LayerFigures, Network
 from ofa_nas.report.html import Markup, markup, tag
+from ofa_nas.report.words import cost_text
 
 WIDTH, HEIGHT, LEAST = 58, 54, 6  # of a shape, and the height of one channel [px]
 
 
-def network_picture(network: Network) -> Markup:
-    """Stages in execution order, each with its blocks, and those that it could have had besides."""
+def network_picture(network: Network, devices: Sequence[str]) -> Markup:
+    """Stages in execution order, each with its blocks, those that it could have had besides, and its times."""
     most = max(layer.mid_channels for layer in network.layers)
     rows = []
+    totals = {
+        name: network.constant_ms[name] + sum(layer.latency_ms[name] for layer in network.layers)
+        for name in devices
+    }
     before = [layer for layer in network.layers if layer.stage is None]
     stem, head = before[:1], before[1:]
-    rows.append(_row("stem", stem, most=most))
+    rows.append(_row("stem", stem, totals, most=most))
     for index, stage in enumerate(network.stages):
         blocks = [layer for layer in network.layers if layer.stage == index]
-        rows.append(_row(f"stage {index}", blocks, most=most, absent=stage.most_blocks - len(blocks)))
-    rows.append(_row("head", head, most=most))
+        rows.append(_row(f"stage {index}", blocks, totals, most=most, absent=stage.most_blocks - len(blocks)))
+    rows.append(_row("head", head, totals, most=most))
     kernels = sorted({layer.kernel_size for layer in network.layers if layer.stage is not None})
     legend = [
         tag("span", Markup(f'<i class="k{kernel}"></i>'), f"{kernel}x{kernel} kernel") for kernel in kernels
@@ -28,7 +35,10 @@ def network_picture(network: Network) -> Markup:
     )
 
 
-def _row(title: str, layers: list[LayerFigures], *, most: int, absent: int = 0) -> Markup:
+def _row(
+    title: str, layers: list[LayerFigures], totals: Mapping[str, float], *, most: int, absent: int = 0
+) -> Markup:
+    """One stage; `totals` are the times of the whole network, by device."""
     if not layers:
         return Markup()
     first, last = layers[0], layers[-1]
@@ -39,7 +49,13 @@ def _row(title: str, layers: list[LayerFigures], *, most: int, absent: int = 0) 
     told = tag("div", tag("b", title), tag("span", size), tag("span", width), attributes={"class": "stage"})
     blocks = [_block(layer, most=most) for layer in layers]
     blocks += [Markup('<li class="block absent" aria-label="left out"><span>left out</span></li>')] * absent
-    return tag("li", told, tag("ul", *blocks, attributes={"class": "blocks"}))
+    costs = []
+    for name, total in totals.items():
+        ms = sum(layer.latency_ms[name] for layer in layers)
+        share = ms / total if total else 0.0
+        costs.append(tag("span", tag("b", f"{share:.0%}"), f" of the time on {name}: {cost_text(TIME, ms)}"))
+    shown = tag("div", *costs, attributes={"class": "costs"}) if costs else Markup()
+    return tag("li", told, tag("ul", *blocks, attributes={"class": "blocks"}), shown)
 
 
 def _block(layer: LayerFigures, *, most: int) -> Markup:

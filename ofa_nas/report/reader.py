@@ -271,7 +271,8 @@ def _read_study(section: Section) -> Timed:
             is_within=one.flag("is_within"),
         )
 
-    told = f"study {section.text('name')} in {section.text('storage')}: measured on {section.text('images')}"
+    name, storage, images = (section.text(key) for key in ("name", "storage", "images"))
+    told = f"of the study {name} in {storage}, measured on {images}"
     held = optional(section, "held_out", _tell_held_out)
     return Timed(told + (held or ""), each(section, "trials", read))
 

@@ -11,7 +11,7 @@ from ofa_nas.report.html import Markup, copyable, markup, table, tag
 from ofa_nas.report.interactive import alternative_of, figure_of
 from ofa_nas.report.picture import network_picture
 from ofa_nas.report.plots import accuracy_chart, all_fronts, table_chart, thinned
-from ofa_nas.report.words import cost_keys, cost_text, cost_title, percent
+from ofa_nas.report.words import card_text, cost_keys, cost_text, cost_title, percent
 from ofa_nas.search.budgets import format_amount, format_share
 
 TITLES = {
@@ -87,14 +87,14 @@ def _cards(document: SearchDocument, answer: Answer) -> Iterator[Markup]:
     for key in cost_keys(document):
         value, limit = figures.cost(key), limits.get(key)
         if limit is None:
-            yield _card(cost_title(key), cost_text(key, value), "predicted")
+            yield _card(cost_title(key), card_text(key, value), "predicted")
             continue
         budget = limit.budget
-        told = f"of {cost_text(key, budget.limit)}" + (
+        told = f"of {card_text(key, budget.limit)}" + (
             f", {format_share(budget.margin)} kept free" if budget.margin else ""
         )
         told += "; binds" if limit.binds else ""
-        yield _card(cost_title(key), cost_text(key, value), told, share=value / budget.limit)
+        yield _card(cost_title(key), card_text(key, value), told, share=value / budget.limit)
 
 
 def _card(title: str, value: str, note: str, *, share: float | None = None) -> Markup:
@@ -120,7 +120,7 @@ def _claim(document: SearchDocument, answer: Answer) -> str:
         claim = f"None within the budgets is predicted to be more than {100 * gap:.2g} points better."
     else:
         claim = "How far it is from the best within the budgets, the method that searched cannot tell."
-    return f"{claim} {document.predictor}" if document.predictor else claim
+    return f"{claim} Accuracy: {document.predictor}." if document.predictor else claim
 
 
 def _answers(document: SearchDocument) -> Markup:
@@ -177,8 +177,8 @@ def evidence(document: SearchDocument) -> Markup:
     if document.checks:
         parts.append(_checks(document.checks))
     parts += _timed(document, "Finalists", document.finalists)
-    parts += _timed(document, "Evaluated candidates", document.contest)
-    parts += _timed(document, "Trials of the study", document.study)
+    parts += _timed(document, "Candidates", document.contest)
+    parts += _timed(document, "Trials", document.study)
     if not parts:
         told = "Nothing of this search was measured: every figure of its networks is predicted."
         parts.append(tag("p", told, attributes={"class": "warning"}))
@@ -204,7 +204,7 @@ def _checks(checks: Sequence[CheckFigures]) -> Markup:
         verdict = "broken" if not one.is_met else "kept; above its budget" if one.exceeds_budget else "kept"
         predicted = "" if one.predicted is None else _check_text(one, one.predicted)
         rows.append((title, predicted, _check_text(one, one.measured), _off(one), verdict, one.note))
-    headers = ("of the exported file", "predicted", "measured", "off by", "promise", "how")
+    headers = ("what", "predicted", "measured", "off by", "promise", "how")
     return table(headers, rows, caption="Checks of the exported file")
 
 
@@ -286,7 +286,7 @@ def network(document: SearchDocument, found: Network) -> Markup:
         "network",
         "The network",
         tag("p", f"{found.resolution} x {found.resolution} px in, {len(found.layers)} layers."),
-        network_picture(found),
+        network_picture(found, devices),
         tag("details", tag("summary", "All layers as a table"), listing),
     )
 

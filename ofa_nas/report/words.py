@@ -23,6 +23,11 @@ def cost_text(key: tuple[str, str], value: float) -> str:
     return format_amount(value, KINDS[key[0]].unit)
 
 
+def card_text(key: tuple[str, str], value: float) -> str:
+    """An amount of a cost below its title, which says already what is counted: `277 M`."""
+    return cost_text(key, value).removesuffix(" MACs")
+
+
 def cost_keys(document: SearchDocument) -> list[tuple[str, str]]:
     """Every cost that is predicted: latencies, MACs, memory, size."""
     latencies = [("latency", name) for name, _ in document.devices]
