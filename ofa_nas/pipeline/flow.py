@@ -15,8 +15,8 @@ from ofa_nas.supernet_card import SupernetFiles
 
 ARCHITECTURE = "ARCHITECTURE"  # stands in a command for what the search will have chosen
 WEIGHTS, TABLE, SEARCH = "supernet.safetensors", "table.json", "search.json"
-SUBNET, VERIFICATION = "subnet.onnx", "verification.json"
-STEPS = ("train", "bootstrap", "collect", "fit", "profile", "search", "export", "verify")
+SUBNET, VERIFICATION, REPORT = "subnet.onnx", "verification.json", "report.html"
+STEPS = ("train", "bootstrap", "collect", "fit", "profile", "search", "export", "verify", "report")
 
 
 def plan_steps(run: RunFile, facts: Facts, *, content: str) -> list[Step]:
@@ -72,7 +72,8 @@ class _Planner:
             made += [self._collect(self.run.collect or CollectTable()), self._fit()]
         if self.is_profiled:
             made.append(self._profile())
-        return [*made, self._search(), self._export(), self._verify()]
+        made += [self._search(), self._export(), self._verify()]
+        return [*made, self._report()] if self.facts.is_reported else made
 
     def _data(self) -> list[str]:
         return ["--data", self.run.data or ""]
@@ -168,6 +169,10 @@ class _Planner:
             command += ["--device", self.facts.address]
         inputs = {SUBNET: self._at(SUBNET), **self._images(), "held-out images": self.files.held_out}
         return self._step("verify", [[*command, *self._threads()]], inputs, (self._at(VERIFICATION),))
+
+    def _report(self) -> Step:
+        inputs = {name: self._at(name) for name in (SEARCH, VERIFICATION)}
+        return self._step("report", [["report", str(self.run.folder)]], inputs, (self._at(REPORT),))
 
     def _at(self, name: str) -> Path:
         return self.run.folder / name

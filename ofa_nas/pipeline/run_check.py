@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ofa_nas.data import DataSet, Source
@@ -43,6 +44,7 @@ class Facts:
         table: Latency table that was given by its name or path; None where there is none yet.
         address: Of the device on which the file is timed; empty for nowhere.
         is_collected: Whether the supernet is to have a predictor of the run's own.
+        is_reported: Whether the run ends with a page.
     """
 
     data: DataSet | None
@@ -52,6 +54,7 @@ class Facts:
     table: LatencyTable | None
     address: str
     is_collected: bool
+    is_reported: bool
 
 
 def check_run(run: RunFile) -> Facts:
@@ -80,7 +83,14 @@ def check_run(run: RunFile) -> Facts:
             load_module(str(run.kind))
     _search(run)
     table, address = _device(run, space)
-    return Facts(data, space, start, texts, table, address, is_collected)
+    return Facts(data, space, start, texts, table, address, is_collected, _is_reported(run))
+
+
+def _is_reported(run: RunFile) -> bool:
+    can_be = find_spec("plotly") is not None
+    if run.report and not can_be:
+        raise ConfigError(f"{run.path}: report: needs the package plotly: pip install 'ofa-nas[report]'")
+    return can_be if run.report is None else run.report
 
 
 @contextmanager

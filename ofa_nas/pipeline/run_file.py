@@ -171,6 +171,7 @@ class RunFile:
         train: None to begin with a supernet that exists.
         collect: None where the supernet has a predictor, which is taken as it is.
         kind: Of the predictor; None leaves it to `ofa-nas predictor fit`.
+        report: Whether to end with a page; None for a page where one can be made.
         threads: CPU threads of torch; None for all cores.
         seed: Of everything random.
     """
@@ -184,6 +185,7 @@ class RunFile:
     kind: str | None
     profile: ProfileTable
     search: SearchTable
+    report: bool | None
     threads: int | None
     seed: int
 
@@ -216,6 +218,7 @@ class RunFile:
             kind=kind,
             profile=_table(root, "profile", ProfileTable.read) or ProfileTable(),
             search=SearchTable.read(root.section("search")),
+            report=root.flag("report") if root.has("report") else None,
             threads=_integer(root, "threads", maximum=1024),
             seed=root.integer("seed", default=0, minimum=0, maximum=2**62),
         )

@@ -131,7 +131,13 @@ def test_a_run_that_was_killed_makes_what_an_undisturbed_one_makes(
 @pytest.mark.slow
 def test_the_folder_holds_everything_and_says_how_it_came(killed: Path) -> None:
     folder = killed.parent / "runs" / "whole"
-    for name in ("table.json", "subnet.onnx", "supernet.predictor.json", "supernet.heldout.npz"):
+    for name in (
+        "table.json",
+        "subnet.onnx",
+        "report.html",
+        "supernet.predictor.json",
+        "supernet.heldout.npz",
+    ):
         assert (folder / name).is_file(), name
     verification = json.loads((folder / "verification.json").read_text())
     assert verification["is_met"]
@@ -163,7 +169,13 @@ def test_what_has_not_changed_is_skipped_and_what_has_takes_along_what_depends_o
     change = "latency was 1s, now it is 2s"
     same = dict.fromkeys(("train", "collect", "fit", "profile"), "skipped")
     planned = states(command("run", killed, "--dry-run", "--json").document)
-    assert planned == {**same, "search": change, "export": "follows search", "verify": change}
+    assert planned == {
+        **same,
+        "search": change,
+        "export": "follows search",
+        "verify": change,
+        "report": "follows verify",
+    }
     (folder / "supernet.heldout.npz").rename(folder / "gone")
     assert states(command("run", killed, "--dry-run", "--json").document)["train"] == (
         "supernet.heldout.npz is missing"
@@ -171,7 +183,8 @@ def test_what_has_not_changed_is_skipped_and_what_has_takes_along_what_depends_o
     (folder / "gone").rename(folder / "supernet.heldout.npz")
     done = command("run", killed, "--json")
     assert done.status == 0
-    assert states(done.document) == {**planned, "export": "skipped"}  # another search, the same subnet
+    again = {"export": "skipped", "report": "search.json, verification.json changed"}
+    assert states(done.document) == {**planned, **again}  # another search, the same subnet
     assert set(states(command("run", killed, "--json").document).values()) == {"skipped"}
 
 
@@ -211,7 +224,7 @@ def test_a_run_begins_with_a_supernet_that_exists(
     assert refused.err.splitlines()[-1].startswith("error: search ended with status 1")
     file.write_text(f'supernet = "{small.name}"\n[search]\ndevice = "rpi4"\nlatency = "1s"\n')
     printed = command("run", file, "--json")
-    assert [step["name"] for step in printed.document["steps"]] == ["search", "export", "verify"]
+    assert [step["name"] for step in printed.document["steps"]] == ["search", "export", "verify", "report"]
     assert printed.status == 0
     assert printed.document["is_met"]
     assert (
@@ -347,7 +360,21 @@ def test_what_the_commands_can_do_a_run_file_can_ask_for() -> None:
             ProfileTable,
             {"device", "name", "bundle", "collect", "space", "classes", "precision", "thread_counts"},
         ),
-        "search": (SearchTable, {"devices", "export", "measured", "storage", "study", "trials", "heartbeat"}),
+        "search": (
+            SearchTable,
+            {
+                "devices",
+                "export",
+                "report",
+                "plot",
+                "precision",
+                "measured",
+                "storage",
+                "study",
+                "trials",
+                "heartbeat",
+            },
+        ),
     }
     for name, (table, others) in tables.items():
         (parsers,) = (one for one in build_parser([name])._actions if one.dest == "command")
