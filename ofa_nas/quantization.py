@@ -1,66 +1,117 @@
 """Quantise an ONNX model to int8: static, from calibration images, by ONNX Runtime's own quantiser."""
 
+import contextlib
+import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from ofa_nas.errors import OfaNasError
 
+MINMAX, ENTROPY, PERCENTILE = "minmax", "entropy", "percentile"
+METHODS = (MINMAX, ENTROPY, PERCENTILE)  # how ranges of activations follow from what images show
+_METHODS = {
+    MINMAX: (CalibrationMethod.MinMax, {}),
+    ENTROPY: (CalibrationMethod.Entropy, {}),
+    PERCENTILE: (CalibrationMethod.Percentile, {"percentile": 99.99}),  # 1 of 10,000 values is cut
+}
+_AT_ONCE = 8  # images whose activations are held at the same time: histograms are made of whole tensors
 # What the quantiser looks for before it asks, on the root logger, for folded norms and inferred shapes:
 # models of `onnx_writer` have both.
 _PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}
 
 
-def quantize(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> onnx.ModelProto:
-    """Quantise weights and activations to 8 bits; inputs and outputs of the model stay fp32.
-
-    Weights are symmetric int8, one scale an output channel; activations asymmetric uint8, one scale a tensor,
-    from least to largest value on the images. Pairs of QuantizeLinear and DequantizeLinear say so in the file
-    (QDQ), and ONNX Runtime makes integer operators of them. ReLU and ReLU6 become the bounds of a range.
-    uint8 serves every processor: with int8 activations, ONNX Runtime 1.31 leaves convolutions beside residual
-    additions in fp32 on x86 (14 of 49 in EfficientNet-Lite), and on ARM it has kernels for both. x86
-    processors without VNNI may saturate where weights are large.
+def find_ranges(
+    model: onnx.ModelProto, images: npt.NDArray[np.float32], *, method: str = MINMAX
+) -> TensorsData:
+    """Find the range of every activation on images.
 
     Args:
         model: fp32 with a batch of one; it stays as it is.
         images: `(n, C, H, W)` float32, as the model takes them.
-
-    Returns:
-        A model with the same inputs, outputs, metadata and names of tensors; the same for the same arguments.
+        method: One of `METHODS`.
 
     Raises:
         OfaNasError: The images do not fit the model.
-
-    Source: ONNX Runtime's documentation, "Quantize ONNX models"; Krishnamoorthi 2018, arXiv:1806.08342,
-        section 3 (a scale for each channel of the weights).
     """
     shape = tuple(size.dim_value for size in model.graph.input[0].type.tensor_type.shape.dim)
     if images.ndim != 4 or not len(images) or images.shape[1:] != shape[1:]:
         wanted = ", ".join(map(str, shape[1:]))
         raise OfaNasError(f"calibration images have shape {images.shape}; expected (n, {wanted})")
-    with tempfile.TemporaryDirectory() as folder:
-        source, result = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
-        prepared = onnx.ModelProto()
-        prepared.CopyFrom(model)
-        helper.set_model_props(prepared, _PREPARED)
-        onnx.save(prepared, source)
-        quantize_static(
+    name, (kind, options) = model.graph.input[0].name, _METHODS[method]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),  # histograms are announced there
+    ):
+        source = Path(folder, "fp32.onnx")
+        onnx.save(_prepared(model), source)
+        calibrator = create_calibrator(
             source,
-            result,
-            _Reader(model.graph.input[0].name, images),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            augmented_model_path=str(Path(folder, "augmented.onnx")),
+            calibrate_method=kind,
+            extra_options=options,
         )
-        quantized = onnx.load(result)
-    return _tidy(quantized, model)
+        for start in range(0, len(images), _AT_ONCE):
+            calibrator.collect_data(_Reader(name, images[start : start + _AT_ONCE]))
+        ranges: TensorsData = calibrator.compute_data()
+    return ranges
+
+
+def quantize_by_ranges(
+    model: onnx.ModelProto, ranges: TensorsData, *, keep: Collection[str] = ()
+) -> onnx.ModelProto:
+    """Quantise weights and activations to 8 bits; inputs and outputs of the model stay fp32.
+
+    Weights are symmetric int8, one scale an output channel; activations asymmetric uint8, one scale a tensor.
+    Pairs of QuantizeLinear and DequantizeLinear say so in the file (QDQ), and ONNX Runtime makes integer
+    operators of them. ReLU and ReLU6 become the bounds of a range. uint8 serves every processor: with int8
+    activations, ONNX Runtime 1.31 leaves convolutions beside residual additions in fp32 on x86 (14 of 49 in
+    EfficientNet-Lite), and on ARM it has kernels for both. x86 processors without VNNI may saturate where
+    weights are large.
+
+    Args:
+        model: fp32 with a batch of one; it stays as it is.
+        ranges: Of its activations, as `find_ranges` gives them.
+        keep: Names of nodes that are left in fp32.
+
+    Returns:
+        A model with the same inputs, outputs, metadata and names of tensors; the same for the same arguments.
+
+    Source: ONNX Runtime's documentation, "Quantize ONNX models"; Krishnamoorthi 2018, arXiv:1806.08342,
+        section 3 (a scale for each channel of the weights).
+    """
+    quantizer = QDQQuantizer(
+        _prepared(model),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=[],  # none named: all
+        nodes_to_exclude=sorted(keep),
+        op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry}),
+        extra_options={},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    return _tidy(quantizer.model.model, model)
+
+
+def quantize(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> onnx.ModelProto:
+    """Quantise all of a model, each activation from its least to its largest value on images.
+
+    See `find_ranges` and `quantize_by_ranges`.
+    """
+    return quantize_by_ranges(model, find_ranges(model, images))
 
 
 class _Reader:
@@ -73,6 +124,13 @@ class _Reader:
     def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
         image = next(self.rest, None)
         return None if image is None else {self.name: image[None]}
+
+
+def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    prepared = onnx.ModelProto()
+    prepared.CopyFrom(model)
+    helper.set_model_props(prepared, _PREPARED)
+    return prepared
 
 
 def _tidy(quantized: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
