@@ -95,6 +95,7 @@ def show_source(estimators: "Estimators") -> None:
     """Print what the predictions rest on: tables, supernet, and resolutions that a table lacks."""
     from ofa_nas.cli.console import out
     from ofa_nas.cli.table_progress import describe_table
+    from ofa_nas.space.precision import FP32
 
     card = estimators.card
     for table in estimators.tables.values():
@@ -103,6 +104,11 @@ def show_source(estimators: "Estimators") -> None:
         f"supernet  {estimators.files.name}: {card.space.name}, {card.space.cardinality:.2g} subnets, "
         f"trained on {card.data} ({card.space.classes} classes)"
     )
+    if estimators.precision != FP32:
+        out.print(
+            f"precision {estimators.precision}: latency, memory and size are those of {estimators.precision} "
+            "files; top-1 is predicted of fp32, and nothing is taken off: --export measures what is lost"
+        )
     if estimators.left_out:
         held = ", ".join(map(str, estimators.encoding.space.resolutions))
         missing = ", ".join(map(str, estimators.left_out))

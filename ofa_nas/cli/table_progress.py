@@ -7,8 +7,10 @@ if TYPE_CHECKING:
     from ofa_nas.space.search_space import SearchSpace
 
 
-def find_table(device: str, space: "SearchSpace", *, threads: int, seed: int, quiet: bool) -> "LatencyTable":
-    """The table of a device.
+def find_table(
+    device: str, space: "SearchSpace", *, threads: int, seed: int, quiet: bool, precision: str = "fp32"
+) -> "LatencyTable":
+    """The table of a device, for files of a precision.
 
     Raises:
         TableError: There is no such table, it is of another space, or it is a roofline, which only ranks.
@@ -20,7 +22,7 @@ def find_table(device: str, space: "SearchSpace", *, threads: int, seed: int, qu
 
     with progress(f"measuring {device}", total=None, quiet=quiet) as bar:
         has_begun = False
-        for record in device_table(device, space, threads=threads, seed=seed):
+        for record in device_table(device, space, threads=threads, seed=seed, precision=precision):
             if isinstance(record, LatencyTable):
                 return record
             if not has_begun and not quiet:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ofa_nas.assets import asset_names, cache_folder, find_asset
-from ofa_nas.devices import HOST, MeasuringProtocol, is_address, open_device
+from ofa_nas.devices import FP32, HOST, PRECISIONS, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.files import check_writable
 from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, named_table_path, profile_device
@@ -16,12 +16,11 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 
 _CACHED = re.compile(r"(?P<name>.+)-[^-]+-[0-9a-f]{12}-[0-9]+t(-int8)?")  # as `named_table_path` makes them
-PRECISION = "fp32"  # of the files that are exported
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
 def device_table(
-    text: str, space: SearchSpace, *, threads: int = 1, seed: int = 0
+    text: str, space: SearchSpace, *, threads: int = 1, seed: int = 0, precision: str = FP32
 ) -> Iterator[Progress | LatencyTable]:
     """Find the table of a device; one given by its address is measured first when there is no fresh one.
 
@@ -31,6 +30,7 @@ def device_table(
         space: With the classes of the supernet.
         threads: Of ONNX Runtime.
         seed: Of the measurement.
+        precision: Of the networks, `fp32` or `int8`; the shipped table of a device has another one for int8.
 
     Yields:
         Progress while measuring, and the table as the last record.
@@ -42,12 +42,12 @@ def device_table(
         DeviceError: The device cannot be reached or measured.
     """
     if is_address(text):
-        yield from _measure(text, space, threads=threads, seed=seed)
+        yield from _measure(text, space, threads=threads, seed=seed, precision=precision)
         return
     refuse_roofline(text)
-    found = LatencyTable.load(_find(text, space, threads))
+    found = LatencyTable.load(_find(text, space, threads, precision))
     _check_space(found, space)
-    _check_use(found, threads)
+    _check_use(found, threads, precision)
     yield found
 
 
@@ -75,30 +75,33 @@ def check_name(name: str) -> None:
 
 
 def _measure(
-    address: str, space: SearchSpace, *, threads: int, seed: int
+    address: str, space: SearchSpace, *, threads: int, seed: int, precision: str
 ) -> Iterator[Progress | LatencyTable]:
     device = open_device(address)
     info = device.info()
-    path = cached_table_path(space, info, threads=threads)
+    path = cached_table_path(space, info, threads=threads, precision=precision)
     table = _cached(path)
-    if table is not None and is_fresh(table, space, info, threads=threads):
+    if table is not None and is_fresh(table, space, info, threads=threads, precision=precision):
         yield table
         return
     check_writable(path)
     protocol = MeasuringProtocol(threads=threads, seed=seed)
-    for record in profile_device(device, space, protocol=protocol):
+    for record in profile_device(device, space, protocol=protocol, precision=precision):
         if isinstance(record, LatencyTable):
             record.save(path)
             device.forget()
         yield record
 
 
-def _find(text: str, space: SearchSpace, threads: int) -> Path:
+def _find(text: str, space: SearchSpace, threads: int, precision: str) -> Path:
     """Path of a table by its own path, a shipped name, or the name of one measured before."""
     is_path = text.endswith(".json") or os.sep in text
-    if is_path or text in asset_names("latency_tables", suffix=".json"):
+    shipped_names = asset_names("latency_tables", suffix=".json")
+    if is_path or text in shipped_names:
+        other = f"{text}_{precision}"
+        text = other if other in shipped_names else text
         return find_asset("latency_tables", text, suffix=".json", error=TableError)
-    best = named_table_path(space, text, threads=threads)
+    best = named_table_path(space, text, threads=threads, precision=precision)
     if best.is_file():
         return best
     own = measured_tables()
@@ -106,7 +109,7 @@ def _find(text: str, space: SearchSpace, threads: int) -> Path:
     if others:
         return others[0]  # of another space or other threads, as its checks will tell
     measured = f"; measured before: {', '.join(sorted(set(own.values())))}" if own else ""
-    shipped = ", ".join(asset_names("latency_tables", suffix=".json"))
+    shipped = ", ".join(shipped_names)
     raise TableError(
         f"{text[:200]}: no such latency table; shipped: {shipped}{measured}; or give the path of a .json "
         "file, or the address of a device: host, ssh://USER@HOST"
@@ -122,11 +125,14 @@ def _cached(path: Path) -> LatencyTable | None:
         return None
 
 
-def _check_use(table: LatencyTable, threads: int) -> None:
-    if table.device.precision != PRECISION:
+def _check_use(table: LatencyTable, threads: int, precision: str) -> None:
+    own = table.device.precision
+    if own != precision:
+        measures = f" (ofa-nas profile --precision {precision} measures one)"
+        advice = measures if precision in PRECISIONS else ", of which there are none yet"
         raise TableError(
-            f"latency table {table.name} is of {table.device.precision} networks, and the file will be "
-            f"{PRECISION}: give a table of {PRECISION}"
+            f"latency table {table.name} is of {own} networks, and the file will be {precision}: give "
+            f"--precision {own}, or a table of {precision}{advice}"
         )
     if table.device.threads not in (None, threads):  # None: the source does not say
         raise TableError(

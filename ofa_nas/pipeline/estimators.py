@@ -1,7 +1,8 @@
 """What is predicted of a supernet's architectures: accuracy, latencies on devices, memory, size, MACs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from ofa_nas.predictors import AdditiveForm, Predictor, load_predictor
 from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.feasibility import BudgetedCost
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
+from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.layer import Layer
+from ofa_nas.space.precision import FP32, peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-
-_LAYER_COSTS = {"peak_memory": layer_peak_bytes, "model_size": layer_weight_bytes, "macs": layer_macs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ class Candidate:
         accuracy: Top-1, a fraction.
         half_width: Of the accuracy's 90 % interval; 0 where the predictor gives none.
         latencies_ms: By the name of the device's table, in the order of the search's devices.
-        peak_activation_bytes: Exact liveness, fp32.
-        weight_bytes: Of the exported file, fp32.
+        peak_activation_bytes: Exact liveness, in the precision of the search.
+        weight_bytes: Of the exported file, in that precision.
         macs: For one image.
     """
 
@@ -71,9 +72,10 @@ class Estimators:
         card: What is known of it.
         encoding: Genes of its space, with those resolutions that every table holds.
         predictor: Of its accuracy.
-        description: What accuracy that is, as the predictor's file tells.
+        description: What accuracy that is, as the predictor's file tells; of fp32 in any case.
         tables: Latencies of devices, by the names of the tables.
         costs: By the keys of their budgets, latencies first; unlimited.
+        precision: Of the files: of latencies, memory and size.
     """
 
     files: SupernetFiles
@@ -83,10 +85,11 @@ class Estimators:
     tables: Mapping[str, LatencyTable]
     costs: Mapping[tuple[str, str], BudgetedCost]
     description: str
+    precision: str = FP32
 
     @classmethod
-    def load(cls, supernet: str, *tables: LatencyTable) -> "Estimators":
-        """Read a supernet's card and predictor, and tabulate every cost.
+    def load(cls, supernet: str, *tables: LatencyTable, precision: str = FP32) -> "Estimators":
+        """Read a supernet's card and predictor, and tabulate every cost for files of a precision.
 
         Raises:
             CheckpointError: The supernet has no predictor yet, or a file is wrong.
@@ -108,13 +111,18 @@ class Estimators:
         whole = Encoding.of(card.space)
         found = load_predictor(files.predictor, whole, weights=card.sha256)
         costs = {("latency", table.name): table.cost_table(encoding) for table in tables}
-        costs |= {(name, ""): tabulate(encoding, cost) for name, cost in _LAYER_COSTS.items()}
+        layer_costs: dict[str, Callable[[Layer], float]] = {
+            "peak_memory": partial(peak_bytes, precision=precision),
+            "model_size": partial(weight_bytes, precision=precision),
+            "macs": layer_macs,
+        }
+        costs |= {(name, ""): tabulate(encoding, cost) for name, cost in layer_costs.items()}
         unlimited = {
             (name, device): BudgetedCost(Budget(name, np.inf, KINDS[name].unit, device), cost)
             for (name, device), cost in costs.items()
         }
         predictor = _narrowed(found.predictor, whole, encoding)
-        return cls(files, card, encoding, predictor, by_name, unlimited, found.description)
+        return cls(files, card, encoding, predictor, by_name, unlimited, found.description, precision)
 
     def with_predictor(self, predictor: Predictor) -> "Estimators":
         """The same with another predictor of the supernet's whole space."""

@@ -155,7 +155,8 @@ def time_architectures(
 ) -> Iterator[Visit | Timed]:
     """Time architectures in one interleaved session, at the speed that the device had for its table.
 
-    They have the layers of the space and random weights: a latency does not depend on them.
+    They have the layers of the space, the precision of the table and random weights: a latency does not
+    depend on those.
 
     Args:
         archs: Of the space, each once.
@@ -171,10 +172,12 @@ def time_architectures(
         DeviceError: The device cannot be reached, or refuses a network.
     """
     rng = np.random.default_rng(protocol.seed)
-    models = [write_network(space, arch, rng, name=str(arch)) for arch in archs]
+    precision = table.device.precision
+    models = [write_network(space, arch, rng, name=str(arch), precision=precision) for arch in archs]
     then = table.measured.references if table.measured else {}
     measured: dict[str, Measurement] = {}
-    for record in measure(device, models + (reference_models(space) if then else []), protocol=protocol):
+    references = reference_models(space, precision=precision) if then else []
+    for record in measure(device, models + references, protocol=protocol):
         if isinstance(record, Measurement):
             measured[record.model] = record
         else:

@@ -142,6 +142,7 @@ def _shared(result: SearchResult, estimators: Estimators, *, seed: int) -> dict[
         "space": estimators.card.space.name,
         "supernet": estimators.files.name,
         "predictor": estimators.description,
+        "precision": estimators.precision,
         "devices": [
             {"name": table.name, "provenance": table.provenance} for table in estimators.tables.values()
         ],
