@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ofa_nas.export.precision import Quantization
     from ofa_nas.export.verify import Check
     from ofa_nas.pipeline.deliver import Delivery, Stage
 
 _TITLES = {
     "numerics": "numerics",
+    "agreement": "agreement with torch",
+    "accuracy_drop": "top-1 lost",
     "accuracy": "top-1",
     "latency": "latency",
     "latency_p90": "latency, p90",
@@ -49,6 +52,9 @@ def show_delivery(delivery: "Delivery") -> None:
         cells = (predicted, _amount(check.measured, check), _difference(check), how)
         table.add_row(escape(title), *cells)
     out.print(table, soft_wrap=False)
+    show_quantization(delivery.card.quantization)
+    for reason in delivery.unchecked:
+        out.print(f"unchecked {escape(reason)}")
     for one in delivery.card.latencies:
         if one.device not in timed:
             predicted = format_amount(one.latency_ms, "ms")
@@ -57,6 +63,21 @@ def show_delivery(delivery: "Delivery") -> None:
                 f"ofa-nas verify {delivery.path} --device ssh://USER@HOST times it on a board"
             )
     out.print(f"{escape(str(delivery.path))}: {_verdict(delivery)}")
+
+
+def show_quantization(found: "Quantization | None") -> None:
+    """Print how a file was quantised; nothing where it was not."""
+    from rich.markup import escape
+
+    from ofa_nas.cli.console import out
+
+    if found is None:
+        return
+    kept = escape(", ".join(found.kept)) or "nothing"
+    out.print(
+        f"int8      ranges by {found.method}; on {found.images} calibration images {found.agreement:.1%} "
+        f"classes as in fp32, logits distorted by {found.distortion:.2%}; left in fp32: {kept}"
+    )
 
 
 def _mark(check: "Check") -> str:
@@ -69,10 +90,11 @@ def _verdict(delivery: "Delivery") -> str:
     if not delivery.is_met:
         return "[red]a promise is broken, see ✗[/red]"
     above = dict.fromkeys(_TITLES[check.quantity] for check in delivery.checks if check.exceeds_budget)
+    kept = "every promise kept" if not delivery.unchecked else "every promise kept that could be checked"
     if not above:
-        return "every promise kept"
+        return kept
     verb = "is above its budget" if len(above) == 1 else "are above their budgets"
-    return f"every promise kept, but as measured {' and '.join(above)} {verb}"
+    return f"{kept}, but as measured {' and '.join(above)} {verb}"
 
 
 def _amount(value: float, check: "Check") -> str:
@@ -83,6 +105,8 @@ def _amount(value: float, check: "Check") -> str:
         return f"{value:.1e}"
     if check.unit == "ms":
         return format_amount(value, "ms")
+    if check.quantity == "accuracy_drop":
+        return f"{100 * value:+.2f} points"
     if check.unit == "MACs":
         return format_count(value)
     return format_bytes(value) if check.unit == "bytes" else f"{value:.1%}"

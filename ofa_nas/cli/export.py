@@ -20,8 +20,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="predict the latency by a table, given by name or file; predict and time it on host or "
         "ssh://[USER@]HOST (measured first if need be)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        default="fp32",
+        help="of weights and activations: fp16 halves the file, and a CPU computes it in fp32; int8 is "
+        "calibrated on the supernet's images, and what costs too much stays in fp32 (fp32)",
+    )
+    parser.add_argument(
+        "--batch", default="1", metavar="COUNT", help="images at once, or dynamic: the caller chooses (1)"
+    )
+    parser.add_argument(
+        "--preprocess",
+        action="store_true",
+        help="take (batch, R, R, 3) uint8 RGB pixels and normalise inside; resizing is left to the caller",
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of a measurement (0)")
+
+
+def read_batch(text: str) -> int | None:
+    """Images at once; None where the caller of the file chooses.
+
+    Raises:
+        ConfigError: It is neither a number nor `dynamic`.
+    """
+    from ofa_nas.errors import ConfigError
+
+    if text == "dynamic":
+        return None
+    if not text.isdecimal() or not text.isascii():
+        raise ConfigError(f"--batch {text[:40]}: expected a number such as 1, or dynamic")
+    return int(text[:9])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,25 +62,40 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.torch_process import calm_threads
     from ofa_nas.files import check_writable
 
+    batch = read_batch(args.batch)
     check_writable(args.output, option="--output")
     calm_threads()
     from ofa_nas.devices import is_address
+    from ofa_nas.export.interface import FileForm
     from ofa_nas.pipeline.deliver import deliver
     from ofa_nas.pipeline.evaluation import named_architecture
     from ofa_nas.pipeline.promise import promise_of
+    from ofa_nas.space.precision import FP16
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
+    form = FileForm(args.precision, batch, args.preprocess)
     files = SupernetFiles.find(args.supernet)
     card = SupernetCard.load(files.card)
     card.check_weights(files.name)
     space = card.space
     arch = named_architecture(space, args.arch)
     table, address = None, ""
-    if args.device:
-        table = find_table(args.device, space, threads=args.threads, seed=args.seed, quiet=args.json)
+    if args.device and is_address(args.device) and args.precision == FP16:
+        address = args.device  # there are no tables of half precision: what it takes is only measured
+    elif args.device:
+        table = find_table(
+            args.device,
+            space,
+            threads=args.threads,
+            seed=args.seed,
+            quiet=args.json,
+            precision=args.precision,
+        )
         address = args.device if is_address(args.device) else ""
-    promise = promise_of(files, arch, table=table, threads=args.threads, address=address)
-    delivery = follow(deliver(files, arch, promise, output=args.output), quiet=args.json)
+    promise = promise_of(
+        files, arch, table=table, threads=args.threads, address=address, precision=args.precision
+    )
+    delivery = follow(deliver(files, arch, promise, output=args.output, form=form), quiet=args.json)
     document = {
         "architecture": arch,
         "predicted": {

@@ -61,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "1 times the chosen one alone, 0 none (5)",
     )
     add_report(parser)
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "int8"),
+        default="fp32",
+        help="of the file: latencies, memory and size are those of its precision (fp32)",
+    )
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
     parser.add_argument(
         "--method",
@@ -106,10 +112,17 @@ def run(args: argparse.Namespace) -> int:
     if args.data is not None:
         check_data(args.data, card.class_names)
     tables = [
-        find_table(device.text, card.space, threads=args.threads, seed=args.seed, quiet=args.json)
+        find_table(
+            device.text,
+            card.space,
+            threads=args.threads,
+            seed=args.seed,
+            quiet=args.json,
+            precision=args.precision,
+        )
         for device in devices
     ]
-    estimators = Estimators.load(args.supernet, *tables)
+    estimators = Estimators.load(args.supernet, *tables, precision=args.precision)
     names = {device.text: table.name for device, table in zip(devices, tables, strict=True)}
     named = [replace(budget, device=names.get(budget.device, "")) for budget in budgets]
     answers = _search(args, estimators, named)
@@ -129,6 +142,8 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
 
     check_objective(args, is_list=is_list)
     check_measured(args)
+    if args.measured and args.precision != "fp32":
+        raise ConfigError(f"--measured evaluates fp32 files: leave out --precision {args.precision}")
     check_contest(args)
     measured = {
         "--measured": args.measured,
@@ -257,11 +272,13 @@ def _deliver(
     from ofa_nas.cli.torch_process import calm_threads
 
     calm_threads()
+    from ofa_nas.export.interface import FileForm
     from ofa_nas.pipeline.deliver import deliver
     from ofa_nas.pipeline.promise import promise_of_result
 
     promise = promise_of_result(result, estimators, addresses=addresses, threads=args.threads)
-    stream = deliver(estimators.files, result.chosen.architecture, promise, output=args.export)
+    form = FileForm(precision=estimators.precision)
+    stream = deliver(estimators.files, result.chosen.architecture, promise, output=args.export, form=form)
     delivery = follow(stream, quiet=args.json)
     if not args.json:
         show_delivery(delivery)

@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         "is_met": delivery.is_met,
         "exceeds_budget": delivery.exceeds_budget,
         "checks": delivery.checks,
+        "threads": delivery.threads,
+        "unchecked": delivery.unchecked,
     }
     if not give_document(args, document):
         show_delivery(delivery)

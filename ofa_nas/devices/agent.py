@@ -342,7 +342,9 @@ class Runner:
         self.binding = self.session.io_binding()
         self.buffers = []
         for value in self.session.get_inputs():
-            self.buffers.append(rng.standard_normal(value.shape).astype(np.float32))
+            is_pixels = value.type == "tensor(uint8)"
+            drawn = rng.integers(0, 256, value.shape) if is_pixels else rng.standard_normal(value.shape)
+            self.buffers.append(drawn.astype(np.uint8 if is_pixels else np.float32))
             self.binding.bind_ortvalue_input(value.name, ort.OrtValue.ortvalue_from_numpy(self.buffers[-1]))
         for value in self.session.get_outputs():
             self.buffers.append(np.zeros(value.shape, dtype=np.float32))

@@ -2,24 +2,29 @@
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from ofa_nas.data import Normalization
-from ofa_nas.errors import ArchitectureError, FileError
+from ofa_nas.errors import ArchitectureError, ConfigError, FileError
+from ofa_nas.export.interface import SINGLE_PRECISION, FileForm, preprocessing_bytes
+from ofa_nas.export.precision import Quantization, Trial, quantize_subnet, to_half
 from ofa_nas.files import parse_json, read_bytes, write_bytes
 from ofa_nas.onnx_writer import write_model
+from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.precision import FP16, FP32, INT8, peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Subnet, Supernet
 from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.evaluate import Images, calibrated_subnet
 
 _PREFIX = "ofa_nas."
+Measured = Mapping[str, float | Mapping[str, float]]  # by name; latencies by name of the device
 LARGEST_MODEL = 2 << 30  # bytes: no protocol buffer is larger
 
 
@@ -52,6 +57,10 @@ class ModelCard:
         normalization: Input = (pixel − mean) / std, RGB, pixels in [0, 255].
         predicted: Predicted figures by name (`accuracy`, `macs`, …), latencies aside.
         latencies: One a device, in the order of the search.
+        form: Precision, batch and input.
+        quantization: How it was quantised; None unless it is int8.
+        measured: Figures of this very file when it was made, as `Delivery.measured` gives them.
+        made_by: Versions of what made it, by name.
     """
 
     arch: Architecture
@@ -63,6 +72,10 @@ class ModelCard:
     normalization: Normalization
     predicted: Mapping[str, float]
     latencies: tuple[PredictedLatency, ...] = ()
+    form: FileForm = SINGLE_PRECISION
+    quantization: Quantization | None = None
+    measured: Measured = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
     def to_metadata(self) -> dict[str, str]:
         """Text properties of the model."""
@@ -77,6 +90,12 @@ class ModelCard:
             "input_std": self.normalization.std,
             "predicted": dict(self.predicted),
             "latencies": [asdict(one) for one in self.latencies],
+            "precision": self.form.precision,
+            "batch": "dynamic" if self.form.batch is None else str(self.form.batch),
+            "preprocessing": self.form.has_preprocessing,
+            "quantization": self.quantization.to_document() if self.quantization else None,
+            "measured": self.measured,
+            "made_by": dict(self.made_by),
         }
         return {
             _PREFIX + key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -103,6 +122,7 @@ class ModelCard:
                 normalization=_normalization(parse_json(found["input_mean"]), parse_json(found["input_std"])),
                 predicted={str(key): float(value) for key, value in parse_json(found["predicted"]).items()},
                 latencies=tuple(map(_latency, parse_json(found["latencies"]))),
+                **_later(found),
             )
         except KeyError as error:
             raise FileError(
@@ -114,6 +134,7 @@ class ModelCard:
             ValueError,
             TypeError,
             AttributeError,
+            ConfigError,
             RecursionError,
         ) as error:
             raise FileError(f"{path}: its metadata are damaged: {error}") from error
@@ -139,7 +160,7 @@ def model_card(
 def export_subnet(
     supernet: Supernet, card: ModelCard, *, calibration: Images
 ) -> tuple[Subnet, onnx.ModelProto]:
-    """Extract and calibrate the subnet of a card, and lower it to ONNX.
+    """Extract and calibrate the subnet of a card, and lower it to ONNX: fp32, a batch of one.
 
     Args:
         supernet: Its weights are not changed.
@@ -150,6 +171,60 @@ def export_subnet(
     name = f"{card.space.name} {card.arch}"
     model = write_model(subnet.walk, subnet.folded_weights(), name=name, metadata=card.to_metadata())
     return subnet, model
+
+
+def give_form(
+    model: onnx.ModelProto, card: ModelCard, *, calibration: Images
+) -> Iterator[Trial | tuple[onnx.ModelProto, ModelCard]]:
+    """Make of an fp32 model with a batch of one the file that its card describes.
+
+    Args:
+        model: As `export_subnet` gives it; it stays as it is.
+        card: What the file will say.
+        calibration: `(n, S, S, 3)` uint8 training images, for int8.
+
+    Yields:
+        Trials of int8 models, then the model and its card.
+    """
+    if card.form.precision == FP16:
+        model = to_half(model)
+    elif card.form.precision == INT8:
+        for record in quantize_subnet(model, calibration, card.normalization):
+            if isinstance(record, Trial):
+                yield record
+            else:
+                model, found = record
+                card = replace(card, quantization=found)
+    model = card.form.apply(model, card.normalization)
+    yield with_card(model, card), card
+
+
+def exact_bytes(card: ModelCard) -> dict[str, float]:
+    """Liveness and weights of a file, by what stays in fp32 in it [bytes]."""
+    form, layers = card.form, list(card.space.layers(card.arch))
+    kept = frozenset(card.quantization.kept if card.quantization else ())
+    peaks = [peak_bytes(layer, form.precision, kept=kept) for layer in layers]
+    if form.has_preprocessing:
+        peaks.append(preprocessing_bytes(card.arch.resolution))
+    return {
+        "peak_activation_bytes": float((form.batch or 1) * max(peaks)),
+        "weight_bytes": float(sum(weight_bytes(layer, form.precision, kept=kept) for layer in layers)),
+    }
+
+
+def describe_makers() -> dict[str, str]:
+    """Versions of this tool and of those libraries that a file depends on."""
+    made_by = record_provenance(seed=0)
+    libraries = {name: made_by.libraries[name] for name in ("onnx", "onnxruntime")}
+    return {"ofa_nas": made_by.version, "commit": made_by.commit, "made_on": made_by.made_on, **libraries}
+
+
+def with_card(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
+    """The same model with another card."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    onnx.helper.set_model_props(copy, card.to_metadata())
+    return copy
 
 
 def save_model(path: Path, model: onnx.ModelProto) -> None:
@@ -194,6 +269,31 @@ def _class_names(names: Any, count: int) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) != count:
         raise ValueError(f"class_names must be a list of {count} names")
     return tuple(map(str, names))
+
+
+def _later(found: Mapping[str, str]) -> dict[str, Any]:
+    """Those parts of a card that files of version 0.1 do not have."""
+    batch, quantization = found.get("batch", "1"), parse_json(found.get("quantization", "null"))
+    preprocessing = parse_json(found.get("preprocessing", "false"))
+    if not isinstance(preprocessing, bool):
+        raise TypeError("preprocessing must be true or false")
+    return {
+        "form": FileForm(
+            found.get("precision", FP32), None if batch == "dynamic" else int(batch), preprocessing
+        ),
+        "quantization": None if quantization is None else Quantization.from_document(quantization),
+        "measured": _measured(parse_json(found.get("measured", "{}"))),
+        "made_by": {str(key): str(value) for key, value in parse_json(found.get("made_by", "{}")).items()},
+    }
+
+
+def _measured(document: Any) -> Measured:
+    return {
+        str(key): {str(name): float(one) for name, one in value.items()}
+        if isinstance(value, dict)
+        else float(value)
+        for key, value in document.items()
+    }
 
 
 def _latency(document: Any) -> PredictedLatency:

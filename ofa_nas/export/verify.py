@@ -18,16 +18,21 @@ from ofa_nas.data.augment import to_input
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, Device, MeasuringProtocol, Model, Profile, open_device
 from ofa_nas.errors import VerificationError
+from ofa_nas.export.interface import with_batch
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, slowdown
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.precision import FP16, FP32
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Subnet
 
 NUMERIC_TOLERANCE = 1e-4  # of the largest logit; what fp32 in another order of summation may differ by
+# Half precision: 2 to 3 thousandths in efficientnet_lite. int8 has none: its classes are compared.
+TOLERANCES = {FP32: NUMERIC_TOLERANCE, FP16: 1e-2}
 NUMERIC_IMAGES = 8
 STALE_SPEED = 0.03  # by which a machine may differ from its table before that is told
+_PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,8 @@ class Check:
     """One figure of a file, as measured, beside what it should be.
 
     Attributes:
-        quantity: `numerics`, `accuracy`, `latency`, `latency_p90`, `peak_memory`, `resident_memory`,
-            `file_size` or `macs`.
+        quantity: `numerics`, `agreement`, `accuracy_drop`, `accuracy`, `latency`, `latency_p90`,
+            `peak_memory`, `resident_memory`, `file_size` or `macs`.
         measured: On the file itself.
         predicted: What the search promised; None where nothing was.
         unit: `fraction`, `ms`, `bytes` or `MACs`.
@@ -89,7 +94,7 @@ class ModelFile:
     """
 
     def __init__(self, model: onnx.ModelProto, normalization: Normalization) -> None:
-        self.content = model.SerializeToString()
+        self.model, self.content = model, model.SerializeToString()
         self.normalization = normalization
         self.workers = os.cpu_count() or 1
         options = onnxruntime.SessionOptions()
@@ -102,41 +107,73 @@ class ModelFile:
         except Exception as error:
             raise VerificationError(f"ONNX Runtime refuses the model: {error}") from error
         self.image, self.output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
-        self.resolution = int(self.session.get_inputs()[0].shape[2])
+        given = self.session.get_inputs()[0]
+        self.takes_pixels = given.type == "tensor(uint8)"
+        self.batch = given.shape[0] if isinstance(given.shape[0], int) else None
+        self.resolution = int(given.shape[2])
+
+    def timed(self) -> bytes:
+        """What is run to see what the file takes: itself, with a batch of one where it leaves that open."""
+        content: bytes = self.content if self.batch else with_batch(self.model, 1).SerializeToString()
+        return content
+
+    def inputs(self, images: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """What the network of the file sees of images `(n, S, S, 3)`: `(n, 3, R, R)` float32.
+
+        A file that takes pixels sees them rounded after resizing; torch is given the same.
+        """
+        if self.takes_pixels:
+            images = self._pixels(images)
+        return to_input(torch.from_numpy(np.ascontiguousarray(images)), self.resolution, self.normalization)
+
+    def _pixels(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Images `(n, R, R, 3)` of the file's own resolution."""
+        resized = to_input(torch.from_numpy(np.ascontiguousarray(images)), self.resolution, _PLAIN)
+        return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Logits `(n, K)` of images `(n, S, S, 3)`, each in a batch of its own."""
-        x = to_input(torch.from_numpy(np.ascontiguousarray(images)), self.resolution, self.normalization)
-        inputs = np.ascontiguousarray(x.numpy())
+        """Logits `(n, K)` of images `(n, S, S, 3)`, in batches of the file's own size, or of one."""
+        inputs = (
+            self._pixels(images) if self.takes_pixels else np.ascontiguousarray(self.inputs(images).numpy())
+        )
+        size = self.batch or 1
+        padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % size, axis=0)])
 
-        def run(index: int) -> npt.NDArray[np.float32]:
-            return np.asarray(self.session.run([self.output], {self.image: inputs[index : index + 1]})[0])
+        def run(start: int) -> npt.NDArray[np.float32]:
+            return np.asarray(self.session.run([self.output], {self.image: padded[start : start + size]})[0])
 
         with ThreadPoolExecutor(self.workers) as pool:
-            return np.concatenate(list(pool.map(run, range(len(inputs)))))
+            found = list(pool.map(run, range(0, len(padded), size)))
+        return np.concatenate(found)[: len(inputs)]
 
 
-def check_numerics(file: ModelFile, subnet: Subnet, images: npt.NDArray[np.uint8]) -> Check:
+def check_numerics(
+    file: ModelFile,
+    subnet: Subnet,
+    images: npt.NDArray[np.uint8],
+    *,
+    tolerance: float = NUMERIC_TOLERANCE,
+) -> Check:
     """Largest difference of the file's logits from torch's, relative to the largest logit.
 
     Args:
         file: The exported file.
         subnet: The calibrated subnet that it was written from.
         images: `(n, S, S, 3)` uint8; a few are used.
+        tolerance: Of that difference.
     """
     few = images[:NUMERIC_IMAGES]
     own = file.logits(few)
-    x = to_input(torch.from_numpy(np.ascontiguousarray(few)), file.resolution, file.normalization)
     with torch.inference_mode():
-        expected = subnet(x).numpy()
+        expected = subnet(file.inputs(few)).numpy()
     error = float(np.abs(own - expected).max() / np.abs(expected).max())
     return Check(
         "numerics",
         error,
         None,
         "fraction",
-        error <= NUMERIC_TOLERANCE,
-        f"logits against torch's, {len(few)} images, allowed {NUMERIC_TOLERANCE:g}",
+        error <= tolerance,
+        f"logits against torch's, {len(few)} images, allowed {tolerance:g}",
     )
 
 
@@ -209,6 +246,7 @@ def time_file(
     *,
     space: SearchSpace,
     references: Mapping[str, float],
+    precision: str = FP32,
 ) -> tuple[Measurement, float]:
     """Time a file on a device, among the reference networks of a latency table.
 
@@ -218,11 +256,13 @@ def time_file(
         protocol: How.
         space: Of the references.
         references: What they took for the table, by name [ms]; empty for no table.
+        precision: Of the references.
 
     Returns:
         The measurement at the table's speed, and how many times as long the references take now.
     """
-    models = [Model("subnet", file.content), *(reference_models(space) if references else [])]
+    company = reference_models(space, precision=precision) if references else []
+    models = [Model("subnet", file.timed()), *company]
     records = measure(device, models, protocol=protocol)
     found = {record.model: record for record in records if isinstance(record, Measurement)}
     subnet = found.pop("subnet")
@@ -266,7 +306,7 @@ def check_memory(
 def _profile(file: ModelFile, address: str) -> Profile:
     device = open_device(address)
     protocol = MeasuringProtocol(profile_sittings=1, profile_runs=3, profile_skip=1, resident=True)
-    profile = next(iter(device.profile([Model("subnet", file.content)], protocol)))
+    profile = next(iter(device.profile([Model("subnet", file.timed())], protocol)))
     device.forget()
     return profile
 

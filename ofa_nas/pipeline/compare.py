@@ -23,8 +23,9 @@ from ofa_nas.pipeline.contenders import (
     latency_ratio,
     time_contenders,
 )
-from ofa_nas.pipeline.deliver import Stage, find_source
+from ofa_nas.pipeline.deliver import Stage
 from ofa_nas.pipeline.evaluation import Bench
+from ofa_nas.pipeline.original import find_source
 from ofa_nas.space.architecture import Architecture
 
 

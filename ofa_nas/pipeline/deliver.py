@@ -4,18 +4,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
+
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, describe_threads, is_address, open_device
-from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, VerificationError
+from ofa_nas.errors import BudgetError, ConfigError, VerificationError
+from ofa_nas.export.comparison import Comparison, check_comparison, compare_with_torch
 from ofa_nas.export.export import (
     ModelCard,
     PredictedLatency,
+    describe_makers,
+    exact_bytes,
     export_subnet,
+    give_form,
     model_card,
     read_model,
     save_model,
+    with_card,
 )
+from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
+from ofa_nas.export.precision import Trial
 from ofa_nas.export.verify import (
+    TOLERANCES,
     Check,
     FileAccuracy,
     ModelFile,
@@ -30,14 +40,14 @@ from ofa_nas.export.verify import (
 )
 from ofa_nas.files import replacing
 from ofa_nas.pipeline.images import supernet_images
+from ofa_nas.pipeline.original import find_original
 from ofa_nas.pipeline.promise import LatencyPromise, Promise
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.precision import FP32
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.supernet_card import SupernetFiles
-from ofa_nas.training.evaluate import calibrated_subnet
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +67,15 @@ class Delivery:
         path: The ONNX file.
         card: What the file says of itself.
         checks: In the order of the report.
+        threads: Of ONNX Runtime, where the file was timed.
+        unchecked: What could not be checked, and why; a sentence each.
     """
 
     path: Path
     card: ModelCard
     checks: tuple[Check, ...]
+    threads: int = 1
+    unchecked: tuple[str, ...] = ()
 
     @property
     def is_met(self) -> bool:
@@ -77,6 +91,8 @@ class Delivery:
         """Measured figures by name, as the JSON output has them; latencies by device; `exceeds_budget`."""
         names = {
             "accuracy": "accuracy",
+            "agreement": "agreement",
+            "accuracy_drop": "accuracy_drop",
             "peak_memory": "planned_ort_bytes",
             "resident_memory": "rss_max_bytes",
             "file_size": "weight_bytes",
@@ -92,9 +108,21 @@ class Delivery:
 
 
 def deliver(
-    files: SupernetFiles, arch: Architecture, promise: Promise, *, output: Path
+    files: SupernetFiles,
+    arch: Architecture,
+    promise: Promise,
+    *,
+    output: Path,
+    form: FileForm = SINGLE_PRECISION,
 ) -> Iterator[Stage | Delivery]:
     """Export an architecture and check the file; the last record is the delivery.
+
+    Args:
+        files: Of the supernet.
+        arch: Of its space.
+        promise: What the file is chosen for; sizes are counted anew where operators stay in fp32.
+        output: ONNX file to write.
+        form: Precision, batch and input of the file.
 
     Raises:
         CheckpointError: The supernet or its images are missing or damaged.
@@ -108,16 +136,42 @@ def deliver(
     own = replace(
         model_card(files.name, card, arch, {**promise.figures, "accuracy_half_width": promise.half_width}),
         latencies=tuple(one.predicted for one in promise.latencies if one.predicted),
+        form=form,
+        made_by=describe_makers(),
     )
     subnet, model = export_subnet(supernet, own, calibration=calibration.images)
+    for made in give_form(model, own, calibration=calibration.images):
+        if isinstance(made, Trial):
+            yield Stage(f"quantising, {made.what}", made.done, made.total)
+        else:
+            model, own = made
+    exact = exact_bytes(own)
+    own = replace(own, predicted={**own.predicted, **exact})
+    promise = replace(promise, figures={**promise.figures, **exact})
     with replacing(output) as temporary:  # whatever goes wrong, an older file stays
-        save_model(temporary, model)
+        save_model(temporary, with_card(model, own))
         for record in check_file(temporary, subnet, promise, held_out=held_out):
             last = record
             if isinstance(record, Stage):
                 yield record
-    assert isinstance(last, Delivery)
+        assert isinstance(last, Delivery)
+        last = _with_figures(last, model, promise)
     yield replace(last, path=output)
+
+
+def _with_figures(delivery: Delivery, model: onnx.ModelProto, promise: Promise) -> Delivery:
+    """Write what was measured into the file itself; its size is that of the result."""
+    figures = {key: value for key, value in delivery.measured().items() if key != "weight_bytes"}
+    card = replace(delivery.card, measured={**figures, "threads": float(delivery.threads)})
+    final = with_card(model, card)
+    save_model(delivery.path, final)
+    size = check_size(
+        ModelFile(final, card.normalization),
+        predicted=promise.figures.get("weight_bytes"),
+        limit=promise.limit("model_size"),
+    )
+    checks = (size if check.quantity == size.quantity else check for check in delivery.checks)
+    return replace(delivery, card=card, checks=tuple(checks))
 
 
 def verify_file(
@@ -128,7 +182,7 @@ def verify_file(
     budgets: Sequence[Budget],
     threads: int = 1,
 ) -> Iterator[Stage | Delivery]:
-    """Check an exported file from what it says of itself; its supernet must be at hand.
+    """Check an exported file from what it says of itself; without its supernet, what can be checked still is.
 
     Args:
         path: ONNX file.
@@ -140,7 +194,7 @@ def verify_file(
 
     Raises:
         FileError: The file is no export of this tool.
-        CheckpointError: The supernet that it names is not here, or is another one by now.
+        CheckpointError: The supernet that was given is not there, or the one that was found is damaged.
         ConfigError: The device is no address.
         BudgetError: A latency is limited, and the file would not be timed.
     """
@@ -156,33 +210,19 @@ def verify_file(
         raise BudgetError(
             "a latency budget needs a device to time the file on: add --device host, or ssh://USER@HOST"
         )
-    files = find_source(path, card, supernet)
     yield Stage("loading the supernet")
-    network, found = load_supernet(files)
-    if found.sha256 != card.supernet_sha256:
-        raise CheckpointError(
-            f"{path} was exported from another version of the supernet {card.supernet}: "
-            f"{card.supernet_sha256[:12]}, not {found.sha256[:12]}"
-        )
-    calibration = supernet_images(files.calibration, "calibration")
-    subnet = calibrated_subnet(
-        network, card.arch, images=calibration.images, normalization=card.normalization
-    )
-    layers = list(card.space.layers(card.arch))
-    exact = {
-        "peak_activation_bytes": float(max(map(layer_peak_bytes, layers))),
-        "weight_bytes": float(sum(map(layer_weight_bytes, layers))),
-    }
+    original = find_original(path, card, supernet)
     limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
     timed = LatencyPromise(_meant(card, address), limit_ms, address=address)
     promise = Promise(
-        figures={**card.predicted, **exact},
+        figures={**card.predicted, **exact_bytes(card)},
         half_width=card.predicted.get("accuracy_half_width", 0.0),
         latencies=(timed,) if address else (),
         budgets=tuple(budgets),
         threads=threads,
     )
-    yield from check_file(path, subnet, promise, held_out=supernet_images(files.held_out, "held-out"))
+    for record in check_file(path, original.subnet, promise, held_out=original.held_out):
+        yield replace(record, unchecked=original.missing) if isinstance(record, Delivery) else record
 
 
 def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
@@ -194,32 +234,10 @@ def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
     return min(card.latencies, key=distance, default=None)
 
 
-def find_source(path: Path, card: ModelCard, supernet: str | None) -> SupernetFiles:
-    """The supernet that a file came from.
-
-    Args:
-        path: Of the file.
-        card: Of the file.
-        supernet: Where it is; None for the shipped one that the file names.
-
-    Raises:
-        CheckpointError: It is not there.
-    """
-    try:
-        return SupernetFiles.find(supernet or card.supernet)
-    except CheckpointError as error:
-        if supernet is not None:
-            raise
-        raise CheckpointError(
-            f"{path} was exported from the supernet {card.supernet!r}, which does not ship; "
-            "give its .safetensors file with --supernet"
-        ) from error
-
-
 def check_file(
-    path: Path, subnet: Subnet, promise: Promise, *, held_out: PackedImages
+    path: Path, subnet: Subnet | None, promise: Promise, *, held_out: PackedImages | None
 ) -> Iterator[Stage | Delivery]:
-    """Check a file against its subnet and its promise.
+    """Check a file against its subnet and its promise; what needs a subnet or images is left out without.
 
     Raises:
         VerificationError: Numerics are off.
@@ -227,20 +245,12 @@ def check_file(
     model = read_model(path)
     card = ModelCard.from_model(model, path)
     file = ModelFile(model, card.normalization)
-    limits = {budget.name: budget.limit for budget in promise.budgets}
-    predicted = promise.figures
-    yield Stage("comparing with torch")
-    numerics = check_numerics(file, subnet, held_out.images)
-    if not numerics.is_met:
-        raise VerificationError(
-            f"{card.arch}: the file's logits differ from torch's by {numerics.measured:.2g} of the largest; "
-            "either the file was changed, or this is a bug of ofa-nas"
-        )
-    checks = [numerics]
-    found = FileAccuracy(0, 1)
-    for found in count_correct_in_file(file, held_out):
-        yield Stage("classifying held-out images", found.images, len(held_out))
-    checks.append(check_accuracy(found, predicted=predicted.get("accuracy"), half_width=promise.half_width))
+    checks: list[Check] = []
+    for record in _judge_classes(file, card, subnet, promise, held_out=held_out):
+        if isinstance(record, Stage):
+            yield record
+        else:
+            checks.append(record)
     for one in promise.latencies:
         if one.address:
             yield Stage(f"timing on {_where(one.address)}")
@@ -249,13 +259,51 @@ def check_file(
     checks += check_memory(
         file,
         next((one.address for one in promise.latencies if one.address != HOST and one.address), HOST),
-        predicted=predicted.get("peak_activation_bytes"),
-        limit=limits.get("peak_memory"),
+        predicted=promise.figures.get("peak_activation_bytes"),
+        limit=promise.limit("peak_memory"),
     )
-    checks.append(check_size(file, predicted=predicted.get("weight_bytes"), limit=limits.get("model_size")))
-    if "macs" in limits:
-        checks.append(check_macs(card.space, card.arch, limit=limits["macs"]))
-    yield Delivery(path, card, tuple(checks))
+    size = check_size(file, predicted=promise.figures.get("weight_bytes"), limit=promise.limit("model_size"))
+    checks.append(size)
+    macs = promise.limit("macs")
+    if macs is not None:
+        checks.append(check_macs(card.space, card.arch, limit=macs))
+    yield Delivery(path, card, tuple(checks), promise.threads)
+
+
+def _judge_classes(
+    file: ModelFile,
+    card: ModelCard,
+    subnet: Subnet | None,
+    promise: Promise,
+    *,
+    held_out: PackedImages | None,
+) -> Iterator[Stage | Check]:
+    """Numerics, agreement and accuracy, as far as there are a subnet and images."""
+    if held_out is None:
+        return
+    precision = card.form.precision
+    if subnet is not None and precision in TOLERANCES:
+        yield Stage("comparing with torch")
+        numerics = check_numerics(file, subnet, held_out.images, tolerance=TOLERANCES[precision])
+        if not numerics.is_met:
+            raise VerificationError(
+                f"{card.arch}: the file's logits differ from torch's by {numerics.measured:.2g} of the "
+                "largest; either the file was changed, or this is a bug of ofa-nas"
+            )
+        yield numerics
+    found = FileAccuracy(0, 1)
+    if subnet is None or precision == FP32:
+        for found in count_correct_in_file(file, held_out):
+            yield Stage("classifying held-out images", found.images, len(held_out))
+    else:
+        compared = Comparison()
+        for compared in compare_with_torch(file, subnet, held_out):
+            yield Stage("classifying held-out images, beside torch", compared.images, len(held_out))
+        yield from check_comparison(compared)
+        found = compared.accuracy
+    accuracy = check_accuracy(found, predicted=promise.figures.get("accuracy"), half_width=promise.half_width)
+    is_of_fp32 = precision != FP32 and accuracy.predicted is not None
+    yield replace(accuracy, note=f"{accuracy.note}; predicted of fp32") if is_of_fp32 else accuracy
 
 
 def _where(address: str) -> str:
@@ -270,14 +318,17 @@ def _latency(file: ModelFile, card: ModelCard, promise: LatencyPromise, *, threa
         MeasuringProtocol(threads=threads),
         space=card.space,
         references=promise.references,
+        precision=card.form.precision,
     )
     device.forget()
-    predicted = promise.predicted
-    where = _where(promise.address)
+    is_of_one = card.form.batch in (1, None)
+    predicted = promise.predicted if is_of_one else None  # tables are of one image
+    where = f"{_where(promise.address)}, {describe_threads(threads)}"
+    where += "" if is_of_one else f", {card.form.batch} images at once"
     if predicted and predicted.device != promise.address:
         where += f", predicted for {predicted.device} ({predicted.provenance})"
     if not promise.are_threads_known:
-        where += f", with {describe_threads(threads)} (the table does not tell its own)"
+        where += " (the table does not tell its own)"
     return check_latency(
         measured,
         factor,

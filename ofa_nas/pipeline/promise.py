@@ -10,8 +10,9 @@ from ofa_nas.pipeline.search import SearchResult
 from ofa_nas.predictors import load_predictor
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.precision import FP32, peak_bytes, weight_bytes
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 
@@ -61,6 +62,10 @@ class Promise:
     budgets: tuple[Budget, ...] = ()
     threads: int = 1
 
+    def limit(self, name: str) -> float | None:
+        """The budget of a cost, latencies aside; None without one."""
+        return next((budget.limit for budget in self.budgets if budget.name == name), None)
+
 
 def promise_of(
     files: SupernetFiles,
@@ -69,15 +74,19 @@ def promise_of(
     table: LatencyTable | None,
     threads: int,
     address: str = "",
+    precision: str = FP32,
 ) -> Promise:
     """What is predicted of an architecture that nobody searched; no accuracy where no predictor was fitted.
+
+    The accuracy is that of fp32, whatever the precision.
 
     Args:
         files: Of the supernet.
         arch: Of its space.
-        table: That predicts the latency.
+        table: That predicts the latency; None where there is none.
         threads: Of ONNX Runtime.
         address: Of the device on which the file will be timed; empty to time it nowhere.
+        precision: Of the file.
 
     Raises:
         CheckpointError: The card or the predictor is wrong.
@@ -96,9 +105,11 @@ def promise_of(
         half_width = float(predictor.half_widths(genes)[0])
     if table is not None:
         latencies = (LatencyPromise.of(table, table.latency_ms(encoding.space, arch), address=address),)
+    elif address:
+        latencies = (LatencyPromise(address=address),)
     figures |= {
-        "peak_activation_bytes": max(map(layer_peak_bytes, layers)),
-        "weight_bytes": sum(map(layer_weight_bytes, layers)),
+        "peak_activation_bytes": max(peak_bytes(layer, precision) for layer in layers),
+        "weight_bytes": sum(weight_bytes(layer, precision) for layer in layers),
         "macs": sum(map(layer_macs, layers)),
     }
     return Promise(figures=figures, half_width=half_width, latencies=latencies, threads=threads)

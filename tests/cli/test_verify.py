@@ -36,7 +36,15 @@ def test_a_budget_that_is_exceeded_is_status_one(
     printed = command("verify", exported, "--supernet", small.name, *budget, "--json")
     assert (printed.status, printed.err) == (status, "")
     document = printed.document
-    assert document.keys() == {"file", "architecture", "is_met", "exceeds_budget", "checks"}
+    assert document.keys() == {
+        "file",
+        "architecture",
+        "is_met",
+        "threads",
+        "unchecked",
+        "exceeds_budget",
+        "checks",
+    }
     assert document["exceeds_budget"] == (status == 1)
     assert document["is_met"] == (status == 0)
     assert all(
@@ -84,6 +92,16 @@ def test_a_latency_budget_is_measured_on_this_machine(
     assert checks["latency_p90"]["measured"] >= checks["latency"]["measured"] * 0.5 > 0.0
 
 
+def test_the_file_alone_is_enough(command: Command, exported: Path) -> None:
+    printed = command("verify", exported)
+    assert printed.status == 0
+    assert "which does not ship; give its .safetensors file" in printed.text
+    assert "every promise kept that could be checked" in printed.text
+    document = command("verify", exported, "--json").document
+    assert len(document["unchecked"]) == 2
+    assert document["is_met"]
+
+
 def test_wrong_inputs_are_one_line(
     refused: Callable[..., str], small: SmallSupernet, exported: Path, tmp_path: Path
 ) -> None:
@@ -95,7 +113,6 @@ def test_wrong_inputs_are_one_line(
     assert "is no address of a board" in refused(
         "verify", exported, "--supernet", small.name, "--device", "ssh://-oProxyCommand=x"
     )
-    assert "which does not ship; give its .safetensors file" in refused("verify", exported)
     (tmp_path / "torn.onnx").write_bytes(exported.read_bytes()[:-100])
     assert "torn.onnx: not a valid ONNX model" in refused("verify", tmp_path / "torn.onnx")
     assert "--macs 'x'" in refused("verify", exported, "--supernet", small.name, "--macs", "x")

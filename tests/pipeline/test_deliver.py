@@ -203,23 +203,33 @@ def test_verifying_finds_a_weight_that_was_changed(small: SmallSupernet, tmp_pat
     assert path.is_file()  # it is the user's
 
 
-def test_another_version_of_the_supernet_is_refused(small: SmallSupernet, tmp_path: Path) -> None:
+def test_without_its_supernet_a_file_is_checked_as_far_as_it_goes(
+    small: SmallSupernet, tmp_path: Path
+) -> None:
     path, files = tmp_path / "subnet.onnx", small.copy_to(tmp_path / "run")
-    export_to(path, small.files)
+    first = export_to(path, small.files)
     supernet, card = load_supernet(files)
     supernet.get_parameter("layers.classifier.linear.bias").data.add_(0.5)
     save_supernet(files, supernet, card)
-    with pytest.raises(
-        CheckpointError, match=r"subnet\.onnx was exported from another version of the supernet"
-    ):
-        verify(path, files)
+    again = verify(path, files)  # its images are still those of the same data
+    (reason,) = again.unchecked
+    assert "subnet.onnx is of another version of the supernet supernet: " in reason
+    assert again.measured()["accuracy"] == first.measured()["accuracy"]
+    assert not [check for check in again.checks if check.quantity == "numerics"]
+    *_, alone = verify_file(path, supernet=None, device=None, budgets=())
+    assert isinstance(alone, Delivery)
+    reasons = " ".join(alone.unchecked)
+    assert "the supernet 'supernet', which does not ship; give its .safetensors file" in reasons
+    assert "accuracy not measured: no images of shapes are at hand" in reasons
+    assert [check.quantity for check in alone.checks] == ["peak_memory", "resident_memory", "file_size"]
+    assert alone.is_met
 
 
-def test_a_supernet_that_does_not_ship_must_be_given(small: SmallSupernet, tmp_path: Path) -> None:
+def test_a_supernet_that_was_given_must_be_there(small: SmallSupernet, tmp_path: Path) -> None:
     path = tmp_path / "subnet.onnx"
     export_to(path, small.files)
-    with pytest.raises(CheckpointError, match="exported from the supernet 'supernet', which does not ship"):
-        list(verify_file(path, supernet=None, device=None, budgets=()))
+    with pytest.raises(CheckpointError, match="nope"):
+        list(verify_file(path, supernet="nope", device=None, budgets=()))
 
 
 @pytest.mark.parametrize(("share", "is_met"), [(1.0, True), (0.99, False)])

@@ -1,0 +1,224 @@
+"""Half precision and 8 bits: what is converted, what is left alone, and the evidence for it."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from ofa_nas.data import Normalization
+from ofa_nas.errors import FileError
+from ofa_nas.export.verify import ModelFile
+from ofa_nas.quantization import METHODS, find_ranges, quantize_by_ranges
+from ofa_nas.training.evaluate import Images
+
+MOST_DISTORTION = (
+    0.01  # a signal 20 dB above its noise; networks all of whose layers quantise well have 0.007
+)
+LEAST_GAIN = 0.05  # of the distortion: what leaving operators in fp32 must take away to be worth their time
+RANGE_IMAGES, JUDGING_IMAGES = 64, 200
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How a file was quantised, and what that was seen to cost on calibration images.
+
+    Attributes:
+        method: That made ranges of what activations showed; the best of `METHODS` on these images.
+        distortion: Squared error of the logits over their variance along the classes.
+        agreement: Share of images whose most likely class is that of the fp32 network.
+        images: Judged on; the ranges come from others.
+        kept: Nodes left in fp32, the worst first.
+    """
+
+    method: str
+    distortion: float
+    agreement: float
+    images: int
+    kept: tuple[str, ...] = ()
+
+    @classmethod
+    def from_document(cls, document: Any) -> "Quantization":
+        """Read what `dataclasses.asdict` made.
+
+        Raises:
+            ValueError: It is not that.
+        """
+        if not isinstance(document, dict) or document.keys() != set(cls.__slots__):
+            raise ValueError(f"quantization must be an object with {', '.join(cls.__slots__)}")
+        kept = document["kept"]
+        if not isinstance(kept, list) or document["method"] not in METHODS:
+            raise ValueError(f"quantization: kept must be a list, method one of {', '.join(METHODS)}")
+        return cls(
+            document["method"],
+            float(document["distortion"]),
+            float(document["agreement"]),
+            int(document["images"]),
+            tuple(map(str, kept)),
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A network that was quantised and judged: number `done` of `total`, to learn `what`."""
+
+    what: str
+    done: int
+    total: int
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights and activations in half precision; the model's inputs and outputs stay fp32.
+
+    ONNX Runtime's own converter. Processors without half precision arithmetic compute the result in fp32,
+    between conversions.
+
+    Args:
+        model: fp32; it stays as it is.
+
+    Raises:
+        FileError: A weight is beyond what half precision holds.
+    """
+    largest = max(
+        (float(np.abs(onnx.numpy_helper.to_array(one)).max()) for one in model.graph.initializer), default=0.0
+    )
+    if largest > np.finfo(np.float16).max:
+        raise FileError(f"a weight of {largest:.3g} is beyond half precision; export fp32 or int8")
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights that become the least that half precision holds
+        half = ONNXModel(convert_float_to_float16(copy, keep_io_types=True))
+    half.topological_sort()
+    del half.model.graph.value_info[:]
+    onnx.checker.check_model(half.model, full_check=True)
+    result: onnx.ModelProto = half.model
+    return result
+
+
+def operator_groups(model: onnx.ModelProto) -> list[tuple[str, ...]]:
+    """Names of nodes that are quantised or left in fp32 together: one with weights and what follows it."""
+    groups: list[list[str]] = []
+    for node in model.graph.node:
+        if node.op_type in {"Conv", "Gemm"} or not groups:
+            groups.append([])
+        if node.op_type != "Constant":
+            groups[-1].append(node.name)
+    return [tuple(group) for group in groups]
+
+
+def quantize_subnet(
+    model: onnx.ModelProto, images: Images, normalization: Normalization
+) -> Iterator[Trial | tuple[onnx.ModelProto, Quantization]]:
+    """Quantise a network to int8 and leave in fp32 what costs too much.
+
+    Every method finds ranges on some images, and the one with the least distortion of the logits on others is
+    taken. While the distortion is above `MOST_DISTORTION`, groups of operators stay in fp32: each is tried
+    alone, then they are added in the order of what they gain, if that takes `LEAST_GAIN` of the distortion.
+
+    Args:
+        model: fp32 with a batch of one.
+        images: `(n, S, S, 3)` uint8 calibration images, two at least.
+        normalization: Of the network.
+
+    Yields:
+        Trials, then the int8 model and how it was made.
+    """
+    ranging, judging = _halves(images)
+    judge = _Judge(model, judging, normalization)
+    inputs = np.ascontiguousarray(judge.fp32.inputs(ranging).numpy())
+    best: tuple[_Outcome, str, TensorsData] | None = None
+    for done, method in enumerate(METHODS, start=1):
+        ranges = find_ranges(model, inputs, method=method)
+        outcome = judge.judge(ranges, ())
+        if best is None or outcome.distortion < best[0].distortion:
+            best = outcome, method, ranges
+        yield Trial("finding ranges", done, len(METHODS))
+    assert best is not None
+    outcome, method, ranges = best
+    if outcome.distortion > MOST_DISTORTION:
+        for record in _leave_out(judge, ranges, outcome, operator_groups(model)):
+            if isinstance(record, Trial):
+                yield record
+            else:
+                outcome = record
+    kept = tuple(name for group in outcome.groups for name in group)
+    yield (
+        outcome.model,
+        Quantization(method, outcome.distortion, outcome.agreement, len(judging), kept),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    model: onnx.ModelProto
+    groups: tuple[tuple[str, ...], ...]
+    distortion: float
+    agreement: float
+
+
+class _Judge:
+    """Quantises one network in many ways, and compares each with the fp32 network on the same images."""
+
+    def __init__(self, model: onnx.ModelProto, images: Images, normalization: Normalization) -> None:
+        self.model, self.images, self.normalization = model, images, normalization
+        self.fp32 = ModelFile(model, normalization)
+        self.wanted = self.fp32.logits(images)
+
+    def judge(self, ranges: TensorsData, groups: Sequence[tuple[str, ...]]) -> _Outcome:
+        kept = [name for group in groups for name in group]
+        model = quantize_by_ranges(self.model, ranges, keep=kept)
+        found = ModelFile(model, self.normalization).logits(self.images)
+        return _Outcome(model, tuple(groups), distortion(found, self.wanted), agreement(found, self.wanted))
+
+
+def _leave_out(
+    judge: _Judge, ranges: TensorsData, start: _Outcome, groups: Sequence[tuple[str, ...]]
+) -> Iterator[Trial | _Outcome]:
+    alone: list[_Outcome] = []
+    for done, group in enumerate(groups, start=1):
+        alone.append(judge.judge(ranges, [group]))
+        yield Trial("finding what to leave in fp32", done, len(groups))
+    best = start
+    for one in sorted(alone, key=lambda one: one.distortion):
+        if one.distortion > (1.0 - LEAST_GAIN) * start.distortion:
+            break
+        trial = judge.judge(ranges, [*best.groups, *one.groups])
+        if trial.distortion <= (1.0 - LEAST_GAIN) * best.distortion:
+            best = trial
+        if best.distortion <= MOST_DISTORTION:
+            break
+    yield best
+
+
+def distortion(found: Logits, wanted: Logits) -> float:
+    """Squared error of logits `(n, K)` over the variance of the wanted ones along the classes."""
+    spread = wanted - wanted.mean(axis=1, keepdims=True)
+    return float(((found - wanted) ** 2).sum() / max(float((spread**2).sum()), 1e-30))
+
+
+def agreement(found: Logits, wanted: Logits) -> float:
+    """Share of rows of logits `(n, K)` with the same largest entry."""
+    return float((found.argmax(axis=1) == wanted.argmax(axis=1)).mean())
+
+
+def _halves(images: Images) -> tuple[Images, Images]:
+    """Images for ranges and others to judge on, both spread over all: data sets are sorted by class."""
+    first, second = images[::2], images[1::2]
+    return _spread(first, RANGE_IMAGES), _spread(second, JUDGING_IMAGES)
+
+
+def _spread(images: Images, count: int) -> Images:
+    rows = np.linspace(0, len(images) - 1, num=min(count, len(images))).round().astype(int)
+    return np.asarray(images[rows])
