@@ -103,7 +103,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hoverlabel": {
             "align": "left",
-            "bgcolor": "var(--card)",
+            "bgcolor": "var(--paper)",
             "bordercolor": PAGE.faint,
             "font": {"family": "ui-monospace, monospace", "color": PAGE.ink, "size": 12},
         },

@@ -6,7 +6,9 @@
     responsive: true,
     displaylogo: false,
     displayModeBar: isCoarse ? false : "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d"],
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]], // none that sends
+    showSendToCloud: false,
+    plotlyServerURL: "",
   };
   const drawn = new Map();
   root.classList.add("scripted");

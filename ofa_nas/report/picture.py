@@ -11,7 +11,7 @@ WIDTH, HEIGHT, LEAST = 58, 54, 6  # of a shape, and the height of one channel [p
 
 
 def network_picture(network: Network, devices: Sequence[str]) -> Markup:
-    """Stages in execution order, each with its blocks, those that it could have had besides, and its times."""
+    """Stages in execution order, each with its blocks, those that were left out, and its times."""
     most = max(layer.mid_channels for layer in network.layers)
     rows = []
     totals = {

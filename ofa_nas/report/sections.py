@@ -129,13 +129,14 @@ def _answers(document: SearchDocument) -> Markup:
     for answer in document.answers:
         budgets = ", ".join(str(limit.budget) for limit in answer.limits)
         if answer.chosen is None:
-            rows.append((budgets, "–", *("–" for _ in keys), f"cannot be met: {answer.unmet}"))
+            rows.append((budgets, "–", *("–" for _ in keys), "cannot be met"))
         else:
             rows.append((budgets, *_cells(answer.chosen, keys)))
     headers = ("budgets", "top-1", *map(cost_title, keys), "architecture")
     chosen = document.answers.index(document.main)
     return markup(
         table(headers, rows, caption="One network for each budget", chosen=chosen),
+        *(tag("p", f"Unmet: {answer.unmet}.") for answer in document.answers if answer.unmet),
         tag("p", "What follows tells of the network of the loosest budget."),
     )
 
