@@ -19,7 +19,7 @@ def result(group: str, name: str, latency_ms: float, *, even: int, odd: int) -> 
     visits = [
         Visit(name, (latency_ms * speed,) * 3, (), spoilt=False, throttled=False) for speed in (1, 2, 1)
     ]
-    return Result(group, Contender(name, "architecture", NO_MODEL, macs=1), hits, visits)
+    return Result(group, Contender(name, "architecture", NO_MODEL, "fp32", macs=1), hits, visits)
 
 
 def test_the_fastest_as_accurate_on_even_images_is_judged_on_odd_ones() -> None:

@@ -118,6 +118,7 @@ def _network_document(one: "Figures") -> dict[str, object]:
     return {
         "name": one.name,
         "kind": one.kind,
+        "precision": one.precision,
         "architecture": one.architecture,
         "note": one.note,
         "macs": one.macs,
@@ -152,14 +153,16 @@ def _show(found: "Comparison") -> None:
     from ofa_nas.devices import HOST, describe_threads
     from ofa_nas.search.budgets import format_amount
 
-    table = make_table("", "top-1", "latency", "p90", "MACs", "file")
+    table = make_table("", "top-1", "latency", "p90", "MACs", "file", "")
     for one in found.networks:
         width = "" if one.accuracy_half_width is None else f" ± {100 * one.accuracy_half_width:.1f}"
         accuracy = "unknown" if one.accuracy is None else f"{one.accuracy:.1%}{width}"
         latency = format_amount(one.latency.latency_ms, "ms") + (", noisy" if one.latency.noisy else "")
         macs = "" if one.macs is None else format_count(one.macs)
         p90 = format_amount(one.latency.p90_ms, "ms")
-        table.add_row(escape(one.name), accuracy, latency, p90, macs, format_bytes(one.file_bytes))
+        table.add_row(
+            escape(one.name), accuracy, latency, p90, macs, format_bytes(one.file_bytes), one.precision
+        )
     wide.print(table)
     where = "this machine" if found.address == HOST else found.address
     threads = describe_threads(found.threads)

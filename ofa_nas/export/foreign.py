@@ -7,9 +7,11 @@ import onnx
 import onnxruntime
 from onnx import TensorProto
 
+from ofa_nas.devices import FP32, INT8
 from ofa_nas.errors import FileError
 from ofa_nas.export.export import read_model
 
+_QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"}
 LARGEST_PX = 4096
 _EXPECTED = "expected one input (N, 3, H, W) and one output (N, classes), both float32"
 
@@ -55,6 +57,14 @@ def image_size(model: onnx.ModelProto) -> tuple[int, int]:
     image = next(value for value in model.graph.input if value.name not in names)
     _, _, height, width = image.type.tensor_type.shape.dim
     return int(height.dim_value), int(width.dim_value)
+
+
+def model_precision(model: onnx.ModelProto) -> str:
+    """Precision that the weights of any model were written for: `int8`, `fp16` or `fp32`."""
+    if _QUANTIZED & {node.op_type for node in model.graph.node}:
+        return INT8
+    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "fp16" if halves else FP32
 
 
 def _fix_batch(path: Path, image: onnx.TypeProto.Tensor) -> None:

@@ -59,6 +59,7 @@ class Figures:
     Attributes:
         name: As the user gave it.
         kind: See `Contender`.
+        precision: See `Contender`.
         architecture: None where nobody knows.
         note: See `Contender`.
         macs: None where nobody knows.
@@ -70,6 +71,7 @@ class Figures:
 
     name: str
     kind: str
+    precision: str
     architecture: Architecture | None
     note: str
     macs: int | None
@@ -212,6 +214,7 @@ def _figures(one: Contender, hits: Hits | None, measured: Measurement) -> Figure
     return Figures(
         name=one.name,
         kind=one.kind,
+        precision=one.precision,
         architecture=one.architecture,
         note=one.note,
         macs=one.macs,

@@ -14,7 +14,7 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import Device, MeasuringProtocol, Model, Visit
 from ofa_nas.devices.agent import bootstrap_interval
 from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model
-from ofa_nas.export.foreign import class_count, image_size, read_classifier
+from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
 from ofa_nas.export.verify import ModelFile
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.deliver import Stage
@@ -34,6 +34,7 @@ class Contender:
         name: As the user gave it.
         kind: `file`, `architecture` (weights of the file's supernet), `exported` or `foreign`.
         model: In ONNX Runtime.
+        precision: Of the weights: `fp32`, `fp16` or `int8`.
         architecture: None where nobody knows.
         macs: Multiply-accumulates of one image; None where nobody knows.
         note: Where a named point differs from what it is named after.
@@ -44,6 +45,7 @@ class Contender:
     name: str
     kind: str
     model: ModelFile
+    precision: str
     architecture: Architecture | None = None
     macs: int | None = None
     note: str = ""
@@ -89,7 +91,8 @@ def contender_of_architecture(name: str, bench: Bench) -> Contender:
     _, model = export_subnet(bench.supernet, card, calibration=bench.calibration)
     note = space.points[name].note if name in space.points else ""
     macs = sum(map(layer_macs, space.layers(arch)))
-    return Contender(name, "architecture", ModelFile(model, card.normalization), arch, macs, note)
+    file = ModelFile(model, card.normalization)
+    return Contender(name, "architecture", file, model_precision(model), arch, macs, note)
 
 
 def contender_of_file(
@@ -114,8 +117,9 @@ def contender_of_file(
     elif against is not None and card.data != against.data:
         refusal = f"it was trained on {card.data}, the file on {against.data}"
     macs = sum(map(layer_macs, card.space.layers(card.arch)))
-    file = ModelFile(read_model(path), card.normalization)
-    return Contender(name, kind, file, card.arch, macs, unknown=unknown, refusal=refusal)
+    model = read_model(path)
+    file, precision = ModelFile(model, card.normalization), model_precision(model)
+    return Contender(name, kind, file, precision, card.arch, macs, unknown=unknown, refusal=refusal)
 
 
 def contender_of_foreign(path: Path, normalization: Normalization | None, *, against: ModelCard) -> Contender:
@@ -139,7 +143,7 @@ def contender_of_foreign(path: Path, normalization: Normalization | None, *, aga
     elif normalization is None:
         unknown = "nobody told its normalisation: give --input-mean and --input-std"
     file = ModelFile(model, normalization or against.normalization)
-    return Contender(str(path), "foreign", file, unknown=unknown)
+    return Contender(str(path), "foreign", file, model_precision(model), unknown=unknown)
 
 
 def classify(one: Contender, split: PackedImages) -> Generator[Stage, None, Hits | None]:

@@ -79,6 +79,7 @@ def test_the_document_has_what_formats_says_and_people_get_sentences(
             *(
                 "name",
                 "kind",
+                "precision",
                 "architecture",
                 "note",
                 "macs",

@@ -13,6 +13,7 @@ from ofa_nas.data import Normalization
 from ofa_nas.devices import AnyModel, MeasuringProtocol, Visit
 from ofa_nas.devices.host import Host
 from ofa_nas.export.export import ModelCard, read_model, save_model
+from ofa_nas.export.foreign import model_precision
 from ofa_nas.pipeline.compare import (
     Comparison,
     ComparisonPlan,
@@ -22,6 +23,7 @@ from ofa_nas.pipeline.contenders import accuracy_difference, latency_ratio
 from ofa_nas.pipeline.deliver import Delivery, deliver
 from ofa_nas.pipeline.evaluation import evaluate
 from ofa_nas.pipeline.promise import Promise
+from ofa_nas.quantization import quantize
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet
 
@@ -202,3 +204,14 @@ def test_a_foreign_file_has_no_ratio_without_normalisation_or_with_other_classes
     assert first.refusal.endswith("nobody told its normalisation: give --input-mean and --input-std")
     assert second.refusal.endswith("it has 20 classes, the held-out images have 10")
     assert (first.ratio, first.difference, second.ratio, second.difference) == (None,) * 4
+
+
+def test_the_precision_is_that_of_the_file(exported: Path) -> None:
+    model = read_model(exported)
+    image = np.random.default_rng(0).standard_normal((1, 3, 24, 24)).astype(np.float32)
+    assert model_precision(quantize(model, image)) == "int8"
+    assert model_precision(model) == "fp32"
+    for tensor in model.graph.initializer:
+        half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, tensor.name))
+    assert model_precision(model) == "fp16"
