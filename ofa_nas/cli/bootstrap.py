@@ -28,13 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the supernet and tell what is still missing."""
-    from ofa_nas.cli.console import err, give_document, out
+    from ofa_nas.cli.console import err, give_document, out, progress
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch()
     from ofa_nas.pipeline.starting import bootstrap_supernet
 
-    started = bootstrap_supernet(args.start, output=args.output, data=args.data, seed=args.seed)
+    with progress("writing the supernet", total=None, quiet=args.json):
+        started = bootstrap_supernet(args.start, output=args.output, data=args.data, seed=args.seed)
     document = {
         "supernet": str(started.files.weights),
         "start": started.start,

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.errors import MarkupError
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,15 +23,29 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
+from ofa_nas.cli.plain import own_markup, visible
 from ofa_nas.files import write_bytes
 from ofa_nas.space.architecture import Architecture
 
-out = Console(highlight=False, soft_wrap=True)
-wide = Console(
-    highlight=False, soft_wrap=True, width=160
-)  # for rows that a terminal may wrap, but nobody may cut
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+class PlainConsole(Console):
+    """A console that obeys no words but ours: names, paths and notes may hold escapes, or look like markup."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]  # one of many arguments
+        """A text in our own styles; whatever else looks like one is shown as it stands."""
+        try:
+            return super().render_str(own_markup(visible(text)), **options)
+        except MarkupError:  # somebody else's word is the end of a style that we never began
+            return super().render_str(visible(text), **{**options, "markup": False})
+
+
+out = PlainConsole(highlight=False, soft_wrap=True, emoji=False)
+wide = PlainConsole(  # for rows that a terminal may wrap, but nobody may cut
+    highlight=False, soft_wrap=True, emoji=False, width=160
+)
+err = PlainConsole(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
 def print_json(document: object) -> None:
@@ -80,6 +96,7 @@ class ProgressBar:
     is_quiet: bool
     started_s: float
     logged_s: float
+    began: float = 0.0
 
     def move_to(self, done: float, *, total: float | None = None, note: str = "") -> None:
         """Stand at `done` of `total` (as before without), and show `note` behind the bar."""
@@ -102,16 +119,18 @@ class ProgressBar:
         if not self.is_quiet:
             self.display.console.print(line)
 
-    def begin(self, description: str, *, total: float | None = None) -> None:
-        """Show something else from now on, from its beginning."""
-        self.display.reset(self.task, description=description, total=total, completed=0)
-        self.started_s = time.monotonic()
+    def begin(self, description: str, *, total: float | None = None, done: float = 0.0) -> None:
+        """Show something else from now on, of which `done` steps were done before."""
+        self.display.reset(self.task, description=description, total=total)
+        self.display.update(self.task, completed=done, note="")
+        self.began, self.started_s = done, time.monotonic()
 
     @property
     def rate(self) -> float:
         """Steps a second so far; 0 at first [1/s]."""
         elapsed_s = time.monotonic() - self.started_s
-        return self.display.tasks[self.task].completed / elapsed_s if elapsed_s > 0.0 else 0.0
+        done = self.display.tasks[self.task].completed - self.began
+        return done / elapsed_s if elapsed_s > 0.0 else 0.0
 
     def advance(self, steps: float = 1, *, note: str = "") -> None:
         """Move on by `steps`, and show `note` behind the bar."""
@@ -136,7 +155,7 @@ def progress(description: str, *, total: float | None, quiet: bool = False) -> I
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as display:
         task = display.add_task(description, total=total, note="")

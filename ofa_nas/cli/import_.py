@@ -36,10 +36,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import give_document, out
+    from ofa_nas.cli.console import give_document, out, progress
     from ofa_nas.pipeline.importing import import_official
 
-    found = import_official(Path(args.path), output=args.output)
+    with progress("importing", total=None, quiet=args.json):
+        found = import_official(Path(args.path), output=args.output)
     imported, space = found.card.made_by["imported"], found.card.space
     predictor = str(found.files.predictor) if found.has_predictor else None
     document = {

@@ -60,14 +60,15 @@ def _collect(args: argparse.Namespace) -> None:
         raise ConfigError("predictor collect needs --data, a data set with the supernet's classes")
     aim = None if args.until is None else Aim.parse(args.until)
     prepare_torch(threads=args.threads)
-    plan = Collection.plan(
-        args.supernet,
-        count=args.count,
-        data=args.data,
-        images=args.images,
-        seed=args.seed,
-        near_front=args.near_front,
-    )
+    with progress("loading supernet and images", total=None, quiet=args.json):
+        plan = Collection.plan(
+            args.supernet,
+            count=args.count,
+            data=args.data,
+            images=args.images,
+            seed=args.seed,
+            near_front=args.near_front,
+        )
     count, standing = 0, None
     records = collect_until(aim, plan.samples(), args.supernet, seed=args.seed) if aim else plan.samples()
     with progress("evaluating subnets", total=len(plan.archs), quiet=args.json) as bar:
@@ -112,10 +113,15 @@ def _describe_end(standing: "Standing") -> str:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import give_document, make_table, out
-    from ofa_nas.pipeline.predictor_fit import AUTO, BASELINE, fit_predictor
+    from ofa_nas.cli.console import give_document, make_table, out, progress
+    from ofa_nas.pipeline.predictor_fit import AUTO, BASELINE, Tried, try_predictors
 
-    report, path = fit_predictor(args.supernet, kind=args.kind or AUTO, seed=args.seed)
+    with progress("trying kinds", total=None, quiet=args.json) as bar:
+        for record in try_predictors(args.supernet, kind=args.kind or AUTO, seed=args.seed):
+            if isinstance(record, Tried):
+                bar.move_to(record.done, total=record.total, note=record.left_out.kind)
+            else:
+                report, path = record
     if give_document(args, {"predictor": str(path), "report": report}):
         return
     out.print(

@@ -243,11 +243,13 @@ def _measure(
     """Time finalists on the first device at hand; None where there is none, or none is to be timed."""
     from ofa_nas.cli.console import progress
     from ofa_nas.devices import MeasuringProtocol, open_device
+    from ofa_nas.latency.references import reference_architectures
     from ofa_nas.pipeline.finalists import Finals, measure_finalists
 
     if not addresses or args.finalists == 0:
         return None
     name, address = next(iter(addresses.items()))
+    protocol = MeasuringProtocol(threads=args.threads, seed=args.seed)
     stream = measure_finalists(
         result,
         candidates,
@@ -255,9 +257,11 @@ def _measure(
         open_device(address),
         table=estimators.tables[name],
         address=address,
-        protocol=MeasuringProtocol(threads=args.threads, seed=args.seed),
+        protocol=protocol,
     )
-    with progress(f"timing finalists on {address}", total=None, quiet=args.json) as bar:
+    models = len(candidates) + len(reference_architectures(estimators.card.space))
+    total = models * protocol.rounds  # at least
+    with progress(f"timing finalists on {address}", total=total, quiet=args.json) as bar:
         for record in stream:
             if isinstance(record, Finals):
                 return record

@@ -118,12 +118,16 @@ def _follow(
     from ofa_nas.training.train import EpochReport, StepReport
 
     records = train_supernet(plan, device=device, ranks=ranks)
-    with signals_noted() as signals, progress("training", total=None, quiet=quiet) as bar:
+    with signals_noted() as signals, progress("decoding", total=None, quiet=quiet) as bar:
+        is_training = False
         for record in records:
             match record:
                 case PackProgress():
-                    bar.move_to(0, note=f"decoding {record.done} of {record.total} images")
+                    bar.move_to(record.done, total=record.total)
                 case StepReport():
+                    if not is_training:
+                        bar.begin("training", total=record.total_steps, done=record.step - 1)
+                        is_training = True
                     note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
                     bar.move_to(record.step, total=record.total_steps, note=note)
                 case EpochReport():

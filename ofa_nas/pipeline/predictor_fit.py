@@ -1,7 +1,7 @@
 """The accuracy predictor of a supernet: which kind its samples speak for, fitted, judged and written."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -175,13 +175,32 @@ class FitReport:
     kinds: tuple[KindScore, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A kind that was judged on left-out samples: the `done`-th of `total`."""
+
+    left_out: LeftOut
+    done: int
+    total: int
+
+
 def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Path]:
+    """Fit a predictor as `try_predictors` does, and wait for it; the report, and the file."""
+    *_, fitted = try_predictors(supernet, kind=kind, seed=seed)
+    assert isinstance(fitted, tuple)
+    return fitted
+
+
+def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | tuple[FitReport, Path]]:
     """Fit a predictor to a supernet's samples, judge it on left-out ones, and write it beside the weights.
 
     Args:
         supernet: Shipped name or weights file.
         kind: Plug-in, or `auto` for the one that the samples speak for.
         seed: Of everything random.
+
+    Yields:
+        Every kind that was tried; at last the report, and the file.
 
     Raises:
         FileError: It cannot be written there.
@@ -191,10 +210,16 @@ def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Pa
     check_writable(SupernetFiles.find(supernet).predictor)
     measured = Measured.load(supernet)
     kinds = _candidates(len(measured.samples)) if kind == AUTO else [kind]
-    tried = [
-        leave_out(one, measured.encoding, measured.observations, seed=seed)
-        for one in dict.fromkeys([*kinds, BASELINE])
-    ]
+    names, tried = list(dict.fromkeys([*kinds, BASELINE])), []
+    for done, one in enumerate(names, start=1):
+        tried.append(leave_out(one, measured.encoding, measured.observations, seed=seed))
+        yield Tried(tried[-1], done, len(names))
+    yield _fit_and_write(measured, tried, kind=kind, seed=seed)
+
+
+def _fit_and_write(
+    measured: Measured, tried: Sequence[LeftOut], *, kind: str, seed: int
+) -> tuple[FitReport, Path]:
     by_kind = {one.kind: one for one in tried}
     chosen, reason = choose_kind(tried) if kind == AUTO else (kind, "asked for")
     predictor = load_module(chosen).fit(

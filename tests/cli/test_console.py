@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,3 +51,14 @@ def test_a_bar_is_shown_only_on_a_terminal_and_when_not_quiet(
         bar.advance()
         assert bar.display.tasks[0].completed == 2
     assert ("measuring" in screen.getvalue()) == (terminal and not quiet)
+
+
+def test_a_bar_that_begins_anew_counts_its_rate_from_there() -> None:
+    with console.progress("decoding", total=10, quiet=True) as bar:
+        bar.move_to(10)
+        bar.begin("training", total=100, done=40)
+        assert bar.rate == 0.0
+        bar.move_to(50)
+        task = bar.display.tasks[0]
+        assert (task.description, task.completed, task.total) == ("training", 50, 100)
+        assert bar.rate * (time.monotonic() - bar.started_s) < 15

@@ -183,8 +183,8 @@ def test_what_has_not_changed_is_skipped_and_what_has_takes_along_what_depends_o
     (folder / "gone").rename(folder / "supernet.heldout.npz")
     done = command("run", killed, "--json")
     assert done.status == 0
-    again = {"export": "skipped", "report": "search.json, verification.json changed"}
-    assert states(done.document) == {**planned, **again}  # another search, the same subnet
+    later = {"export": "skipped", "report": "search.json, verification.json changed"}
+    assert states(done.document) == {**planned, **later}  # another search, the same subnet
     assert set(states(command("run", killed, "--json").document).values()) == {"skipped"}
 
 
