@@ -37,7 +37,7 @@ class Contender:
         precision: Of the weights: `fp32`, `fp16` or `int8`.
         architecture: None where nobody knows.
         macs: Multiply-accumulates of one image; None where nobody knows.
-        note: Where a named point differs from what it is named after.
+        note: Where a named point differs from what it is named after, or what is taken for granted.
         unknown: Why its accuracy cannot be measured; empty where it can.
         refusal: Why it cannot be compared all the same; empty where it can.
     """
@@ -143,7 +143,8 @@ def contender_of_foreign(path: Path, normalization: Normalization | None, *, aga
     elif normalization is None:
         unknown = "nobody told its normalisation: give --input-mean and --input-std"
     file = ModelFile(model, normalization or against.normalization)
-    return Contender(str(path), "foreign", file, model_precision(model), unknown=unknown)
+    note = "" if unknown else "its classes are taken to be in the order of the file's"
+    return Contender(str(path), "foreign", file, model_precision(model), note=note, unknown=unknown)
 
 
 def classify(one: Contender, split: PackedImages) -> Generator[Stage, None, Hits | None]:

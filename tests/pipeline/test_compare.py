@@ -182,6 +182,7 @@ def test_a_foreign_file_is_classified_with_the_normalisation_that_the_user_tells
     found = run(path, normalization=right)
     ours, theirs = found.networks
     assert (theirs.kind, theirs.architecture, theirs.macs) == ("foreign", None, None)
+    assert theirs.note == "its classes are taken to be in the order of the file's"
     assert theirs.accuracy == ours.accuracy
     assert found.comparisons[0].ratio
     wrong = run(path, normalization=replace(right, std=(1e6, 1e6, 1e6)))
