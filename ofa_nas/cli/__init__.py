@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from keyword import iskeyword
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 import ofa_nas
+from ofa_nas.cli.plain import one_line
 from ofa_nas.errors import ConfigError, OfaNasError
 from ofa_nas.files import check_writable
 
@@ -153,9 +155,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"error: {error}", 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader (head, less) left; keep the interpreter from flushing into it again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (head, less) left
+        _drop_stdout()
         return 0
+    except OSError as error:  # of the machine, not of ours: a disk is full, a folder may not be read
+        _drop_stdout()
+        return _fail(f"error: {error.filename or 'cannot write'}: {error.strerror or error}", 1)
+    except MemoryError:
+        return _fail("error: not enough memory for this", 1)
     except Exception as error:  # noqa: BLE001 - the one place where a bug of ours becomes a line for the user
         if os.environ.get(DEBUG):
             traceback.print_exc()
@@ -163,6 +170,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"internal error: {type(error).__name__}: {error} (run with {DEBUG}=1 for the traceback)", 1
         )
     return status or 0
+
+
+def _drop_stdout() -> None:
+    """Keep the interpreter from flushing into a stream that takes no more."""
+    with suppress(OSError, ValueError):  # ValueError: a stream of a test's own has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -178,5 +191,5 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{one_line(message)}\n")
     return status

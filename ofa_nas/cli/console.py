@@ -31,7 +31,7 @@ from ofa_nas.space.architecture import Architecture
 
 
 class PlainConsole(Console):
-    """A console that obeys no words but ours: names, paths and notes may hold escapes, or look like markup."""
+    """A console that obeys no words but ours: names, paths and notes may hold escapes or markup."""
 
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]  # one of many arguments
         """A text in our own styles; whatever else looks like one is shown as it stands."""

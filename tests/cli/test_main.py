@@ -23,6 +23,7 @@ FRAME = {  # modules of the command line that are no commands
     "device_actions",
     "device_arguments",
     "measured",
+    "plain",
     "plot",
     "predictor_report",
     "reference",

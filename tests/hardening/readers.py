@@ -1,0 +1,509 @@
+"""Every kind of file that the tool reads: a valid sample, how it is spoilt, and how it is read and used.
+
+A new reader is one line of `READERS` and a function that reads a path and uses what it got.
+"""
+
+import hashlib
+import io
+import json
+import math
+import tomllib
+import traceback
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from ofa_nas import files
+from ofa_nas.accuracy import SampleStore
+from ofa_nas.cli.console import _to_json
+from ofa_nas.data.files import decode_image, read_bytes
+from ofa_nas.data.packed import open_pack
+from ofa_nas.data.sample import load_images
+from ofa_nas.data.sources.fashion_mnist import read_idx
+from ofa_nas.devices.job import Answers, Job
+from ofa_nas.errors import FileError, OfaNasError
+from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.latency.bundle import _read_about, _read_job
+from ofa_nas.latency.calibration import calibrate
+from ofa_nas.latency.lookup_table import Origin, import_lookup_tables
+from ofa_nas.latency.roofline import Roofline
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.timings import read_timings
+from ofa_nas.predictors import Observations, interval, load_predictor
+from ofa_nas.search.storage import open_storage
+from ofa_nas.search.study import Objective, Study, counted_trials
+from ofa_nas.space.costs import layer_macs, tabulate
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.official import read_official
+from ofa_nas.supernet.official_predictor import read_official_predictor
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.history import History
+from ofa_nas.training.recipe import Recipe
+from tests.hardening.mutations import spoil_bytes, spoil_document, to_json
+
+LONGEST = 1500  # characters of a message that is still read
+TINY = SearchSpace.load("tiny")
+ENCODING = Encoding.of(TINY)
+GENES = ENCODING.sample(4, np.random.default_rng(0))
+WIDE = SearchSpace.load("mobilenet_v3_w1.2")
+Document = Any
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One kind of file.
+
+    Attributes:
+        name: Of it, as `SAMPLES` has it.
+        file: Its name; what lies beside it is there too.
+        read: Reads a path, and uses all that it got as commands do.
+        parse: From bytes to a document whose places can be spoilt; None where bytes alone are.
+        build: The way back; it mends digests, so that what is behind them is reached.
+    """
+
+    name: str
+    file: str
+    read: Callable[[Path], object]
+    parse: Callable[[bytes], Document] | None = None
+    build: Callable[[Document], bytes] = to_json
+
+    def spoilt(self, content: bytes, rng: Random) -> bytes:
+        """A content that is wrong in some way, or just unusual."""
+        if self.parse is None or rng.random() < 0.25:
+            return spoil_bytes(content, rng)
+        document = spoil_document(self.parse(content), rng)
+        try:
+            return self.build(document)
+        except (TypeError, ValueError, AttributeError, LookupError, OverflowError, RuntimeError):
+            return spoil_bytes(content, rng)  # not a document of this kind any more
+
+
+def fault_of(reader: Reader, path: Path) -> str | None:
+    """What is wrong with how a file was read; None where it was read, or refused as it should be."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks of libraries on metadata that they skip
+            reader.read(path)
+    except OfaNasError as error:
+        return _fault_of_message(str(error), path)
+    except MemoryError:
+        return "MemoryError"
+    except Exception as error:  # noqa: BLE001 - that is what is looked for
+        where = traceback.extract_tb(error.__traceback__)
+        own = [
+            f"{Path(frame.filename).name}:{frame.lineno}" for frame in where if "ofa_nas/" in frame.filename
+        ]
+        return f"{type(error).__name__}: {error!s:.200} at {' '.join(own[-3:])}"
+    return None
+
+
+def _fault_of_message(message: str, path: Path) -> str | None:
+    if len(message) > LONGEST:
+        return f"a message of {len(message)} characters: {message[:300]}"
+    if path.name not in message and path.parent.name not in message:
+        return f"a message that names no file: {message}"
+    if "internal error" in message:
+        return message
+    return None
+
+
+def _use_space(space: SearchSpace) -> None:
+    for arch in (space.smallest, space.largest, space.middle):
+        assert sum(map(layer_macs, space.layers(space.parse(str(arch))))) > 0
+    encoding = Encoding.of(space)
+    tabulate(encoding, layer_macs)
+    _to_json({"cardinality": space.cardinality, **space.to_document()})
+
+
+def read_space(path: Path) -> None:
+    _use_space(SearchSpace.load(str(path)))
+
+
+def read_recipe(path: Path) -> None:
+    recipe = Recipe.load(str(path))
+    for images in (1000, 10**6):
+        recipe.position(recipe.total_steps(images) // 2, images)
+    json.dumps(recipe.total_steps(10))
+
+
+def read_roofline(path: Path) -> None:
+    board = Roofline.load(str(path))
+    board.model.layer_ms(next(TINY.layers(TINY.largest)))
+
+
+def write_again(table: LatencyTable, path: Path) -> None:
+    table.save(path.with_name("again.json"))
+    try:
+        again = LatencyTable.load(path.with_name("again.json"))
+    except OfaNasError as error:
+        raise AssertionError(f"what was read cannot be read again: {error}") from error
+    assert again.provenance == table.provenance
+
+
+def read_table(path: Path) -> None:
+    from ofa_nas.latency.lint import lint_table
+
+    table = LatencyTable.load(path)
+    for arch in (TINY.smallest, TINY.largest):
+        try:
+            assert table.latency_ms(TINY, arch) is not None
+        except OfaNasError as error:
+            assert table.name in str(error)  # noqa: PT017
+    write_again(table, path)
+    lint_table(table)
+
+
+def read_card(path: Path) -> None:
+    own = SupernetFiles(path.with_name("supernet.safetensors"))
+    card = SupernetCard.load(path)
+    card.save(path.with_name("again.json"))
+    assert SupernetCard.load(path.with_name("again.json")) == card
+    _use_space(card.space)
+    load_supernet(own)
+
+
+def read_predictor(path: Path) -> None:
+    card = SupernetCard.load(path.with_name("supernet.json"))
+    found = load_predictor(path, ENCODING_OF_SMALL(path), weights=card.sha256)
+    genes = ENCODING_OF_SMALL(path).sample(6, np.random.default_rng(0))
+    predicted = found.predictor.predict(genes)
+    assert predicted.shape == (6,)
+    assert np.isfinite(predicted).all(), predicted
+    assert np.isfinite(interval(found.predictor, genes)).all()
+    found.predictor.additive(ENCODING_OF_SMALL(path))
+    _to_json({"description": found.description, "provenance": found.provenance})
+
+
+def ENCODING_OF_SMALL(path: Path) -> Encoding:  # noqa: N802 - stands for a value
+    return Encoding.of(SupernetCard.load(path.with_name("supernet.json")).space)
+
+
+def read_samples(path: Path) -> None:
+    samples = SampleStore(path).read()
+    for sample in samples:
+        _to_json([sample.accuracy, sample.variance, sample.halves, sample])
+        str(sample).encode()
+    if len(samples) >= 8:
+        Observations.of(ENCODING_OF_SMALL(path), samples)
+
+
+def read_history(path: Path) -> None:
+    history = History(path.parent)
+    for report in history.epochs():
+        f"{report.epoch:.2f} {report.loss:.3f} {report.smallest:.1%} {report.elapsed_s / 60:.1f}"
+        _to_json(report)
+    history._begin(3)
+
+
+def read_weights(path: Path) -> None:
+    own = SupernetFiles(path)
+    if path.is_file() and path.stat().st_size < 1 << 30:
+        card = json.loads(own.card.read_text(encoding="utf-8"))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        own.card.write_text(json.dumps({**card, "sha256": digest}), encoding="utf-8")
+    load_supernet(own)
+
+
+def read_checkpoint(path: Path) -> None:
+    from tests.hardening.samples import resume
+
+    resume(path)
+
+
+def read_onnx(path: Path) -> None:
+    model = read_model(path)
+    card = ModelCard.from_model(model, path)
+    card.to_metadata()
+    _to_json({"predicted": card.predicted, "latencies": card.latencies, "arch": card.arch})
+    _use_space(card.space)
+
+
+def read_images(path: Path) -> None:
+    load_images(path)
+
+
+def read_image(path: Path) -> None:
+    decode_image(read_bytes(path), str(path))
+
+
+def read_pack(path: Path) -> None:
+    open_pack(path.parent)
+
+
+def read_csv(path: Path) -> None:
+    calibrate(Roofline.load("rpi4"), read_timings(path))
+
+
+def read_yaml(path: Path) -> None:
+    table = import_lookup_tables([path], WIDE, name="mine", origin=Origin("a phone"))
+    write_again(table, path)
+
+
+def read_bundle(path: Path) -> None:
+    job = _read_job(path)
+    about = _read_about(job, path)
+    _use_space(about.space)
+
+
+def read_results(path: Path) -> None:
+    from ofa_nas.latency.bundle import collect
+
+    collect(path, path.with_name("job.zip"), name="mine")
+
+
+def read_answers(path: Path) -> None:
+    job = Job.parse(path.with_name("job.json").read_bytes(), where=str(path), error=FileError)
+    answers = Answers(job, str(path), FileError, fix="again")
+    for line in files.read_bytes(path, error=FileError).split(b"\n"):
+        answers.read(line)
+
+
+def read_official_weights(path: Path) -> None:
+    read_official(path)
+
+
+def read_official_accuracies(path: Path) -> None:
+    from dataclasses import replace
+
+    space = replace(WIDE, resolutions=(128, 160, 176, 224))
+    read_official_predictor(path, Encoding.of(space)).predict(
+        Encoding.of(space).sample(2, np.random.default_rng(0))
+    )
+
+
+def read_study(address: str) -> None:
+    study = Study.open(
+        open_storage(address),
+        "mine",
+        where=address,
+        objectives=(Objective("top-1", is_maximised=True), Objective("MACs")),
+        choices={"size": (16, 32), "block": ("none", "3x2")},
+        about={"the weights": "0123"},
+        every_s=0.05,
+    )
+    for trial in counted_trials(study.trials()):
+        assert trial.attempt + trial.place is not None
+    study.put_back_lost()
+    study.enqueue("z", {"size": 32, "block": "3x2"}, {"predicted": 0.5})
+    claimed = study.claim(limit=9)
+    if claimed:
+        study.complete(claimed, (0.5, 1.0), {"images": 5})
+    study.trials()
+
+
+def read_journal(path: Path) -> None:
+    read_study(f"journal:{path}")
+
+
+def read_database(path: Path) -> None:
+    read_study(f"sqlite:///{path}")
+
+
+def read_idx_file(path: Path) -> None:
+    read_idx(path, ndim=3)
+
+
+def from_lines(content: bytes) -> Document:
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def to_lines(document: Document) -> bytes:
+    return b"".join(to_json(line) + b"\n" for line in document)
+
+
+def from_toml(content: bytes) -> Document:
+    return tomllib.loads(content.decode())
+
+
+def to_toml(document: Document) -> bytes:
+    """TOML enough for documents of tables, arrays of tables, and inline values."""
+    lines: list[str] = []
+
+    def write(table: dict[str, Any], prefix: str) -> None:
+        below = {}
+        for key, value in table.items():
+            is_tables = isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
+            if isinstance(value, dict) or is_tables:
+                below[key] = value
+            else:
+                lines.append(f"{json.dumps(str(key))} = {inline(value)}")
+        for key, value in below.items():
+            name = f"{prefix}{json.dumps(str(key))}"
+            for one in value if isinstance(value, list) else [value]:
+                lines.append(f"[[{name}]]" if isinstance(value, list) else f"[{name}]")
+                write(one, f"{name}.")
+
+    def inline(value: Any) -> str:
+        if isinstance(value, dict):
+            return (
+                "{" + ", ".join(f"{json.dumps(str(key))} = {inline(one)}" for key, one in value.items()) + "}"
+            )
+        if isinstance(value, list):
+            return "[" + ", ".join(map(inline, value)) + "]"
+        if isinstance(value, float):
+            return {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}.get(text := json.dumps(value), text)
+        return '""' if value is None else json.dumps(value)
+
+    write(document, "")
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def from_csv(content: bytes) -> Document:
+    return [line.split(",") for line in content.decode().splitlines()]
+
+
+def to_csv(document: Document) -> bytes:
+    return "\n".join(",".join(str(cell)[:5000] for cell in line) for line in document).encode(
+        "utf-8", "replace"
+    )
+
+
+def from_yaml(content: bytes) -> Document:
+    return [line.split(": ") for line in content.decode().splitlines()]
+
+
+def to_yaml(document: Document) -> bytes:
+    return "\n".join(": ".join(str(part)[:5000] for part in line) for line in document).encode(
+        "utf-8", "replace"
+    )
+
+
+def from_bundle(content: bytes) -> Document:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return json.loads(archive.read("job.json"))
+
+
+def signed(document: Document) -> Document:
+    """A job with the digest of what it says by now."""
+    content = {key: document[key] for key in ("schema", "protocol", "tasks", "models", "about")}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+    return {**document, "id": digest}
+
+
+def to_bundle(document: Document) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("job.json", to_json(signed(document)))
+    return stream.getvalue()
+
+
+def from_onnx(content: bytes) -> Document:
+    model = onnx.load_from_string(content)
+    found = {item.key: item.value for item in model.metadata_props}
+    return {key: json.loads(value) if value[:1] in "[{" else value for key, value in found.items()}
+
+
+MODEL: list[bytes] = []  # the sample, whose graph every spoilt card comes with
+
+
+def to_onnx(document: Document) -> bytes:
+    model = onnx.load_from_string(MODEL[0])
+    del model.metadata_props[:]
+    for key, value in document.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        model.metadata_props.add(key=str(key).replace("\ud800", "?"), value=text.replace("\ud800", "?"))
+    return bytes(model.SerializeToString())
+
+
+WIDTHS = {
+    "F64": 8,
+    "I64": 8,
+    "C64": 8,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "BOOL": 1,
+    "U8": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+}
+
+
+def from_tensors(content: bytes) -> Document:
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    for tensor in header.values():
+        tensor.pop("data_offsets", None)
+    if "training" in header.get("__metadata__", {}):
+        header["__metadata__"]["training"] = json.loads(header["__metadata__"]["training"])
+    return header
+
+
+def to_tensors(document: Document) -> bytes:
+    """A file of zeros whose offsets fit, whatever dtypes and shapes it has by now."""
+    header, end = dict(document), 0
+    for name, tensor in document.items():
+        if name == "__metadata__":
+            if "training" in tensor:
+                header[name] = {**tensor, "training": json.dumps(tensor["training"])}
+            continue
+        start = end
+        end += min(math.prod(tensor["shape"]) * WIDTHS.get(tensor["dtype"], 4), 1 << 24)
+        header[name] = {**tensor, "data_offsets": [start, end]}
+    text = to_json(header)
+    return len(text).to_bytes(8, "little") + text + bytes(end)
+
+
+def from_pth(content: bytes) -> Document:
+    loaded = torch.load(io.BytesIO(content), weights_only=True)
+    return {key: list(value.shape) for key, value in loaded.items()}
+
+
+def to_pth(document: Document) -> bytes:
+    buffer = io.BytesIO()
+    torch.save({key: _tensor(value) for key, value in document.items()}, buffer)
+    return buffer.getvalue()
+
+
+def _tensor(shape: Any) -> Any:
+    if isinstance(shape, list) and all(type(side) is int and 0 <= side < 2**40 for side in shape):
+        return torch.zeros(1).expand(shape)
+    return shape
+
+
+READERS = (
+    Reader("space", "mine.toml", read_space, from_toml, to_toml),
+    Reader("recipe", "mine.toml", read_recipe, from_toml, to_toml),
+    Reader("roofline", "mine.toml", read_roofline, from_toml, to_toml),
+    Reader("measured table", "mine.json", read_table, json.loads),
+    Reader("roofline table", "mine.json", read_table, json.loads),
+    Reader("estimated table", "mine.json", read_table, json.loads),
+    Reader("imported table", "mine.json", read_table, json.loads),
+    Reader("verified table", "mine.json", read_table, json.loads),
+    Reader("card", "supernet.json", read_card, json.loads),
+    Reader("additive predictor", "supernet.predictor.json", read_predictor, json.loads),
+    Reader("gp predictor", "supernet.predictor.json", read_predictor, json.loads),
+    Reader("mlp predictor", "supernet.predictor.json", read_predictor, json.loads),
+    Reader("macs predictor", "supernet.predictor.json", read_predictor, json.loads),
+    Reader("samples", "supernet.samples.jsonl", read_samples, from_lines, to_lines),
+    Reader("history", "history.jsonl", read_history, from_lines, to_lines),
+    Reader("weights", "supernet.safetensors", read_weights, from_tensors, to_tensors),
+    Reader("checkpoint", "checkpoint.safetensors", read_checkpoint, from_tensors, to_tensors),
+    Reader("onnx", "subnet.onnx", read_onnx, from_onnx, to_onnx),
+    Reader("images", "supernet.calibration.npz", read_images),
+    Reader("png", "image.png", read_image),
+    Reader("pack", "pack.json", read_pack, json.loads),
+    Reader("packed images", "images.npy", read_pack),
+    Reader("packed labels", "labels.npy", read_pack),
+    Reader("idx", "idx3-ubyte", read_idx_file),
+    Reader("idx packed", "idx3-ubyte.gz", read_idx_file),
+    Reader("timings of networks", "mine.csv", read_csv, from_csv, to_csv),
+    Reader("timings of blocks", "mine.csv", read_csv, from_csv, to_csv),
+    Reader("look-up table", "mine.yaml", read_yaml, from_yaml, to_yaml),
+    Reader("bundle", "mine.zip", read_bundle, from_bundle, to_bundle),
+    Reader("answers", "results.jsonl", read_answers, from_lines, to_lines),
+    Reader("official checkpoint", "mine.pth", read_official_weights, from_pth, to_pth),
+    Reader("official predictor", "mine.pth", read_official_accuracies, from_pth, to_pth),
+    Reader("journal", "study.log", read_journal, from_lines, to_lines),
+    Reader("database", "study.db", read_database),
+)

@@ -1,0 +1,292 @@
+"""A valid sample of every kind of file, each in a folder of its own, with what must lie beside it."""
+
+import csv
+import gzip
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ofa_nas.assets import asset_folder
+from ofa_nas.data.sample import load_images
+from ofa_nas.devices import MeasuringProtocol
+from ofa_nas.devices.job import Job, ModelFile, Task
+from ofa_nas.export.export import export_subnet, model_card
+from ofa_nas.latency.bundle import write_bundle
+from ofa_nas.latency.timings import BLOCK_COLUMNS
+from ofa_nas.predictors import Observations, load_module, save_predictor
+from ofa_nas.provenance import record_provenance
+from ofa_nas.search.storage import open_storage
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.official_predictor import SHAPES
+from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.training.batches import Batches
+from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.state import load_state
+from ofa_nas.training.step import Learner
+from tests.hardening import readers
+from tests.latency.test_calibration import BOARD, TRUTH, blocks
+from tests.latency.test_lookup_table import write_file
+from tests.official_checkpoints import MOBILENET, flat_tensors
+from tests.pipeline.simulated_board import simulated_table
+from tests.small_supernet import RECIPE, SmallSupernet, exact_table
+
+TINY = SearchSpace.load("tiny")
+FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
+_SMALL: list[SmallSupernet] = []
+
+
+def make_samples(small: SmallSupernet, root: Path) -> dict[str, Path]:
+    """Paths of the samples by the names of their readers."""
+    _SMALL[:] = [small]
+    found = {}
+    for reader in readers.READERS:
+        folder = root / reader.name.replace(" ", "_")
+        folder.mkdir(parents=True)
+        path = folder / reader.file
+        maker = _MAKERS[reader.name]
+        maker(path)
+        found[reader.name] = path
+    readers.MODEL[:] = [found["onnx"].read_bytes()]
+    return found
+
+
+def _copy_small(path: Path) -> None:
+    for source in _SMALL[0].files.weights.parent.iterdir():
+        if source.is_file():
+            shutil.copy(source, path.parent)
+
+
+def _space(path: Path) -> None:
+    shutil.copy(asset_folder("search_spaces") / "tiny.toml", path)
+
+
+def _recipe(path: Path) -> None:
+    shutil.copy(Path(Recipe.load.__code__.co_filename).parent / "recipes/progressive.toml", path)
+
+
+def _roofline(path: Path) -> None:
+    shutil.copy(asset_folder("latency_tables") / "rooflines/rpi4.toml", path)
+
+
+def _measured(path: Path) -> None:
+    exact_table(TINY).save(path)
+
+
+def _verified(path: Path) -> None:
+    from tests.latency.test_verification import verification
+
+    replace(simulated_table(), history=(verification(),)).save(path)
+
+
+def _roofline_table(path: Path) -> None:
+    from ofa_nas.latency.calibration import calibrate
+
+    calibrate(BOARD, blocks(path.parent, 40)).table.save(path)
+
+
+def _estimated(path: Path) -> None:
+    shutil.copy(asset_folder("latency_tables") / "rpi4_int8.json", path)
+
+
+def _imported(path: Path) -> None:
+    document = json.loads((asset_folder("latency_tables") / "note10.json").read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**document, "rows": document["rows"][:60]}), encoding="utf-8")
+
+
+def _predictor(kind: str, path: Path) -> None:
+    _copy_small(path)
+    card = load_supernet(_SMALL[0].files)[1]
+    encoding = Encoding.of(card.space)
+    from ofa_nas.accuracy import SampleStore
+
+    observations = Observations.of(encoding, SampleStore(_SMALL[0].files.samples).read())
+    predictor = load_module(kind).fit(encoding, observations, rng=np.random.default_rng(0))
+    save_predictor(
+        path,
+        predictor,
+        kind=kind,
+        encoding=encoding,
+        weights=card.sha256,
+        description="tiny",
+        provenance=record_provenance(seed=0),
+    )
+
+
+def _history(path: Path) -> None:
+    shutil.copy(_SMALL[0].files.weights.parent / "history.jsonl", path)
+
+
+@lru_cache(maxsize=1)
+def _learner() -> Learner:
+    small = _SMALL[0]
+    images = load_images(small.files.calibration)
+    supernet, card = load_supernet(small.files)
+    from ofa_nas.data import Normalization
+
+    batches = Batches(
+        images, RECIPE, normalization=Normalization(), device=torch.device("cpu"), ranks=Ranks()
+    )
+    assert card.space == supernet.space
+    return Learner(supernet, RECIPE, batches, Ranks())
+
+
+def resume(path: Path) -> None:
+    """Read a checkpoint as a resumed training does."""
+    step = load_state(path, _learner(), meta={})
+    assert 0 <= step < 10**9, step
+
+
+def _checkpoint(path: Path) -> None:
+    shutil.copy(_SMALL[0].files.weights.parent / "checkpoint.safetensors", path)
+
+
+def _onnx(path: Path) -> None:
+    supernet, card = load_supernet(_SMALL[0].files)
+    own = model_card("small", card, card.space.smallest, {"accuracy": 0.5, "macs": 1e5})
+    _, model = export_subnet(supernet, own, calibration=_SMALL[0].calibration)
+    path.write_bytes(model.SerializeToString())
+
+
+def _png(path: Path) -> None:
+    shutil.copy(next(_SMALL[0].data.rglob("*.png")), path)
+
+
+def _pack(path: Path) -> None:
+    folder = next((_SMALL[0].data.parent / "cache").rglob("pack.json")).parent
+    for source in folder.iterdir():
+        shutil.copy(source, path.parent)
+
+
+IDX = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 4)) + bytes(range(32))
+
+
+def _idx(path: Path) -> None:
+    path.write_bytes(gzip.compress(IDX) if path.suffix == ".gz" else IDX)
+
+
+def _networks(path: Path) -> None:
+    archs = [TINY.smallest, TINY.middle, TINY.largest]
+    rows = [f"tiny,{arch},{sum(map(TRUTH.layer_ms, TINY.layers(arch))):.6f}" for arch in archs]
+    path.write_text("\n".join(["space,architecture,ms", *rows]) + "\n", encoding="utf-8")
+
+
+def _blocks(path: Path) -> None:
+    blocks(path.parent, 33)
+    with (path.parent / "blocks.csv").open(encoding="utf-8") as file:
+        assert next(csv.reader(file)) == list(BLOCK_COLUMNS)
+    (path.parent / "blocks.csv").replace(path)
+
+
+def _bundle(path: Path) -> None:
+    *_, _written = write_bundle(path, TINY, protocol=FAST, resolutions=[24])
+
+
+def _lines() -> Iterator[dict[str, object]]:
+    job = _job()
+    yield {
+        **{"kind": "device", "job": job.id, "cpu": "A72", "onnxruntime": "1.21", "python": "3.11"},
+        **{"governor": "performance", "host_name": "pi", "cores": 4, "warnings": []},
+    }
+    yield {
+        **{"kind": "profile", "task": 0, "model": "a", "sitting": 0, "peak_bytes": 100},
+        **{"nodes": [{"name": "stem/conv", "operator": "Conv", "ms": 0.5}]},
+    }
+    yield {"kind": "done", "task": 0}
+    for turn in range(2):
+        figures = {"wall_ms": [1.0, 1.1], "cpu_ms": [1.0, 1.1], "spoilt": False, "throttled": False}
+        yield {"kind": "visit", "task": 1, "model": "a", "round": turn, **figures}
+    yield {"kind": "done", "task": 1}
+
+
+def _job() -> Job:
+    file = ModelFile("models/0.onnx.gz", "0" * 64, 10)
+    return Job(FAST, (Task("profile", ("a",)), Task("time", ("a",))), {"a": file}, {})
+
+
+def _answers(path: Path) -> None:
+    path.with_name("job.json").write_bytes(_job().files([])["job.json"])
+    path.write_text("\n".join(map(json.dumps, _lines())), encoding="utf-8")
+
+
+def _official(path: Path) -> None:
+    torch.save(flat_tensors(MOBILENET), path)
+
+
+def _official_predictor(path: Path) -> None:
+    shapes = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
+    shapes |= {f"{layer}.bias": shape[:1] for layer, shape in SHAPES.items()}
+    torch.save({name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}, path)
+
+
+def _study(address: str) -> None:
+    from ofa_nas.search.study import Objective, Study
+
+    study = Study.open(
+        open_storage(address),
+        "mine",
+        where=address,
+        objectives=(Objective("top-1", is_maximised=True), Objective("MACs")),
+        choices={"size": (16, 32), "block": ("none", "3x2")},
+        about={"the weights": "0123"},
+        every_s=0.05,
+    )
+    for key in "abc":
+        study.enqueue(key, {"size": 32, "block": "3x2"}, {"predicted": 0.5})
+    for _ in range(2):
+        trial = study.claim(limit=9)
+        assert trial
+        if trial.key == "a":
+            study.complete(trial, (0.5, 1e6), {"images": 100})
+
+
+def _idx_or_npz(buffer: io.BytesIO) -> bytes:
+    return buffer.getvalue()
+
+
+_MAKERS = {
+    "space": _space,
+    "recipe": _recipe,
+    "roofline": _roofline,
+    "measured table": _measured,
+    "roofline table": _roofline_table,
+    "estimated table": _estimated,
+    "imported table": _imported,
+    "verified table": _verified,
+    "card": _copy_small,
+    "additive predictor": lambda path: _predictor("additive", path),
+    "gp predictor": lambda path: _predictor("additive_gp", path),
+    "mlp predictor": lambda path: _predictor("mlp", path),
+    "macs predictor": lambda path: _predictor("macs", path),
+    "samples": _copy_small,
+    "history": _history,
+    "weights": _copy_small,
+    "checkpoint": _checkpoint,
+    "onnx": _onnx,
+    "images": _copy_small,
+    "png": _png,
+    "pack": _pack,
+    "packed images": _pack,
+    "packed labels": _pack,
+    "idx": _idx,
+    "idx packed": _idx,
+    "timings of networks": _networks,
+    "timings of blocks": _blocks,
+    "look-up table": lambda path: write_file(path, WIDE_PX) and None,
+    "bundle": _bundle,
+    "answers": _answers,
+    "official checkpoint": _official,
+    "official predictor": _official_predictor,
+    "journal": lambda path: _study(f"journal:{path}"),
+    "database": lambda path: _study(f"sqlite:///{path}"),
+}
+WIDE_PX = 224
