@@ -64,6 +64,7 @@ COMMANDS = (  # groups in this order: find, measure, learn, adapt, inspect
     Command("find", "run", "go the whole way, from images to a checked ONNX file, by one file"),
     Command("find", "search", "find the best subnet within budgets, and export it as a checked ONNX file"),
     Command("find", "export", "export an architecture of your own choice as a checked ONNX file"),
+    Command("find", "show", "tell what an exported file says of itself"),
     Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),
     Command("find", "compare", "compare an exported file with hand-designed networks, or any ONNX file"),
     Command("find", "report", "show a search as one HTML page, and its front as a picture"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ofa_nas.export.precision import Quantization
+    from ofa_nas.export.card import Quantization
     from ofa_nas.export.verify import Check
     from ofa_nas.pipeline.deliver import Delivery, Stage
 

@@ -115,8 +115,8 @@ def with_preprocessing(model: onnx.ModelProto, normalization: Normalization) -> 
 
 
 def preprocessing_bytes(resolution: int) -> int:
-    """Most bytes that the preprocessing of one image holds: its bytes and its numbers."""
-    return (1 + 4) * 3 * resolution**2
+    """Most bytes that the preprocessing of one image holds: its numbers before and after a step."""
+    return (4 + 4) * 3 * resolution**2
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

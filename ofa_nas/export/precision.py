@@ -2,8 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from ofa_nas.data import Normalization
 from ofa_nas.errors import FileError
+from ofa_nas.export.card import Quantization
 from ofa_nas.export.verify import ModelFile
 from ofa_nas.quantization import METHODS, find_ranges, quantize_by_ranges
 from ofa_nas.training.evaluate import Images
@@ -24,49 +24,6 @@ MOST_DISTORTION = (
 LEAST_GAIN = 0.05  # of the distortion: what leaving operators in fp32 must take away to be worth their time
 RANGE_IMAGES, JUDGING_IMAGES = 64, 200
 Logits = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Quantization:
-    """How a file was quantised, and what that was seen to cost on calibration images.
-
-    Attributes:
-        method: That made ranges of what activations showed; the best of `METHODS` on these images.
-        distortion: Squared error of the logits over their variance along the classes.
-        agreement: Share of images whose most likely class is that of the fp32 network.
-        images: Judged on; the ranges come from others.
-        kept: Nodes left in fp32, the worst first.
-    """
-
-    method: str
-    distortion: float
-    agreement: float
-    images: int
-    kept: tuple[str, ...] = ()
-
-    @classmethod
-    def from_document(cls, document: Any) -> "Quantization":
-        """Read what `dataclasses.asdict` made.
-
-        Raises:
-            ValueError: It is not that.
-        """
-        if not isinstance(document, dict) or document.keys() != set(cls.__slots__):
-            raise ValueError(f"quantization must be an object with {', '.join(cls.__slots__)}")
-        kept = document["kept"]
-        if not isinstance(kept, list) or document["method"] not in METHODS:
-            raise ValueError(f"quantization: kept must be a list, method one of {', '.join(METHODS)}")
-        return cls(
-            document["method"],
-            float(document["distortion"]),
-            float(document["agreement"]),
-            int(document["images"]),
-            tuple(map(str, kept)),
-        )
-
-    def to_document(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

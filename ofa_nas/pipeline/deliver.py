@@ -44,7 +44,7 @@ from ofa_nas.pipeline.original import find_original
 from ofa_nas.pipeline.promise import LatencyPromise, Promise
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.precision import FP32
+from ofa_nas.space.precision import FP16, FP32
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.supernet_card import SupernetFiles
@@ -161,7 +161,8 @@ def deliver(
 
 def _with_figures(delivery: Delivery, model: onnx.ModelProto, promise: Promise) -> Delivery:
     """Write what was measured into the file itself; its size is that of the result."""
-    figures = {key: value for key, value in delivery.measured().items() if key != "weight_bytes"}
+    left_out = {"weight_bytes", "exceeds_budget"}  # the size is not known before this is written
+    figures = {key: value for key, value in delivery.measured().items() if key not in left_out}
     card = replace(delivery.card, measured={**figures, "threads": float(delivery.threads)})
     final = with_card(model, card)
     save_model(delivery.path, final)
@@ -256,12 +257,14 @@ def check_file(
             yield Stage(f"timing on {_where(one.address)}")
             checks += _latency(file, card, one, threads=promise.threads)
     yield Stage("measuring memory")
-    checks += check_memory(
+    peak, *others = check_memory(
         file,
         next((one.address for one in promise.latencies if one.address != HOST and one.address), HOST),
         predicted=promise.figures.get("peak_activation_bytes"),
         limit=promise.limit("peak_memory"),
     )
+    told = " of a processor with half precision; others compute in fp32"
+    checks += [replace(peak, note=peak.note + told * (card.form.precision == FP16)), *others]
     size = check_size(file, predicted=promise.figures.get("weight_bytes"), limit=promise.limit("model_size"))
     checks.append(size)
     macs = promise.limit("macs")

@@ -1,0 +1,83 @@
+"""`ofa-nas show`: what an exported file says of itself, without running it."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ofa_nas.export.card import ModelCard
+
+_SHOWN_CLASSES = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `show`."""
+    parser.add_argument("file", type=Path, help="ONNX file that ofa-nas exported")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the file and tell."""
+    from ofa_nas.cli.console import give_document
+    from ofa_nas.export.card import ModelCard, describe_interface, read_model
+
+    model = read_model(args.file)
+    card = ModelCard.from_model(model, args.file)
+    document = {
+        "file": str(args.file),
+        "bytes": args.file.stat().st_size,
+        **describe_interface(model),
+        **card.to_document(),
+    }
+    if not give_document(args, document):
+        _show(card, document)
+
+
+def _show(card: "ModelCard", document: "Mapping[str, Any]") -> None:
+    from rich.markup import escape
+
+    from ofa_nas.cli.console import out
+    from ofa_nas.cli.delivery import show_quantization
+
+    for title, text in _lines(card, document):
+        out.print(f"{title:<10}{escape(text)}")
+    show_quantization(card.quantization)
+
+
+def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[str, str]]":
+    from ofa_nas.cli.console import format_bytes
+
+    yield "file", f"{document['file']}, {format_bytes(document['bytes'])}, {card.form.precision}"
+    yield "subnet", str(card.arch)
+    yield "supernet", f"{card.supernet} of {card.space.name}, sha256 {card.supernet_sha256}"
+    names = "; ".join(card.class_names[:_SHOWN_CLASSES])
+    more = "; …" if len(card.class_names) > _SHOWN_CLASSES else ""
+    yield "classes", f"{len(card.class_names)} of {card.data}: {names}{more}"
+    for way in ("input", "output"):
+        sizes = ", ".join(map(str, document[way]["shape"]))
+        yield way, f"{document[way]['name']} ({sizes}) {document[way]['type']}"
+    mean, std = (
+        ", ".join(f"{one:g}" for one in part) for part in (card.normalization.mean, card.normalization.std)
+    )
+    rule = f"(pixel − mean) / std, RGB, mean {mean}, std {std}"
+    yield (
+        "pixels",
+        f"{rule}: {'inside' if card.form.has_preprocessing else 'by the caller'}; resized by the caller",
+    )
+    yield "needs", f"opset {document['opset']}, IR version {document['ir_version']}"
+    latencies = {f"latency_ms on {one.device} ({one.provenance})": one.latency_ms for one in card.latencies}
+    yield "predicted", _figures({**card.predicted, **latencies}) or "nothing"
+    yield "measured", _figures(card.measured) or "nothing"
+    yield (
+        "made by",
+        ", ".join(f"{name} {version}" for name, version in card.made_by.items() if version) or "?",
+    )
+
+
+def _figures(figures: "Mapping[str, Any]") -> str:
+    texts = []
+    for name, value in figures.items():
+        inner = value if isinstance(value, dict) else {"": value}
+        texts += [f"{name}{f' on {key}' if key else ''} {one:.6g}" for key, one in inner.items()]
+    return ", ".join(texts)

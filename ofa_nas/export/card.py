@@ -1,0 +1,302 @@
+"""What an exported file says of itself in its ONNX metadata, and reading such files. Imports no torch."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ofa_nas.data import Normalization
+from ofa_nas.errors import ArchitectureError, ConfigError, FileError
+from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
+from ofa_nas.files import parse_json, read_bytes, write_bytes
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.precision import FP32
+from ofa_nas.space.search_space import SearchSpace
+
+_PREFIX = "ofa_nas."
+Measured = Mapping[str, float | Mapping[str, float]]  # by name; latencies by name of the device
+LARGEST_MODEL = 2 << 30  # bytes: no protocol buffer is larger
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How a file was quantised, and what that was seen to cost on calibration images.
+
+    Attributes:
+        method: That made ranges of what activations showed; the best of three on these images.
+        distortion: Squared error of the logits over their variance along the classes.
+        agreement: Share of images whose most likely class is that of the fp32 network.
+        images: Judged on; the ranges come from others.
+        kept: Nodes left in fp32, the worst first.
+    """
+
+    method: str
+    distortion: float
+    agreement: float
+    images: int
+    kept: tuple[str, ...] = ()
+
+    @classmethod
+    def from_document(cls, document: Any) -> "Quantization":
+        """Read what `dataclasses.asdict` made.
+
+        Raises:
+            ValueError, TypeError: It is not that.
+        """
+        if not isinstance(document, dict) or document.keys() != set(cls.__slots__):
+            raise ValueError(f"quantization must be an object with {', '.join(cls.__slots__)}")
+        kept = document["kept"]
+        if not isinstance(kept, list):
+            raise TypeError("quantization: kept must be a list of names")
+        return cls(
+            str(document["method"]),
+            float(document["distortion"]),
+            float(document["agreement"]),
+            int(document["images"]),
+            tuple(map(str, kept)),
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedLatency:
+    """What a network takes on a device, as a latency table predicts it.
+
+    Attributes:
+        device: Name of the table.
+        provenance: Of the table: `measured`, `estimated` or `imported`.
+        latency_ms: Of one image.
+    """
+
+    device: str
+    provenance: str
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What an exported file says of itself, in its ONNX metadata.
+
+    Attributes:
+        arch: The architecture.
+        space: Its search space, with the classes of the supernet.
+        supernet: Name of the supernet that it comes from.
+        supernet_sha256: Digest of that supernet's weights.
+        data: Data set.
+        class_names: One a logit.
+        normalization: Input = (pixel − mean) / std, RGB, pixels in [0, 255].
+        predicted: Predicted figures by name (`accuracy`, `macs`, …), latencies aside.
+        latencies: One a device, in the order of the search.
+        form: Precision, batch and input.
+        quantization: How it was quantised; None unless it is int8.
+        measured: Figures of this very file when it was made, as `Delivery.measured` gives them.
+        made_by: Versions of what made it, by name.
+    """
+
+    arch: Architecture
+    space: SearchSpace
+    supernet: str
+    supernet_sha256: str
+    data: str
+    class_names: tuple[str, ...]
+    normalization: Normalization
+    predicted: Mapping[str, float]
+    latencies: tuple[PredictedLatency, ...] = ()
+    form: FileForm = SINGLE_PRECISION
+    quantization: Quantization | None = None
+    measured: Measured = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values for a JSON document."""
+        return {
+            "arch": str(self.arch),
+            "space": self.space.to_document(),
+            "supernet": self.supernet,
+            "supernet_sha256": self.supernet_sha256,
+            "data": self.data,
+            "class_names": self.class_names,
+            "input_mean": self.normalization.mean,
+            "input_std": self.normalization.std,
+            "predicted": dict(self.predicted),
+            "latencies": [asdict(one) for one in self.latencies],
+            "precision": self.form.precision,
+            "batch": "dynamic" if self.form.batch is None else str(self.form.batch),
+            "preprocessing": self.form.has_preprocessing,
+            "quantization": self.quantization.to_document() if self.quantization else None,
+            "measured": self.measured,
+            "made_by": dict(self.made_by),
+        }
+
+    def to_metadata(self) -> dict[str, str]:
+        """Text properties of the model."""
+        values = self.to_document()
+        return {
+            _PREFIX + key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for key, value in values.items()
+        }
+
+    @classmethod
+    def from_model(cls, model: onnx.ModelProto, path: Path) -> "ModelCard":
+        """Read the card of an exported file.
+
+        Raises:
+            FileError: The file was not exported by this tool, or its card is damaged.
+        """
+        found = {item.key.removeprefix(_PREFIX): item.value for item in model.metadata_props}
+        try:
+            space = SearchSpace.from_document(parse_json(found["space"]), path)
+            return cls(
+                arch=space.parse(found["arch"]),
+                space=space,
+                supernet=found["supernet"],
+                supernet_sha256=found["supernet_sha256"],
+                data=found["data"],
+                class_names=_class_names(parse_json(found["class_names"]), space.classes),
+                normalization=make_normalization(
+                    parse_json(found["input_mean"]), parse_json(found["input_std"])
+                ),
+                predicted={str(key): float(value) for key, value in parse_json(found["predicted"]).items()},
+                latencies=tuple(map(_latency, parse_json(found["latencies"]))),
+                **_later(found),
+            )
+        except KeyError as error:
+            raise FileError(
+                f"{path}: its metadata lack {error.args[0]!r}: not exported by this version of ofa-nas"
+            ) from error
+        except (
+            ArchitectureError,
+            ArithmeticError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            ConfigError,
+            RecursionError,
+        ) as error:
+            raise FileError(f"{path}: its metadata are damaged: {error}") from error
+
+
+def with_card(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
+    """The same model with another card."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    onnx.helper.set_model_props(copy, card.to_metadata())
+    return copy
+
+
+def save_model(path: Path, model: onnx.ModelProto) -> None:
+    """Write an ONNX file."""
+    write_bytes(path, model.SerializeToString())
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file, without ever following references to other files.
+
+    Raises:
+        FileError: It is missing or no ONNX model.
+    """
+    content = read_bytes(path, error=FileError, most=LARGEST_MODEL)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+        refers_elsewhere = _has_external_data(model)
+        if not refers_elsewhere:
+            onnx.checker.check_model(model)
+    except Exception as error:
+        raise FileError(f"{path}: not a valid ONNX model: {_first_line(error)}") from error
+    if refers_elsewhere:
+        raise FileError(f"{path}: keeps weights in another file; ofa-nas writes and reads single files only")
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
+def describe_interface(model: onnx.ModelProto) -> dict[str, Any]:
+    """Input, output and versions of a model, as plain values for a JSON document."""
+    ends = {"input": model.graph.input[0], "output": model.graph.output[0]}
+    return {
+        **{
+            way: {
+                "name": value.name,
+                "shape": [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim],
+                "type": onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower(),
+            }
+            for way, value in ends.items()
+        },
+        "opset": max(entry.version for entry in model.opset_import if not entry.domain),
+        "ir_version": model.ir_version,
+    }
+
+
+def _has_external_data(message: Any) -> bool:
+    """Whether a tensor anywhere inside a protobuf message lies in another file."""
+    if isinstance(message, onnx.TensorProto) and message.data_location == onnx.TensorProto.EXTERNAL:
+        return True
+    values = [value for field, value in message.ListFields() if field.message_type is not None]
+    parts = [part for value in values for part in ([value] if hasattr(value, "ListFields") else value)]
+    return any(map(_has_external_data, parts))
+
+
+def _class_names(names: Any, count: int) -> tuple[str, ...]:
+    if not isinstance(names, list) or len(names) != count:
+        raise ValueError(f"class_names must be a list of {count} names")
+    return tuple(map(str, names))
+
+
+def _later(found: Mapping[str, str]) -> dict[str, Any]:
+    """Those parts of a card that files of version 0.1 do not have."""
+    batch, quantization = found.get("batch", "1"), parse_json(found.get("quantization", "null"))
+    preprocessing = parse_json(found.get("preprocessing", "false"))
+    if not isinstance(preprocessing, bool):
+        raise TypeError("preprocessing must be true or false")
+    return {
+        "form": FileForm(
+            found.get("precision", FP32), None if batch == "dynamic" else int(batch), preprocessing
+        ),
+        "quantization": None if quantization is None else Quantization.from_document(quantization),
+        "measured": _measured(parse_json(found.get("measured", "{}"))),
+        "made_by": {str(key): str(value) for key, value in parse_json(found.get("made_by", "{}")).items()},
+    }
+
+
+def _measured(document: Any) -> Measured:
+    return {
+        str(key): {str(name): float(one) for name, one in value.items()}
+        if isinstance(value, dict)
+        else float(value)
+        for key, value in document.items()
+    }
+
+
+def _latency(document: Any) -> PredictedLatency:
+    if not isinstance(document, dict) or document.keys() != {"device", "provenance", "latency_ms"}:
+        raise ValueError("latencies must be a list of objects with device, provenance and latency_ms")
+    latency_ms = float(document["latency_ms"])
+    if not 0.0 < latency_ms < math.inf:
+        raise ValueError("latency_ms must be above 0")
+    return PredictedLatency(str(document["device"]), str(document["provenance"]), latency_ms)
+
+
+def make_normalization(mean: list[float], std: list[float]) -> Normalization:
+    """A normalisation of three numbers each.
+
+    Raises:
+        ValueError: They are not that, or a deviation is not above 0.
+    """
+    for values in (mean, std):
+        if not isinstance(values, list) or len(values) != 3 or not all(map(math.isfinite, values)):
+            raise ValueError("input_mean and input_std must be three numbers each")
+    if min(std) <= 0:
+        raise ValueError("input_std must be above 0")
+    return Normalization(
+        (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
+    )
