@@ -112,18 +112,26 @@ class _Rectifier(torch.autograd.Function):
 def _pack(flags: Tensor) -> Tensor:
     """Eight flags a byte, in the order in which they lie in memory: `(⌈n / 8⌉,)` uint8."""
     flat = flags.as_strided((flags.numel(),), (1,))
-    if flat.device.type == "cpu":
-        return torch.from_numpy(np.packbits(flat.numpy()))
-    flat = F.pad(flat.to(torch.uint8), (0, -len(flat) % _BITS)).view(-1, _BITS)
-    return (flat << _shifts(flat)).sum(1, dtype=torch.uint8)
+    return torch.from_numpy(np.packbits(flat.numpy())) if flat.device.type == "cpu" else pack_bits(flat)
 
 
 def _unpack(bits: Tensor, count: int) -> Tensor:
     """The flags `(count,)` that were packed."""
     if bits.device.type == "cpu":
         return torch.from_numpy(np.unpackbits(bits.numpy(), count=count)).view(torch.bool)
+    return unpack_bits(bits, count)
+
+
+def pack_bits(flags: Tensor) -> Tensor:
+    """What `numpy.packbits` does, on any device: `(n,)` bool to `(⌈n / 8⌉,)` uint8."""
+    rows = F.pad(flags.to(torch.uint8), (0, -len(flags) % _BITS)).view(-1, _BITS)
+    return (rows << _shifts(rows)).sum(1, dtype=torch.uint8)
+
+
+def unpack_bits(bits: Tensor, count: int) -> Tensor:
+    """What `numpy.unpackbits` does, on any device: the first `(count,)` bool."""
     return ((bits[:, None] >> _shifts(bits)) & 1).view(-1)[:count].bool()
 
 
 def _shifts(like: Tensor) -> Tensor:
-    return torch.arange(_BITS, dtype=torch.uint8, device=like.device)
+    return torch.arange(_BITS - 1, -1, -1, dtype=torch.uint8, device=like.device)

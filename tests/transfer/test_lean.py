@@ -1,5 +1,6 @@
 """Lean functions have the gradients of stock autograd, and keep what they say."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import EVALUATE
 from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.transfer.kept import kept_bytes
-from ofa_nas.transfer.lean import convolve, halve, rectify
+from ofa_nas.transfer.lean import convolve, halve, pack_bits, rectify, unpack_bits
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space
 
@@ -80,6 +81,14 @@ def test_halving_is_average_pooling(size: int) -> None:
     found.square().sum().backward()  # type: ignore[no-untyped-call]
     expected.square().sum().backward()  # type: ignore[no-untyped-call]
     assert_close(own.grad, stock.grad)
+
+
+@pytest.mark.parametrize("count", [1, 8, 13])
+def test_bits_are_packed_on_every_device_as_numpy_does(count: int) -> None:
+    flags = torch.rand(count, generator=torch.Generator().manual_seed(9)) < 0.5
+    packed = pack_bits(flags)
+    assert packed.tolist() == np.packbits(flags.numpy()).tolist()
+    assert torch.equal(unpack_bits(packed, count), flags)
 
 
 def assert_close(found: Tensor | None, expected: Tensor | None) -> None:
