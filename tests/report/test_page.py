@@ -1,0 +1,186 @@
+"""What stands on the page, before any script runs: figures, tables, drawings, and nothing that is fetched."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from ofa_nas.report.page import report_page
+from tests.report.conftest import HOSTILE, Found
+
+MOST_BYTES = 6_000_000
+
+
+class Elements(HTMLParser):
+    """Elements, their attributes, and the text that a reader sees."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self.hidden = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.hidden += tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.hidden -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self.hidden:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def elements(found: Found) -> Elements:
+    page = report_page(found.document)
+    assert len(page.encode()) < MOST_BYTES
+    return Elements(page)
+
+
+def test_the_figures_stand_there_without_a_script(found: dict[str, Found]) -> None:
+    content, read = found["one"].content, elements(found["one"])
+    predicted = content["predicted"]
+    for text in (
+        content["architecture"],
+        f"{100 * predicted['accuracy']:.1f} %",
+        f"{predicted['latency_ms']['rpi4']:.1f} ms",
+        "of 30 ms, 10.4 % kept free",
+        "None of all subnets within the budgets is predicted to be better.",
+        "Nothing of this search was measured",
+        "ofa-nas search --device rpi4 --latency 30ms --peak-memory 1.2MB",
+        "Latency table rpi4: estimated",
+        "off by 3.8% on average and 10.4% at the 95th percentile",
+        content["made_by"]["libraries"]["onnxruntime"],
+    ):
+        assert text in read.text, text
+    for candidate in (content["front"][0], content["front"][-1]):
+        assert candidate["architecture"] in read.text
+    assert read.tags.count("svg") >= 3 + len(content["network"]["layers"])
+
+
+def test_the_peak_is_named_with_what_is_alive_there(found: dict[str, Found]) -> None:
+    content, text = found["one"].content, elements(found["one"]).text
+    layers = content["network"]["layers"]
+    moments = [
+        (sum(one["tensors"].values()), layer["name"], one["name"])
+        for layer in layers
+        for one in layer["operators"]
+    ]
+    size, layer, operator = max(moments, key=lambda moment: moment[0])
+    assert size == content["predicted"]["peak_activation_bytes"]
+    assert re.search(rf"The peak of 1.05 MB is in {layer}, .* while its {operator} runs: alive are", text)
+
+
+def test_times_of_the_layers_add_up_to_the_latency(found: dict[str, Found]) -> None:
+    for name in ("one", "two"):
+        content = found[name].content
+        network = content["network"]
+        for device, whole in content["predicted"]["latency_ms"].items():
+            parts = [layer["latency_ms"][device] for layer in network["layers"]]
+            assert network["constant_ms"][device] + sum(parts) == pytest.approx(whole)
+
+
+def test_each_kind_of_search_has_a_page(found: dict[str, Found]) -> None:
+    two = elements(found["two"]).text
+    assert f"efficientnet_lite on rpi4 and {HOSTILE}" in two
+    assert f"Time of each layer on {HOSTILE}" in two
+    several = elements(found["list"]).text
+    for answer in found["list"].content["answers"][1:]:
+        assert answer["architecture"] in several
+    assert "cannot be met" in several
+    assert f"Unmet: {found['list'].content['answers'][0]['unmet']}" in several
+    none = elements(found["none"]).text
+    assert "No device was named, so there are no times." in none
+    assert "latency on" not in none
+    goal = elements(found["goal"]).text
+    assert "to reach: 65.0 %" in goal
+    assert (
+        "None of all subnets within the budgets costs less and is predicted to reach that accuracy." in goal
+    )
+
+
+@pytest.mark.slow
+def test_a_supernet_without_weights_has_a_page(imagenet: Found) -> None:
+    text = elements(imagenet).text
+    assert "did not come with the supernet" in text
+    assert "Latency table note10: imported" in text
+    assert "nobody here can tell how far off it is" in text
+    assert "How far it is from the best within the budgets" in text
+
+
+@pytest.mark.slow
+def test_checks_of_the_file_stand_beside_what_was_predicted(exported: Found) -> None:
+    text = elements(exported).text
+    checks = {check["quantity"]: check for check in exported.content["checks"]}
+    for quantity in ("accuracy", "peak_memory", "file_size"):
+        assert checks[quantity]["note"] in text
+    assert f"{100 * checks['accuracy']['measured']:.1f} %" in text
+    assert "as measured on the file" in text
+    assert "Nothing of this search was measured" not in text
+
+
+@pytest.mark.slow
+def test_what_was_measured_stands_beside_what_was_predicted(measured: Found) -> None:
+    content, text = measured.content, elements(measured).text
+    assert f"Finalists, timed on {content['finalists']['address']}" in text
+    assert f"evaluated on 40 images of {content['contest']['split']}" in text
+    assert "unseen networks" in text
+    assert "Nothing of this search was measured" not in text
+
+
+def test_nothing_from_a_file_is_read_as_html(hostile: Found) -> None:
+    read = elements(hostile)
+    assert HOSTILE in read.text
+    assert "img" not in read.tags
+    assert read.tags.count("script") == 2 + read.tags.count("figure")
+    assert not [one for one in read.attributes if one[1].startswith("on")]
+
+
+def test_nothing_is_fetched(found: dict[str, Found]) -> None:
+    read = elements(found["one"])
+    sources = [one for one in read.attributes if one[1] in ("src", "srcset", "action", "data", "poster")]
+    links = {value for _, name, value in read.attributes if name == "href"}
+    assert sources == []
+    assert all(link.startswith("#") for link in links)
+    assert {link[1:] for link in links} <= {value for _, name, value in read.attributes if name == "id"}
+    policy = next(value for tag, name, value in read.attributes if tag == "meta" and "default-src" in value)
+    assert policy.startswith("default-src 'none'; img-src data: blob:;")
+    assert "unsafe-eval" not in policy
+    assert "script-src 'sha256-" in policy
+
+
+def test_the_page_can_be_heard(found: dict[str, Found]) -> None:
+    read = elements(found["one"])
+    assert ("html", "lang", "en") in read.attributes
+    assert read.tags.count("h1") == 1
+    assert read.tags.count("caption") == read.tags.count("table")
+    named = [value for tag, name, value in read.attributes if tag == "section" and name == "aria-labelledby"]
+    assert set(named) <= {value for tag, name, value in read.attributes if tag == "h2" and name == "id"}
+    assert len(named) == read.tags.count("section") == 6
+
+
+def test_a_long_front_is_thinned_to_fit(found: dict[str, Found]) -> None:
+    content = found["one"].content
+    read = elements(found["one"])
+    count = len(content["front"])
+    assert count > 600
+    assert re.search(rf"60\d of {count} networks of the front", read.text)
+    assert read.text.count(content["architecture"]) == 2  # above, and in the table
+
+
+@pytest.mark.parametrize("key", ["network", "tables", "made_by", "checks", "weights"])
+def test_a_document_of_before_is_told_of_all_the_same(
+    key: str, found: dict[str, Found], write: Callable[[dict[str, object]], Found]
+) -> None:
+    content = found["one"].content
+    del content[key]
+    assert content["architecture"] in elements(write(content)).text
