@@ -39,7 +39,7 @@ class Found:
 
 @pytest.fixture(scope="session")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    """Searches without weights: one device, two (one with a hostile name), a list of budgets, none, a goal."""
+    """Quick searches: one device, two (one with a hostile name), a list of budgets, none, a goal."""
     folder = tmp_path_factory.mktemp("searches")
     table = json.loads(find_asset("latency_tables", "rpi4", suffix=".json", error=TableError).read_text())
     board = folder / "board.json"
