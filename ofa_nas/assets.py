@@ -5,6 +5,7 @@ In a wheel they lie in `ofa_nas/_data/<kind>`; in a checkout, editable or bare, 
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ofa_nas.errors import FileError
@@ -45,8 +46,9 @@ def find_asset(
     """
     is_path = name_or_path.endswith(suffix) or os.sep in name_or_path
     path = Path(name_or_path) if is_path else asset_folder(kind) / f"{name_or_path}{suffix}"
-    if path.is_file():
-        return path
+    with suppress(OSError):  # a name may be too long
+        if path.is_file():
+            return path
     if is_path and path.is_dir():
         raise error(f"{name_or_path[:200]}: is a folder; give the path of a {suffix} file")
     names = ", ".join(asset_names(kind, suffix=suffix) if shipped is None else shipped) or "none"

@@ -5,8 +5,11 @@ import json
 import math
 import os
 import re
+import secrets
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Any, BinaryIO, NoReturn
 
 from ofa_nas.errors import FileError, OfaNasError
 
+ABANDONED_S = 6 * 3600.0  # a temporary file that nobody has written to for so long is swept away
+_TOGETHER, _SUFFIX = ".ofa-nas-", ".tmp"
 LARGEST = 256 << 20  # bytes of a file that is read as a whole, unless its reader allows more
 _OPEN = (
     os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -33,7 +38,11 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent, f".{path.name}.")
         try:
+            temporary.touch(
+                mode=0o600, exist_ok=False
+            )  # ours alone: a link that somebody laid there is refused
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -54,7 +63,8 @@ def moving_together(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=folder) as name:
+        _sweep(folder, _TOGETHER)
+        with tempfile.TemporaryDirectory(prefix=_TOGETHER, suffix=_SUFFIX, dir=folder) as name:
             temporary = Path(name)
             yield temporary
             for path in sorted(temporary.iterdir()):
@@ -125,7 +135,7 @@ def open_regular(path: Path, *, error: type[OfaNasError], most: int = 1 << 62) -
     """Open a file of at most so many bytes for reading: no folder, no pipe that may never answer, no device.
 
     Raises:
-        OfaNasError: In the class `error`, when it is missing, may not be read, or is something else or larger.
+        OfaNasError: In the class `error`, when it is missing, something else or larger, or may not be read.
     """
     try:
         file = os.fdopen(os.open(path, _OPEN), "rb")
@@ -198,7 +208,21 @@ def _finite(text: str) -> float:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
+
+
+def _sweep(folder: Path, prefix: str) -> None:
+    """Remove what processes that were killed left behind, once nobody has written to it for so long."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not (entry.name.startswith(prefix) and entry.name.endswith(_SUFFIX)):
+                continue
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime < ABANDONED_S:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 def _umask() -> int:
