@@ -17,6 +17,7 @@ from ofa_nas.space.points import Point, read_points
 from ofa_nas.space.stages import Head, Stage, Stem, make_divisible, read_head, read_stage, read_stem
 from ofa_nas.space.toml_reader import Section, read_toml
 
+MOST_BLOCKS, MOST_ENTRIES = 500, 200_000
 PADDINGS = ("symmetric", "same")
 SE_REDUCTION = 4  # squeeze-excite bottleneck: a quarter of the middle channels (OFA, MobileNetV3)
 
@@ -81,12 +82,27 @@ class SearchSpace:
         )
         space = replace(space, points=read_points(root, space.parse))
         root.close()
+        space.check_size(root.path)
         if (space.lite or space.folded) and space.cardinality > 1:
             raise SpaceError(
                 f"{root.path}: {'lite' if space.lite else 'folded'}: expected false where there is a choice: "
                 "only the one architecture that ofa-nas transfer leaves has these"
             )
         return space
+
+    def check_size(self, path: Path) -> None:
+        """Refuse a space that nobody could tabulate.
+
+        Raises:
+            SpaceError: It has too many blocks, or choices for them.
+        """
+        blocks = sum(stage.depths[-1] for stage in self.stages)
+        entries = len(self.resolutions) * blocks * max(len(stage.choices) for stage in self.stages)
+        if blocks > MOST_BLOCKS or entries > MOST_ENTRIES:
+            raise SpaceError(
+                f"{path}: {blocks} blocks, and {entries} combinations of resolution, block and its choice; "
+                f"expected at most {MOST_BLOCKS} and {MOST_ENTRIES}"
+            )
 
     @classmethod
     def from_document(cls, content: dict[str, Any], path: Path) -> Self:

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import open_regular, replacing
+from ofa_nas.space.costs import layer_parameters
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 LARGEST = 8 << 30  # bytes of a file of tensors
+_STORED_BYTES = 2  # of a weight, at least
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -24,10 +26,13 @@ def save_supernet(files: SupernetFiles, supernet: Supernet, card: SupernetCard) 
     a tensor with values that half precision cannot hold.
     """
     tensors = {name: _stored(name, value) for name, value in supernet.state_dict().items()}
-    with replacing(files.weights) as temporary:
+    with (
+        replacing(files.card) as own,
+        replacing(files.weights) as temporary,
+    ):  # renamed one right after the other
         write_tensors(temporary, tensors)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        card.with_digest(digest).save(files.card)
+        card.with_digest(digest).save(own)
 
 
 def load_supernet(files: SupernetFiles) -> tuple[Supernet, SupernetCard]:
@@ -42,6 +47,11 @@ def load_supernet(files: SupernetFiles) -> tuple[Supernet, SupernetCard]:
     tensors = read_tensors(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
         raise CheckpointError(f"{path}: its digest is not the one that {files.card.name} names")
+    least = _STORED_BYTES * sum(map(layer_parameters, card.space.layers(card.space.largest)))
+    if path.stat().st_size < least:
+        raise CheckpointError(
+            f"{path}: has no room for the weights of {files.card.name}, at least {least} bytes"
+        )
     supernet = Supernet(card.space)
     load_tensors(supernet, tensors, where=str(path))
     return supernet, card

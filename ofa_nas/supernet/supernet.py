@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ofa_nas.errors import ArchitectureError
+from ofa_nas.errors import ArchitectureError, SpaceError
 from ofa_nas.onnx_writer import tensor_name
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
+from ofa_nas.space.costs import layer_parameters
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator
 from ofa_nas.space.search_space import SearchSpace
@@ -28,6 +29,7 @@ from ofa_nas.supernet.elastic import (
 )
 
 Weighted = ElasticConvolution | ElasticLinear
+MOST_WEIGHTS = 1_000_000_000  # of a supernet, four gigabytes: a space of a few lines may ask for more
 
 
 class _Network(nn.Module):
@@ -92,9 +94,17 @@ class Supernet(_Network):
     Args:
         space: Its largest architecture sets the shapes.
         generator: Source of the first weights; without it they are left undefined, to be loaded.
+
+    Raises:
+        SpaceError: It would take too much memory.
     """
 
     def __init__(self, space: SearchSpace, generator: torch.Generator | None = None) -> None:
+        weights = sum(map(layer_parameters, space.layers(space.largest)))
+        if weights > MOST_WEIGHTS:
+            raise SpaceError(
+                f"{space.name}: its largest subnet has {weights:.3g} weights, more than {MOST_WEIGHTS:.0e}"
+            )
         super().__init__(space, space.layers(space.largest), is_elastic=True)
         if generator is not None:
             initialise(self, generator)
