@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -147,6 +148,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(
             level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
         )
+        warnings.filterwarnings(
+            "ignore", "Image size .* could be decompression bomb"
+        )  # an error of ours tells
         _check_numbers(args)
         if args.json_file is not None:
             check_writable(args.json_file, option="--json-file")

@@ -27,6 +27,7 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 )
+MOST_PIXELS = 80_000_000  # of an image; decoded, so many take a quarter of a gigabyte
 LARGEST_UNPACKED, MOST_PACKED = (
     256 << 20,
     100,
@@ -81,6 +82,10 @@ def decode_image(content: bytes, where: str) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise DataError(
+                    f"{where}: {image.width} x {image.height} px; expected {MOST_PIXELS:.0e} at most"
+                )
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except UnidentifiedImageError as error:  # says no more than that, of a buffer in memory
         raise DataError(f"{where}: corrupt image, or none of {', '.join(IMAGE_FORMATS)}") from error
@@ -213,7 +218,18 @@ def check_names(names: NDArray[Any], where: str) -> tuple[str, ...]:
     """Class names, after a check that they are fixed-width text `(K,)`."""
     if names.ndim != 1 or names.dtype.kind != "U" or len(names) == 0:
         raise DataError(f"{where}: class names are {names.dtype} {names.shape}, not text (K,)")
-    return tuple(str(name) for name in names)
+    return writable_names((str(name) for name in names), where)
+
+
+def writable_names(names: Iterable[str], where: str) -> tuple[str, ...]:
+    """Class names, after a check that they are whole letters: they stand in JSON, ONNX and npz files."""
+    found = tuple(names)
+    for name in found:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{where}: the class name {name!r:.80} is not UTF-8: rename it") from error
+    return found
 
 
 def file_source(

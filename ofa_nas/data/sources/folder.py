@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ofa_nas.data import Source
-from ofa_nas.data.files import file_source, list_folder, list_images, median_short_side_px
+from ofa_nas.data.files import (
+    file_source,
+    list_folder,
+    list_images,
+    median_short_side_px,
+    writable_names,
+)
 from ofa_nas.errors import DataError
 
 DEFAULT_FOLDERS: tuple[str, ...] = ()
@@ -67,7 +73,7 @@ def _share(path: Path) -> float:
 
 
 def _source(root: Path, classes: dict[str, list[Path]]) -> Source:
-    names = tuple(sorted(classes))
+    names = writable_names(sorted(classes), str(root))
     paths = [path for name in names for path in classes[name]]
     if not paths:
         raise DataError(f"{root}: every class has one image only; at least one needs two, to put one aside")
