@@ -27,6 +27,7 @@ REACHED_MEMORY, MEMORY_SD = 0.6, 0.5  # of the published bandwidth
 DEPTHWISE_SLOWDOWN, DEPTHWISE_SD = 3.3, 1.0
 OVERHEAD_MS, OVERHEAD_SD = 0.01, 1.5
 _SPREADS = np.array([COMPUTE_SD, MEMORY_SD, DEPTHWISE_SD, OVERHEAD_SD])
+_EXTREME = 20.0  # logarithm: timings that nothing could take lead no further
 _STEPS, _TRIES, _SETTLED = 100, 12, 1e-9
 Floats = npt.NDArray[np.float64]
 
@@ -194,7 +195,7 @@ class _Problem:
         return cls(published, np.array(start), whole, owner, np.log(measured_ms))
 
     def model(self, point: Floats) -> RooflineModel:
-        compute, memory, slowdown, overhead = (exp(value) for value in point)
+        compute, memory, slowdown, overhead = (exp(value) for value in np.clip(point, -_EXTREME, _EXTREME))
         return replace(
             self.published,
             gmac_per_s=compute,

@@ -22,6 +22,7 @@ from ofa_nas.space.costs import full_depth
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
 
+LEAST_MS, LARGEST_MS, MOST_SPREAD = 1e-6, 1e7, 1e3
 NOT_STATED = "not stated"
 _KEY = re.compile(r"([A-Za-z_][\w:-]{0,199}):", re.ASCII)
 _FIELD = re.compile(r" +(count|mean|std): ([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)", re.ASCII)
@@ -128,6 +129,10 @@ def _read_number(text: str, where: str) -> float:
 def _read_entry(path: Path, key: str, fields: dict[str, float]) -> Entry:
     if "mean" not in fields:
         raise TableError(f"{path}: {key}: mean is missing")
+    if not LEAST_MS <= fields["mean"] <= LARGEST_MS or not 0.0 <= fields.get("std", 0.0) <= LARGEST_MS:
+        raise TableError(f"{path}: {key}: expected a mean from {LEAST_MS:g} to {LARGEST_MS:g} ms, and a std")
+    if fields.get("std", 0.0) > MOST_SPREAD * fields["mean"]:
+        raise TableError(f"{path}: {key}: its std is more than {MOST_SPREAD:g} times its mean")
     return Entry(fields["mean"], fields.get("std"))
 
 
