@@ -1,8 +1,10 @@
 """The training memory of every method for one subnet: by the account of the literature, and as measured."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ofa_nas.errors import ConfigError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.transfer.account import account
@@ -11,6 +13,8 @@ from ofa_nas.transfer.kept import kept_bytes
 from ofa_nas.transfer.methods import METHODS, Method
 from ofa_nas.transfer.network import transfer_space
 from ofa_nas.transfer.trials import forward_of, random_network
+
+_TORCH_OVER_ACCOUNT = 1.5  # how many times the account PyTorch may take, and some room
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,12 @@ def method_memories(
         batch_size: Images a step.
 
     Raises:
-        OfaNasError: A process that trains failed, such as for want of memory.
+        ConfigError: This machine could not hold such a batch.
+        OfaNasError: A process that trains failed.
     """
     literature = replace(space.only(arch), lite=True, folded=False)
     layers = list(literature.layers(literature.largest))
+    _check_memory(account(layers, METHODS["full"]).total(batch_size), batch_size=batch_size)
     for method in map(METHODS.__getitem__, methods):
         own = transfer_space(space, arch, classes=space.classes, method=method)
         growth, growth_by_torch = (
@@ -65,6 +71,16 @@ def method_memories(
             kept_by_torch=_kept(own, method, batch_size=batch_size, is_lean=False),
             growth=growth,
             growth_by_torch=growth_by_torch,
+        )
+
+
+def _check_memory(needed: float, *, batch_size: int) -> None:
+    """Refuse a batch that would be killed, or bring the machine to a stand, instead of being measured."""
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available / _TORCH_OVER_ACCOUNT:
+        raise ConfigError(
+            f"--batch {batch_size}: it takes {needed / 1e9:.3g} GB by the account and more as measured; "
+            f"this machine has {available / 1e9:.3g} GB; give a smaller batch"
         )
 
 

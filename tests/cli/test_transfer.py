@@ -149,6 +149,7 @@ def test_wrong_inputs_are_one_clear_error(
     assert "checkpoint.safetensors: cannot be read" in refused(*base, "--from", "smallest", "--resume")
     assert "--batch 0: expected 1 or more" in refused("memory", "smallest", "--batch", 0)
     assert "--method sgd: expected one of" in refused("memory", "smallest", "--methods", "sgd")
+    assert "GB; give a smaller batch" in refused("memory", "smallest", "--batch", 10**7)
 
 
 def test_a_run_folder_is_not_overwritten(
