@@ -19,6 +19,7 @@ from ofa_nas.provenance import record_provenance
 
 LEAST = {"networks": 2, "blocks": 30}
 FOLDS = 10
+MOST_ERROR = 1e4  # of a timing that was left out, relative
 NOISE = 0.1  # relative: what no roofline explains
 # For each unknown, what is expected before anything was timed, and by how much (in logarithms) it may differ.
 # Set by hand from the boards of benchmarks/bench_roofline.py, so its errors are a little too good.
@@ -70,6 +71,12 @@ def calibrate(
     works = [timing.work for timing in timings.timings]
     measured = np.array([timing.ms for timing in timings.timings])
     left_out = predict_left_out(board.model, works, measured, [timing.name for timing in timings.timings])
+    error = judge(left_out, measured)
+    if not error.worst <= MOST_ERROR:
+        raise TableError(
+            f"{timings.source}: one of its {timings.kind} takes {error.worst:.0e} times as long as a fit to the "
+            "others says: no board takes such times; check them and their unit, milliseconds"
+        )
     table = LatencyTable(
         name=board.name,
         device=TableDevice(
@@ -82,7 +89,7 @@ def calibrate(
         ),
         measured=None,
         model=fit_roofline(board.model, works, measured),
-        error=judge(left_out, measured),
+        error=error,
         notes=_notes(timings),
         sources=(timings.source, board.peak_source, board.bandwidth_source),
         made_by=record_provenance(seed=0).to_json(),
