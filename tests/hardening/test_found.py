@@ -1,0 +1,232 @@
+"""What the campaigns found, one example each; every one of them was a traceback, a hang or a flood."""
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ofa_nas.cli import main
+from ofa_nas.data.dataset import open_data
+from ofa_nas.data.files import MOST_PIXELS, decode_image, read_npz
+from ofa_nas.data.sources.fashion_mnist import read_idx
+from ofa_nas.errors import DataError, OfaNasError, SpaceError, TableError
+from ofa_nas.latency.calibration import calibrate
+from ofa_nas.latency.roofline import Roofline
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.timings import read_timings
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.supernet import Supernet
+from tests.hardening.mutations import changed
+from tests.hardening.readers import READERS
+from tests.hardening.test_readers import copy_of, impatience
+
+HUGE = 10**400  # an integer that is no float
+BY_NAME = {reader.name: reader for reader in READERS}
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "told"),
+    [
+        ("estimated table", ("pricing", "constant_ms"), HUGE, "expected a number of at least 0"),
+        ("estimated table", ("made_by", "seed"), float("nan"), "NaN is no number"),
+        ("estimated table", ("notes",), ["\ud800"], "surrogates not allowed"),
+        ("measured table", ("rows", 0, "kind"), "os.path", "OFA_NAS_PLUGINS"),
+        ("card", ("space", "stages", 0, "block"), "os.path", "OFA_NAS_PLUGINS"),
+        ("onnx", ("ofa_nas.space", "stages", 0, "block"), "os.path", "OFA_NAS_PLUGINS"),
+        ("bundle", ("about", "space", "stages", 0, "block"), "os.path", "OFA_NAS_PLUGINS"),
+        ("bundle", ("about", "designs", 0, "resolution"), "x", "names no networks"),
+        ("bundle", ("protocol", "rounds"), "x", "no job of this version"),
+        ("bundle", ("protocol", "rounds"), HUGE, "no job of this version"),
+        ("additive predictor", ("kind",), "os.path", "OFA_NAS_PLUGINS"),
+        ("additive predictor", ("parameters", "ceiling"), 1e300, "no accuracies"),
+        ("gp predictor", ("parameters", "genes", 0, 0), 10**9, "a value is missing or wrong"),
+        ("gp predictor", ("parameters", "sigma"), 1e200, "a value is missing or wrong"),
+        ("mlp predictor", ("parameters", "networks"), [], "there is no network"),
+        ("answers", (1, "nodes", 0, "ms"), HUGE, "nothing can have measured"),
+        ("samples", (0, "images"), HUGE, "images cannot be right"),
+        ("history", (0, "step"), "1", "not a report of a training"),
+        ("checkpoint", ("__metadata__", "training", "step"), -1, "not the checkpoint of a training"),
+        ("checkpoint", ("momentum:layers.stem.conv.weight", "dtype"), "F64", "no torch.float32"),
+        ("weights", ("layers.stem.conv.weight", "dtype"), "F8_E4M3", "holds torch.float8_e4m3fn"),
+        ("weights", ("layers.stem.conv.weight", "dtype"), "C64", "holds torch.complex64"),
+        ("weights", ("layers.stem.conv.weight", "shape"), [2**62, 2**62], "damaged"),
+        ("space", ("stages", 0, "width"), 10**4000, "expected an integer from 1 to 4096"),
+    ],
+)
+def test_a_spoilt_place_is_one_error(
+    name: str, place: tuple[Any, ...], value: Any, told: str, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    reader, path = BY_NAME[name], copy_of(samples[name], tmp_path / "folder")
+    assert reader.parse
+    path.write_bytes(reader.build(changed(reader.parse(path.read_bytes()), place, "replace", value)))
+    with pytest.raises(OfaNasError, match=told) as caught:
+        reader.read(path)
+    assert path.name in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("space", b"width = 0x" + b"f" * 5000, "width: expected|stem: is missing|description: is missing"),
+        ("space", b"classes = " + b"9" * 5000, "not valid TOML"),
+        ("space", b"a = " + b"[" * 50_000, "not valid TOML"),
+        ("history", b'\xff\n{"step": 1}\n', "not a report of a training"),
+        ("packed labels", b"\x93NUMPY\x01\x00\x08\x00{'descr'", "not a whole pack"),
+        ("onnx", b"", "subnet.onnx"),
+    ],
+)
+def test_spoilt_bytes_are_one_error(
+    name: str, content: bytes, told: str, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    path = copy_of(samples[name], tmp_path / "folder")
+    path.write_bytes(content)
+    with pytest.raises(OfaNasError, match=told):
+        BY_NAME[name].read(path)
+
+
+def test_a_damaged_journal_is_one_error(samples: dict[str, Path], tmp_path: Path) -> None:
+    path = copy_of(samples["journal"], tmp_path / "folder")
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number in range(len(lines)):
+        for spoilt in (b"{\n", b'{"op_code": 99999}\n', b'{"op_code": 4, "trial_id": 1e999}\n', b"\xff\n"):
+            path.write_bytes(b"".join([*lines[:number], spoilt, *lines[number + 1 :]]))
+            try:
+                BY_NAME["journal"].read(path)
+            except OfaNasError as error:
+                assert "study.log" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("field", ["mean: 0", "mean: -1", "mean: 1e300", "std: -1", "std: 1e300"])
+def test_a_published_time_that_no_table_may_hold_is_refused(
+    field: str, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    path = copy_of(samples["look-up table"], tmp_path / "folder")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    place = next(number for number, line in enumerate(lines) if line.strip().startswith(field[:4]))
+    lines[place] = f"  {field}"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(TableError, match=r"mine\.yaml: .*: (expected a mean|its std)"):
+        BY_NAME["look-up table"].read(path)
+
+
+@pytest.mark.parametrize("times", [(1e-7, 1e7), (1e7, 1e-7), (1e7, 1e7)])
+def test_timings_that_nothing_takes_make_a_table_that_can_be_read_or_none(
+    times: tuple[float, float], tmp_path: Path
+) -> None:
+    space = SearchSpace.load("tiny")
+    rows = [f"tiny,{arch},{ms}" for arch, ms in zip((space.smallest, space.largest), times, strict=True)]
+    (tmp_path / "mine.csv").write_text("\n".join(["space,architecture,ms", *rows]), encoding="utf-8")
+    try:
+        found = calibrate(Roofline.load("rpi4"), read_timings(tmp_path / "mine.csv"))
+    except TableError as error:
+        assert "no board takes such times" in str(error)  # noqa: PT017
+        return
+    found.table.save(tmp_path / "mine.json")
+    assert LatencyTable.load(tmp_path / "mine.json").model
+
+
+def test_a_space_by_a_name_that_is_too_long_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(f"space,architecture,ms\n{'x' * 3000},24/3x2,1\n", encoding="utf-8")
+    with pytest.raises(TableError, match=r"mine\.csv:2: x+: no such search space"):
+        read_timings(tmp_path / "mine.csv")
+
+
+def space_of(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> SearchSpace:
+    document = SearchSpace.load("tiny").to_document()
+    change(document)
+    return SearchSpace.from_document(document, tmp_path / "mine.json")
+
+
+def test_a_space_beyond_all_tables_is_refused(tmp_path: Path) -> None:
+    with impatience(), pytest.raises(SpaceError, match="expected at most 500 and 200000"):
+        space_of(tmp_path, lambda space: space.update(stages=space["stages"] * 400))
+    with impatience(), pytest.raises(SpaceError, match="expected at most 500 and 200000"):
+        space_of(
+            tmp_path, lambda space: space.update(resolutions=list(range(8, 4096)), stages=space["stages"] * 9)
+        )
+
+
+def test_a_space_beyond_all_memory_is_refused(tmp_path: Path) -> None:
+    def widen(space: dict[str, Any]) -> None:
+        stage = {**space["stages"][0], "width": 4096, "expand_ratios": [16], "depths": [32]}
+        space.update(stages=[stage] * 4)
+
+    space = space_of(tmp_path, widen)
+    with pytest.raises(SpaceError, match=r"has .* weights, more than 1e\+09"):
+        Supernet(space)
+
+
+def test_a_card_that_asks_for_more_than_its_weights_hold_allocates_nothing(
+    samples: dict[str, Path], tmp_path: Path
+) -> None:
+    path = copy_of(samples["card"], tmp_path / "folder")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for stage in document["space"]["stages"]:
+        stage.update(width=4096, expand_ratios=[16])
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(
+        OfaNasError, match=r"supernet\.safetensors: has no room for the weights of supernet\.json"
+    ):
+        BY_NAME["card"].read(path)
+
+
+def packed_zeros(size: int) -> bytes:
+    """An npz file of a few kilobytes that unpacks to so many zeros."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": (size,)})
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("jpeg.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(stream.getvalue())
+        for _ in range(size >> 20):
+            member.write(bytes(1 << 20))
+    return buffer.getvalue()
+
+
+def test_a_zip_bomb_unpacks_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bomb.npz").write_bytes(packed_zeros(400 << 20))
+    assert (tmp_path / "bomb.npz").stat().st_size < 1 << 20
+    with pytest.raises(
+        DataError, match=r"bomb\.npz: jpeg\.npy would be 4\d+ bytes, 100 times its packed size"
+    ):
+        read_npz(tmp_path / "bomb.npz", ("jpeg",))
+
+
+def test_a_gzip_bomb_unpacks_to_nothing(tmp_path: Path) -> None:
+    header = bytes((0, 0, 8, 3)) + b"".join(side.to_bytes(4, "big") for side in (1 << 20, 64, 64))
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(header) + gzip.compress(bytes(64 << 20)) * 64)
+    with impatience(), pytest.raises(DataError, match=r"bomb\.gz: truncated, or too long"):
+        read_idx(tmp_path / "bomb.gz", ndim=3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
+def test_gigantic_dimensions_allocate_nothing(kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (9500, 9500)).save(buffer, kind)
+    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(DataError) as caught:
+        decode_image(buffer.getvalue(), "image 7")
+    assert str(caught.value) == f"image 7: 9500 x 9500 px; expected {MOST_PIXELS:.0e} at most"
+
+
+def test_a_class_name_that_is_no_text_is_found_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (b"caf\xe9", b"tea"):
+        folder = Path(tmp_path / "data" / name.decode("utf-8", "surrogateescape"))
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    with pytest.raises(DataError, match="the class name 'caf.udce9' is not UTF-8: rename it"):
+        open_data(str(tmp_path / "data"))
+    assert main(["train", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
