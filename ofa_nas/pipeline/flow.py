@@ -11,6 +11,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.run_check import Facts
 from ofa_nas.pipeline.run_file import CollectTable, RunFile, flags
 from ofa_nas.pipeline.run_folder import Step, digest_of
+from ofa_nas.space.precision import FP32
 from ofa_nas.supernet_card import SupernetFiles
 
 ARCHITECTURE = "ARCHITECTURE"  # stands in a command for what the search will have chosen
@@ -59,6 +60,8 @@ class _Planner:
         self.has_table = run.search.device is not None
         self.is_profiled = self.has_table and facts.table is None
         self.seed = ["--seed", str(run.seed)]
+        is_fp32 = run.export.predicted == FP32
+        self.precision = [] if is_fp32 else ["--precision", run.export.predicted]
         self.torch = [] if run.threads is None else ["--threads", str(run.threads)]
 
     def steps(self) -> list[Step]:
@@ -121,7 +124,7 @@ class _Planner:
     def _profile(self) -> Step:
         search = self.run.search
         command = ["profile", "--device", search.device or "", "--supernet", self.supernet]
-        command += ["--threads", str(search.threads), "--output", str(self.table)]
+        command += ["--threads", str(search.threads), "--output", str(self.table), *self.precision]
         inputs = {"search space": self.facts.space.digest}
         return self._step(
             "profile", [[*command, *flags(self.run.profile), *self.seed]], inputs, (self.table,)
@@ -145,7 +148,7 @@ class _Planner:
     def _search(self) -> Step:
         table = self.run.search
         command = ["search", "--supernet", self.supernet, *self._device()]
-        command += flags(table, without=("device", "measure", "contest", "threads"))
+        command += [*self.precision, *flags(table, without=("device", "measure", "contest", "threads"))]
         inputs = self._predictions()
         if self.has_table and self.facts.address:
             command += ["--measure", self.facts.address]
@@ -157,7 +160,10 @@ class _Planner:
     def _export(self) -> Step:
         command = ["export", ARCHITECTURE, "--supernet", self.supernet, "--output", str(self._at(SUBNET))]
         inputs = {**self._predictions(), **self._images(), "held-out images": self.files.held_out}
-        command += [*self._device(), *self._threads(), *self.seed]
+        command += flags(self.run.export, without=("precision",) if self.run.export.precision == FP32 else ())
+        if self.run.export.precision == self.run.export.predicted:  # else no table tells what it takes
+            command += self._device()
+        command += [*self._threads(), *self.seed]
         return self._step("export", [command], inputs, (self._at(SUBNET),))
 
     def _verify(self) -> Step:

@@ -219,7 +219,7 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
     if device is None or is_measured:
         return None, address or ""
     with _key(run, "search.device"):
-        *_, table = device_table(device, space, threads=run.search.threads)
+        *_, table = device_table(device, space, threads=run.search.threads, precision=run.export.predicted)
     assert isinstance(table, LatencyTable)
     return table, address or ""
 

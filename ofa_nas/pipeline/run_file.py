@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from ofa_nas.errors import ConfigError
+from ofa_nas.space.precision import FP16, FP32, INT8
 from ofa_nas.space.toml_reader import Section, read_toml
 
 SUPERNET = "efficientnet_lite"  # where a run begins that names no other
@@ -160,6 +161,31 @@ class SearchTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportTable:
+    """`[export]`: options of `ofa-nas export`; the search is one for files of that precision."""
+
+    precision: str = FP32
+    batch: str | None = None
+    preprocess: bool = False
+
+    @classmethod
+    def read(cls, section: Section) -> Self:
+        """Read the table."""
+        table = cls(
+            precision=section.text("precision", default=FP32, choices=(FP32, FP16, INT8)),
+            batch=_batch(section),
+            preprocess=section.flag("preprocess", default=False),
+        )
+        section.close()
+        return table
+
+    @property
+    def predicted(self) -> str:
+        """The precision that is searched in: nobody predicts fp16, which a CPU computes in fp32."""
+        return FP32 if self.precision == FP16 else self.precision
+
+
+@dataclass(frozen=True, slots=True)
 class RunFile:
     """A whole run file.
 
@@ -185,6 +211,7 @@ class RunFile:
     kind: str | None
     profile: ProfileTable
     search: SearchTable
+    export: ExportTable
     report: bool | None
     threads: int | None
     seed: int
@@ -218,6 +245,7 @@ class RunFile:
             kind=kind,
             profile=_table(root, "profile", ProfileTable.read) or ProfileTable(),
             search=SearchTable.read(root.section("search")),
+            export=_table(root, "export", ExportTable.read) or ExportTable(),
             report=root.flag("report") if root.has("report") else None,
             threads=_integer(root, "threads", maximum=1024),
             seed=root.integer("seed", default=0, minimum=0, maximum=2**62),
@@ -250,6 +278,14 @@ def _table(root: Section, key: str, read: Callable[[Section], _T]) -> _T | None:
 
 def _text(section: Section, key: str, *, choices: tuple[str, ...] = ()) -> str | None:
     return section.text(key, choices=choices) if section.has(key) else None
+
+
+def _batch(section: Section) -> str | None:
+    """A number of images, or `dynamic`."""
+    if isinstance(section.content.get("batch"), str):
+        return section.text("batch", choices=("dynamic",))
+    batch = _integer(section, "batch", maximum=4096)
+    return None if batch is None else str(batch)
 
 
 def _integer(section: Section, key: str, *, minimum: int = 1, maximum: int = 100_000) -> int | None:

@@ -43,6 +43,9 @@ images = 40
 rounds = 1
 resolution = [24]
 
+[export]
+precision = "int8"
+
 [search]
 device = "host"
 latency = "1s"
@@ -129,7 +132,7 @@ def test_a_run_that_was_killed_makes_what_an_undisturbed_one_makes(
 
 
 @pytest.mark.slow
-def test_the_folder_holds_everything_and_says_how_it_came(killed: Path) -> None:
+def test_the_folder_holds_everything_and_says_how_it_came(killed: Path, command: Command) -> None:
     folder = killed.parent / "runs" / "whole"
     for name in (
         "table.json",
@@ -141,7 +144,8 @@ def test_the_folder_holds_everything_and_says_how_it_came(killed: Path) -> None:
         assert (folder / name).is_file(), name
     verification = json.loads((folder / "verification.json").read_text())
     assert verification["is_met"]
-    assert {"accuracy", "latency", "numerics"} <= {check["quantity"] for check in verification["checks"]}
+    assert ", int8 subnet " in command("show", folder / "subnet.onnx").text
+    assert {"accuracy", "latency", "file_size"} <= {check["quantity"] for check in verification["checks"]}
     search = json.loads((folder / "search.json").read_text())
     assert search["architecture"] == verification["architecture"]
     record = json.loads((folder / "run.json").read_text())
@@ -261,6 +265,8 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("[search]\nfinalists = 3", "run.toml: search.finalists: are timed on a device"),
         ("[search]\ncontest = true", "run.toml: data: is missing"),
         ("[search]\n[profile]\nrounds = 3", "run.toml: profile: nothing is measured"),
+        ("[search]\n[export]\nprecision = 'int4'", "run.toml: export.precision: expected one of fp32, fp16,"),
+        ("[search]\n[export]\nbatch = 'all'", "run.toml: export.batch: expected one of dynamic, got 'all'"),
         ("seed = -1\n[search]", "run.toml: seed: expected an integer from 0"),
         (
             "supernet = 'x'\n[train]\n[search]",
@@ -326,6 +332,7 @@ def test_every_planned_command_is_one_that_the_commands_take(
         "learning_rate = 0.1\nrandom_subnets = 2\ncrop_scale = 0.5\nimage_size = 32\nheld_out = 5\n"
         "checkpoint_minutes = 1\ntensorboard = true\ndevice = 'cpu'\n"
         "[collect]\ncount = 5\nnear_front = 2\nimages = 10\nuntil = 'tau=0.9'\n[fit]\nkind = 'macs'\n"
+        "[export]\nprecision = 'int8'\nbatch = 2\npreprocess = true\n"
         "[profile]\nrounds = 2\nresolution = [24]\nclock = 'cpu'\n"
         "[search]\ndevice = 'host'\nlatency = '1ms'\npeak_memory = '1MB'\nmodel_size = '1MB'\nmacs = '1G'\n"
         "objective = 'macs'\naccuracy = '10%'\nmargin = '0.1'\nfinalists = 2\nmethod = 'exact'\nthreads = 1\n"
@@ -344,18 +351,21 @@ def test_every_planned_command_is_one_that_the_commands_take(
     assert (parsed["profile"].resolution, parsed["profile"].thread_counts) == ([24], [1])
     assert parsed["search"].devices[-1] == ("--measure", "host")
     assert parsed["verify"].latency == "1ms"
+    assert {parsed[name].precision for name in ("profile", "search", "export")} == {"int8"}
+    assert (parsed["export"].batch, parsed["export"].preprocess) == ("2", True)
 
 
 def test_what_the_commands_can_do_a_run_file_can_ask_for() -> None:
     """An option that is added to a command is added to the run file, or named here."""
     from dataclasses import fields
 
-    from ofa_nas.pipeline.run_file import CollectTable, ProfileTable, SearchTable, TrainTable
+    from ofa_nas.pipeline.run_file import CollectTable, ExportTable, ProfileTable, SearchTable, TrainTable
 
     frame = {"help", "json", "json_file", "verbose", "supernet", "data", "output", "seed", "threads"}
     tables: dict[str, tuple[type, set[str]]] = {
         "train": (TrainTable, {"resume"}),
         "predictor": (CollectTable, {"action", "kind"}),
+        "export": (ExportTable, {"arch", "device"}),
         "profile": (
             ProfileTable,
             {"device", "name", "bundle", "collect", "space", "classes", "precision", "thread_counts"},
