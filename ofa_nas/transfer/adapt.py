@@ -22,7 +22,7 @@ from ofa_nas.transfer.network import TransferNetwork
 from ofa_nas.transfer.optimizer import FreeingAdam
 
 _BATCH_SIZE, _EPOCHS = 8, 5.0
-_RATES = {"full": 3e-4, "last": 1e-3, "bn": 1e-3, "bias": 1e-3, "lite": 1e-3, "lite+bias": 1e-3}
+_RATES = {"full": 3e-4, "last": 3e-3, "bn": 1e-3, "bias": 3e-3, "lite": 1e-3, "lite+bias": 1e-3}
 _WEIGHT, _FIRST, _SECOND = "weight:", "first moment:", "second moment:"
 
 
