@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ MOST_DISTORTION = (
 LEAST_GAIN = 0.05  # of the distortion: what leaving operators in fp32 must take away to be worth their time
 RANGE_IMAGES, JUDGING_IMAGES = 64, 200
 Logits = npt.NDArray[np.float32]
+Group = tuple[str, ...]  # names of nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     largest = max(
         (float(np.abs(onnx.numpy_helper.to_array(one)).max()) for one in model.graph.initializer), default=0.0
     )
-    if largest > np.finfo(np.float16).max:
+    if largest > float(np.finfo(np.float16).max):
         raise FileError(f"a weight of {largest:.3g} is beyond half precision; export fp32 or int8")
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -64,7 +66,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def operator_groups(model: onnx.ModelProto) -> list[tuple[str, ...]]:
+def operator_groups(model: onnx.ModelProto) -> list[Group]:
     """Names of nodes that are quantised or left in fp32 together: one with weights and what follows it."""
     groups: list[list[str]] = []
     for node in model.graph.node:
@@ -81,8 +83,10 @@ def quantize_subnet(
     """Quantise a network to int8 and leave in fp32 what costs too much.
 
     Every method finds ranges on some images, and the one with the least distortion of the logits on others is
-    taken. While the distortion is above `MOST_DISTORTION`, groups of operators stay in fp32: each is tried
-    alone, then they are added in the order of what they gain, if that takes `LEAST_GAIN` of the distortion.
+    taken. While the distortion is above `MOST_DISTORTION`, operators stay in fp32: each group is tried with
+    the next one, for a tensor stays in fp32 only if what makes it and what reads it do; then pairs are added
+    in the order of what they gain, if that takes `LEAST_GAIN` of the distortion, and those groups that need
+    not be among them are quantised after all.
 
     Args:
         model: fp32 with a batch of one.
@@ -120,7 +124,7 @@ def quantize_subnet(
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     model: onnx.ModelProto
-    groups: tuple[tuple[str, ...], ...]
+    groups: tuple[Group, ...]
     distortion: float
     agreement: float
 
@@ -133,7 +137,7 @@ class _Judge:
         self.fp32 = ModelFile(model, normalization)
         self.wanted = self.fp32.logits(images)
 
-    def judge(self, ranges: TensorsData, groups: Sequence[tuple[str, ...]]) -> _Outcome:
+    def judge(self, ranges: TensorsData, groups: Sequence[Group]) -> _Outcome:
         kept = [name for group in groups for name in group]
         model = quantize_by_ranges(self.model, ranges, keep=kept)
         found = ModelFile(model, self.normalization).logits(self.images)
@@ -141,21 +145,25 @@ class _Judge:
 
 
 def _leave_out(
-    judge: _Judge, ranges: TensorsData, start: _Outcome, groups: Sequence[tuple[str, ...]]
+    judge: _Judge, ranges: TensorsData, start: _Outcome, groups: Sequence[Group]
 ) -> Iterator[Trial | _Outcome]:
+    """Neighbours by what they gain, each if it helps; then those back whose neighbour alone was to blame."""
+    pairs = list(pairwise(groups))
     alone: list[_Outcome] = []
-    for done, group in enumerate(groups, start=1):
-        alone.append(judge.judge(ranges, [group]))
-        yield Trial("finding what to leave in fp32", done, len(groups))
+    for done, pair in enumerate(pairs, start=1):
+        alone.append(judge.judge(ranges, pair))
+        yield Trial("finding what to leave in fp32", done, len(pairs))
     best = start
     for one in sorted(alone, key=lambda one: one.distortion):
-        if one.distortion > (1.0 - LEAST_GAIN) * start.distortion:
+        if best.distortion <= MOST_DISTORTION or one.distortion > (1.0 - LEAST_GAIN) * start.distortion:
             break
-        trial = judge.judge(ranges, [*best.groups, *one.groups])
+        trial = judge.judge(ranges, list(dict.fromkeys([*best.groups, *one.groups])))
         if trial.distortion <= (1.0 - LEAST_GAIN) * best.distortion:
             best = trial
-        if best.distortion <= MOST_DISTORTION:
-            break
+    for group in best.groups:
+        trial = judge.judge(ranges, [other for other in best.groups if other != group])
+        if trial.distortion <= max(MOST_DISTORTION, best.distortion):
+            best = trial
     yield best
 
 

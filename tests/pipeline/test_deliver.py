@@ -10,17 +10,39 @@ from onnx import numpy_helper
 
 import ofa_nas.pipeline.deliver
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
-from ofa_nas.export.export import PredictedLatency, read_model, save_model
+from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, save_model
+from ofa_nas.export.interface import FileForm
+from ofa_nas.export.verify import ModelFile
+from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.deliver import Delivery, Stage, deliver, verify_file
 from ofa_nas.pipeline.estimators import Estimators
+from ofa_nas.pipeline.evaluation import evaluate
 from ofa_nas.pipeline.promise import LatencyPromise, Promise, promise_of, promise_of_result
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
+from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs, layer_weight_bytes
+from ofa_nas.space.precision import FP16, INT8
+from ofa_nas.space.precision import weight_bytes as precise_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.small_supernet import SmallSupernet, exact_table
+
+MEASURED = Measurement(
+    model="subnet",
+    latency_ms=2.0,
+    low_ms=1.9,
+    high_ms=2.1,
+    p90_ms=2.5,
+    iqr_ms=0.1,
+    wall_ms=2.0,
+    cpu_ms=2.0,
+    visits=10,
+    runs=500,
+    noisy=False,
+    throttled=False,
+)
 
 
 def weight_bytes(space: SearchSpace) -> int:
@@ -257,3 +279,121 @@ def test_a_damaged_file_is_refused(small: SmallSupernet, tmp_path: Path) -> None
     path.write_bytes(b"not onnx")
     with pytest.raises(FileError, match=r"subnet\.onnx: not a valid ONNX model"):
         verify(path, small.files)
+
+
+INT8_PROMISE = Promise(figures={"accuracy": 0.5, "weight_bytes": 1.0, "peak_activation_bytes": 1.0})
+
+
+@pytest.fixture(scope="module")
+def int8(small: SmallSupernet, tmp_path_factory: pytest.TempPathFactory) -> Delivery:
+    """The middle subnet as an int8 file that takes any number of pixel images."""
+    space, output = SupernetCard.load(small.files.card).space, tmp_path_factory.mktemp("int8") / "subnet.onnx"
+    form = FileForm(INT8, batch=None, has_preprocessing=True)
+    *_, delivery = deliver(small.files, space.middle, INT8_PROMISE, output=output, form=form)
+    assert isinstance(delivery, Delivery)
+    return delivery
+
+
+def test_an_int8_file_is_compared_with_torch_class_by_class(int8: Delivery, small: SmallSupernet) -> None:
+    quantities = [check.quantity for check in int8.checks]
+    assert quantities[:3] == ["agreement", "accuracy_drop", "accuracy"]
+    agreement, drop, accuracy = int8.checks[:3]
+    assert agreement.measured > 0.8
+    assert drop.measured == pytest.approx(export_accuracy(small, int8.card.space.middle) - accuracy.measured)
+    assert accuracy.note.endswith("predicted of fp32")
+    assert (accuracy.predicted, int8.card.predicted["accuracy"]) == (0.5, 0.5)
+
+
+def export_accuracy(small: SmallSupernet, arch: Architecture) -> float:
+    *_, found = evaluate(small.name, [str(arch)], data=None, images=None, seed=0)
+    return found.accuracy
+
+
+def test_what_an_int8_file_holds_is_counted_from_what_stays_in_fp32(int8: Delivery) -> None:
+    card, layers = int8.card, list(int8.card.space.layers(int8.card.arch))
+    assert card.quantization
+    kept = frozenset(card.quantization.kept)
+    sizes = sum(precise_weight_bytes(layer, INT8, kept=kept) for layer in layers)
+    assert card.predicted["weight_bytes"] == sizes < weight_bytes(card.space) / 2
+    peak = next(check for check in int8.checks if check.quantity == "peak_memory")
+    assert peak.predicted == card.predicted["peak_activation_bytes"] > 1.0
+
+
+def test_the_file_holds_what_was_measured_of_it(int8: Delivery) -> None:
+    card = ModelCard.from_model(read_model(int8.path), int8.path)
+    assert card == int8.card
+    figures = int8.measured()
+    assert {key: figures[key] for key in card.measured if key != "threads"} == {
+        key: value for key, value in card.measured.items() if key != "threads"
+    }
+    assert {"accuracy", "agreement", "accuracy_drop", "planned_ort_bytes"} <= card.measured.keys()
+    assert figures["weight_bytes"] == int8.path.stat().st_size
+    assert card.made_by["onnxruntime"]
+
+
+def test_an_int8_file_is_verified_like_it_was_delivered(int8: Delivery, small: SmallSupernet) -> None:
+    again = verify(int8.path, small.files)
+    assert [check.quantity for check in again.checks] == [check.quantity for check in int8.checks]
+    for first, second in zip(int8.checks[:3], again.checks[:3], strict=True):
+        assert first.measured == second.measured
+    assert (again.card, again.unchecked) == (int8.card, ())
+
+
+def test_a_budget_is_that_of_the_int8_file(int8: Delivery, small: SmallSupernet) -> None:
+    exact = int8.card.predicted["weight_bytes"]
+    for share, is_met in ((1.0, True), (0.999, False)):
+        checks = verify(int8.path, small.files, Budget("model_size", share * exact, "bytes")).checks
+        assert next(check for check in checks if check.quantity == "file_size").is_met == is_met
+
+
+def test_an_int8_file_that_lost_too_much_breaks_its_promise(
+    int8: Delivery, small: SmallSupernet, tmp_path: Path
+) -> None:
+    path, model = tmp_path / "spoilt.onnx", read_model(int8.path)
+    bias = next(one for one in model.graph.initializer if one.name == "classifier/linear.bias_quantized")
+    values = np.array(numpy_helper.to_array(bias))
+    values[3] += 1 << 28  # always the fourth class
+    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    save_model(path, model)
+    found = verify(path, small.files)
+    assert [check.quantity for check in found.checks if not check.is_met] == ["accuracy_drop"]
+
+
+def test_half_precision_has_numerics_of_its_own_and_a_drop(small: SmallSupernet, tmp_path: Path) -> None:
+    space = SupernetCard.load(small.files.card).space
+    *_, delivery = deliver(
+        small.files, space.middle, INT8_PROMISE, output=tmp_path / "half.onnx", form=FileForm(FP16)
+    )
+    assert isinstance(delivery, Delivery)
+    assert delivery.is_met
+    numerics, agreement, *_ = delivery.checks
+    assert 1e-5 < numerics.measured < 1e-2
+    assert agreement.measured > 0.97
+    assert delivery.card.predicted["weight_bytes"] == weight_bytes(space) / 2
+
+
+def test_a_file_of_a_batch_promises_no_latency_of_one_image(
+    small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = []
+
+    def time_file(file: ModelFile, *_: object, **__: object) -> tuple[Measurement, float]:
+        timed.append(
+            onnx.load_from_string(file.timed()).graph.input[0].type.tensor_type.shape.dim[0].dim_value
+        )
+        return MEASURED, 1.0
+
+    monkeypatch.setattr(ofa_nas.pipeline.deliver, "time_file", time_file)
+    predicted = LatencyPromise(PredictedLatency("host", "measured", 1.0), address="host")
+    promise = Promise(figures={}, latencies=(predicted,))
+    space = SupernetCard.load(small.files.card).space
+    for batch, wanted in ((4, None), (None, 1.0)):
+        *_, delivery = deliver(
+            small.files, space.smallest, promise, output=tmp_path / "b.onnx", form=FileForm(batch=batch)
+        )
+        assert isinstance(delivery, Delivery)
+        latency = next(check for check in delivery.checks if check.quantity == "latency")
+        assert latency.predicted == wanted
+        assert ("4 images at once" in latency.note) == (batch == 4)
+        assert "this machine, 1 thread" in latency.note
+    assert timed == [4, 1]

@@ -1,0 +1,83 @@
+"""`ofa-nas show`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from ofa_nas.export.card import read_model, save_model
+from ofa_nas.supernet_card import SupernetCard
+from tests.cli.conftest import Command
+from tests.small_supernet import SmallSupernet
+
+
+@pytest.fixture(scope="module")
+def shown(small: SmallSupernet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from ofa_nas.cli import main
+
+    path = tmp_path_factory.mktemp("shown") / "subnet.onnx"
+    arguments = ["export", "smallest", "--supernet", small.name, "--output", str(path), "--device", "rpi4"]
+    assert main([*arguments, "--precision", "int8", "--batch", "2", "--preprocess", "--json"]) == 0
+    return path
+
+
+def test_a_file_tells_all_that_it_knows(command: Command, shown: Path, small: SmallSupernet) -> None:
+    document = command("show", shown, "--json").document
+    card = SupernetCard.load(small.files.card)
+    assert document["bytes"] == shown.stat().st_size
+    assert document["arch"] == str(card.space.smallest)
+    assert document["supernet_sha256"] == card.sha256
+    assert document["class_names"] == list(card.class_names)
+    assert document["input"] == {"name": "image", "shape": [2, 24, 24, 3], "type": "uint8"}
+    assert document["output"] == {"name": "logits", "shape": [2, 10], "type": "float"}
+    assert (document["opset"], document["precision"], document["batch"]) == (17, "int8", "2")
+    assert document["preprocessing"] is True
+    assert [one["device"] for one in document["latencies"]] == ["rpi4_int8"]
+    assert document["quantization"]["method"] in {"minmax", "entropy", "percentile"}
+    assert 0.0 < document["measured"]["accuracy"] <= 1.0
+    assert document["measured"]["threads"] == 1.0
+
+
+def test_people_read_it_too(command: Command, shown: Path) -> None:
+    text = command("show", shown).text
+    for part in (
+        "int8 subnet 24/",
+        "image (2, 24, 24, 3) uint8",
+        "inside; resized by the caller",
+        "opset 17",
+    ):
+        assert part in text
+    for part in ("latency_ms on rpi4_int8 (estimated)", "planned_ort_bytes", "left in fp32: ", "onnxruntime"):
+        assert part in text
+
+
+def test_older_files_are_shown_as_what_they_are(command: Command, shown: Path, tmp_path: Path) -> None:
+    model, later = (
+        read_model(shown),
+        {"precision", "batch", "preprocessing", "quantization", "measured", "made_by"},
+    )
+    kept = {one.key: one.value for one in model.metadata_props if one.key.split(".")[1] not in later}
+    onnx.helper.set_model_props(model, kept)
+    save_model(tmp_path / "older.onnx", model)
+    document = command("show", tmp_path / "older.onnx", "--json").document
+    assert (document["precision"], document["batch"], document["quantization"]) == ("fp32", "1", None)
+
+
+def test_wrong_files_are_one_line(refused: Callable[..., str], shown: Path, tmp_path: Path) -> None:
+    assert "nope.onnx: cannot be read" in refused("show", tmp_path / "nope.onnx")
+    (tmp_path / "torn.onnx").write_bytes(shown.read_bytes()[:-99])
+    assert "torn.onnx: not a valid ONNX model" in refused("show", tmp_path / "torn.onnx")
+    model = read_model(shown)
+    for key, value in (("batch", "many"), ("preprocessing", "1"), ("precision", "int4"), ("measured", "[1]")):
+        props = {one.key: one.value for one in model.metadata_props} | {f"ofa_nas.{key}": value}
+        spoilt = onnx.ModelProto()
+        spoilt.CopyFrom(model)
+        onnx.helper.set_model_props(spoilt, props)
+        save_model(tmp_path / "spoilt.onnx", spoilt)
+        assert "spoilt.onnx: its metadata are damaged" in refused("show", tmp_path / "spoilt.onnx"), key
+    del model.metadata_props[:]
+    save_model(tmp_path / "foreign.onnx", model)
+    assert "not exported by this version of ofa-nas" in refused("show", tmp_path / "foreign.onnx")
+    assert json.loads("1") == 1
