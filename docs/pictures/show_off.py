@@ -1,7 +1,7 @@
 """Make the README's pictures: the front of its first search, and the top of that search's report.
 
-`python docs/pictures/show_off.py [FOLDER]`, with the extra `dev` and a Chromium at hand; without a Chromium the
-pictures of the page are left as they are.
+`python docs/pictures/show_off.py [FOLDER]`, with the extra `dev`; without a Chromium at hand the pictures of
+the page are left as they are.
 """
 
 import io
