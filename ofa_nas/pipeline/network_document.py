@@ -4,18 +4,17 @@ from dataclasses import asdict
 from typing import Any
 
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.estimators import Candidate, Estimators
+from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.space.architecture import Architecture, Block
-from ofa_nas.space.costs import layer_macs, layer_weight_bytes
+from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.liveness import layer_moments
+from ofa_nas.space.precision import moments, weight_bytes
 
 
-def network_document(candidate: Candidate, estimators: Estimators) -> dict[str, Any]:
+def network_document(arch: Architecture, estimators: Estimators) -> dict[str, Any]:
     """Layers in execution order with their times and memory, and what a network takes beside them."""
-    arch, tables = candidate.architecture, estimators.tables
+    tables = estimators.tables
     layers = list(estimators.encoding.space.layers(arch))
-    peak = max(moment.elements for layer in layers for moment in layer_moments(layer))
     blocks = _blocks(arch)
     return {
         "resolution": arch.resolution,
@@ -25,7 +24,7 @@ def network_document(candidate: Candidate, estimators: Estimators) -> dict[str, 
         ],
         "constant_ms": {name: table.constant_ms(arch.resolution) for name, table in tables.items()},
         "layers": [
-            _layer(layer, blocks.get(layer.name), element_bytes=candidate.peak_activation_bytes / peak)
+            _layer(layer, blocks.get(layer.name), precision=estimators.precision)
             | {
                 "latency_ms": {
                     name: table.layer_ms(layer, resolution=arch.resolution) for name, table in tables.items()
@@ -77,18 +76,14 @@ def _blocks(arch: Architecture) -> dict[str, tuple[int, Block]]:
     }
 
 
-def _layer(layer: Layer, block: tuple[int, Block] | None, *, element_bytes: float) -> dict[str, Any]:
+def _layer(layer: Layer, block: tuple[int, Block] | None, *, precision: str) -> dict[str, Any]:
     return {
         **asdict(layer),
         "stage": None if block is None else block[0],
         "expand_ratio": None if block is None else block[1].expand_ratio,
         "macs": layer_macs(layer),
-        "weight_bytes": layer_weight_bytes(layer),
+        "weight_bytes": weight_bytes(layer, precision),
         "operators": [
-            {
-                "name": moment.operator,
-                "tensors": {name: round(element_bytes * size) for name, size in moment.tensors.items()},
-            }
-            for moment in layer_moments(layer)
+            {"name": moment.operator, "tensors": dict(moment.tensors)} for moment in moments(layer, precision)
         ],
     }

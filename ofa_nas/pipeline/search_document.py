@@ -125,7 +125,7 @@ def _answer(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
         "objective": _objective(result.goal),
         "accuracy_bound": result.bound,
         "is_exact": result.is_exact,
-        "network": network_document(result.chosen, estimators),
+        "network": network_document(result.chosen.architecture, estimators),
     }
 
 

@@ -69,6 +69,8 @@ def read_facts(root: Section) -> list[tuple[str, str]]:
         facts.append(("trained on", f"{weights.text('data')}, {weights.integer('classes')} classes"))
         digest = weights.text("sha256", default="")
         facts.append(("weights", f"SHA-256 {digest}" if digest else "did not come with the supernet"))
+    if root.content.get("precision") is not None:
+        facts.append(("precision", root.text("precision")))
     facts += optional(root, "search", _tell_search) or []
     return facts + (optional(root, "made_by", _tell_maker) or [])
 

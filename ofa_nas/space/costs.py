@@ -59,7 +59,7 @@ def layer_peak_bytes(layer: Layer) -> int:
 
     The peak of a network is the largest of its layers'.
     """
-    return FLOAT_BYTES * max(moment.elements for moment in layer_moments(layer))
+    return FLOAT_BYTES * max(moment.size for moment in layer_moments(layer))
 
 
 @dataclass(frozen=True)

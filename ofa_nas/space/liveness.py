@@ -14,21 +14,21 @@ class Moment:
 
     Attributes:
         operator: Its name.
-        tensors: Elements of each tensor, by the operator that made it; what the operator writes over is left
-            out, for its output stands in the same place.
+        tensors: Size of each tensor, by the operator that made it; what the operator writes over is left out,
+            for its output stands in the same place.
     """
 
     operator: str
     tensors: Mapping[str, int]
 
     @property
-    def elements(self) -> int:
+    def size(self) -> int:
         """Of all tensors together."""
         return sum(self.tensors.values())
 
 
 def layer_moments(layer: Layer) -> tuple[Moment, ...]:
-    """One moment for each operator of a layer, in execution order, activations alone.
+    """One moment for each operator of a layer, in execution order, activations alone, in elements.
 
     An elementwise operator writes over its first input unless that is read again later. Layers form a chain,
     so nothing is alive between two of them but what the first hands to the second.

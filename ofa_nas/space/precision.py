@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from ofa_nas.space.blocks import lower
-from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.liveness import Moment, layer_moments
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator
 
 FP32, FP16, INT8 = "fp32", "fp16", "int8"
@@ -52,9 +53,23 @@ def peak_bytes(layer: Layer, precision: str = FP32, *, kept: frozenset[str] = NO
         precision: `fp32`, `fp16` or `int8`.
         kept: See `weight_bytes`.
     """
-    if precision != INT8:
-        return layer_peak_bytes(layer) * _BYTES[precision] // _BYTES[FP32]
-    return _Int8Liveness(layer, kept).peak
+    return max(moment.size for moment in moments(layer, precision, kept=kept))
+
+
+def moments(layer: Layer, precision: str = FP32, *, kept: frozenset[str] = NOTHING) -> tuple[Moment, ...]:
+    """What is alive along a layer, in bytes: a moment for each operator, in int8 for each conversion, too.
+
+    Args:
+        layer: Geometry.
+        precision: `fp32`, `fp16` or `int8`.
+        kept: See `weight_bytes`.
+    """
+    if precision == INT8:
+        return tuple(_Int8Liveness(layer, kept).moments)
+    return tuple(
+        Moment(moment.operator, {name: _BYTES[precision] * size for name, size in moment.tensors.items()})
+        for moment in layer_moments(layer)
+    )
 
 
 @dataclass
@@ -63,7 +78,7 @@ class _Int8Liveness:
 
     layer: Layer
     kept: frozenset[str]
-    peak: int = 0
+    moments: list[Moment] = field(default_factory=list)
     live: dict[str, int] = field(default_factory=dict)
     floats: set[str] = field(default_factory=set)  # tensors that are stored in fp32
 
@@ -86,9 +101,9 @@ class _Int8Liveness:
         return f"{self.layer.name}/{operator.name}" in self.kept
 
     def _hold(self, name: str, count: int) -> None:
-        """A tensor comes to life; the peak is told after each."""
+        """A tensor comes to life, beside all that are alive."""
         self.live[name] = count
-        self.peak = max(self.peak, sum(self.live.values()))
+        self.moments.append(Moment(name, dict(self.live)))
 
     def _release(self, place: int, name: str) -> None:
         if self.last_use[name] == place:

@@ -50,6 +50,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
         "two": (*device, "25ms", "--device", str(board), "--latency", "30ms"),
         "list": (*device, "5,15,20,30ms"),
         "none": ("--macs", "100M"),
+        "int8": ("--precision", "int8", "--peak-memory", "500kB"),
         "goal": ("--device", "rpi4", "--objective", "latency", "--accuracy", "65%"),
     }
     for name, arguments in searches.items():

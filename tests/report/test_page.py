@@ -80,6 +80,17 @@ def test_the_peak_is_named_with_what_is_alive_there(found: dict[str, Found]) -> 
     assert re.search(rf"The peak of 1.05 MB is in {layer}, .* while its {operator} runs: alive are", text)
 
 
+@pytest.mark.parametrize("name", ["one", "int8"])
+def test_layers_need_what_the_network_needs(name: str, found: dict[str, Found]) -> None:
+    content = found[name].content
+    layers, predicted = content["network"]["layers"], content["predicted"]
+    moments = [sum(one["tensors"].values()) for layer in layers for one in layer["operators"]]
+    assert max(moments) == predicted["peak_activation_bytes"]
+    assert sum(layer["weight_bytes"] for layer in layers) == predicted["weight_bytes"]
+    assert sum(layer["macs"] for layer in layers) == predicted["macs"]
+    assert f"precision {content['precision']}" in elements(found[name]).text
+
+
 def test_times_of_the_layers_add_up_to_the_latency(found: dict[str, Found]) -> None:
     for name in ("one", "two"):
         content = found[name].content
