@@ -1,6 +1,6 @@
 """Transfer of the shipped supernet's subnets to CIFAR-10, method by method: accuracy and memory.
 
-    python -m benchmarks.bench_transfer [--subnets smallest] [--epochs 3] [--images 8068] [--no-memory]
+    python -m benchmarks.bench_transfer [--subnets smallest] [--epochs 3] [--images 4000] [--no-memory]
 
 Every method learns from the same images in the same order; accuracy is that of all test images, which
 nothing is chosen by. A checkpoint lies beside each transfer, so a run that was stopped goes on.
@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--supernet", default="efficientnet_lite")
     parser.add_argument("--subnets", nargs="+", default=["smallest"])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--images", type=int, default=8068, help="training images (8068, all)")
+    parser.add_argument("--images", type=int, default=4000, help="training images, of 8068 (4000)")
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float)

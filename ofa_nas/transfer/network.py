@@ -1,5 +1,6 @@
 """A subnet that learns another task: batch norms folded, maybe with lite residual modules, lean in memory."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -100,9 +101,15 @@ class TransferNetwork(Subnet):
         """Run layers on images, keeping what the trained parameters' gradients need and nothing else."""
         for layer in layers:
             tensors = {INPUT: x}
-            for operator in lower(layer):
+            operators = lower(layer)
+            uses = Counter(name for operator in operators for name in operator.inputs)
+            for operator in operators:
                 x = self._operate(layer, operator, [tensors[name] for name in operator.inputs], mode)
                 tensors[operator.name] = x
+                uses.subtract(operator.inputs)
+                for name in operator.inputs:
+                    if not uses[name]:
+                        tensors.pop(name, None)
         return x
 
     def _operate(self, layer: Layer, operator: Operator, inputs: list[Tensor], mode: Mode) -> Tensor:
