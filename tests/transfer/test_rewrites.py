@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.assets import asset_names
-from ofa_nas.errors import SpaceError
+from ofa_nas.errors import ConfigError, SpaceError
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.costs import layer_macs
@@ -56,6 +56,12 @@ def test_the_first_block_that_does_not_expand_gets_no_lite_residual(proxyless_li
     kinds = [layer.kind for layer in proxyless_lite.layers(proxyless_lite.largest)]
     assert kinds[:3] == ["conv", "mbconv", "mbconv+lite"]
     assert kinds.count("mbconv+lite") == 19
+
+
+def test_an_unknown_rewrite_is_refused() -> None:
+    layer = Layer("layer", "mbconv+sparse", 8, 24, 8, 3, 1, 7, 7, "relu6")
+    with pytest.raises(ConfigError, match=r"'mbconv\+sparse': there is no 'sparse'; there are lite, folded"):
+        lower(layer)
 
 
 def test_both_survive_a_document_and_change_the_digest(tiny: SearchSpace) -> None:

@@ -39,5 +39,10 @@ def lower(layer: Layer) -> tuple[Operator, ...]:
         raise ConfigError(f"space.blocks: {name!r} has no function lower(layer), so it is no block kind")
     operators = kind.lower(layer)
     for rewrite in rewrites:
+        if rewrite not in REWRITES:
+            known = ", ".join(REWRITES)
+            raise ConfigError(
+                f"space.blocks: {layer.kind[:60]!r}: there is no {rewrite[:40]!r}; there are {known}"
+            )
         operators = REWRITES[rewrite](layer, operators)
     return operators
