@@ -163,7 +163,7 @@ def time_contenders(
     contenders: Sequence[Contender], device: Device, protocol: MeasuringProtocol
 ) -> Generator[Stage, None, tuple[list[list[Visit]], list[Measurement]]]:
     """Visits of each in the order of rounds, and what they amount to."""
-    models = [Model(f"{number} {one.name}", one.model.content) for number, one in enumerate(contenders)]
+    models = [Model(f"{number} {one.name}", one.model.timed()) for number, one in enumerate(contenders)]
     visits: dict[str, list[Visit]] = {model.name: [] for model in models}
     measured = []
     for record in measure(device, models, protocol=protocol):
