@@ -157,7 +157,6 @@
   const showTheme = () => {
     button.textContent = isDark() ? "light" : "dark";
     button.setAttribute("aria-label", `change to ${button.textContent} colours`);
-    button.setAttribute("aria-pressed", String(isDark()));
     drawn.forEach(redraw);
   };
   button.addEventListener("click", () => {

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from ofa_nas.charts import DARK, LIGHT, Theme
 from ofa_nas.errors import ConfigError
 from ofa_nas.report.document import SearchDocument
+from ofa_nas.report.evidence import evidence
 from ofa_nas.report.html import Markup, markup, tag
-from ofa_nas.report.sections import course, evidence, front, network, origins, overview, title_of
+from ofa_nas.report.sections import course, front, network, origins, overview, title_of
 
 PLOTLY = "plotly"
 
@@ -58,7 +59,7 @@ def _header(document: SearchDocument) -> Markup:
     links = [
         tag("a", title, attributes={"href": f"#{name}"}) for name, title in [*names, ("origins", "origins")]
     ]
-    toggle = Markup('<button type="button" id="theme" aria-pressed="false">dark</button>')
+    toggle = Markup('<button type="button" id="theme">dark</button>')
     return tag(
         "header",
         tag("p", "ofa-nas search", attributes={"class": "kicker"}),

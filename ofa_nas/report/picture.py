@@ -29,7 +29,12 @@ def network_picture(network: Network, devices: Sequence[str]) -> Markup:
     legend = [
         tag("span", Markup(f'<i class="k{kernel}"></i>'), f"{kernel}x{kernel} kernel") for kernel in kernels
     ]
-    legend.append(tag("span", "height: channels; in the middle: expanded; dashed: a block that was left out"))
+    legend.append(
+        tag(
+            "span",
+            "height: channels, in the middle expanded; x6: expand ratio, /2: stride, SE: squeeze-excite",
+        )
+    )
     return markup(
         tag("p", *legend, attributes={"class": "key"}), tag("ol", *rows, attributes={"class": "net"})
     )
@@ -53,9 +58,15 @@ def _row(
     for name, total in totals.items():
         ms = sum(layer.latency_ms[name] for layer in layers)
         share = ms / total if total else 0.0
-        costs.append(tag("span", tag("b", f"{share:.0%}"), f" of the time on {name}: {cost_text(TIME, ms)}"))
+        costs.append(
+            tag("span", tag("b", f"{share:.0%}"), f" of the time on {name}: ", _unbroken(cost_text(TIME, ms)))
+        )
     shown = tag("div", *costs, attributes={"class": "costs"}) if costs else Markup()
     return tag("li", told, tag("ul", *blocks, attributes={"class": "blocks"}), shown)
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _block(layer: LayerFigures, *, most: int) -> Markup:

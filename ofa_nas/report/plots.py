@@ -14,18 +14,23 @@ from ofa_nas.report.words import (
     point_text,
 )
 
-MOST_POINTS = 600  # of a front; what is more is thinned evenly
+MOST_POINTS, MOST_MEASURED = 600, 300  # of a front, of a study; what is more is thinned evenly
 WIDE = (760, 440)
 _SCALES = {"ms": (1.0, "ms"), "bytes": (1e6, "MB"), "MACs": (1e6, "M MACs")}
 _UNITS = {"latency": "ms", "peak_memory": "bytes", "model_size": "bytes", "macs": "MACs"}
 
 
 def thinned(document: SearchDocument) -> list[Point]:
-    """The front, or so much of it as fits on a page, with its ends and the chosen ones."""
-    step = max(1.0, (len(document.front) - 1) / (MOST_POINTS - 1))
-    kept = {round(index * step) for index in range(MOST_POINTS)}
+    """The front, or so much of it as fits on a page."""
+    return shown(document, document.front, most=MOST_POINTS)
+
+
+def shown(document: SearchDocument, points: Sequence[Point], *, most: int = MOST_MEASURED) -> list[Point]:
+    """So many of some points, evenly, with their ends and those that were chosen."""
+    step = max(1.0, (len(points) - 1) / (most - 1))
+    kept = {round(index * step) for index in range(most)}
     chosen = {answer.chosen.architecture for answer in document.found if answer.chosen}
-    return [one for index, one in enumerate(document.front) if index in kept or one.architecture in chosen]
+    return [one for index, one in enumerate(points) if index in kept or one.architecture in chosen]
 
 
 def front_chart(document: SearchDocument, key: tuple[str, str] | None = None) -> Chart:
@@ -74,7 +79,7 @@ def _front_series(document: SearchDocument, key: tuple[str, str], scale: float) 
         (document.finalists, "timed finalists", DIAMOND, ""),
     ):
         if timed and timed.networks:
-            yield _measured_series(timed.networks, key, scale, (label, marker, colour))
+            yield _measured_series(shown(document, timed.networks), key, scale, (label, marker, colour))
     chosen = [answer.chosen for answer in document.found if answer.chosen]
     yield Series(
         "chosen",

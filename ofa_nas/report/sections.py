@@ -1,66 +1,15 @@
 """The sections of a report, each of them HTML that says everything without a script."""
 
 from collections.abc import Iterator, Sequence
-from json import dumps
-from typing import Any
 
-from ofa_nas.charts import PAGE, Chart, draw_svg
 from ofa_nas.report.course import layer_words, memory_chart, peak_words, time_chart
-from ofa_nas.report.document import Answer, CheckFigures, Network, Point, SearchDocument, Timed
+from ofa_nas.report.document import Answer, Network, Point, SearchDocument
 from ofa_nas.report.html import Markup, copyable, markup, table, tag
-from ofa_nas.report.interactive import alternative_of, figure_of
+from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.picture import network_picture
-from ofa_nas.report.plots import accuracy_chart, all_fronts, table_chart, thinned
+from ofa_nas.report.plots import all_fronts, thinned
 from ofa_nas.report.words import card_text, cost_keys, cost_text, cost_title, percent
 from ofa_nas.search.budgets import format_amount, format_share
-
-TITLES = {
-    "numerics": "numerics",
-    "accuracy": "top-1",
-    "latency": "latency",
-    "latency_p90": "latency, p90",
-    "peak_memory": "peak memory",
-    "resident_memory": "resident memory",
-    "file_size": "file size",
-    "macs": "MACs",
-}
-
-
-def section(name: str, title: str, *children: str) -> Markup:
-    """A part of the page with a heading that can be linked to."""
-    heading = tag("h2", title, attributes={"id": f"{name}-title"})
-    return tag("section", heading, *children, attributes={"id": name, "aria-labelledby": f"{name}-title"})
-
-
-def chart_figure(name: str, chart: Chart, others: Sequence[tuple[str, Chart]] = ()) -> Markup:
-    """A chart: a drawing for everybody, and what the script needs to make it answer.
-
-    Args:
-        name: Of the chart on the page.
-        chart: To show.
-        others: The same points against other costs, by their titles; the chart itself comes first.
-    """
-    figure: dict[str, Any] = {"title": chart.title, **figure_of(chart)}
-    if others:
-        figure["others"] = [{"title": title, **alternative_of(other)} for title, other in others]
-    copies = any(one.names for one in chart.series)
-    hint = " Point at it for its figures; a click copies the architecture." if copies else ""
-    keys = " With the keyboard: arrow keys move, Enter copies." if copies else " Arrow keys move along it."
-    drawing = tag("div", Markup(draw_svg(chart, PAGE)), attributes={"class": "plot"})
-    return tag(
-        "figure",
-        drawing,
-        tag("p", attributes={"class": "told", "aria-live": "polite"}),
-        tag("figcaption", f"{chart.title}.", tag("span", hint + keys, attributes={"class": "live"})),
-        Markup(f'<script type="application/json">{_script_text(figure)}</script>'),
-        attributes={"class": "chart", "id": f"chart-{name}"},
-    )
-
-
-def _script_text(value: object) -> str:
-    """JSON that cannot end the script it stands in."""
-    text = dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def overview(document: SearchDocument) -> Markup:
@@ -153,11 +102,8 @@ def front(document: SearchDocument) -> Markup:
     chosen = document.main.chosen
     rows = [_cells(point, keys) for point in points]
     is_chosen = [chosen is not None and point.architecture == chosen.architecture for point in points]
-    shown = (
-        f"All {len(points)} networks"
-        if len(points) == len(document.front)
-        else (f"{len(points)} of {len(document.front)} networks")
-    )
+    count = len(document.front)
+    part = f"All {count}" if len(points) == count else f"{len(points)} of {count}"
     listing = table(
         ("top-1", *map(cost_title, keys), "architecture"),
         rows,
@@ -168,103 +114,8 @@ def front(document: SearchDocument) -> Markup:
         "front",
         "Accuracy, latency and memory",
         chart_figure("front", charts[0][1], charts),
-        tag("details", tag("summary", f"{shown} of the front as a table"), listing),
+        tag("details", tag("summary", f"{part} networks of the front as a table"), listing),
     )
-
-
-def evidence(document: SearchDocument) -> Markup:
-    """Predicted against measured: checks of the file, finalists, contest, study, and the tables' own."""
-    parts: list[str] = []
-    if document.checks:
-        parts.append(_checks(document.checks))
-    parts += _timed(document, "Finalists", document.finalists)
-    parts += _timed(document, "Candidates", document.contest)
-    parts += _timed(document, "Trials", document.study)
-    if not parts:
-        told = "Nothing of this search was measured: every figure of its networks is predicted."
-        parts.append(tag("p", told, attributes={"class": "warning"}))
-    charts = [
-        chart_figure(f"accuracy-{index}", accuracy_chart(timed.networks))
-        for index, timed in enumerate((document.contest, document.study))
-        if timed and timed.networks
-    ]
-    charts += [
-        chart_figure(f"table-{index}", table_chart(one))
-        for index, one in enumerate(document.tables)
-        if one.holdouts
-    ]
-    if charts:
-        parts.append(tag("div", *charts, attributes={"class": "pair"}))
-    return section("measured", "Predicted and measured", *parts)
-
-
-def _checks(checks: Sequence[CheckFigures]) -> Markup:
-    rows = []
-    for one in checks:
-        title = TITLES.get(one.quantity, one.quantity) + (f" on {one.device}" if one.device else "")
-        verdict = "broken" if not one.is_met else "kept; above its budget" if one.exceeds_budget else "kept"
-        predicted = "" if one.predicted is None else _check_text(one, one.predicted)
-        rows.append((title, predicted, _check_text(one, one.measured), _off(one), verdict, one.note))
-    headers = ("what", "predicted", "measured", "off by", "promise", "how")
-    return table(headers, rows, caption="Checks of the exported file")
-
-
-def _check_text(check: CheckFigures, value: float) -> str:
-    if check.quantity == "numerics":
-        return f"{value:.1e}"
-    return percent(value) if check.unit == "fraction" else format_amount(value, check.unit)
-
-
-def _off(check: CheckFigures) -> str:
-    if not check.predicted or check.quantity == "numerics":
-        return ""
-    if check.unit == "fraction":
-        return f"{100 * (check.measured - check.predicted):+.1f} points"
-    return f"{check.measured / check.predicted - 1:+.1%}"
-
-
-def _timed(document: SearchDocument, title: str, timed: Timed | None) -> list[str]:
-    if timed is None or not timed.networks:
-        return []
-    devices = [
-        name for name, _ in document.devices if any(name in (one.latency_ms or {}) for one in timed.networks)
-    ]
-    has_accuracy = any(one.accuracy is not None for one in timed.networks)
-    has_verdict = any(one.is_within is not None for one in timed.networks)
-    has_weighed = any(one.together is not None for one in timed.networks)
-    headers = ["top-1 predicted", *(["top-1 measured"] if has_accuracy else [])]
-    headers += ["together"] if has_weighed else []
-    for name in devices:
-        headers += [f"{name} predicted", f"{name} measured"]
-    headers += [*(["budgets"] if has_verdict else []), "architecture"]
-    rows = []
-    for one in timed.networks:
-        row = [percent(one.predicted.accuracy)]
-        row += [_measured_accuracy(one)] if has_accuracy else []
-        row += ["–" if one.together is None else percent(one.together)] if has_weighed else []
-        for name in devices:
-            found = (one.latency_ms or {}).get(name)
-            row.append(format_amount(one.predicted.latency_ms[name], "ms"))
-            row.append("–" if found is None else format_amount(found, "ms"))
-        row += [("kept" if one.is_within else "exceeded")] if has_verdict else []
-        rows.append([*row, copyable(one.architecture)])
-    chosen = document.main.chosen
-    places = [
-        index
-        for index, one in enumerate(timed.networks)
-        if chosen and one.architecture == chosen.architecture
-    ]
-    return [
-        tag("p", f"{title}, {timed.told}."),
-        table(headers, rows, caption=title, chosen=places[0] if places else -1),
-    ]
-
-
-def _measured_accuracy(point: Point) -> str:
-    if point.accuracy is None:
-        return "–"
-    width = f" ± {100 * point.accuracy_half_width:.1f}" if point.accuracy_half_width else ""
-    return percent(point.accuracy) + width
 
 
 def network(document: SearchDocument, found: Network) -> Markup:
@@ -317,7 +168,7 @@ def origins(document: SearchDocument) -> Markup:
                 f"off by {error['mape']:.1%} on average and {error['p95']:.1%} at the 95th percentile, on "
                 f"{one.judged_on} that it had not seen"
             )
-        verified = f"verified on {one.verified_on}" if one.verified_on else "never verified since"
+        verified = f"verified on {one.verified_on}" if one.verified_on else "never verified"
         doubts = "; ".join(dict.fromkeys(one.doubts))
         lines = [
             ("device", f"{one.device}, {one.cpu}"),

@@ -195,3 +195,22 @@ def test_a_document_of_before_is_told_of_all_the_same(
     content = found["one"].content
     del content[key]
     assert content["architecture"] in elements(write(content)).text
+
+
+def test_a_long_study_fits_too(found: dict[str, Found], write: Callable[[dict[str, object]], Found]) -> None:
+    content = found["one"].content
+    content["study"] = {
+        "storage": "study.log",
+        "name": "long",
+        "images": "some",
+        "held_out": {"accuracy": 0.5, "half_width": 0.02, "images": 100},
+        "trials": [
+            one
+            | {"measured": {"accuracy": 0.5, "accuracy_half_width": 0.1, "latency_ms": {}}, "is_within": True}
+            for _ in range(4)
+            for one in content["front"]
+        ],
+    }
+    text = elements(write(content)).text
+    assert re.search(rf"30\d of {4 * len(content['front'])} are shown", text)
+    assert "the chosen one reaches 50.0% ± 2.0 points at 90 % on 100 images" in text

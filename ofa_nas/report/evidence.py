@@ -1,0 +1,117 @@
+"""The section that holds what was measured against what was predicted."""
+
+from collections.abc import Sequence
+
+from ofa_nas.report.document import CheckFigures, Point, SearchDocument, Timed
+from ofa_nas.report.html import Markup, copyable, table, tag
+from ofa_nas.report.parts import chart_figure, section
+from ofa_nas.report.plots import accuracy_chart, shown, table_chart
+from ofa_nas.report.words import percent
+from ofa_nas.search.budgets import format_amount
+
+TITLES = {
+    "numerics": "numerics",
+    "accuracy": "top-1",
+    "latency": "latency",
+    "latency_p90": "latency, p90",
+    "peak_memory": "peak memory",
+    "resident_memory": "resident memory",
+    "file_size": "file size",
+    "macs": "MACs",
+}
+
+
+def evidence(document: SearchDocument) -> Markup:
+    """Predicted against measured: checks of the file, finalists, contest, study, and the tables' own."""
+    parts: list[str] = []
+    if document.checks:
+        parts.append(_checks(document.checks))
+    parts += _timed(document, "Finalists", document.finalists)
+    parts += _timed(document, "Candidates", document.contest)
+    parts += _timed(document, "Trials", document.study)
+    if not parts:
+        told = "Nothing of this search was measured: every figure of its networks is predicted."
+        parts.append(tag("p", told, attributes={"class": "warning"}))
+    charts = [
+        chart_figure(f"accuracy-{index}", accuracy_chart(shown(document, timed.networks)))
+        for index, timed in enumerate((document.contest, document.study))
+        if timed and timed.networks
+    ]
+    charts += [
+        chart_figure(f"table-{index}", table_chart(one))
+        for index, one in enumerate(document.tables)
+        if one.holdouts
+    ]
+    if charts:
+        parts.append(tag("div", *charts, attributes={"class": "pair"}))
+    return section("measured", "Predicted and measured", *parts)
+
+
+def _checks(checks: Sequence[CheckFigures]) -> Markup:
+    rows = []
+    for one in checks:
+        title = TITLES.get(one.quantity, one.quantity) + (f" on {one.device}" if one.device else "")
+        verdict = "broken" if not one.is_met else "kept; above its budget" if one.exceeds_budget else "kept"
+        predicted = "" if one.predicted is None else _check_text(one, one.predicted)
+        rows.append((title, predicted, _check_text(one, one.measured), _off(one), verdict, one.note))
+    headers = ("what", "predicted", "measured", "off by", "promise", "how")
+    return table(headers, rows, caption="Checks of the exported file")
+
+
+def _check_text(check: CheckFigures, value: float) -> str:
+    if check.quantity == "numerics":
+        return f"{value:.1e}"
+    return percent(value) if check.unit == "fraction" else format_amount(value, check.unit)
+
+
+def _off(check: CheckFigures) -> str:
+    if not check.predicted or check.quantity == "numerics":
+        return ""
+    if check.unit == "fraction":
+        return f"{100 * (check.measured - check.predicted):+.1f} points"
+    return f"{check.measured / check.predicted - 1:+.1%}"
+
+
+def _timed(document: SearchDocument, title: str, timed: Timed | None) -> list[str]:
+    if timed is None or not timed.networks:
+        return []
+    devices = [
+        name for name, _ in document.devices if any(name in (one.latency_ms or {}) for one in timed.networks)
+    ]
+    networks = shown(document, timed.networks)
+    count = len(timed.networks)
+    part = f"; {len(networks)} of {count} are shown" if len(networks) < count else ""
+    has_accuracy = any(one.accuracy is not None for one in timed.networks)
+    has_verdict = any(one.is_within is not None for one in timed.networks)
+    has_weighed = any(one.together is not None for one in timed.networks)
+    headers = ["top-1 predicted", *(["top-1 measured"] if has_accuracy else [])]
+    headers += ["together"] if has_weighed else []
+    for name in devices:
+        headers += [f"{name} predicted", f"{name} measured"]
+    headers += [*(["budgets"] if has_verdict else []), "architecture"]
+    rows = []
+    for one in networks:
+        row = [percent(one.predicted.accuracy)]
+        row += [_measured_accuracy(one)] if has_accuracy else []
+        row += ["–" if one.together is None else percent(one.together)] if has_weighed else []
+        for name in devices:
+            found = (one.latency_ms or {}).get(name)
+            row.append(format_amount(one.predicted.latency_ms[name], "ms"))
+            row.append("–" if found is None else format_amount(found, "ms"))
+        row += [("kept" if one.is_within else "exceeded")] if has_verdict else []
+        rows.append([*row, copyable(one.architecture)])
+    chosen = document.main.chosen
+    places = [
+        index for index, one in enumerate(networks) if chosen and one.architecture == chosen.architecture
+    ]
+    return [
+        tag("p", f"{title}, {timed.told}{part}."),
+        table(headers, rows, caption=title, chosen=places[0] if places else -1),
+    ]
+
+
+def _measured_accuracy(point: Point) -> str:
+    if point.accuracy is None:
+        return "–"
+    width = f" ± {100 * point.accuracy_half_width:.1f}" if point.accuracy_half_width else ""
+    return percent(point.accuracy) + width
