@@ -1,4 +1,4 @@
-"""Transfer of the shipped supernet's subnets to CIFAR-10, method by method: accuracy and memory.
+"""Transfer of a supernet's subnets to CIFAR-10 or other data, method by method: accuracy and memory.
 
     python -m benchmarks.bench_transfer [--subnets smallest] [--epochs 3] [--images 4000] [--no-memory]
 
@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import balanced_indices, decode
 from ofa_nas.pipeline.transfer_memory import MethodMemory, method_memories
-from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
+from ofa_nas.pipeline.transfer_source import SourceSubnet, named_subnet, open_subnet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.training.evaluate import count_correct
 from ofa_nas.training.recipe import Settings
@@ -32,7 +32,7 @@ from ofa_nas.transfer.adapt import TransferEpoch, adapt, transfer_recipe
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space
 
-_REPORT_IMAGES = 100  # looked at after each epoch, to see that it learns
+_REPORT_IMAGES = 20  # looked at after each epoch, to see that it learns
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ class Outcome:
         return self.correct / self.images
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Transfer, measure, print a table and one JSON line."""
-    args = _arguments()
+    args = _arguments(argv)
     torch.set_num_threads(args.threads)
-    train, test = _images(args.images, seed=args.seed)
+    train, test = _images(args.data, args.images, seed=args.seed)
     outcomes: list[Outcome] = []
     for subnet in args.subnets:
         source = open_subnet(subnet, args.supernet)
@@ -79,9 +79,10 @@ def main() -> None:
     )
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--supernet", default="efficientnet_lite")
+    parser.add_argument("--data", default="cifar10")
     parser.add_argument("--subnets", nargs="+", default=["smallest"])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--images", type=int, default=4000, help="training images, of 8068 (4000)")
@@ -94,11 +95,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/bench_transfer"))
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def _images(count: int, *, seed: int) -> tuple[PackedImages, PackedImages]:
-    data = open_data("cifar10")
+def _images(name: str, count: int, *, seed: int) -> tuple[PackedImages, PackedImages]:
+    data = open_data(name)
     per_class = -(-count // len(data.class_names))
     rows = balanced_indices(data.train.labels, per_class, np.random.default_rng(seed))
     return decode(data.train.subset(np.sort(rows[:count]))), decode(data.val)
@@ -132,10 +133,9 @@ def _transfer(
 
 
 def _memories(args: argparse.Namespace) -> Iterator[MethodMemory]:
-    source = open_subnet(args.subnets[-1], args.supernet)
-    space = source.space.with_classes(10)
+    space, arch = named_subnet(args.subnets[-1], args.supernet)
     for batch_size in args.memory_batches:
-        yield from method_memories(space, source.arch, methods=tuple(args.methods), batch_size=batch_size)
+        yield from method_memories(space, arch, methods=tuple(args.methods), batch_size=batch_size)
 
 
 def _show(outcomes: list[Outcome], memories: list[MethodMemory]) -> None:
