@@ -15,7 +15,7 @@ from ofa_nas.space.precision import FP16, FP32, INT8
 PIXELS = "pixels"  # prefix of the tensors of the preprocessing
 DYNAMIC = "batch"  # name of a batch that is known only when the file runs
 FILE_PRECISIONS = (FP32, FP16, INT8)
-LARGEST_BATCH = 4096
+LARGEST_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)

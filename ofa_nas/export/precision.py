@@ -13,7 +13,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from ofa_nas.data import Normalization
-from ofa_nas.errors import FileError
+from ofa_nas.errors import DataError, FileError
 from ofa_nas.export.card import Quantization
 from ofa_nas.export.verify import ModelFile
 from ofa_nas.quantization import METHODS, find_ranges, quantize_by_ranges
@@ -23,7 +23,7 @@ MOST_DISTORTION = (
     0.01  # a signal 20 dB above its noise; networks all of whose layers quantise well have 0.007
 )
 LEAST_GAIN = 0.05  # of the distortion: what leaving operators in fp32 must take away to be worth their time
-RANGE_IMAGES, JUDGING_IMAGES = 64, 200
+RANGE_IMAGES, JUDGING_IMAGES, LEAST_IMAGES = 64, 200, 8
 Logits = npt.NDArray[np.float32]
 Group = tuple[str, ...]  # names of nodes
 
@@ -90,12 +90,20 @@ def quantize_subnet(
 
     Args:
         model: fp32 with a batch of one.
-        images: `(n, S, S, 3)` uint8 calibration images, two at least.
+        images: `(n, S, S, 3)` uint8 calibration images.
         normalization: Of the network.
 
     Yields:
         Trials, then the int8 model and how it was made.
+
+    Raises:
+        DataError: There are too few images.
     """
+    if len(images) < LEAST_IMAGES:
+        raise DataError(
+            f"{len(images)} calibration images: int8 needs {LEAST_IMAGES} or more, one half for ranges, the "
+            "other to judge them"
+        )
     ranging, judging = _halves(images)
     judge = _Judge(model, judging, normalization)
     inputs = np.ascontiguousarray(judge.fp32.inputs(ranging).numpy())

@@ -72,7 +72,7 @@ def test_a_file_of_pixels_can_be_measured(fp32: onnx.ModelProto) -> None:
 
 @pytest.mark.parametrize(
     ("precision", "batch", "message"),
-    [("int4", 1, "precision int4: expected fp32, fp16, int8"), ("fp32", 0, "batch 0: expected 1 to 4096")],
+    [("int4", 1, "precision int4: expected fp32, fp16, int8"), ("fp32", 0, "batch 0: expected 1 to 256")],
 )
 def test_no_such_form(precision: str, batch: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -10,7 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 import ofa_nas.export.precision
 from ofa_nas.data import Normalization
-from ofa_nas.errors import FileError
+from ofa_nas.errors import DataError, FileError
 from ofa_nas.export.card import Quantization
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.precision import (
@@ -96,6 +96,11 @@ def test_int8_says_what_it_costs_on_images_that_gave_no_range(
     assert found.distortion == pytest.approx(distortion(logits, wanted))
     assert found.agreement == agreement(logits, wanted) > 0.8
     assert Quantization.from_document(found.to_document() | {"kept": list(found.kept)}) == found
+
+
+def test_too_few_images_are_refused(fp32: onnx.ModelProto, small: SmallSupernet) -> None:
+    with pytest.raises(DataError, match="7 calibration images: int8 needs 8 or more"):
+        list(quantize_subnet(fp32, small.calibration[:7], PLAIN))
 
 
 @pytest.mark.slow
