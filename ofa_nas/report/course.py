@@ -7,6 +7,7 @@ from ofa_nas.report.document import LayerFigures, Network
 from ofa_nas.report.words import cost_text
 
 LOW = (760, 300)
+SHORT = 12  # letters of a name where there is little room
 TICKS = 24  # names below the axis of memory, at most
 TIME, MEMORY = ("latency", ""), ("peak_memory", "")
 
@@ -122,5 +123,5 @@ def layer_words(layer: LayerFigures) -> str:
 
 
 def short_name(name: str) -> str:
-    """The name of a layer below an axis."""
-    return name.removeprefix("head_")
+    """The name of a layer below an axis or a shape."""
+    return name.removeprefix("head_")[:SHORT]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ofa_nas.report.course import TIME, layer_words
+from ofa_nas.report.course import TIME, layer_words, short_name
 from ofa_nas.report.document import LayerFigures, Network
 from ofa_nas.report.html import Markup, markup, tag
 from ofa_nas.report.words import cost_text
@@ -84,7 +84,7 @@ def _block(layer: LayerFigures, *, most: int) -> Markup:
         f'<polygon points="{path}"/></svg>'
     )
     is_block = layer.stage is not None
-    told = f"{layer.kernel_size}x{layer.kernel_size}" if is_block else layer.name.removeprefix("head_")
+    told = f"{layer.kernel_size}x{layer.kernel_size}" if is_block else short_name(layer.name)
     ratio = f"x{layer.expand_ratio}" if layer.expand_ratio else ""
     extra = "".join([" SE" if layer.se_channels else "", f" /{layer.stride}" if layer.stride > 1 else ""])
     kind = f"block k{layer.kernel_size}" if is_block else "block plain"
