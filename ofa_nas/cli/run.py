@@ -159,7 +159,7 @@ class _Run:
 
         before = None if is_forced else self.folder.steps.get(step.name)
         record = StepRecord.begin(step, seed=self.file.seed, before=before)
-        self._make_room(step, is_new=record is not before)
+        self._make_room(step, is_new=before is None or not before.is_same(step))
         for part in range(record.parts, len(step.commands)):
             self._remember(step, record)
             began = time.monotonic()
@@ -195,6 +195,7 @@ class _Run:
         Raises:
             ConfigError: It was refused or killed; it has said why.
         """
+        from ofa_nas.cli.console import err
         from ofa_nas.cli.step_run import run_process
 
         words = list(command)
@@ -202,7 +203,11 @@ class _Run:
             words.append("--resume")
         words += ["--json-file", str(document), *(["--json"] if self.args.json else [])]
         document.unlink(missing_ok=True)
-        status = run_process(words, lock=lock, is_quiet=self.args.json)
+        try:
+            status = run_process(words, lock=lock, is_quiet=self.args.json)
+        except KeyboardInterrupt:
+            err.print(f"stopped in {command[0]}; the same ofa-nas run goes on there", markup=False)
+            raise
         if status == 0 or (status == 1 and document.exists()):
             return status
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -76,19 +76,20 @@ class StepRecord:
 
     @classmethod
     def begin(cls, step: Step, *, seed: int, before: Self | None) -> Self:
-        """A step that begins, or goes on with what an interrupted one has done."""
-        commands, inputs = [list(command) for command in step.commands], step.digests()
-        if before is not None and before.state == BEGUN and before.is_of(commands, inputs):
-            return before
-        return cls(BEGUN, commands, inputs, made_by=record_provenance(seed=seed).to_json())
+        """A step that begins, or goes on with what was done of the same before."""
+        if before is not None and before.is_same(step):
+            return before if before.state == BEGUN else replace(before, state=BEGUN, parts=0)
+        commands = [list(command) for command in step.commands]
+        return cls(BEGUN, commands, step.digests(), made_by=record_provenance(seed=seed).to_json())
 
     def finish(self, step: Step) -> Self:
         """The same when all of it is done."""
         return replace(self, state=DONE, outputs={str(path): digest_of(path) for path in step.outputs})
 
-    def is_of(self, commands: list[list[str]], inputs: Mapping[str, str]) -> bool:
-        """Whether these commands on these inputs would do the same."""
-        return _essence(commands) == _essence(self.commands) and dict(inputs) == self.inputs
+    def is_same(self, step: Step) -> bool:
+        """Whether the step would do the same, on the same inputs, as when this was recorded."""
+        commands = [list(command) for command in step.commands]
+        return _essence(commands) == _essence(self.commands) and step.digests() == self.inputs
 
 
 class RunFolder:
@@ -117,7 +118,7 @@ class RunFolder:
             )
         try:
             for name, record in document["steps"].items():
-                self.steps[str(name)] = StepRecord(**{key: record[key] for key in names})
+                self.steps[str(name)] = _checked(StepRecord(**{key: record[key] for key in names}))
             data = document["data"]
             self.listing, self.content = str(data["listing"]), str(data["content"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -196,6 +197,24 @@ class RunFolder:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _checked(record: StepRecord) -> StepRecord:
+    """A record whose fields are what they should be.
+
+    Raises:
+        TypeError: One is not.
+    """
+    words = [word for command in record.commands for word in command]
+    texts = [*words, *record.inputs.values(), *record.outputs.values(), record.state]
+    numbers = (record.parts, record.status, record.seconds)
+    if not all(isinstance(text, str) for text in texts) or not all(map(_is_number, numbers)):
+        raise TypeError("a field")
+    return record
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _wait_for(descriptor: int, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,20 @@ def test_the_folder_holds_everything_and_says_how_it_came(killed: Path, command:
     assert {step["state"] for step in record["steps"].values()} == {"done"}
     assert all(step["made_by"]["made_on"] for step in record["steps"].values())
     assert not list(folder.glob(".*.tmp"))
+
+
+@pytest.mark.slow
+def test_the_report_of_the_folder_opens_in_a_browser(killed: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    folder = killed.parent / "runs" / "whole"
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000"]
+    page = (folder / "report.html").as_uri()
+    shown = subprocess.run([*command, "--dump-dom", page], capture_output=True, text=True, check=True).stdout
+    body = shown[shown.index("<body") :]
+    assert 'class="main-svg"' in body  # its script has drawn
+    assert json.loads((folder / "search.json").read_text())["architecture"] in body
 
 
 @pytest.mark.slow
