@@ -8,7 +8,7 @@ from ofa_nas.data import Normalization
 from ofa_nas.devices import HOST, MeasuringProtocol, Visit, is_address, open_device
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.export.export import ModelCard, read_model
-from ofa_nas.export.verify import FileAccuracy
+from ofa_nas.export.verify import FileAccuracy, ModelFile
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.contenders import (
     Contender,
@@ -164,7 +164,10 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[St
         onnxruntime=about.onnxruntime,
         threads=protocol.threads,
         networks=tuple(map(_figures, contenders, hits, measured)),
-        comparisons=tuple(_versus(*one, own_hits=hits[0], own_visits=visits[0]) for one in each[1:]),
+        comparisons=tuple(
+            _versus(*one, own_model=contenders[0].model, own_hits=hits[0], own_visits=visits[0])
+            for one in each[1:]
+        ),
     )
 
 
@@ -194,7 +197,7 @@ def _open_bench(plan: ComparisonPlan, card: ModelCard) -> Bench:
 
 def _baseline(name: str, plan: ComparisonPlan, card: ModelCard, bench: Bench) -> Contender:
     if not name.endswith(".onnx"):
-        return contender_of_architecture(name, bench)
+        return contender_of_architecture(name, bench, form=card.form)
     path = Path(name)
     model = read_model(path)
     if not any(item.key.startswith("ofa_nas.") for item in model.metadata_props):
@@ -230,11 +233,15 @@ def _versus(
     hits: Hits | None,
     visits: Sequence[Visit],
     *,
+    own_model: ModelFile,
     own_hits: Hits | None,
     own_visits: Sequence[Visit],
 ) -> Versus:
+    batch, own_batch = one.model.batch or 1, own_model.batch or 1
     if own_hits is None or hits is None:
         return Versus(one.name, None, None, f"its accuracy is unknown: {one.unknown}")
     if one.refusal:
         return Versus(one.name, None, None, f"it was not given the same data: {one.refusal}")
+    if batch != own_batch:
+        return Versus(one.name, None, None, f"it takes {batch} images at once, the file {own_batch}")
     return Versus(one.name, latency_ratio(own_visits, visits), accuracy_difference(own_hits, hits), "")

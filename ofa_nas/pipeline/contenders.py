@@ -1,7 +1,7 @@
 """Networks that are compared: where they come from, what they classify right, how long they take."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import Device, MeasuringProtocol, Model, Visit
 from ofa_nas.devices.agent import bootstrap_interval
-from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model
+from ofa_nas.export.export import ModelCard, export_subnet, give_form, model_card, read_model
 from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
+from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
 from ofa_nas.export.verify import ModelFile
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.deliver import Stage
@@ -75,20 +76,24 @@ class Difference:
         return Z_90 * self.standard_error
 
 
-def contender_of_architecture(name: str, bench: Bench) -> Contender:
+def contender_of_architecture(name: str, bench: Bench, *, form: FileForm = SINGLE_PRECISION) -> Contender:
     """An architecture with the weights of a supernet, batch norm calibrated.
 
     Args:
         name: As `named_architecture` takes it.
         bench: Of the supernet.
+        form: Precision, batch and input, as of the file that it is compared with.
 
     Raises:
         ArchitectureError: There is no such architecture.
     """
     space = bench.card.space
     arch = named_architecture(space, name)
-    card = model_card(bench.files.name, bench.card, arch, {})
+    card = replace(model_card(bench.files.name, bench.card, arch, {}), form=form)
     _, model = export_subnet(bench.supernet, card, calibration=bench.calibration)
+    *_, made = give_form(model, card, calibration=bench.calibration)
+    assert isinstance(made, tuple)
+    model, _ = made
     note = space.points[name].note if name in space.points else ""
     macs = sum(map(layer_macs, space.layers(arch)))
     file = ModelFile(model, card.normalization)

@@ -14,6 +14,7 @@ from ofa_nas.devices import AnyModel, MeasuringProtocol, Visit
 from ofa_nas.devices.host import Host
 from ofa_nas.export.export import ModelCard, read_model, save_model
 from ofa_nas.export.foreign import model_precision
+from ofa_nas.export.interface import FileForm
 from ofa_nas.pipeline.compare import (
     Comparison,
     ComparisonPlan,
@@ -24,6 +25,7 @@ from ofa_nas.pipeline.deliver import Delivery, deliver
 from ofa_nas.pipeline.evaluation import evaluate
 from ofa_nas.pipeline.promise import Promise
 from ofa_nas.quantization import quantize
+from ofa_nas.space.precision import FP16
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet
 
@@ -216,3 +218,19 @@ def test_the_precision_is_that_of_the_file(exported: Path) -> None:
         half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
         tensor.CopyFrom(onnx.numpy_helper.from_array(half, tensor.name))
     assert model_precision(model) == "fp16"
+
+
+def test_an_architecture_is_given_the_form_of_the_file(
+    small: SmallSupernet, tiny: SearchSpace, exported: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "half.onnx"
+    form = FileForm(FP16, batch=2)
+    *_, last = deliver(small.files, tiny.smallest, Promise(figures={}), output=path, form=form)
+    assert isinstance(last, Delivery)
+    plan = ComparisonPlan(path, ("middle", str(exported)), small.name, images=20)
+    *_, found = compare(plan, protocol=FAST)
+    assert isinstance(found, Comparison)
+    assert [one.precision for one in found.networks] == ["fp16", "fp16", "fp32"]
+    first, second = found.comparisons
+    assert first.ratio
+    assert (second.ratio, second.refusal) == (None, "it takes 1 images at once, the file 2")
