@@ -157,15 +157,15 @@ def _leave_out(
 ) -> Iterator[Trial | _Outcome]:
     """Neighbours by what they gain, each if it helps; then those back whose neighbour alone was to blame."""
     pairs = list(pairwise(groups))
-    alone: list[_Outcome] = []
+    alone: list[tuple[float, tuple[Group, Group]]] = []
     for done, pair in enumerate(pairs, start=1):
-        alone.append(judge.judge(ranges, pair))
+        alone.append((judge.judge(ranges, pair).distortion, pair))
         yield Trial("finding what to leave in fp32", done, len(pairs))
     best = start
-    for one in sorted(alone, key=lambda one: one.distortion):
-        if best.distortion <= MOST_DISTORTION or one.distortion > (1.0 - LEAST_GAIN) * start.distortion:
+    for left, pair in sorted(alone, key=lambda one: one[0]):
+        if best.distortion <= MOST_DISTORTION or left > (1.0 - LEAST_GAIN) * start.distortion:
             break
-        trial = judge.judge(ranges, list(dict.fromkeys([*best.groups, *one.groups])))
+        trial = judge.judge(ranges, list(dict.fromkeys([*best.groups, *pair])))
         if trial.distortion <= (1.0 - LEAST_GAIN) * best.distortion:
             best = trial
     for group in best.groups:

@@ -14,16 +14,22 @@ from hypothesis import strategies as st
 from ofa_nas.data import Normalization
 from ofa_nas.data.augment import to_input
 from ofa_nas.errors import FileError
+from ofa_nas.export.card import Quantization
 from ofa_nas.export.export import (
     ModelCard,
     PredictedLatency,
+    exact_bytes,
     export_subnet,
     model_card,
     read_model,
     save_model,
+    with_card,
 )
+from ofa_nas.export.interface import FileForm, preprocessing_bytes
 from ofa_nas.onnx_writer import random_weights, write_model
+from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.precision import FP16, INT8
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.training.evaluate import calibrated_subnet
@@ -190,3 +196,34 @@ def test_references_to_other_files_are_never_followed(
     save_model(Path("subnet.onnx"), model)
     with pytest.raises(FileError, match=r"^subnet\.onnx: keeps weights in another file"):
         read_model(Path("subnet.onnx"))
+
+
+def test_exact_bytes_follow_precision_batch_input_and_what_stays_in_fp32(tiny: SearchSpace) -> None:
+    plain = card_of(tiny)
+    sizes = {
+        form: exact_bytes(replace(plain, form=form)) for form in (FileForm(), FileForm(FP16), FileForm(INT8))
+    }
+    weights = [found["weight_bytes"] for found in sizes.values()]
+    assert weights[0] == sum(map(layer_weight_bytes, tiny.layers(plain.arch))) == 2 * weights[1]
+    assert weights[1] > weights[2]
+    kept = Quantization("minmax", 0.1, 0.9, 20, ("s0b0/expand", "s0b0/expand_act", "s0b0/depthwise"))
+    int8 = replace(plain, form=FileForm(INT8))
+    mixed = exact_bytes(replace(int8, quantization=kept))
+    assert weights[2] < mixed["weight_bytes"] < weights[0]
+    peak = exact_bytes(int8)["peak_activation_bytes"]
+    assert mixed["peak_activation_bytes"] > peak
+    assert exact_bytes(replace(plain, form=FileForm(INT8, batch=3)))["peak_activation_bytes"] == 3 * peak
+    pixels = exact_bytes(replace(plain, form=FileForm(INT8, has_preprocessing=True)))["peak_activation_bytes"]
+    assert pixels == max(peak, preprocessing_bytes(plain.arch.resolution))
+
+
+def test_the_card_of_an_int8_file_survives(tiny: SearchSpace, tmp_path: Path) -> None:
+    own = replace(
+        card_of(tiny),
+        form=FileForm(INT8, batch=None, has_preprocessing=True),
+        quantization=Quantization("entropy", 0.01, 0.95, 20, ("s0b0/expand",)),
+        measured={"accuracy": 0.5, "latency_ms": {"host": 1.5}, "threads": 2.0},
+        made_by={"onnx": "1.2.3"},
+    )
+    save_model(tmp_path / "subnet.onnx", with_card(model_of(tiny), own))
+    assert ModelCard.from_model(read_model(tmp_path / "subnet.onnx"), tmp_path) == own
