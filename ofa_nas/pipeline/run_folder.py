@@ -208,7 +208,8 @@ def _checked(record: StepRecord) -> StepRecord:
     words = [word for command in record.commands for word in command]
     texts = [*words, *record.inputs.values(), *record.outputs.values(), record.state]
     numbers = (record.parts, record.status, record.seconds)
-    if not all(isinstance(text, str) for text in texts) or not all(map(_is_number, numbers)):
+    is_whole = all(record.commands) and all(map(_is_number, numbers))
+    if not is_whole or not all(isinstance(text, str) for text in texts):
         raise TypeError("a field")
     return record
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ofa_nas.cli import main
+from tests.json_schemas import check_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
         capsys.readouterr()
         status = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
+        if "--json" in arguments and captured.out:
+            check_document([str(argument) for argument in arguments], json.loads(captured.out))
         return Printed(status, captured.out, captured.err)
 
     return run
