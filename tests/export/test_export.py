@@ -200,10 +200,8 @@ def test_references_to_other_files_are_never_followed(
 
 def test_exact_bytes_follow_precision_batch_input_and_what_stays_in_fp32(tiny: SearchSpace) -> None:
     plain = card_of(tiny)
-    sizes = {
-        form: exact_bytes(replace(plain, form=form)) for form in (FileForm(), FileForm(FP16), FileForm(INT8))
-    }
-    weights = [found["weight_bytes"] for found in sizes.values()]
+    forms = (FileForm(), FileForm(FP16), FileForm(INT8))
+    weights = [exact_bytes(replace(plain, form=form))["weight_bytes"] for form in forms]
     assert weights[0] == sum(map(layer_weight_bytes, tiny.layers(plain.arch))) == 2 * weights[1]
     assert weights[1] > weights[2]
     kept = Quantization("minmax", 0.1, 0.9, 20, ("s0b0/expand", "s0b0/expand_act", "s0b0/depthwise"))
@@ -211,7 +209,6 @@ def test_exact_bytes_follow_precision_batch_input_and_what_stays_in_fp32(tiny: S
     mixed = exact_bytes(replace(int8, quantization=kept))
     assert weights[2] < mixed["weight_bytes"] < weights[0]
     peak = exact_bytes(int8)["peak_activation_bytes"]
-    assert mixed["peak_activation_bytes"] > peak
     assert exact_bytes(replace(plain, form=FileForm(INT8, batch=3)))["peak_activation_bytes"] == 3 * peak
     pixels = exact_bytes(replace(plain, form=FileForm(INT8, has_preprocessing=True)))["peak_activation_bytes"]
     assert pixels == max(peak, preprocessing_bytes(plain.arch.resolution))
