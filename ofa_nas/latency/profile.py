@@ -1,5 +1,6 @@
 """Profile a device: draw networks, measure them, and find the table again later."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -201,7 +202,14 @@ def cached_table_path(
 def named_table_path(space: SearchSpace, name: str, *, threads: int = 1, precision: str = FP32) -> Path:
     """Where a table of that name would lie there; one for each number of threads and each precision."""
     use = f"{threads}t" if precision == FP32 else f"{threads}t-{precision}"
-    return cache_folder() / "latency_tables" / f"{name}-{space.name}-{space.digest}-{use}.json"
+    return (
+        cache_folder() / "latency_tables" / f"{_plain(name)}-{_plain(space.name)}-{space.digest}-{use}.json"
+    )
+
+
+def _plain(name: str) -> str:
+    """What of a name may be part of a file's: a space of somebody else's may be called `../../x`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:80].lstrip(".")
 
 
 def is_fresh(

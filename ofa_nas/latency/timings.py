@@ -11,6 +11,7 @@ from pathlib import Path
 from ofa_nas.errors import OfaNasError, TableError
 from ofa_nas.files import read_bytes
 from ofa_nas.latency.roofline import Work
+from ofa_nas.plugins import is_trusted, plugin_names, trusted_help
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
@@ -113,9 +114,14 @@ def _load_space(name: str) -> SearchSpace:
 
 
 def _read_block(row: Mapping[str, str], where: str, element_bytes: int) -> Timing:
+    kind, kinds = row["kind"], plugin_names("space.blocks")
+    if kind not in kinds and not is_trusted(kind):
+        raise TableError(
+            f"{where}: kind: expected one of {', '.join(kinds)}, {trusted_help()}; got {kind!r:.80}"
+        )
     layer = Layer(
         name="",
-        kind=row["kind"],
+        kind=kind,
         activation=row["activation"],
         se_channels=_read_count(row, "se_channels", where, minimum=0),
         residual=bool(_read_count(row, "residual", where, minimum=0, maximum=1)),

@@ -151,7 +151,7 @@ BLOCK = "mbconv,8,16,8,3,1,20,20,relu,0,1"
         (f"{','.join(BLOCK_COLUMNS)}\n{BLOCK[:-1]}2,1\n", ":2: residual: expected an integer from 0 to 1"),
         (
             f"{','.join(BLOCK_COLUMNS)}\n{BLOCK.replace('mbconv', 'nope')},1\n",
-            ":2: space.blocks: there is no",
+            ":2: kind: expected one of basic, conv",
         ),
         ('space,architecture,ms\ntiny,"24', "not a CSV file"),
     ],
