@@ -33,7 +33,7 @@ from ofa_nas.space.architecture import Architecture
 class PlainConsole(Console):
     """A console that obeys no words but ours: names, paths and notes may hold escapes or markup."""
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]  # one of many arguments
+    def render_str(self, text: str, **options: Any) -> Text:
         """A text in our own styles; whatever else looks like one is shown as it stands."""
         try:
             return super().render_str(own_markup(visible(text)), **options)

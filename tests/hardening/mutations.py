@@ -1,4 +1,4 @@
-"""Ways to spoil a file: documents with keys dropped, doubled or retyped, and bytes cut, flipped or stuffed."""
+"""Ways to spoil a file: documents with keys dropped, doubled or retyped; bytes cut, flipped or stuffed."""
 
 import json
 from collections.abc import Iterator

@@ -507,3 +507,4 @@ READERS = (
     Reader("journal", "study.log", read_journal, from_lines, to_lines),
     Reader("database", "study.db", read_database),
 )
+BY_NAME = {reader.name: reader for reader in READERS}

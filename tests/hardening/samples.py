@@ -2,10 +2,9 @@
 
 import csv
 import gzip
-import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ofa_nas.accuracy import SampleStore
 from ofa_nas.assets import asset_folder
 from ofa_nas.data.sample import load_images
 from ofa_nas.devices import MeasuringProtocol
@@ -27,10 +27,9 @@ from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.official_predictor import SHAPES
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.training import recipe
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import load_state
 from ofa_nas.training.step import Learner
 from tests.hardening import readers
@@ -71,7 +70,7 @@ def _space(path: Path) -> None:
 
 
 def _recipe(path: Path) -> None:
-    shutil.copy(Path(Recipe.load.__code__.co_filename).parent / "recipes/progressive.toml", path)
+    shutil.copy(Path(recipe.__file__).parent / "recipes/progressive.toml", path)
 
 
 def _roofline(path: Path) -> None:
@@ -107,8 +106,6 @@ def _predictor(kind: str, path: Path) -> None:
     _copy_small(path)
     card = load_supernet(_SMALL[0].files)[1]
     encoding = Encoding.of(card.space)
-    from ofa_nas.accuracy import SampleStore
-
     observations = Observations.of(encoding, SampleStore(_SMALL[0].files.samples).read())
     predictor = load_module(kind).fit(encoding, observations, rng=np.random.default_rng(0))
     save_predictor(
@@ -192,15 +189,10 @@ def _bundle(path: Path) -> None:
 
 
 def _lines() -> Iterator[dict[str, object]]:
-    job = _job()
-    yield {
-        **{"kind": "device", "job": job.id, "cpu": "A72", "onnxruntime": "1.21", "python": "3.11"},
-        **{"governor": "performance", "host_name": "pi", "cores": 4, "warnings": []},
-    }
-    yield {
-        **{"kind": "profile", "task": 0, "model": "a", "sitting": 0, "peak_bytes": 100},
-        **{"nodes": [{"name": "stem/conv", "operator": "Conv", "ms": 0.5}]},
-    }
+    board = {"cpu": "A72", "onnxruntime": "1.21", "python": "3.11", "governor": "performance"}
+    yield {"kind": "device", "job": _job().id, "host_name": "pi", "cores": 4, "warnings": [], **board}
+    nodes = [{"name": "stem/conv", "operator": "Conv", "ms": 0.5}]
+    yield {"kind": "profile", "task": 0, "model": "a", "sitting": 0, "peak_bytes": 100, "nodes": nodes}
     yield {"kind": "done", "task": 0}
     for turn in range(2):
         figures = {"wall_ms": [1.0, 1.1], "cpu_ms": [1.0, 1.1], "spoilt": False, "throttled": False}
@@ -223,7 +215,7 @@ def _official(path: Path) -> None:
 
 
 def _official_predictor(path: Path) -> None:
-    shapes = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
+    shapes: dict[str, tuple[int, ...]] = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
     shapes |= {f"{layer}.bias": shape[:1] for layer, shape in SHAPES.items()}
     torch.save({name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}, path)
 
@@ -249,11 +241,7 @@ def _study(address: str) -> None:
             study.complete(trial, (0.5, 1e6), {"images": 100})
 
 
-def _idx_or_npz(buffer: io.BytesIO) -> bytes:
-    return buffer.getvalue()
-
-
-_MAKERS = {
+_MAKERS: dict[str, Callable[[Path], object]] = {
     "space": _space,
     "recipe": _recipe,
     "roofline": _roofline,
@@ -281,7 +269,7 @@ _MAKERS = {
     "idx packed": _idx,
     "timings of networks": _networks,
     "timings of blocks": _blocks,
-    "look-up table": lambda path: write_file(path, WIDE_PX) and None,
+    "look-up table": lambda path: write_file(path, WIDE_PX),
     "bundle": _bundle,
     "answers": _answers,
     "official checkpoint": _official,

@@ -24,11 +24,10 @@ from ofa_nas.latency.timings import read_timings
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet
 from tests.hardening.mutations import changed
-from tests.hardening.readers import READERS
+from tests.hardening.readers import BY_NAME
 from tests.hardening.test_readers import copy_of, impatience
 
 HUGE = 10**400  # an integer that is no float
-BY_NAME = {reader.name: reader for reader in READERS}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +58,7 @@ BY_NAME = {reader.name: reader for reader in READERS}
         ("weights", ("layers.stem.conv.weight", "shape"), [2**62, 2**62], "damaged"),
         ("space", ("stages", 0, "width"), 10**4000, "expected an integer from 1 to 4096"),
     ],
+    ids=lambda value: value.replace(" ", "-")[:20] if isinstance(value, str) else "",
 )
 def test_a_spoilt_place_is_one_error(
     name: str, place: tuple[Any, ...], value: Any, told: str, samples: dict[str, Path], tmp_path: Path
@@ -194,10 +194,10 @@ def packed_zeros(size: int) -> bytes:
 
 
 def test_a_zip_bomb_unpacks_to_nothing(tmp_path: Path) -> None:
-    (tmp_path / "bomb.npz").write_bytes(packed_zeros(400 << 20))
+    (tmp_path / "bomb.npz").write_bytes(packed_zeros(260 << 20))
     assert (tmp_path / "bomb.npz").stat().st_size < 1 << 20
     with pytest.raises(
-        DataError, match=r"bomb\.npz: jpeg\.npy would be 4\d+ bytes, 100 times its packed size"
+        DataError, match=r"bomb\.npz: jpeg\.npy would be 2\d+ bytes, 100 times its packed size"
     ):
         read_npz(tmp_path / "bomb.npz", ("jpeg",))
 
@@ -226,7 +226,7 @@ def test_a_class_name_that_is_no_text_is_found_before_the_training(
         folder.mkdir(parents=True)
         for number in range(3):
             Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
-    with pytest.raises(DataError, match="the class name 'caf.udce9' is not UTF-8: rename it"):
+    with pytest.raises(DataError, match=r"the class name 'caf\\udce9' is not UTF-8: rename it"):
         open_data(str(tmp_path / "data"))
     assert main(["train", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "run")]) == 1
     assert capsys.readouterr().err.count("\n") == 1

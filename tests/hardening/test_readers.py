@@ -6,7 +6,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -19,7 +19,6 @@ from tests.hardening.readers import READERS, Reader, fault_of
 
 EXAMPLES = 12
 PATIENCE_S = 20
-BY_NAME = {reader.name: reader for reader in READERS}
 every_reader = pytest.mark.parametrize("reader", READERS, ids=lambda reader: str(reader.name))
 Samples = dict[str, Path]
 
@@ -93,7 +92,15 @@ def make_nothing(path: Path) -> None:
     assert not path.exists()
 
 
-STRANGE = (make_empty, make_endless, make_pipe, make_ring, make_huge, Path.mkdir, make_nothing)
+STRANGE: tuple[Callable[[Path], object], ...] = (
+    make_empty,
+    make_endless,
+    make_pipe,
+    make_ring,
+    make_huge,
+    Path.mkdir,
+    make_nothing,
+)
 
 
 @every_reader
@@ -103,4 +110,4 @@ def test_what_is_no_file_of_its_kind_is_one_error(reader: Reader, samples: Sampl
         path.unlink()
         make(path)
         with impatience():
-            assert fault_of(reader, path) is None, make.__name__
+            assert fault_of(reader, path) is None, make
