@@ -8,9 +8,18 @@ import pytest
 
 from ofa_nas.cli import build_parser
 from ofa_nas.cli.reference import render
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet_card import SupernetCard
+from tests.small_supernet import SmallSupernet
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
+
+
+def code_blocks(name: str, language: str) -> list[str]:
+    """The code blocks of a document that name a language."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def test_the_command_reference_is_up_to_date() -> None:
@@ -20,8 +29,7 @@ def test_the_command_reference_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
 def test_the_python_of_the_documents_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = code_blocks(name, "python")
     assert blocks
     for block in blocks:
         exec(compile(block, name, "exec"), {})
@@ -63,8 +71,38 @@ def test_relative_links_lead_to_files(path: Path) -> None:
 def test_the_recipe_in_the_docs_can_be_trained_with(tmp_path: Path) -> None:
     from ofa_nas.training.recipe import Recipe
 
-    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    (block,) = code_blocks("docs/training.md", "toml")
     path = tmp_path / "own.toml"
     path.write_text(block)
     recipe = Recipe.load(str(path))
     assert [phase.name for phase in recipe.phases] == ["warm", "shrink"]
+
+
+def test_the_application_of_the_tutorial_classifies_with_an_exported_file(
+    small: SmallSupernet,
+    tiny: SearchSpace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from ofa_nas.pipeline.deliver import deliver
+    from ofa_nas.pipeline.promise import Promise
+
+    list(deliver(small.files, tiny.smallest, Promise(figures={}), output=tmp_path / "subnet.onnx"))
+    monkeypatch.chdir(tmp_path)
+    (block,) = code_blocks("docs/tutorial.md", "python")
+    exec(compile(block, "tutorial.md", "exec"), {})
+    assert capsys.readouterr().out.strip() in SupernetCard.load(small.files.card).class_names
+
+
+def test_the_run_files_of_the_documents_are_read(tmp_path: Path) -> None:
+    from ofa_nas.pipeline.run_file import RunFile
+
+    blocks = code_blocks("docs/tutorial.md", "toml") + code_blocks("docs/run.md", "toml")
+    assert len(blocks) >= 4
+    for block in blocks:
+        path = tmp_path / "run.toml"
+        path.write_text(
+            block if "[search]" in block else f'{block}\n[search]\ndevice = "rpi4"\nlatency = "9ms"\n'
+        )
+        assert RunFile.read(path).search.latency
