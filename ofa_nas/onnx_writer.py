@@ -155,8 +155,10 @@ def _convolution(operator: Convolution, inputs: list[str], output: str) -> onnx.
 
 def _resample(operator: Resample, inputs: list[str], output: str) -> list[onnx.NodeProto]:
     if operator.function == "halve":
-        shape = {"kernel_shape": [2, 2], "strides": [2, 2]}
-        return [helper.make_node("AveragePool", inputs, [output], name=output, **shape)]
+        half = [2, 2]
+        return [
+            helper.make_node("AveragePool", inputs, [output], name=output, kernel_shape=half, strides=half)
+        ]
     sizes = f"{output}_sizes"
     shape_of_output = [1, operator.channels, operator.out_size, operator.out_size]
     constant = helper.make_tensor(sizes, TensorProto.INT64, [4], shape_of_output)

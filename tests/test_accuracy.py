@@ -184,9 +184,11 @@ def test_halves_tell_the_noise_that_subnets_do_not_share() -> None:
         AccuracySample(str(index), int(even + odd), images, "s", correct_even=int(even))
         for index, (even, odd) in enumerate(right)
     ]
-    assert own_noise(samples) == pytest.approx(0.01 / np.sqrt(2.0), rel=0.1)
+    noise = own_noise(samples)
+    assert noise is not None
+    assert noise == pytest.approx(0.01 / np.sqrt(2.0), rel=0.1)
     binomial = np.mean([sample.variance for sample in samples])
-    assert own_share(samples) == pytest.approx(own_noise(samples) ** 2 / binomial)
+    assert own_share(samples) == pytest.approx(noise**2 / binomial)
     unknown = [replace(sample, correct_even=-1) for sample in samples]
     assert own_noise(unknown) is None
     assert own_share(unknown) == 1.0

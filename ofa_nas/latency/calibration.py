@@ -74,8 +74,8 @@ def calibrate(
     error = judge(left_out, measured)
     if not error.worst <= MOST_ERROR:
         raise TableError(
-            f"{timings.source}: one of its {timings.kind} takes {error.worst:.0e} times as long as a fit to the "
-            "others says: no board takes such times; check them and their unit, milliseconds"
+            f"{timings.source}: one of its {timings.kind} takes {error.worst:.0e} times as long as a fit to "
+            "the others says: no board takes such times; check them and their unit, milliseconds"
         )
     table = LatencyTable(
         name=board.name,

@@ -37,7 +37,11 @@ from ofa_nas.latency.lookup_table import Origin, import_lookup_tables
 from ofa_nas.latency.roofline import Roofline
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.timings import read_timings
+from ofa_nas.pipeline.run_file import RunFile, flags
+from ofa_nas.pipeline.run_folder import RunFolder, Step
 from ofa_nas.predictors import Observations, interval, load_predictor
+from ofa_nas.report.page import report_page
+from ofa_nas.report.reader import read_search
 from ofa_nas.search.storage import open_storage
 from ofa_nas.search.study import Objective, Study, counted_trials
 from ofa_nas.space.costs import layer_macs, tabulate
@@ -309,6 +313,30 @@ def read_database(path: Path) -> None:
     read_study(f"sqlite:///{path}")
 
 
+def read_run_file(path: Path) -> None:
+    run = RunFile.read(path)
+    assert run.search.budgets
+    for table in (run.train, run.collect, run.profile, run.export):
+        flags(table)
+
+
+def read_run_record(path: Path) -> None:
+    folder = RunFolder(path.parent)
+    step = Step("search", (("search", "--seed", "0"),), {"one": "0" * 64}, (path.parent / "subnet.onnx",))
+    folder.why(step)
+    for record in folder.steps.values():
+        record.finish(step)
+        f"{record.seconds:.1f} {record.status} {record.parts}"
+    folder.save(settings={})
+    RunFolder(path.parent)
+
+
+def read_search_document(path: Path) -> None:
+    page = report_page(read_search(path))
+    assert page.rstrip().endswith("</html>")
+    page.encode()
+
+
 def read_idx_file(path: Path) -> None:
     read_idx(path, ndim=3)
 
@@ -504,6 +532,9 @@ READERS = (
     Reader("answers", "results.jsonl", read_answers, from_lines, to_lines),
     Reader("official checkpoint", "mine.pth", read_official_weights, from_pth, to_pth),
     Reader("official predictor", "mine.pth", read_official_accuracies, from_pth, to_pth),
+    Reader("run file", "mine.toml", read_run_file, from_toml, to_toml),
+    Reader("run record", "run.json", read_run_record, json.loads),
+    Reader("search document", "search.json", read_search_document, json.loads),
     Reader("journal", "study.log", read_journal, from_lines, to_lines),
     Reader("database", "study.db", read_database),
 )

@@ -220,6 +220,53 @@ def _official_predictor(path: Path) -> None:
     torch.save({name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}, path)
 
 
+RUN = """
+data = "photos"
+[train]
+space = "tiny"
+epochs = 2
+batch_size = 40
+[collect]
+count = 30
+[fit]
+kind = "additive"
+[search]
+macs = "1M"
+[export]
+precision = "int8"
+"""
+
+
+def _run_file(path: Path) -> None:
+    path.write_text(RUN, encoding="utf-8")
+
+
+def _run_record(path: Path) -> None:
+    from ofa_nas.pipeline.run_folder import RunFolder, Step, StepRecord
+
+    step = Step("search", (("search", "--seed", "0"),), {"one": "0" * 64}, (path.parent / "subnet.onnx",))
+    folder = RunFolder(path.parent)
+    folder.steps["search"] = StepRecord.begin(step, seed=0, before=None).finish(step)
+    folder.save(settings={"seed": 0})
+
+
+def _search_document(path: Path) -> None:
+    from ofa_nas.cli import main
+
+    exact_table(TINY).save(path.with_name("table.json"))
+    arguments = [
+        "--supernet",
+        _SMALL[0].name,
+        "--device",
+        str(path.with_name("table.json")),
+        "--latency",
+        "9s",
+    ]
+    assert (
+        main(["search", *arguments, "--json-file", str(path), "--export", str(path.with_name("n.onnx"))]) == 0
+    )
+
+
 def _study(address: str) -> None:
     from ofa_nas.search.study import Objective, Study
 
@@ -274,6 +321,9 @@ _MAKERS: dict[str, Callable[[Path], object]] = {
     "answers": _answers,
     "official checkpoint": _official,
     "official predictor": _official_predictor,
+    "run file": _run_file,
+    "run record": _run_record,
+    "search document": _search_document,
     "journal": lambda path: _study(f"journal:{path}"),
     "database": lambda path: _study(f"sqlite:///{path}"),
 }
