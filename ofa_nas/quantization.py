@@ -75,8 +75,8 @@ def quantize_by_ranges(
     Pairs of QuantizeLinear and DequantizeLinear say so in the file (QDQ), and ONNX Runtime makes integer
     operators of them. ReLU and ReLU6 become the bounds of a range. uint8 serves every processor: with int8
     activations, ONNX Runtime 1.31 leaves convolutions beside residual additions in fp32 on x86 (14 of 49 in
-    EfficientNet-Lite), and on ARM it has kernels for both. x86 processors without VNNI may saturate where
-    weights are large.
+    EfficientNet-Lite), and on ARM it has kernels for both. On x86 processors without VNNI a session needs
+    `devices.agent.EXACT_PRODUCTS`.
 
     Args:
         model: fp32 with a batch of one; it stays as it is.

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
+from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.errors import OfaNasError
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.quantization import quantize
@@ -54,6 +55,7 @@ def optimized_operators(model: onnx.ModelProto, path: Path) -> Counter[str]:
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(path)
     options.log_severity_level = 3
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 

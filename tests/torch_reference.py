@@ -9,6 +9,7 @@ import onnxruntime
 import torch
 import torch.nn.functional as F
 
+from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.onnx_writer import IMAGE, LOGITS, tensor_name
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
@@ -66,6 +67,7 @@ def run_onnx(model: onnx.ModelProto, image: Floats) -> Floats:
     """Logits of an image `(1, C, H, W)` by ONNX Runtime on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -17,6 +17,7 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.augment import to_input
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, Device, MeasuringProtocol, Model, Profile, open_device
+from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.interface import with_batch
 from ofa_nas.latency.measure import Measurement, measure
@@ -100,6 +101,7 @@ class ModelFile:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
+        options.add_session_config_entry(*EXACT_PRODUCTS)
         try:
             self.session: Any = onnxruntime.InferenceSession(
                 self.content, options, providers=["CPUExecutionProvider"]

@@ -327,11 +327,10 @@ def _latency(file: ModelFile, card: ModelCard, promise: LatencyPromise, *, threa
     is_of_one = card.form.batch in (1, None)
     predicted = promise.predicted if is_of_one else None  # tables are of one image
     where = f"{_where(promise.address)}, {describe_threads(threads)}"
+    where += "" if promise.are_threads_known else " (the table does not tell its own)"
     where += "" if is_of_one else f", {card.form.batch} images at once"
     if predicted and predicted.device != promise.address:
         where += f", predicted for {predicted.device} ({predicted.provenance})"
-    if not promise.are_threads_known:
-        where += " (the table does not tell its own)"
     return check_latency(
         measured,
         factor,

@@ -125,7 +125,8 @@ def test_a_table_without_time_is_not_imported(refused: Callable[..., str], tmp_p
     path.write_text(f"{head}mean: -{rest}", encoding="utf-8")
     output = tmp_path / "phone.json"
     line = refused("devices", "import", "phone", path, "--space", "mobilenet_v3_w1.2", "--output", output)
-    assert "non-positive: 1 of 96 rows are not above 0 ms" in line
+    assert f"{path}: " in line
+    assert "expected a mean from 1e-06 to 1e+07 ms" in line
     assert not output.exists()
 
 

@@ -138,11 +138,11 @@ def test_an_estimated_table_and_the_device_itself_work_together(
     assert (document["finalists"]["device"], document["finalists"]["address"]) == ("rpi4", "host")
     assert document["measured"]["latency_ms"]["rpi4"] > 0.0
     shown = command("verify", path, "--supernet", small.name, "--device", "host").text
-    assert "this machine, predicted for rpi4 (estimated)" in shown
+    assert "this machine, 1 thread, predicted for rpi4 (estimated)" in shown
     shown = command(*arguments, "--latency", "1s", "--finalists", "1", "--export", path).text
     told = "with 1 thread (the table rpi4 does not tell its own)"
     assert f"finalists timed on host, {told}:" in shown
-    assert "predicted for rpi4 (estimated), with 1 thread (the table does not tell its own)" in shown
+    assert "this machine, 1 thread (the table does not tell its own), predicted for rpi4 (estimated)" in shown
 
 
 def test_people_are_told_how_far_off_a_measured_table_is(

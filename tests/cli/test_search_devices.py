@@ -156,7 +156,8 @@ def test_the_document_of_a_list_has_an_answer_for_each_budget(
     assert (printed.status, printed.err) == (0, "")
     document = printed.document
     assert document.keys() == {
-        "answers", "space", "supernet", "predictor", "devices", "front", "search",
+        "answers", "space", "supernet", "weights", "predictor", "precision", "devices", "tables", "front",
+        "search", "made_by",
     }  # fmt: skip
     unmet, *answers = document["answers"]
     assert unmet.keys() == {"budgets", "unmet"}
@@ -167,7 +168,7 @@ def test_the_document_of_a_list_has_an_answer_for_each_budget(
         alone = command(*arguments, "--latency", text, "--peak-memory", "40kB").document
         assert answer == {key: alone[key] for key in answer}
         assert answer.keys() == {
-            "architecture", "budgets", "predicted", "objective", "accuracy_bound", "is_exact",
+            "architecture", "network", "budgets", "predicted", "objective", "accuracy_bound", "is_exact",
         }  # fmt: skip
 
 
