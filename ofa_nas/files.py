@@ -85,7 +85,7 @@ def check_writable(path: Path, *, option: str = "", suffix: str = "") -> None:
         FileError: Says what is wrong with it, and what would be right.
     """
     told = f"{option} {path}".strip()
-    if not path.name:
+    if not path.name or "\0" in str(path):
         raise FileError(f"{told}: cannot be written: it names no file")
     if suffix and path.suffix != suffix:
         raise FileError(f"{told}: cannot be written: expected the name of a {suffix} file")

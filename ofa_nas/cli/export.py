@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.files import check_writable
 
     batch = read_batch(args.batch)
-    check_writable(args.output, option="--output")
+    check_writable(args.output, option="--output", suffix=".onnx")
     calm_threads()
     from ofa_nas.devices import is_address
     from ofa_nas.export.interface import FileForm

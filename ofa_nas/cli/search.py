@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args, devices, is_list=is_list)
     check_report(args.report)
     if args.export is not None:
-        check_writable(args.export, option="--export")
+        check_writable(args.export, option="--export", suffix=".onnx")
     files = SupernetFiles.find(args.supernet)
     card = SupernetCard.load(files.card)
     if args.export is not None or args.data is not None:

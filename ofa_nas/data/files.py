@@ -112,11 +112,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of an UTF-8 text; DataError when it cannot be read."""
+    """The lines of an UTF-8 text; DataError when it cannot be read, or holds NUL, which no name may."""
     try:
-        return read_bytes(path).decode("utf-8").splitlines()
+        text = read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text: {error}") from error
+    if "\0" in text:
+        raise DataError(f"{path}: not UTF-8 text: it holds the character NUL")
+    return text.splitlines()
 
 
 def list_folder(folder: Path) -> list[Path]:

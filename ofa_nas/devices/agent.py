@@ -55,6 +55,14 @@ FIXED = (
     "python",
     "onnxruntime",
 )  # for one job
+_PLACE = {"task": int, "model": str}
+_TIMES = {"wall_ms": list, "cpu_ms": list}
+_OWN = {  # what of its own records this program reads when it goes on, by their kind
+    "device": {"job": str, **dict.fromkeys(FIXED, (str, int))},
+    "visit": {"round": int, **_PLACE, **_TIMES},
+    "profile": {"sitting": int, **_PLACE},
+    "done": {"task": int},
+}  # type: Dict[str, Dict[str, Any]]
 RUNTIMES = {"3.8": "==1.19.2", "3.9": "==1.19.2", "3.10": "==1.23.2"}  # the last with wheels for aarch64
 CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq/"
 # Bits 0 to 3 of `vcgencmd get_throttled`, for now; 16 bits higher, for any time since the start of the board.
@@ -562,7 +570,7 @@ class Results:
         for line in lines[:-1]:
             try:
                 self._take(line, json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 told = (path, len(self.records) + 1)
                 raise AgentError("%s: line %d is damaged: delete the file to start over" % told) from error
         self.file.truncate(self.file.tell() - len(lines[-1]))
@@ -579,6 +587,8 @@ class Results:
         return [record for record in self.records if record.get("task") == number]
 
     def _take(self, line: bytes, record: Json) -> None:
+        if not _is_own(record):
+            raise ValueError("no record of this program")
         self.records.append(record)
         if self.first_sent is not None and len(self.records) > self.first_sent:
             os.write(1, line + b"\n")
@@ -600,18 +610,34 @@ class Results:
         raise AgentError("another agent writes %s: wait, or end that one" % self.path)
 
 
+def _is_own(record: Any) -> bool:
+    """Whether a record says all that is read when a job goes on."""
+    kind = record.get("kind") if isinstance(record, dict) else None
+    keys = _OWN.get(kind, {}) if isinstance(kind, str) else {}  # type: Dict[str, Any]
+    return bool(keys) and all(isinstance(record.get(key), kinds) for key, kinds in keys.items())
+
+
+def done_tasks(results: Results) -> List[int]:
+    """Numbers of the tasks that are done."""
+    return [record["task"] for record in results.records if record["kind"] == "done"]
+
+
 def run_job(folder: str, first_sent: int | None = None) -> None:
     """Measure what is missing of the job in a folder; `first_sent` is that of `Results`.
 
     Raises:
         AgentError: This machine cannot measure, or what stands there was measured otherwise.
     """
-    with open(os.path.join(folder, "job.json"), encoding="utf-8") as file:
-        job = json.load(file)
-    protocol = Protocol(**job["protocol"])
+    path = os.path.join(folder, "job.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            job = json.load(file)
+        protocol = Protocol(**job["protocol"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise AgentError("%s: no job of this program: unpack the whole bundle anew" % path) from error
     results = Results(os.path.join(folder, "results.jsonl"), first_sent)
     files = [[job["models"][name] for name in task["models"]] for task in job["tasks"]]
-    done = [record["task"] for record in results.records if record["kind"] == "done"]
+    done = done_tasks(results)
     if len(done) < len(files):
         held_bytes = 2 * max(map(_held_bytes, job["tasks"], files, [protocol] * len(files)))
         machine = {**examine(held_bytes, protocol.threads), "job": job["id"], "process": os.getpid()}

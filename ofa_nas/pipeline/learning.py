@@ -13,7 +13,7 @@ from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, save_sample
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
@@ -97,6 +97,10 @@ def train_supernet(
         TrainingError: The loss is not a number.
     """
     checkpoint = plan.folder / "checkpoint.safetensors"
+    if plan.resume and not checkpoint.exists():
+        raise CheckpointError(
+            f"{checkpoint}: nothing to resume: leave out --resume, or give the --output of a training"
+        )
     if checkpoint.exists() and not plan.resume:
         raise ConfigError(
             f"{plan.folder} holds a training: --resume continues it, another --output leaves it alone"

@@ -284,7 +284,7 @@ def _batch(section: Section) -> str | None:
     """A number of images, or `dynamic`."""
     if isinstance(section.content.get("batch"), str):
         return section.text("batch", choices=("dynamic",))
-    batch = _integer(section, "batch", maximum=4096)
+    batch = _integer(section, "batch", maximum=256)  # LARGEST_BATCH of ofa_nas.export, which imports onnx
     return None if batch is None else str(batch)
 
 

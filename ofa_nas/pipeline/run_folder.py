@@ -17,6 +17,7 @@ from ofa_nas.provenance import record_provenance
 RECORD, LOCK = "run.json", ".run.lock"
 SCHEMA_VERSION = 1
 BEGUN, DONE = "begun", "done"
+_MOST = 1e15  # of any number in a record, seconds among them
 LOCK_S = 30.0  # how long the step of a killed run may take to notice, and a training to leave its checkpoint
 # What a file says of its making, and what checks add to it later: neither is its content.
 _ABOUT = ("made_by", "provenance", "history")
@@ -215,7 +216,8 @@ def _checked(record: StepRecord) -> StepRecord:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and -_MOST < value < _MOST  # type: ignore[operator]  # NaN is not; nor what is no float
 
 
 def _wait_for(descriptor: int, folder: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from ofa_nas.data import DataSet, Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.pipeline.deliver import Delivery, Stage, deliver
 from ofa_nas.pipeline.learning import save_images
@@ -95,6 +95,10 @@ def transfer_subnet(
         VerificationError: The file does not compute what the network does.
     """
     checkpoint = plan.folder / "checkpoint.safetensors"
+    if plan.resume and not checkpoint.exists():
+        raise CheckpointError(
+            f"{checkpoint}: nothing to resume: leave out --resume, or give the --output of a transfer"
+        )
     if checkpoint.exists() and not plan.resume:
         raise ConfigError(
             f"{plan.folder} holds a transfer: --resume continues it, another --output leaves it alone"

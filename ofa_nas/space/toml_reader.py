@@ -69,6 +69,8 @@ class Section:
         if not isinstance(value, str) or (choices and value not in choices):
             expected = f"one of {', '.join(choices)}" if choices else "a string"
             raise self._fail(key, f"expected {expected}, got {shown(value)}")
+        if "\0" in value:  # no path, no word of a command line and no name may hold it
+            raise self._fail(key, f"expected a string without the character NUL, got {shown(value)}")
         return value
 
     def plugin(self, key: str, kind: str, *, default: str | None = None) -> str:

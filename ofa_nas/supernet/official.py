@@ -6,10 +6,6 @@ channels, so every tensor is copied as it is.
 
 import hashlib
 import io
-import pickle
-import re
-import struct
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +19,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import check_tensors
 from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet.tensor_file import LARGEST, load_tensors
 from ofa_nas.supernet_card import PublishedWeights, SupernetCard
 
 # Source: ImageNet's statistics as once-for-all's data provider has them, in pixel units.
@@ -30,7 +27,6 @@ INPUT_MEAN = (123.675, 116.28, 103.53)
 INPUT_STD = (58.395, 57.12, 57.375)
 PUBLISHED = "https://raw.githubusercontent.com/han-cai/files/master/ofa"
 
-LARGEST_CHECKPOINT = 2 << 30  # bytes; the published ones have 40 MB
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
 _NO_CHECKPOINT = "not a checkpoint of once-for-all"
 _COUNTER = "num_batches_tracked"  # of a batch norm; nothing reads it, so a checkpoint may lack it
@@ -112,22 +108,6 @@ FAMILIES = (
     ),
 )
 
-# What torch.load raises for files that others made, damaged ones among them.
-_UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-    struct.error,
-)
-
 
 def read_official(path: Path) -> tuple[Supernet, SupernetCard]:
     """Read a checkpoint of once-for-all; its tensors tell which network it is.
@@ -145,8 +125,8 @@ def read_official(path: Path) -> tuple[Supernet, SupernetCard]:
 
     Source: Cai et al. 2020, arXiv:1908.09791; names of mit-han-lab/once-for-all.
     """
-    content = read_bytes(path, error=CheckpointError, most=LARGEST_CHECKPOINT)
-    tensors = _spelt_as_now(_unpickle(content, path), path)
+    content = read_bytes(path, error=CheckpointError, most=LARGEST)
+    tensors = _spelt_as_now(load_tensors(content, path, what=_NO_CHECKPOINT), path)
     family = _recognise(tensors, path)
     supernet = Supernet(SearchSpace.load(family.space))
     own = _under_their_names(supernet.state_dict(), family)
@@ -185,18 +165,6 @@ def write_official(path: Path, supernet: Supernet) -> None:
     buffer = io.BytesIO()
     torch.save({"state_dict": official_tensors(supernet)}, buffer)
     write_bytes(path, buffer.getvalue())
-
-
-def _unpickle(content: bytes, path: Path) -> object:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of files that look like something else
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        unsafe = re.search(r"GLOBAL ([\w.]+) w", str(error), re.ASCII)
-        reason = f"it asks for {unsafe[1]}" if unsafe else "it is damaged, or torch.save did not write it"
-        raise CheckpointError(
-            f"{path}: {_NO_CHECKPOINT}: {reason}; only a dict of tensors is read"
-        ) from error
 
 
 def _spelt_as_now(content: object, path: Path) -> dict[str, Tensor]:

@@ -1,20 +1,18 @@
 """The accuracy predictor that once-for-all publishes (`acc_predictor.pth`), read into one of ours."""
 
-import io
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ofa_nas.errors import CheckpointError
-from ofa_nas.files import read_bytes
 from ofa_nas.predictors.mlp import Dense, Index, MlpPredictor
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.supernet.official import LARGEST_CHECKPOINT, PUBLISHED
+from ofa_nas.supernet.official import PUBLISHED
+from ofa_nas.supernet.tensor_file import read_tensor_file
 
 INPUTS = 128
+_WHAT = "not a file of torch tensors"
 SHAPES = {"0": (400, INPUTS), "2": (400, 400), "4": (400, 400), "6": (1, 400)}
 BLOCKS = 20
 KERNEL_SIZES, EXPAND_RATIOS = (3, 5, 7), (3, 4, 6)
@@ -39,7 +37,7 @@ DESCRIPTION = (
 def is_official_predictor(path: Path) -> bool:
     """Whether a file can be read and has the names of its tensors."""
     try:
-        return {str(key) for key, _ in _items(_load(path))} == set(_shapes())
+        return {str(key) for key, _ in _items(read_tensor_file(path, what=_WHAT))} == set(_shapes())
     except CheckpointError:
         return False
 
@@ -54,7 +52,7 @@ def read_official_predictor(path: Path, encoding: Encoding) -> MlpPredictor:
     Raises:
         CheckpointError: The file cannot be read or holds something else.
     """
-    tensors, shapes = _load(path), _shapes()
+    tensors, shapes = read_tensor_file(path, what=_WHAT), _shapes()
     found = {str(key): tuple(getattr(value, "shape", ())) for key, value in _items(tensors)}
     if found != shapes:
         raise CheckpointError(
@@ -71,15 +69,6 @@ def read_official_predictor(path: Path, encoding: Encoding) -> MlpPredictor:
 def _shapes() -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
     return shapes | {f"{layer}.bias": shape[:1] for layer, shape in SHAPES.items()}
-
-
-def _load(path: Path) -> Any:
-    content = read_bytes(path, error=CheckpointError, most=LARGEST_CHECKPOINT)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of files that look like something else
-            return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises half a dozen kinds for damaged files
-        raise CheckpointError(f"{path}: not a file of torch tensors: {error}") from error
 
 
 def _items(content: Any) -> list[tuple[Any, Any]]:

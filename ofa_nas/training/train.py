@@ -126,7 +126,9 @@ def train(
     images = len(data.train)
     ranks.check(recipe.batch_size)
     if recipe.steps_per_epoch(images) < 1:
-        raise DataError(f"{images} training images are less than one batch of {recipe.batch_size}")
+        raise DataError(
+            f"{images} training images are less than one batch of {recipe.batch_size}; lower --batch-size"
+        )
     device = next(supernet.parameters()).device
     batches = Batches(data.train, recipe, normalization=data.normalization, device=device, ranks=ranks)
     learner = Learner(supernet, recipe, batches, ranks)

@@ -15,6 +15,7 @@ import pytest
 
 import ofa_nas
 from ofa_nas.cli import build_parser
+from ofa_nas.export.interface import LARGEST_BATCH
 from ofa_nas.pipeline.flow import STEPS, plan_steps
 from ofa_nas.pipeline.run_check import check_run
 from ofa_nas.pipeline.run_file import RunFile
@@ -282,6 +283,11 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("[search]\n[profile]\nrounds = 3", "run.toml: profile: nothing is measured"),
         ("[search]\n[export]\nprecision = 'int4'", "run.toml: export.precision: expected one of fp32, fp16,"),
         ("[search]\n[export]\nbatch = 'all'", "run.toml: export.batch: expected one of dynamic, got 'all'"),
+        (
+            f"[search]\n[export]\nbatch = {LARGEST_BATCH + 1}",
+            f"run.toml: export.batch: expected an integer from 1 to {LARGEST_BATCH}, got",
+        ),
+        ("folder = 'a\\u0000b'\n[search]".replace("'", '"'), "run.toml: folder: expected a string without"),
         ("seed = -1\n[search]", "run.toml: seed: expected an integer from 0"),
         (
             "supernet = 'x'\n[train]\n[search]",

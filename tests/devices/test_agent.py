@@ -239,6 +239,14 @@ def test_what_was_measured_otherwise_is_refused(tiny: SearchSpace, tmp_path: Pat
     assert "line 2 is damaged" in refusal_of(board, "half a li\n" + rest)
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"protocol": {}}', "[" * 10**5, None])
+def test_a_folder_without_a_job_is_refused(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "job.json").write_text(content, encoding="utf-8")
+    with pytest.raises(agent.AgentError, match=r"job\.json: no job of this program: unpack the whole bundle"):
+        agent.run_job(str(tmp_path))
+
+
 def test_a_second_agent_in_the_same_folder_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
     import fcntl
 

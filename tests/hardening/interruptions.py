@@ -19,17 +19,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from ofa_nas.errors import FileError
 from ofa_nas.files import parse_json, read_json
+from tests.hardening.privileges import read_only, respect_permissions
 from tests.small_supernet import SmallSupernet, write_images
 
 BOARD = "tests.pipeline.simulated_board://"
 ARCH = "24/3x2/3x2"
 PATIENCE_S = 300.0
-WAYS = ("interrupt", "kill", "full")
+WAYS = ("interrupt", "kill", "full", "read-only")
 RECIPE = """
 batch_size = 40
 [[phases]]
@@ -58,6 +60,7 @@ class Command:
 
 NET = ("--supernet", "net/supernet.safetensors")
 TRAIN = ("train", "--space", "tiny", "--data", "data", "--recipe", "mine.toml", "--output", "run")
+TRANSFER = ("transfer", *NET, "--from", "smallest", "--data", "data", "--output", "run")
 COMMANDS = (
     Command("train", (*TRAIN, "--checkpoint-minutes", "0", "--threads", "1"), ("--resume",)),
     Command(
@@ -99,6 +102,13 @@ COMMANDS = (
     Command("import", ("import", "official.pth", "--output", "imported/net.safetensors")),
     Command("import back", ("import", "net/large.safetensors", "--export-official", "old.pth")),
     Command(
+        "transfer",
+        (*TRANSFER, "--epochs", "2", "--checkpoint-minutes", "0", "--threads", "1"),
+        ("--resume",),
+    ),
+    Command("report", ("report", "search.json", "--output", "old.html", "--plot", "old.svg")),
+    Command("run", ("run", "whole.toml")),
+    Command(
         "bootstrap",
         (
             "bootstrap",
@@ -112,6 +122,25 @@ COMMANDS = (
     ),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
+RUN = """
+data = "data"
+threads = 1
+[train]
+space = "tiny"
+epochs = 2
+batch_size = 20
+learning_rate = 0.1
+held_out = 10
+checkpoint_minutes = 0
+[collect]
+count = 10
+near_front = 0
+images = 40
+[search]
+macs = "1M"
+[export]
+precision = "int8"
+"""
 
 
 def prepare(small: SmallSupernet, folder: Path) -> Path:
@@ -131,9 +160,11 @@ def prepare(small: SmallSupernet, folder: Path) -> Path:
     torch.save(flat_tensors(MOBILENET), folder / "official.pth")
     import_official(folder / "official.pth", output=folder / "net/large.safetensors")
     assert run(("export", ARCH, *NET, "--output", "old.onnx"), folder) == 0
+    assert run(("search", *NET, "--macs", "1M", "--json-file", "search.json"), folder) == 0
+    assert run(BY_NAME["report"].arguments, folder) == 0
+    (folder / "whole.toml").write_text(RUN, encoding="utf-8")
     assert run(("profile", "--space", "tiny", "--resolution", "24", "--bundle", "old.zip"), folder) == 0
     shutil.copy(folder / "official.pth", folder / "old.pth")
-    (folder / "old.html").write_text("<html></html>\n", encoding="utf-8")
     return folder
 
 
@@ -144,6 +175,7 @@ def run(
     after_s: float | None = None,
     sign: int = 0,
     most_bytes: int = 0,
+    is_locked: bool = False,
 ) -> int:
     """Run a command in a child of this process; gives its status, negative for a signal.
 
@@ -153,10 +185,11 @@ def run(
         after_s: When to send a signal.
         sign: The signal.
         most_bytes: A file may have, as if the disk were full behind them; 0 for any.
+        is_locked: Whether nothing can be written into the folder.
     """
     child = os.fork()
     if child == 0:
-        _become(arguments, folder, most_bytes)
+        _become(arguments, folder, most_bytes, is_locked)
     if after_s is not None:
         time.sleep(after_s)
         os.kill(child, sign)
@@ -171,18 +204,20 @@ def run(
     return -999
 
 
-def _become(arguments: Sequence[str], folder: Path, most_bytes: int) -> None:
+def _become(arguments: Sequence[str], folder: Path, most_bytes: int, is_locked: bool) -> None:
     from ofa_nas.cli import main
 
     status = 70
     try:
         os.chdir(folder)
-        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        os.environ["XDG_CACHE_HOME"] = str((folder.parent if is_locked else folder) / "cache")
         os.dup2(os.open("told", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         sys.argv = ["ofa-nas", *arguments]
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if is_locked:
+            respect_permissions()
         if most_bytes:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
         status = main(list(arguments))
@@ -273,6 +308,7 @@ _CHECKS: dict[str, Callable[[Path], object]] = {
     ".zip": _check_zip,
     ".pth": _check_pth,
     ".html": _check_page,
+    ".svg": ET.parse,
     ".db": _check_database,
 }
 
@@ -295,7 +331,11 @@ def broken_off(
         shutil.copytree(prepared, folder, symlinks=True)
         sign = {"interrupt": signal.SIGINT, "kill": signal.SIGKILL}.get(way, 0)
         after_s = share * whole_s if sign else None
-        status = run(command.arguments, folder, after_s=after_s, sign=sign, most_bytes=0 if sign else room)
+        if way == "read-only":
+            status = _run_locked(command, folder)
+        else:
+            most = 0 if sign else room
+            status = run(command.arguments, folder, after_s=after_s, sign=sign, most_bytes=most)
         told = (folder / "told").read_text(encoding="utf-8", errors="replace")
         faults = _faults(way, status, told) + damage_in(folder)
         faults += [f"left {name}" for name in orphans_in(folder)] if way != "kill" else []
@@ -307,6 +347,21 @@ def broken_off(
         return "; ".join(faults + [f"then {one}" for one in damage_in(folder)])
 
 
+def _run_locked(command: Command, folder: Path) -> int:
+    """In a folder that cannot be written into, and is left as it was."""
+    (folder / "told").touch()
+    before = _contents(folder)
+    with read_only(folder):
+        (folder / "told").chmod(0o600)
+        status = run(command.arguments, folder, is_locked=True)
+    return status if _contents(folder) == before else 72
+
+
+def _contents(folder: Path) -> dict[Path, tuple[int, int]]:
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != "told")
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+
 def _faults(way: str, status: int, told: str) -> list[str]:
     lines = told.strip().splitlines()
     if "Traceback" in told or "internal error" in told or "Exception ignored" in told:
@@ -315,7 +370,7 @@ def _faults(way: str, status: int, told: str) -> list[str]:
         return [f"status {status}, said {lines[-3:]}"]
     if way == "interrupt" and status == 130 and lines[-1:] != ["interrupted"]:
         return [f"status 130, said {lines[-3:]}"]
-    if way == "full" and (
+    if way in ("full", "read-only") and (
         status not in (0, 1) or (status == 1 and sum("error: " in line for line in lines) != 1)
     ):
         return [f"status {status}, said {lines[-3:]}"]

@@ -8,13 +8,8 @@ import io
 import json
 import math
 import tomllib
-import traceback
-import warnings
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -24,14 +19,14 @@ import torch
 from ofa_nas import files
 from ofa_nas.accuracy import SampleStore
 from ofa_nas.cli.console import _to_json
-from ofa_nas.data.files import decode_image, read_bytes
-from ofa_nas.data.packed import open_pack
-from ofa_nas.data.sample import load_images
-from ofa_nas.data.sources.fashion_mnist import read_idx
+from ofa_nas.devices import agent
 from ofa_nas.devices.job import Answers, Job
-from ofa_nas.errors import FileError, OfaNasError
+from ofa_nas.errors import DeviceError, FileError, OfaNasError, VerificationError
 from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
+from ofa_nas.export.verify import ModelFile
 from ofa_nas.latency.bundle import _read_about, _read_job
+from ofa_nas.latency.bundle import collect as collect_results
 from ofa_nas.latency.calibration import calibrate
 from ofa_nas.latency.lookup_table import Origin, import_lookup_tables
 from ofa_nas.latency.roofline import Roofline
@@ -50,75 +45,18 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.official import read_official
 from ofa_nas.supernet.official_predictor import read_official_predictor
+from ofa_nas.supernet.pretrained import efficientnet_lite0
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.history import History
 from ofa_nas.training.recipe import Recipe
-from tests.hardening.mutations import spoil_bytes, spoil_document, to_json
+from tests.hardening.data_readers import DATA_READERS
+from tests.hardening.mutations import to_json
+from tests.hardening.reading import Document, Reader
 
-LONGEST = 1500  # characters of a message that is still read
 TINY = SearchSpace.load("tiny")
 ENCODING = Encoding.of(TINY)
 GENES = ENCODING.sample(4, np.random.default_rng(0))
 WIDE = SearchSpace.load("mobilenet_v3_w1.2")
-Document = Any
-
-
-@dataclass(frozen=True)
-class Reader:
-    """One kind of file.
-
-    Attributes:
-        name: Of it, as `SAMPLES` has it.
-        file: Its name; what lies beside it is there too.
-        read: Reads a path, and uses all that it got as commands do.
-        parse: From bytes to a document whose places can be spoilt; None where bytes alone are.
-        build: The way back; it mends digests, so that what is behind them is reached.
-    """
-
-    name: str
-    file: str
-    read: Callable[[Path], object]
-    parse: Callable[[bytes], Document] | None = None
-    build: Callable[[Document], bytes] = to_json
-
-    def spoilt(self, content: bytes, rng: Random) -> bytes:
-        """A content that is wrong in some way, or just unusual."""
-        if self.parse is None or rng.random() < 0.25:
-            return spoil_bytes(content, rng)
-        document = spoil_document(self.parse(content), rng)
-        try:
-            return self.build(document)
-        except (TypeError, ValueError, AttributeError, LookupError, OverflowError, RuntimeError):
-            return spoil_bytes(content, rng)  # not a document of this kind any more
-
-
-def fault_of(reader: Reader, path: Path) -> str | None:
-    """What is wrong with how a file was read; None where it was read, or refused as it should be."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks of libraries on metadata that they skip
-            reader.read(path)
-    except OfaNasError as error:
-        return _fault_of_message(str(error), path)
-    except MemoryError:
-        return "MemoryError"
-    except Exception as error:  # noqa: BLE001 - that is what is looked for
-        where = traceback.extract_tb(error.__traceback__)
-        own = [
-            f"{Path(frame.filename).name}:{frame.lineno}" for frame in where if "ofa_nas/" in frame.filename
-        ]
-        return f"{type(error).__name__}: {error!s:.200} at {' '.join(own[-3:])}"
-    return None
-
-
-def _fault_of_message(message: str, path: Path) -> str | None:
-    if len(message) > LONGEST:
-        return f"a message of {len(message)} characters: {message[:300]}"
-    if path.name not in message and path.parent.name not in message:
-        return f"a message that names no file: {message}"
-    if "internal error" in message:
-        return message
-    return None
 
 
 def _use_space(space: SearchSpace) -> None:
@@ -232,16 +170,22 @@ def read_onnx(path: Path) -> None:
     _use_space(card.space)
 
 
-def read_images(path: Path) -> None:
-    load_images(path)
+def run_onnx(path: Path) -> None:
+    """Read a file as `verify` does, and classify with it."""
+    model = read_model(path)
+    card = ModelCard.from_model(model, path)
+    try:
+        images = np.zeros((2, 32, 32, 3), np.uint8)
+        ModelFile(model, card.normalization).logits(images)
+    except VerificationError as error:
+        raise VerificationError(f"{path}: {error}") from error
 
 
-def read_image(path: Path) -> None:
-    decode_image(read_bytes(path), str(path))
-
-
-def read_pack(path: Path) -> None:
-    open_pack(path.parent)
+def read_foreign(path: Path) -> None:
+    model = read_classifier(path)
+    assert class_count(model) > 1
+    assert min(image_size(model)) > 0
+    assert model_precision(model) in ("fp32", "fp16", "int8")
 
 
 def read_csv(path: Path) -> None:
@@ -260,9 +204,19 @@ def read_bundle(path: Path) -> None:
 
 
 def read_results(path: Path) -> None:
-    from ofa_nas.latency.bundle import collect
+    found = collect_results(path, path.with_name("board.zip"), name="mine")
+    write_again(found.table, path)
 
-    collect(path, path.with_name("job.zip"), name="mine")
+
+def read_own_results(path: Path) -> None:
+    """As the agent on the board does before it goes on."""
+    try:
+        results = agent.Results(str(path), None)
+        list(results.of_task(0))
+        agent.done_tasks(results)
+        results.file.close()
+    except agent.AgentError as error:
+        raise DeviceError(str(error)) from error
 
 
 def read_answers(path: Path) -> None:
@@ -317,7 +271,8 @@ def read_run_file(path: Path) -> None:
     run = RunFile.read(path)
     assert run.search.budgets
     for table in (run.train, run.collect, run.profile, run.export):
-        flags(table)
+        if table is not None:
+            flags(table)
 
 
 def read_run_record(path: Path) -> None:
@@ -337,8 +292,19 @@ def read_search_document(path: Path) -> None:
     page.encode()
 
 
-def read_idx_file(path: Path) -> None:
-    read_idx(path, ndim=3)
+def read_run_folder(path: Path) -> None:
+    """What a search and a check left in the folder of a run, as a report reads it."""
+    assert report_page(read_search(path.parent)).rstrip().endswith("</html>")
+
+
+def read_transfer(path: Path) -> None:
+    from tests.hardening.samples import go_on
+
+    go_on(path)
+
+
+def read_pretrained(path: Path) -> None:
+    efficientnet_lite0.read_weights(path)
 
 
 def from_lines(content: bytes) -> Document:
@@ -517,24 +483,25 @@ READERS = (
     Reader("history", "history.jsonl", read_history, from_lines, to_lines),
     Reader("weights", "supernet.safetensors", read_weights, from_tensors, to_tensors),
     Reader("checkpoint", "checkpoint.safetensors", read_checkpoint, from_tensors, to_tensors),
+    Reader("transfer checkpoint", "checkpoint.safetensors", read_transfer, from_tensors, to_tensors),
     Reader("onnx", "subnet.onnx", read_onnx, from_onnx, to_onnx),
-    Reader("images", "supernet.calibration.npz", read_images),
-    Reader("png", "image.png", read_image),
-    Reader("pack", "pack.json", read_pack, json.loads),
-    Reader("packed images", "images.npy", read_pack),
-    Reader("packed labels", "labels.npy", read_pack),
-    Reader("idx", "idx3-ubyte", read_idx_file),
-    Reader("idx packed", "idx3-ubyte.gz", read_idx_file),
+    Reader("onnx in a session", "subnet.onnx", run_onnx),
+    Reader("onnx of others", "others.onnx", read_foreign),
+    *DATA_READERS,
     Reader("timings of networks", "mine.csv", read_csv, from_csv, to_csv),
     Reader("timings of blocks", "mine.csv", read_csv, from_csv, to_csv),
     Reader("look-up table", "mine.yaml", read_yaml, from_yaml, to_yaml),
     Reader("bundle", "mine.zip", read_bundle, from_bundle, to_bundle),
     Reader("answers", "results.jsonl", read_answers, from_lines, to_lines),
+    Reader("results of a board", "results.jsonl", read_results, from_lines, to_lines),
+    Reader("results on a board", "results.jsonl", read_own_results, from_lines, to_lines),
+    Reader("pretrained weights", "mine.pth", read_pretrained, from_pth, to_pth),
     Reader("official checkpoint", "mine.pth", read_official_weights, from_pth, to_pth),
     Reader("official predictor", "mine.pth", read_official_accuracies, from_pth, to_pth),
     Reader("run file", "mine.toml", read_run_file, from_toml, to_toml),
     Reader("run record", "run.json", read_run_record, json.loads),
     Reader("search document", "search.json", read_search_document, json.loads),
+    Reader("verification", "verification.json", read_run_folder, json.loads),
     Reader("journal", "study.log", read_journal, from_lines, to_lines),
     Reader("database", "study.db", read_database),
 )

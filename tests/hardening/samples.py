@@ -4,12 +4,14 @@ import csv
 import gzip
 import json
 import shutil
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 
 from ofa_nas.accuracy import SampleStore
@@ -27,12 +29,17 @@ from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.official_predictor import SHAPES
+from ofa_nas.supernet.pretrained import efficientnet_lite0
 from ofa_nas.training import recipe
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import load_state
 from ofa_nas.training.step import Learner
+from ofa_nas.training.train import Checkpointing, TrainingData
+from ofa_nas.transfer.adapt import adapt
 from tests.hardening import readers
+from tests.hardening.data_samples import write_data
 from tests.latency.test_calibration import BOARD, TRUTH, blocks
 from tests.latency.test_lookup_table import write_file
 from tests.official_checkpoints import MOBILENET, flat_tensors
@@ -52,8 +59,7 @@ def make_samples(small: SmallSupernet, root: Path) -> dict[str, Path]:
         folder = root / reader.name.replace(" ", "_")
         folder.mkdir(parents=True)
         path = folder / reader.file
-        maker = _MAKERS[reader.name]
-        maker(path)
+        _MAKERS[reader.name](path)
         found[reader.name] = path
     readers.MODEL[:] = [found["onnx"].read_bytes()]
     return found
@@ -147,28 +153,50 @@ def _checkpoint(path: Path) -> None:
     shutil.copy(_SMALL[0].files.weights.parent / "checkpoint.safetensors", path)
 
 
+@lru_cache(maxsize=1)
+def _transfer_parts() -> tuple[TrainingData, Recipe]:
+    from tests.transfer import test_adapt as adapting
+
+    return adapting.DATA, adapting.recipe()
+
+
+def _adapted(path: Path, *, resume: bool) -> Generator[object, None, None]:
+    from tests.transfer.test_adapt import network
+
+    data, recipe = _transfer_parts()
+    return adapt(network(TINY), data, recipe, checkpointing=Checkpointing(path, resume))
+
+
+def _transfer(path: Path) -> None:
+    list(_adapted(path, resume=False))
+
+
+def go_on(path: Path) -> None:
+    """Read a checkpoint as a resumed transfer does."""
+    next(_adapted(path, resume=True), None)
+
+
+def _foreign(path: Path) -> None:
+    """A classifier without a card, its batch open."""
+    _onnx(path)
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    del model.graph.output[1:]
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    path.write_bytes(model.SerializeToString())
+
+
+def _pretrained(path: Path) -> None:
+    names = efficientnet_lite0.tensor_names().values()
+    torch.save({name: torch.zeros(1) for name in names}, path)
+
+
 def _onnx(path: Path) -> None:
     supernet, card = load_supernet(_SMALL[0].files)
     own = model_card("small", card, card.space.smallest, {"accuracy": 0.5, "macs": 1e5})
     _, model = export_subnet(supernet, own, calibration=_SMALL[0].calibration)
     path.write_bytes(model.SerializeToString())
-
-
-def _png(path: Path) -> None:
-    shutil.copy(next(_SMALL[0].data.rglob("*.png")), path)
-
-
-def _pack(path: Path) -> None:
-    folder = next((_SMALL[0].data.parent / "cache").rglob("pack.json")).parent
-    for source in folder.iterdir():
-        shutil.copy(source, path.parent)
-
-
-IDX = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 4)) + bytes(range(32))
-
-
-def _idx(path: Path) -> None:
-    path.write_bytes(gzip.compress(IDX) if path.suffix == ".gz" else IDX)
 
 
 def _networks(path: Path) -> None:
@@ -208,6 +236,40 @@ def _job() -> Job:
 def _answers(path: Path) -> None:
     path.with_name("job.json").write_bytes(_job().files([])["job.json"])
     path.write_text("\n".join(map(json.dumps, _lines())), encoding="utf-8")
+
+
+def _results(path: Path) -> None:
+    """What a board of even times answers to a bundle."""
+    bundle = path.with_name("board.zip")
+    _bundle(bundle)
+    with zipfile.ZipFile(bundle) as archive:
+        job = json.loads(archive.read("job.json"))
+        models = {
+            name: onnx.load_from_string(gzip.decompress(archive.read(one["file"])))
+            for name, one in job["models"].items()
+        }
+    lines = [{**next(_lines()), "job": job["id"]}]
+    for number, task in enumerate(job["tasks"]):
+        for name in task["models"]:
+            nodes = [(node.name, node.op_type) for node in models[name].graph.node]
+            ms = 0.1 + 0.01 * len(nodes)
+            place, kind = {"task": number, "model": name}, task["kind"]
+            turns = range(FAST.rounds if kind == "time" else FAST.profile_sittings)
+            lines += [{**place, **_measured_once(kind, turn, nodes, ms)} for turn in turns]
+        lines.append({"kind": "done", "task": number})
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+
+
+def _measured_once(kind: str, turn: int, nodes: list[tuple[str, str]], ms: float) -> dict[str, object]:
+    if kind == "profile":
+        times = [{"name": name, "operator": operator, "ms": 0.01} for name, operator in nodes]
+        return {"kind": "profile", "sitting": turn, "peak_bytes": 1000, "nodes": times}
+    state = {"spoilt": False, "throttled": False}
+    return {"kind": "visit", "round": turn, "wall_ms": [ms, 1.01 * ms], "cpu_ms": [ms, ms], **state}
+
+
+def _own_results(path: Path) -> None:
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in _lines()), encoding="utf-8")
 
 
 def _official(path: Path) -> None:
@@ -267,6 +329,17 @@ def _search_document(path: Path) -> None:
     )
 
 
+def _verification(path: Path) -> None:
+    search = path.with_name("search.json")
+    _search_document(search)
+    document = json.loads(search.read_text(encoding="utf-8"))
+    checks, document["checks"] = document["checks"], []
+    assert checks
+    search.write_text(json.dumps(document), encoding="utf-8")
+    verified = {"architecture": document["architecture"], "checks": checks}
+    path.write_text(json.dumps(verified), encoding="utf-8")
+
+
 def _study(address: str) -> None:
     from ofa_nas.search.study import Objective, Study
 
@@ -306,24 +379,30 @@ _MAKERS: dict[str, Callable[[Path], object]] = {
     "history": _history,
     "weights": _copy_small,
     "checkpoint": _checkpoint,
+    "transfer checkpoint": _transfer,
     "onnx": _onnx,
+    "onnx in a session": _onnx,
+    "onnx of others": _foreign,
     "images": _copy_small,
-    "png": _png,
-    "pack": _pack,
-    "packed images": _pack,
-    "packed labels": _pack,
-    "idx": _idx,
-    "idx packed": _idx,
+    **{
+        reader.name: lambda path: write_data(_SMALL[0], path)
+        for reader in readers.DATA_READERS
+        if reader.name != "images"
+    },
     "timings of networks": _networks,
     "timings of blocks": _blocks,
     "look-up table": lambda path: write_file(path, WIDE_PX),
     "bundle": _bundle,
     "answers": _answers,
+    "results of a board": _results,
+    "results on a board": _own_results,
+    "pretrained weights": _pretrained,
     "official checkpoint": _official,
     "official predictor": _official_predictor,
     "run file": _run_file,
     "run record": _run_record,
     "search document": _search_document,
+    "verification": _verification,
     "journal": lambda path: _study(f"journal:{path}"),
     "database": lambda path: _study(f"sqlite:///{path}"),
 }

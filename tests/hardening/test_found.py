@@ -56,6 +56,12 @@ HUGE = 10**400  # an integer that is no float
         ("weights", ("layers.stem.conv.weight", "dtype"), "F8_E4M3", "holds torch.float8_e4m3fn"),
         ("weights", ("layers.stem.conv.weight", "dtype"), "C64", "holds torch.complex64"),
         ("weights", ("layers.stem.conv.weight", "shape"), [2**62, 2**62], "damaged"),
+        ("run record", ("steps", "search", "seconds"), HUGE, "not the record of a run"),
+        ("run file", ("folder",), "a\0b", "folder: expected a string without the character NUL"),
+        ("results on a board", (1,), [], "line 2 is damaged: delete the file"),
+        ("results on a board", (0, "cpu"), None, "line 1 is damaged: delete the file"),
+        ("results on a board", (2, "task"), {}, "line 3 is damaged: delete the file"),
+        ("results on a board", (3, "wall_ms"), 1, "line 4 is damaged: delete the file"),
         ("space", ("stages", 0, "width"), 10**4000, "expected an integer from 1 to 4096"),
     ],
     ids=lambda value: value.replace(" ", "-")[:20] if isinstance(value, str) else "",
@@ -81,6 +87,9 @@ def test_a_spoilt_place_is_one_error(
         ("history", b'\xff\n{"step": 1}\n', "not a report of a training"),
         ("packed labels", b"\x93NUMPY\x01\x00\x08\x00{'descr'", "not a whole pack"),
         ("onnx", b"", "subnet.onnx"),
+        ("tiny_imagenet classes", b"n01\0\n", r"wnids\.txt: not UTF-8 text: it holds the character NUL"),
+        ("tiny_imagenet classes", b"../n01\n", r"wnids\.txt: '../n01' is no WordNet identifier"),
+        ("pretrained weights", b"\x80\x02cos\nsystem\n.", r"mine\.pth: not the weights of EfficientNet"),
     ],
 )
 def test_spoilt_bytes_are_one_error(

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.hardening.readers import READERS, Reader, fault_of
+from tests.hardening.readers import READERS
+from tests.hardening.reading import Reader, fault_of
 
 EXAMPLES = 12
 PATIENCE_S = 20

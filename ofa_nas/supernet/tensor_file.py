@@ -1,0 +1,58 @@
+"""Files of tensors that others wrote with `torch.save`: nothing but tensors is unpickled."""
+
+import io
+import pickle
+import re
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ofa_nas.errors import CheckpointError
+from ofa_nas.files import read_bytes
+
+LARGEST = 2 << 30  # bytes; once-for-all's have 40 MB
+# What torch.load raises for files that others made, damaged ones among them.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+)
+
+
+def read_tensor_file(path: Path, *, what: str) -> Any:
+    """Read what `torch.save` wrote, on the CPU.
+
+    Args:
+        path: Of the file.
+        what: It is not when it cannot be read, for the message: `not a checkpoint of …`.
+
+    Returns:
+        Tensors, in whatever containers they are.
+
+    Raises:
+        CheckpointError: It is missing, too large, damaged, or asks for code.
+    """
+    return load_tensors(read_bytes(path, error=CheckpointError, most=LARGEST), path, what=what)
+
+
+def load_tensors(content: bytes, path: Path, *, what: str) -> Any:
+    """The same of content that was read; `path` is for messages."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of files that look like something else
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        unsafe = re.search(r"GLOBAL ([\w.]+) w", str(error), re.ASCII)
+        reason = f"it asks for {unsafe[1]}" if unsafe else "it is damaged, or torch.save did not write it"
+        raise CheckpointError(f"{path}: {what}: {reason}; only a dict of tensors is read") from error

@@ -1,0 +1,153 @@
+"""What a newcomer types wrong: one line that says what is wrong, status 1 or 2, and nothing is written.
+
+`{net}` is a supernet of `tiny`, `{data}` its images, `{onnx}` a file of it, `{junk}` a file of random bytes,
+`{folder}` an empty folder, `{search}` the document of a search.
+"""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_nas.cli import COMMANDS, main
+from tests.small_supernet import SmallSupernet
+
+WRONG = (
+    ("serch --latency 3ms", "invalid choice: 'serch'"),
+    ("search --device rpi4 --latency 3", "--latency '3': expected a latency such as 30ms"),
+    ("search --latency 3ms", "a latency budget needs a device: add --device host"),
+    ("search --latency=-3ms --device rpi4", "expected"),
+    ("search --device rpi5 --latency 3ms", "rpi5 is a roofline of Raspberry Pi 5 B: it ranks"),
+    ("search --device rpi9 --latency 3ms", "rpi9: no such latency table"),
+    ("search --device {junk} --latency 3ms", "{junk}"),
+    ("search --device rpi4 --latency 1us", "raise --latency to 8.57 ms or more"),
+    ("search --macs 1 --supernet {net}", "cannot be met"),
+    ("search --macs 1M --supernet nonet", "nonet: no such supernet"),
+    ("search --macs 1M --supernet {junk}", "{junk}"),
+    ("search --macs 1M --supernet {net} --method luck", "luck"),
+    ("search --macs 1M --supernet {net} --seed minus", "--seed"),
+    ("search --macs 1M --supernet {net} --objective beauty", "beauty"),
+    ("search --macs 1M --supernet {net} --accuracy 50%", "--accuracy"),
+    ("search --macs 1M --supernet {net} --margin 2", "--margin"),
+    ("search --macs 1M --supernet {net} --precision int4", "int4"),
+    ("search --macs 1M --supernet {net} --export {folder}", "it is a folder"),
+    ("search --macs 1M --supernet {net} --export a.txt", "expected the name of a .onnx file"),
+    ("search --macs 1M --supernet {net} --report page.pdf", "page.pdf"),
+    ("search --macs 1M --supernet {net} --json-file {folder}/no\0pe", "names no file"),
+    ("search --macs 1M --supernet {net} --measured --data {data} --storage mysql://x", "mysql://x"),
+    ("export 24/3x9/3x2 --supernet {net} --output a.onnx", "3x9"),
+    ("export 24 --supernet {net} --output a.onnx", "24"),
+    ("export tallest --supernet {net} --output a.onnx", "tallest"),
+    ("export largest --supernet {net} --output a.txt", "expected the name of a .onnx file"),
+    ("export largest --supernet {net}", "--output"),
+    ("export largest --supernet {net} --output a.onnx --batch none", "--batch"),
+    ("export largest --supernet {net} --output a.onnx --batch 0", "batch 0: expected 1 to 256, or dynamic"),
+    ("export largest --supernet {net} --output a.onnx --threads 0", "--threads 0: expected 1 or more"),
+    ("show", "required: file"),
+    ("show {junk}", "{junk}"),
+    ("show {folder}", "{folder}"),
+    ("show no.onnx", "no.onnx"),
+    ("verify {junk}", "{junk}"),
+    ("verify {onnx} --latency 3ms", "--device"),
+    ("verify {onnx} --device ssh://nobody@256.256.256.256", "256.256.256.256"),
+    ("verify {onnx} --supernet nonet", "nonet"),
+    ("compare {onnx} --baseline nobody --supernet {net}", "nobody"),
+    ("compare {onnx} --baseline {junk} --supernet {net}", "{junk}"),
+    ("compare {onnx} --baseline largest --supernet {net} --input-mean 1,2", "--input-mean"),
+    ("compare {junk} --baseline largest", "{junk}"),
+    ("report {folder}", "no search.json in this folder"),
+    ("report {junk}", "{junk}"),
+    ("report {search} --plot front.jpg", "front.jpg"),
+    ("report {search} --output page.txt", "page.txt"),
+    ("profile --device toaster://x --space tiny", "toaster"),
+    ("profile --space tinny", "tinny: no such search space"),
+    ("profile --space tiny --resolution 25", "25"),
+    ("profile --space tiny --rounds 0", "--rounds"),
+    ("profile --collect {junk} --bundle {junk} --name mine", "{junk}"),
+    ("profile --collect {junk}", "--bundle"),
+    ("verify-table nowhere", "nowhere: no such latency table"),
+    ("verify-table {junk}", "{junk}"),
+    ("devices melt", "melt"),
+    ("devices explain rpi9 largest", "rpi9"),
+    ("devices calibrate rpi4 {junk} --output t.json", "{junk}"),
+    ("devices import mine {junk} --space tiny --output t.json", "{junk}"),
+    ("bootstrap --from stone --output b.safetensors", "stone"),
+    ("import {junk}", "{junk}"),
+    ("import nowhere.pth", "nowhere.pth"),
+    ("train --space tiny", "--data"),
+    ("train --data {folder} --space tiny", "{folder}"),
+    ("train --data {data} --space tiny --epochs 0", "epochs"),
+    ("train --data {data} --space tiny --epochs nan", "epochs"),
+    ("train --data {data} --space tiny --recipe stew", "stew"),
+    ("train --data {data} --space tiny --device tpu", "tpu"),
+    ("train --data {data} --space tiny --batch-size 100000", "--batch-size"),
+    ("train --data {data} --space tiny --learning-rate nan", "learning"),
+    ("train --data {data} --space tiny --resume", "nothing to resume: leave out --resume"),
+    ("evaluate largest --supernet {net} --data {folder}", "{folder}"),
+    ("evaluate biggest --supernet {net} --data {data}", "biggest"),
+    ("evaluate largest --supernet {net} --data {data} --images 0", "--images"),
+    ("predictor collect --supernet {net} --data {data} --count 0", "--count"),
+    ("predictor collect --supernet {net} --data {data} --until soon", "--until soon"),
+    ("predictor fit --supernet {net} --kind oracle", "oracle"),
+    ("predictor report --supernet nonet", "nonet"),
+    ("transfer --from {junk}.onnx --data {data}", "{junk}.onnx"),
+    ("transfer --from largest --supernet {net} --data {folder}", "{folder}"),
+    ("transfer --from largest --supernet {net} --data {data} --method magic", "magic"),
+    ("transfer --from largest --supernet {net} --data {data} --batch-size 0", "--batch-size 0"),
+    ("transfer --from largest --supernet {net} --data {data} --resume", "nothing to resume"),
+    ("memory largest --supernet nonet", "nonet"),
+    ("memory biggest --supernet {net}", "biggest"),
+    ("memory largest --supernet {net} --batch 0", "--batch"),
+    ("run no.toml", "no.toml: no such run file"),
+    ("run {junk}", "junk: not valid TOML"),
+    ("run {folder}", "{folder}"),
+    ("spaces tinny", "tinny: no such search space"),
+    ("spaces {junk}", "{junk}"),
+    ("completion tcsh", "tcsh"),
+)
+
+
+@pytest.fixture(scope="module")
+def places(small: SmallSupernet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("places")
+    (root / "folder").mkdir()
+    (root / "junk").write_bytes(np.random.default_rng(0).bytes(3000))
+    found = {name: str(root / name) for name in ("folder", "junk", "onnx", "search")}
+    found["onnx"] += ".onnx"
+    arguments = ["--supernet", small.name, "--macs", "1M", "--export", found["onnx"]]
+    assert main(["search", *arguments, "--json-file", found["search"]]) == 0
+    return {**found, "net": small.name, "data": str(small.data)}
+
+
+@pytest.mark.parametrize(("line", "told"), WRONG, ids=lambda text: str(text)[:50].replace("\0", ""))
+def test_a_wrong_input_is_one_clear_line(
+    line: str,
+    told: str,
+    places: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [word.format(**places) for word in shlex.split(line)]
+    capfd.readouterr()
+    try:
+        status = main(arguments)
+    except SystemExit as error:  # argparse: a usage, then the line
+        status = error.code if isinstance(error.code, int) else 99
+    printed = capfd.readouterr()
+    lines = [one for one in printed.err.splitlines() if "error: " in one]
+    assert status in (1, 2), printed
+    assert len(lines) == 1, printed.err
+    assert told.format(**places) in lines[0]
+    assert "internal error" not in printed.err
+    assert "Traceback" not in printed.err
+    assert status == 2 or printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_every_command_has_wrong_inputs() -> None:
+    tried = {line.split()[0] for line, _ in WRONG}
+    assert {command.name for command in COMMANDS} <= tried
