@@ -13,6 +13,12 @@ from ofa_nas.supernet_card import SupernetCard
 from tests.small_supernet import SmallSupernet
 
 ROOT = Path(__file__).parents[1]
+SHELL = ("", "sh")
+# Blocks that a test of this module or of tests/test_extending.py runs; what is `text` is what was printed.
+RUN = {
+    "python": {"README.md", "extending.md", "measured_search.md", "python.md", "tutorial.md"},
+    "toml": {"run.md", "search_spaces.md", "training.md", "tutorial.md"},
+}
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 
 
@@ -37,12 +43,13 @@ def test_the_python_of_the_documents_runs(name: str, capsys: pytest.CaptureFixtu
 
 
 def command_lines(text: str) -> list[str]:
-    """Calls of `ofa-nas` in code blocks that name no language, each on one line; `…` is left out."""
+    """Calls of `ofa-nas` in code blocks of a shell, each on one line; `…` is left out, a variable is 1."""
     lines = []
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        for line in block.replace("\\\n", " ").replace(" …", "").splitlines():
-            parts = line.split("&&") if not language else []
-            lines += [part.strip() for part in parts if part.strip().startswith("ofa-nas ")]
+        for line in block.replace("\\\n", " ").replace(" …", "").splitlines() if language in SHELL else []:
+            spelt = re.sub(r"\$\w+", "1", re.sub(r"torchrun .* -m ofa_nas", "ofa-nas", line))
+            parts = (part.strip().removeprefix("do ") for part in re.split(r"&&|;", spelt))
+            lines += [part for part in parts if part.startswith("ofa-nas ")]
     return lines
 
 
@@ -54,10 +61,20 @@ def test_the_commands_of_the_documents_are_understood(path: Path) -> None:
         build_parser(words[:1]).parse_args(words)  # exits on what it does not know
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_code_block_is_run_or_was_printed(path: Path) -> None:
+    for language in re.findall(
+        r"^```(\w*)\n.*?^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        assert language in (*SHELL, "text") or path.name in RUN[language], language
+
+
 def test_commands_are_found_in_code_blocks() -> None:
     first, second, third = "pip install . && ofa-nas spaces \\\ntiny  # one", "ofa-nas no", "ofa-nas run …"
     text = f"```\n{first}\n```\n\n```text\n{second}\n```\n\n```\n{third}\n```\n"
     assert command_lines(text) == ["ofa-nas spaces  tiny  # one", "ofa-nas run"]
+    loop = "for n in 1; do ofa-nas train --seed $n; done\ntorchrun --nnodes 2 -m ofa_nas train"
+    assert command_lines(f"```sh\n{loop}\n```\n") == ["ofa-nas train --seed 1", "ofa-nas train"]
     assert len(command_lines((ROOT / "README.md").read_text(encoding="utf-8"))) >= 6
 
 
@@ -106,3 +123,25 @@ def test_the_run_files_of_the_documents_are_read(tmp_path: Path) -> None:
             block if "[search]" in block else f'{block}\n[search]\ndevice = "rpi4"\nlatency = "9ms"\n'
         )
         assert RunFile.read(path).search.latency
+
+
+def test_the_study_of_the_documents_opens_in_optuna(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ofa_nas.search.storage import open_storage
+    from ofa_nas.search.study import Objective, Study
+
+    monkeypatch.chdir(tmp_path)
+    study = Study.open(
+        open_storage("study.log"),
+        "efficientnet_lite",
+        where="study.log",
+        objectives=(Objective("top-1", is_maximised=True),),
+        choices={"size": (96, 128)},
+        about={},
+        every_s=60.0,
+    )
+    study.enqueue("mine", {"size": 96}, {"predicted": 0.5})
+    (block,) = code_blocks("docs/measured_search.md", "python")
+    exec(compile(block, "measured_search.md", "exec"), {})
+    assert "WAITING" in capsys.readouterr().out

@@ -148,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(
             level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
         )
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)  # of a damaged image, an error of ours tells
         warnings.filterwarnings(
             "ignore", "Image size .* could be decompression bomb"
         )  # an error of ours tells

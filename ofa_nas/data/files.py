@@ -169,7 +169,7 @@ def read_npz(path: Path, keys: Iterable[str]) -> dict[str, NDArray[Any]]:
                     raise DataError(f"{path}: no array {key!r}; it holds {', '.join(sorted(names))[:200]}")
                 arrays[key] = _read_member(archive, f"{key}.npy", path)
     except NPY_ERRORS as error:
-        raise DataError(f"{path}: not a whole npz file: {error}") from error
+        raise DataError(f"{path}: not a whole npz file: {error!s:.200}") from error
     return arrays
 
 

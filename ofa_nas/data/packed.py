@@ -152,12 +152,14 @@ def open_pack(folder: Path) -> PackedImages:
         labels = read_npy(io.BytesIO(read_bytes(folder / "labels.npy")), str(folder / "labels.npy"))
     except (DataError, *NPY_ERRORS) as error:
         raise DataError(
-            f"{folder}: not a whole pack: {error}; delete the folder to have it made anew"
+            f"{folder}: not a whole pack: {error!s:.300}; delete the folder to have it made anew"
         ) from error
     labels = check_labels(labels, len(class_names), str(folder / "labels.npy"))
     expected = (len(labels), size_px, size_px, 3)
     if images.dtype != np.uint8 or images.shape != expected:
-        raise DataError(f"{folder / 'images.npy'}: {images.dtype} {images.shape}, not uint8 {expected}")
+        raise DataError(
+            f"{folder / 'images.npy'}: {images.dtype} {images.shape}, not uint8 {expected!s:.200}"
+        )
     return PackedImages(images, labels, class_names)
 
 

@@ -632,18 +632,18 @@ def run_job(folder: str, first_sent: int | None = None) -> None:
     try:
         with open(path, encoding="utf-8") as file:
             job = json.load(file)
-        protocol = Protocol(**job["protocol"])
+        protocol, tasks = Protocol(**job["protocol"]), job["tasks"]
+        files = [[job["models"][name] for name in task["models"]] for task in tasks]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise AgentError("%s: no job of this program: unpack the whole bundle anew" % path) from error
     results = Results(os.path.join(folder, "results.jsonl"), first_sent)
-    files = [[job["models"][name] for name in task["models"]] for task in job["tasks"]]
     done = done_tasks(results)
     if len(done) < len(files):
-        held_bytes = 2 * max(map(_held_bytes, job["tasks"], files, [protocol] * len(files)))
+        held_bytes = 2 * max(map(_held_bytes, tasks, files, [protocol] * len(files)))
         machine = {**examine(held_bytes, protocol.threads), "job": job["id"], "process": os.getpid()}
         _check_unchanged(results, machine)
         results.append(machine)
-    for number, task in enumerate(job["tasks"]):
+    for number, task in enumerate(tasks):
         if number in done:
             continue
         models = [ModelInFolder(name, folder, one) for name, one in zip(task["models"], files[number])]
@@ -651,7 +651,7 @@ def run_job(folder: str, first_sent: int | None = None) -> None:
         for record in measure(models, protocol, results.of_task(number)):
             results.append({"task": number, **record})
             if first_sent is None:
-                shown = (number + 1, len(job["tasks"]), len(results.of_task(number)))
+                shown = (number + 1, len(tasks), len(results.of_task(number)))
                 print("\rpart %d of %d: %d measured  " % shown, end="", file=sys.stderr, flush=True)
         results.append({"task": number, "kind": "done"})
 

@@ -90,29 +90,40 @@ class FileAccuracy:
 class ModelFile:
     """An exported model in ONNX Runtime, fed with real images: one thread an image, all cores together.
 
+    Args:
+        model: To run.
+        normalization: Of its input.
+        name: Of it, for messages.
+
     Raises:
-        VerificationError: ONNX Runtime refuses the model.
+        VerificationError: ONNX Runtime refuses the model, at once or when it is run.
     """
 
-    def __init__(self, model: onnx.ModelProto, normalization: Normalization) -> None:
-        self.model, self.content = model, model.SerializeToString()
+    def __init__(
+        self, model: onnx.ModelProto, normalization: Normalization, *, name: str = "the model"
+    ) -> None:
+        self.model, self.content, self.name = model, model.SerializeToString(), name
         self.normalization = normalization
         self.workers = os.cpu_count() or 1
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it refuses, the error says
         options.add_session_config_entry(*EXACT_PRODUCTS)
         try:
             self.session: Any = onnxruntime.InferenceSession(
                 self.content, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
-            raise VerificationError(f"ONNX Runtime refuses the model: {error}") from error
+        except Exception as error:  # ONNX Runtime's own classes differ from version to version
+            raise self._refusal(error) from error
         self.image, self.output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
         given = self.session.get_inputs()[0]
         self.takes_pixels = given.type == "tensor(uint8)"
         self.batch = given.shape[0] if isinstance(given.shape[0], int) else None
         self.resolution = int(given.shape[2])
+
+    def _refusal(self, error: Exception) -> VerificationError:
+        told = str(error).partition("\n")[0][:300]
+        return VerificationError(f"ONNX Runtime refuses {self.name}: {told}")
 
     def timed(self) -> bytes:
         """What is run to see what the file takes: itself, with a batch of one where it leaves that open."""
@@ -142,7 +153,11 @@ class ModelFile:
         padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % size, axis=0)])
 
         def run(start: int) -> npt.NDArray[np.float32]:
-            return np.asarray(self.session.run([self.output], {self.image: padded[start : start + size]})[0])
+            some = padded[start : start + size]
+            try:
+                return np.asarray(self.session.run([self.output], {self.image: some})[0])
+            except Exception as error:
+                raise self._refusal(error) from error
 
         with ThreadPoolExecutor(self.workers) as pool:
             found = list(pool.map(run, range(0, len(padded), size)))

@@ -174,7 +174,7 @@ def _read_job(bundle: Path) -> Job:
     except OSError as error:
         raise FileError(f"{bundle}: cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, KeyError, RuntimeError, ValueError) as error:
-        raise FileError(f"{bundle}: is no bundle of ofa-nas profile --bundle: {error}") from error
+        raise FileError(f"{bundle}: is no bundle of ofa-nas profile --bundle: {error!s:.200}") from error
     return Job.parse(content, where=str(bundle), error=FileError)
 
 

@@ -163,7 +163,7 @@ class OperatorModel:
         if not isinstance(section, dict) or set(section) != set(keys):
             found = ", ".join(sorted(map(str, section))) if isinstance(section, dict) else repr(section)[:80]
             raise TableError(
-                f"{where}: expected an object with {' and '.join(keys)}, got {found or 'nothing'}"
+                f"{where}: expected an object with {' and '.join(keys)}, got {found[:200] or 'nothing'}"
             )
         prices = section["ms_per_unit"]
         if not isinstance(prices, dict) or not prices or not set(prices) <= set(FEATURES):

@@ -119,7 +119,9 @@ class RooflineModel:
         keys = ("gmac_per_s", "gb_per_s", "depthwise_slowdown", "overhead_ms", "element_bytes")
         if not isinstance(section, dict) or set(section) != set(keys):
             found = ", ".join(map(str, section)) if isinstance(section, dict) else repr(section)[:80]
-            raise TableError(f"{where}: expected an object with {', '.join(keys)}, got {found or 'nothing'}")
+            raise TableError(
+                f"{where}: expected an object with {', '.join(keys)}, got {found[:200] or 'nothing'}"
+            )
         for key, value in section.items():
             allowed = value in ELEMENT_BYTES.values() if key == "element_bytes" else _is_positive(value)
             if isinstance(value, bool) or not (allowed or (key == "overhead_ms" and value == 0)):

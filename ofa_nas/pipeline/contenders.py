@@ -123,7 +123,7 @@ def contender_of_file(
         refusal = f"it was trained on {card.data}, the file on {against.data}"
     macs = sum(map(layer_macs, card.space.layers(card.arch)))
     model = read_model(path)
-    file, precision = ModelFile(model, card.normalization), model_precision(model)
+    file, precision = ModelFile(model, card.normalization, name=str(path)), model_precision(model)
     return Contender(name, kind, file, precision, card.arch, macs, unknown=unknown, refusal=refusal)
 
 
@@ -147,7 +147,7 @@ def contender_of_foreign(path: Path, normalization: Normalization | None, *, aga
         unknown = f"it takes images of {height} x {width} px, the held-out ones are square"
     elif normalization is None:
         unknown = "nobody told its normalisation: give --input-mean and --input-std"
-    file = ModelFile(model, normalization or against.normalization)
+    file = ModelFile(model, normalization or against.normalization, name=str(path))
     note = "" if unknown else "its classes are taken to be in the order of the file's"
     return Contender(str(path), "foreign", file, model_precision(model), note=note, unknown=unknown)
 

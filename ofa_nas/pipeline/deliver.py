@@ -245,7 +245,7 @@ def check_file(
     """
     model = read_model(path)
     card = ModelCard.from_model(model, path)
-    file = ModelFile(model, card.normalization)
+    file = ModelFile(model, card.normalization, name=str(path))
     checks: list[Check] = []
     for record in _judge_classes(file, card, subnet, promise, held_out=held_out):
         if isinstance(record, Stage):

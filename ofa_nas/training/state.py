@@ -90,7 +90,7 @@ def read_meta(path: Path, *, meta: dict[str, object]) -> dict[str, Any]:
     changes = [change for key in now for change in _changes(key, found.get(key), now[key])]
     if changes:
         raise CheckpointError(
-            f"{path}: made with {'; '.join(changes)}; "
+            f"{path}: made with {'; '.join(changes)[:600]}; "
             "resume with the same settings or train into another folder"
         )
     return found

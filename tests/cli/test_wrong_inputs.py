@@ -15,7 +15,7 @@ from tests.small_supernet import SmallSupernet
 
 WRONG = (
     ("serch --latency 3ms", "invalid choice: 'serch'"),
-    ("search --device rpi4 --latency 3", "--latency '3': expected a latency such as 30ms"),
+    ("search --device rpi4 --latency soon", "--latency 'soon': expected latency such as 30ms"),
     ("search --latency 3ms", "a latency budget needs a device: add --device host"),
     ("search --latency=-3ms --device rpi4", "expected"),
     ("search --device rpi5 --latency 3ms", "rpi5 is a roofline of Raspberry Pi 5 B: it ranks"),
@@ -31,7 +31,7 @@ WRONG = (
     ("search --macs 1M --supernet {net} --accuracy 50%", "--accuracy"),
     ("search --macs 1M --supernet {net} --margin 2", "--margin"),
     ("search --macs 1M --supernet {net} --precision int4", "int4"),
-    ("search --macs 1M --supernet {net} --export {folder}", "it is a folder"),
+    ("search --macs 1M --supernet {net} --export {folder}", "expected the name of a .onnx file"),
     ("search --macs 1M --supernet {net} --export a.txt", "expected the name of a .onnx file"),
     ("search --macs 1M --supernet {net} --report page.pdf", "page.pdf"),
     ("search --macs 1M --supernet {net} --json-file {folder}/no\0pe", "names no file"),

@@ -21,7 +21,7 @@ from ofa_nas.accuracy import SampleStore
 from ofa_nas.cli.console import _to_json
 from ofa_nas.devices import agent
 from ofa_nas.devices.job import Answers, Job
-from ofa_nas.errors import DeviceError, FileError, OfaNasError, VerificationError
+from ofa_nas.errors import DeviceError, FileError, OfaNasError
 from ofa_nas.export.export import ModelCard, read_model
 from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
 from ofa_nas.export.verify import ModelFile
@@ -174,11 +174,7 @@ def run_onnx(path: Path) -> None:
     """Read a file as `verify` does, and classify with it."""
     model = read_model(path)
     card = ModelCard.from_model(model, path)
-    try:
-        images = np.zeros((2, 32, 32, 3), np.uint8)
-        ModelFile(model, card.normalization).logits(images)
-    except VerificationError as error:
-        raise VerificationError(f"{path}: {error}") from error
+    ModelFile(model, card.normalization, name=str(path)).logits(np.zeros((2, 32, 32, 3), np.uint8))
 
 
 def read_foreign(path: Path) -> None:

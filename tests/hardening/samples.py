@@ -217,7 +217,8 @@ def _bundle(path: Path) -> None:
 
 
 def _lines() -> Iterator[dict[str, object]]:
-    board = {"cpu": "A72", "onnxruntime": "1.21", "python": "3.11", "governor": "performance"}
+    board = {"board": "", "architecture": "aarch64", "system": "Linux 6"}
+    board |= {"cpu": "A72", "onnxruntime": "1.21", "python": "3.11", "governor": "performance"}
     yield {"kind": "device", "job": _job().id, "host_name": "pi", "cores": 4, "warnings": [], **board}
     nodes = [{"name": "stem/conv", "operator": "Conv", "ms": 0.5}]
     yield {"kind": "profile", "task": 0, "model": "a", "sitting": 0, "peak_bytes": 100, "nodes": nodes}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -16,7 +17,7 @@ from ofa_nas.cli import main
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.files import MOST_PIXELS, decode_image, read_npz
 from ofa_nas.data.sources.fashion_mnist import read_idx
-from ofa_nas.errors import DataError, OfaNasError, SpaceError, TableError
+from ofa_nas.errors import DataError, OfaNasError, SpaceError, TableError, VerificationError
 from ofa_nas.latency.calibration import calibrate
 from ofa_nas.latency.roofline import Roofline
 from ofa_nas.latency.table import LatencyTable
@@ -99,6 +100,69 @@ def test_spoilt_bytes_are_one_error(
     path.write_bytes(content)
     with pytest.raises(OfaNasError, match=told):
         BY_NAME[name].read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "key", "told"),
+    [
+        ("roofline table", ("pricing",), "x" * 3000, "pricing: expected an object with gmac_per_s"),
+        (
+            "transfer checkpoint",
+            ("__metadata__", "training", "recipe", "phases", 0),
+            "x" * 3000,
+            r"made with recipe\.phases\.0\.xxx.*resume with the same",
+        ),
+    ],
+)
+def test_a_key_of_any_length_is_told_in_short(
+    name: str, place: tuple[Any, ...], key: str, told: str, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    reader, path = BY_NAME[name], copy_of(samples[name], tmp_path / "folder")
+    assert reader.parse
+    document = reader.parse(path.read_bytes())
+    path.write_bytes(reader.build(changed(document, (*place, key), "replace", 1)))
+    with pytest.raises(OfaNasError, match=told) as caught:
+        reader.read(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_pack_that_claims_images_of_any_size_is_told_in_short(
+    samples: dict[str, Path], tmp_path: Path
+) -> None:
+    path = copy_of(samples["pack"], tmp_path / "folder")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**document, "size_px": 10**4000}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"images\.npy: uint8 .*, not uint8") as caught:
+        BY_NAME["pack"].read(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_graph_that_only_fails_when_it_runs_is_one_error(
+    samples: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = copy_of(samples["onnx in a session"], tmp_path / "folder")
+    model = onnx.load(path)
+    node = next(node for node in model.graph.node if node.op_type == "Conv")
+    next(one for one in node.attribute if one.name == "kernel_shape").ints[:] = [5, 5]
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(VerificationError, match=r"ONNX Runtime refuses .*subnet\.onnx: .*kernel_shape"):
+        BY_NAME["onnx in a session"].read(path)
+    assert main(["verify", str(path)]) == 1
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert "refuses" in told
+
+
+def test_a_name_of_64_kilobytes_in_a_zip_file_is_not_repeated(
+    samples: dict[str, Path], tmp_path: Path
+) -> None:
+    path = copy_of(samples["cifar10 arrays"], tmp_path / "folder")
+    content = bytearray(path.read_bytes())
+    content[26:28] = (len(content) - 30).to_bytes(2, "little")  # how long the name is, says the first entry
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"exact_subset\.npz: not a whole npz file: File name in") as caught:
+        BY_NAME["cifar10 arrays"].read(path)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_damaged_journal_is_one_error(samples: dict[str, Path], tmp_path: Path) -> None:
