@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 import ofa_nas
@@ -158,17 +159,27 @@ def test_the_folder_holds_everything_and_says_how_it_came(killed: Path, command:
 
 
 @pytest.mark.slow
-def test_the_report_of_the_folder_opens_in_a_browser(killed: Path) -> None:
+def test_one_file_led_to_a_verified_int8_file_and_a_report_that_a_browser_opens(killed: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("no Chromium: apt-get install chromium")
     folder = killed.parent / "runs" / "whole"
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000"]
+    assert 'precision = "int8"' in killed.read_text()
+    model = onnx.load(folder / "subnet.onnx")
+    assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
+    verification = json.loads((folder / "verification.json").read_text())
+    assert verification["is_met"]
+    checked = {check["quantity"] for check in verification["checks"]}
+    assert {"agreement", "accuracy_drop", "accuracy", "latency", "peak_memory"} <= checked
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000"]
     page = (folder / "report.html").as_uri()
-    shown = subprocess.run([*command, "--dump-dom", page], capture_output=True, text=True, check=True).stdout
-    body = shown[shown.index("<body") :]
+    command = [chromium, *options, "--enable-logging=stderr", "--dump-dom", page]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "CONSOLE" not in shown.stderr  # no error, no warning, nothing that the page's policy refused
+    body = shown.stdout[shown.stdout.index("<body") :]
     assert 'class="main-svg"' in body  # its script has drawn
-    assert json.loads((folder / "search.json").read_text())["architecture"] in body
+    assert verification["architecture"] in body
+    assert "int8" in body
 
 
 @pytest.mark.slow
