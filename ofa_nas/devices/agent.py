@@ -571,6 +571,7 @@ class Results:
             try:
                 self._take(line, json.loads(line))
             except (ValueError, RecursionError) as error:
+                self.file.close()
                 told = (path, len(self.records) + 1)
                 raise AgentError("%s: line %d is damaged: delete the file to start over" % told) from error
         self.file.truncate(self.file.tell() - len(lines[-1]))

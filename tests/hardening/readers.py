@@ -208,11 +208,11 @@ def read_own_results(path: Path) -> None:
     """As the agent on the board does before it goes on."""
     try:
         results = agent.Results(str(path), None)
-        list(results.of_task(0))
-        agent.done_tasks(results)
-        results.file.close()
     except agent.AgentError as error:
         raise DeviceError(str(error)) from error
+    results.of_task(0)
+    agent.done_tasks(results)
+    results.file.close()
 
 
 def read_answers(path: Path) -> None:

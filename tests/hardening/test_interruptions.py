@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hardening.interruptions import WAYS
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
@@ -29,8 +31,9 @@ def test_a_process_that_is_killed_while_it_writes_leaves_whole_files() -> None:
 
 @pytest.mark.slow
 def test_commands_that_are_broken_off_leave_whole_files_and_go_on() -> None:
-    told = campaign("interruptions", "--trials", "1", "predictor fit", "profile --bundle", "search --export")
-    assert told.count(" fine") == 9
+    commands = ("predictor fit", "profile --bundle", "search --export", "report")
+    told = campaign("interruptions", "--trials", "1", *commands)
+    assert told.count(" fine") == len(WAYS) * len(commands)
 
 
 @pytest.mark.slow
