@@ -39,6 +39,7 @@ from ofa_nas.training.step import Learner
 from ofa_nas.training.train import Checkpointing, TrainingData
 from ofa_nas.transfer.adapt import adapt
 from tests.hardening import readers
+from tests.hardening.data_readers import DATA_READERS
 from tests.hardening.data_samples import write_data
 from tests.latency.test_calibration import BOARD, TRUTH, blocks
 from tests.latency.test_lookup_table import write_file
@@ -387,7 +388,7 @@ _MAKERS: dict[str, Callable[[Path], object]] = {
     "images": _copy_small,
     **{
         reader.name: lambda path: write_data(_SMALL[0], path)
-        for reader in readers.DATA_READERS
+        for reader in DATA_READERS
         if reader.name != "images"
     },
     "timings of networks": _networks,
