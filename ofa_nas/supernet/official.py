@@ -19,7 +19,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import check_tensors
 from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet.tensor_file import LARGEST, load_tensors
+from ofa_nas.supernet.tensor_file import LARGEST, unpickle_tensors
 from ofa_nas.supernet_card import PublishedWeights, SupernetCard
 
 # Source: ImageNet's statistics as once-for-all's data provider has them, in pixel units.
@@ -126,7 +126,7 @@ def read_official(path: Path) -> tuple[Supernet, SupernetCard]:
     Source: Cai et al. 2020, arXiv:1908.09791; names of mit-han-lab/once-for-all.
     """
     content = read_bytes(path, error=CheckpointError, most=LARGEST)
-    tensors = _spelt_as_now(load_tensors(content, path, what=_NO_CHECKPOINT), path)
+    tensors = _spelt_as_now(unpickle_tensors(content, path, what=_NO_CHECKPOINT), path)
     family = _recognise(tensors, path)
     supernet = Supernet(SearchSpace.load(family.space))
     own = _under_their_names(supernet.state_dict(), family)

@@ -44,10 +44,10 @@ def read_tensor_file(path: Path, *, what: str) -> Any:
     Raises:
         CheckpointError: It is missing, too large, damaged, or asks for code.
     """
-    return load_tensors(read_bytes(path, error=CheckpointError, most=LARGEST), path, what=what)
+    return unpickle_tensors(read_bytes(path, error=CheckpointError, most=LARGEST), path, what=what)
 
 
-def load_tensors(content: bytes, path: Path, *, what: str) -> Any:
+def unpickle_tensors(content: bytes, path: Path, *, what: str) -> Any:
     """The same of content that was read; `path` is for messages."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of files that look like something else
