@@ -61,7 +61,7 @@ class ChoiceSpace:
     def swaps(self) -> tuple[Swap, ...]:
         """Every gene alone, with all its choices: what a search that ends with a polish exchanges."""
         return tuple(
-            Swap(slice(gene, gene + 1), np.arange(count, dtype=np.int16)[:, None])
+            Swap(slice(gene, gene + 1), np.arange(count, dtype=np.int16)[:, None], always_fits=True)
             for gene, count in enumerate(self.counts)
             if count > 1
         )

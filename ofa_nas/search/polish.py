@@ -45,7 +45,7 @@ def swapped(problem: Problem, row: Genes, swap: Swap) -> Genes:
     """Every row of the space that differs from `row` `(d,)` in the genes of a swap only, `(n, d)`."""
     genes = np.repeat(row[None, :], len(swap.options), axis=0)
     genes[:, swap.columns] = swap.options
-    return genes[problem.space.is_canonical(genes)]
+    return genes if swap.always_fits else genes[problem.space.is_canonical(genes)]
 
 
 def polish_evaluations(problem: Problem) -> int:

@@ -39,10 +39,12 @@ class Swap:
     Attributes:
         columns: Which genes.
         options: `(options, columns)` everything that may stand there.
+        always_fits: Whether each option belongs to the space whatever the other genes are.
     """
 
     columns: slice
     options: Genes
+    always_fits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class Problem:
 def stage_swaps(encoding: Encoding) -> tuple[Swap, ...]:
     """All resolutions as one swap, and all options of each stage as one more."""
     resolutions = np.arange(len(encoding.space.resolutions), dtype=np.int16)[:, None]
-    swaps = [Swap(slice(0, 1), resolutions)]
+    swaps = [Swap(slice(0, 1), resolutions, always_fits=True)]
     for span, stage in zip(encoding.spans, encoding.space.stages, strict=True):
         width, base = span.stop - span.start, len(stage.choices) + 1
         window = width
@@ -165,7 +167,8 @@ def stage_swaps(encoding: Encoding) -> tuple[Swap, ...]:
         else:
             values = np.array(list(product(range(base), repeat=window)), dtype=np.int16)
         starts = range(span.start, span.stop - window + 1)
-        swaps += [Swap(slice(start, start + window), values) for start in starts]
+        is_whole = window == width
+        swaps += [Swap(slice(start, start + window), values, always_fits=is_whole) for start in starts]
     return tuple(swap for swap in swaps if len(swap.options) > 1)
 
 

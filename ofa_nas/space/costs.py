@@ -78,7 +78,9 @@ class CostTable:
 
     def gather(self, genes: Genes) -> Floats:
         """Costs of the blocks of architectures `(n, d)`: `(n, positions)`, 0 where there is none."""
-        return self.choices[genes[:, :1], np.arange(len(self.encoding.positions)), genes[:, 1:]]
+        _, positions, width = self.choices.shape
+        flat = (genes[:, :1].astype(np.intp) * positions + np.arange(positions)) * width + genes[:, 1:]
+        return np.asarray(self.choices.ravel().take(flat))
 
     def total(self, genes: Genes) -> Floats:
         """Sums over the layers of architectures `(n, d)`: `(n,)`."""

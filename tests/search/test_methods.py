@@ -165,6 +165,36 @@ def test_it_never_spends_more_than_it_may(method: str, most: int) -> None:
     assert method in {"exact", "evolution"} or last.evaluations > 0.9 * allowed  # which end of themselves
 
 
+def test_populations_evolve_apart_until_they_are_joined_where_the_error_is_no_sum() -> None:
+    problem = replace(_large_problem(), swaps=stage_swaps(LARGE))
+    run = evolution._Run(problem, np.random.default_rng(1), 2 * evolution.APART)
+    run.start()
+    assert len(run.herds) == evolution.HERDS
+    for _ in range(3):
+        assert run.evolve()
+    rows = [{tuple(row) for row in herd.genes.tolist()} for herd in run.herds]
+    assert len(set.union(*rows)) == sum(map(len, rows))
+    best = min(float(herd.errors[problem.is_feasible(herd.costs)].min()) for herd in run.herds)
+    assert run.best is not None
+    assert run.best.errors[0] == best
+    run.join()
+    assert not run.is_apart
+    assert run.best.errors[0] == best
+
+
+@pytest.mark.parametrize(
+    ("problem", "most"),
+    [(made_up_problem(LITE, (0.3, 1, 1, 1), seed=1), 2 * evolution.APART), (_large_problem(), 50_000)],
+    ids=["a sum", "little to spend"],
+)
+def test_one_population_serves_where_the_error_is_nearly_a_sum_or_little_is_to_spend(
+    problem: Problem, most: int
+) -> None:
+    run = evolution._Run(problem, np.random.default_rng(1), most)
+    run.start()
+    assert not run.is_apart
+
+
 def test_evolution_ends_where_no_single_swap_gains() -> None:
     problem = _large_problem()
     problem = replace(problem, swaps=stage_swaps(LARGE))
@@ -188,6 +218,15 @@ def test_polish_ends_where_no_single_swap_gains() -> None:
     *_, last = polish(problem, start)
     assert last.errors[0] < start.errors[0]
     assert not is_improvable(problem, last)
+
+
+def test_swaps_that_always_fit_stay_in_the_space() -> None:
+    row = LARGE.sample(1, np.random.default_rng(2))
+    for swap in stage_swaps(LARGE):
+        rows = np.repeat(row, len(swap.options), axis=0)
+        rows[:, swap.columns] = swap.options
+        assert swap.always_fits
+        assert LARGE.is_canonical(rows).all()
 
 
 def test_swaps_reach_every_architecture_of_a_stage() -> None:

@@ -2,10 +2,12 @@
 
 The archive holds the Pareto front and the best few of every bin of the first cost. Bins are narrow around the
 limit, so that most of the effort goes where the answer lies; parents mate within neighbouring bins.
+A population soon descends from few ancestors, so where the error is no sum several evolve apart at first.
 """
 
 import time
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +30,8 @@ KEPT_VIOLATORS = 200
 MATING_REACH = 0.04  # of the archive, to either side of the first parent
 PATIENCE, MIN_GAIN = 10, 5e-5  # generations without a gain of so much error rate
 MAX_GENERATIONS = 80
-POLISHED = 2
+HERDS, APART = 4, 60_000  # populations, and evaluations until they are joined, if that is half of all at most
+FORETOLD = 0.5  # of the front of the fitted sum that is one: the error is nearly a sum, and one herd serves
 POLISH_ROUNDS = 2  # kept back for the polish, unless that is half of all there is to spend
 BIN_EDGES = np.array([0.5, 0.6, 0.7, 0.78, 0.84, 0.88, 0.92, 0.95, 0.97, 0.985, 1.0, 1.02, 1.06, 1.12, 1.3])
 
@@ -36,15 +39,20 @@ BIN_EDGES = np.array([0.5, 0.6, 0.7, 0.78, 0.84, 0.88, 0.92, 0.95, 0.97, 0.985, 
 def search(
     problem: Problem, *, rng: np.random.Generator, max_evaluations: int = DEFAULT_MAX_EVALUATIONS
 ) -> Iterator[Generation]:
-    """Evolve, then polish the best few; see `SearchMethod.search`."""
+    """Evolve, then polish the best; see `SearchMethod.search`."""
     started = time.process_time()
     run = _Run(problem, rng, max_evaluations)
     run.start()
     yield run.generation(started)
     errors = [run.errors()]
-    while not _is_settled(errors) and len(errors) < MAX_GENERATIONS and run.evolve():
+    while len(errors) < MAX_GENERATIONS and run.evolve():
         yield run.generation(started)
         errors.append(run.errors())
+        if run.is_apart and (run.meter.evaluations >= APART or _is_settled(errors)):
+            run.join()
+            errors = errors[-1:]
+        elif _is_settled(errors):
+            break
     if run.polish():
         yield run.generation(started)
 
@@ -66,22 +74,26 @@ class _Run:
         self.levels = self.problem.at_levels()
         self.batch = float(FIRST_BATCH)
         reserve = POLISH_ROUNDS * polish_evaluations(problem)
+        self.most_herds = HERDS if max_evaluations >= 2 * APART else 1
         self.reserve = reserve if reserve < max_evaluations / 2 else 0
         self.index = 0
         self.best: Scored | None = None
 
     def start(self) -> None:
-        """Score the seeds and a random batch."""
+        """Score the seeds and a random batch; more batches where the error turns out to be no sum."""
         genes = self.problem.space.sample(FIRST_BATCH, self.rng)
         if self.problem.seeds is not None:
             genes = np.concatenate([self.problem.seeds, genes]).astype(np.int16)
         self.multipliers = self.rng.integers(2**64, size=genes.shape[1], dtype=np.uint64) | np.uint64(1)
         self.seen = np.empty(0, dtype=np.uint64)
-        scored = self._score(genes[self._fresh(genes)])
-        guessed = self._guess(scored)
-        scored = scored.join(self._score(guessed[self._fresh(guessed)]))
+        scored = self._score_new(genes)
+        guessed = self._score_new(self._guess(scored))
         self.edges = _bin_edges(self.problem, scored.costs[:, 0])
-        self._survive(scored)
+        if self.most_herds == 1 or _is_front(guessed):
+            self._survive([scored.join(guessed)])
+        else:  # what was guessed would lead all of them to the same place
+            draws = (self.problem.space.sample(FIRST_BATCH, self.rng) for _ in range(1, self.most_herds))
+            self._survive([scored, *(self._score_new(draw) for draw in draws)])
 
     def _guess(self, scored: Scored) -> Genes:
         """The front as it would be if the error were a sum behind a link, fitted to what was scored."""
@@ -91,12 +103,27 @@ class _Run:
         worth = additive_worth(tables.costs[0].encoding, scored.genes, scored.errors)
         return near_front(allowed(worth, tables, self.problem.limits), tables, self.problem.limits)
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether several populations evolve."""
+        return len(self.herds) > 1
+
+    def join(self) -> None:
+        """Go on as one population."""
+        self._survive([self.archive])
+
     def evolve(self) -> bool:
         """Breed, score and select one batch; false when nothing is left to spend or to find."""
-        count = min(int(self.batch), self.meter.left - self.reserve)
+        count = min(int(self.batch), self.meter.left - self.reserve) // len(self.herds)
         if count <= 0:
             return False
-        parents = self.archive.genes
+        self._survive([herd.join(self._children(herd.genes, count)) for herd in self.herds])
+        self.batch = min(LAST_BATCH, self.batch * BATCH_GROWTH)
+        self.index += 1
+        return True
+
+    def _children(self, parents: Genes, count: int) -> Scored:
+        """Up to so many, which were never seen, of parents by rising first cost."""
         bred = BRED * count
         first = self.rng.integers(len(parents), size=bred)
         reach = max(2, int(MATING_REACH * len(parents)))
@@ -107,11 +134,7 @@ class _Run:
         costs = self.problem.costs(children)
         useful = np.flatnonzero(self._is_of_use(costs))[:count]
         fresh = useful[self._fresh(children[useful])]
-        self.batch = min(LAST_BATCH, self.batch * BATCH_GROWTH)
-        self.index += 1
-        scored = Scored(children[fresh], self.problem.predict(children[fresh]), costs[fresh])
-        self._survive(self.archive.join(scored))
-        return True
+        return Scored(children[fresh], self.problem.predict(children[fresh]), costs[fresh])
 
     def errors(self) -> Floats:
         """Of the best architecture at each level; infinite where there is none."""
@@ -126,19 +149,15 @@ class _Run:
         return np.asarray(self.problem.is_shown(costs) & (within | (self.rng.random(len(costs)) < LET_BY)))
 
     def polish(self) -> bool:
-        """Polish the best few of every level; false when there is nothing to polish or to spend."""
+        """Polish the best of every level; false when there is nothing to polish or to spend."""
         needed = polish_evaluations(self.problem)
         polished = False
         for level in self.levels if needed else ():
-            feasible = self.archive.take(level.is_feasible(self.archive.costs))
-            order = np.argsort(feasible.errors, kind="stable")
-            # One start for each first gene (the resolution): no swap changes it and a stage at once.
-            starts = order[np.sort(np.unique(feasible.genes[order, 0], return_index=True)[1])][:POLISHED]
-            for start in starts:
-                rounds = polish(level, feasible.take(np.array([start])))
-                while needed <= self.meter.left and (row := next(rounds, None)) is not None:
-                    self._survive(self.archive.join(row))
-                    polished = True
+            start = best_of(level, self.archive)
+            rounds = iter(()) if start is None else polish(level, start)
+            while needed <= self.meter.left and (row := next(rounds, None)) is not None:
+                self._survive([self.archive.join(row)])
+                polished = True
         self.index += polished
         return polished
 
@@ -159,13 +178,21 @@ class _Run:
         self.seen = np.sort(np.concatenate([self.seen, unique]), kind="stable")
         return np.sort(index)
 
-    def _score(self, genes: Genes) -> Scored:
-        return self.problem.score(genes[: self.meter.left])
+    def _score_new(self, genes: Genes) -> Scored:
+        return self.problem.score(genes[self._fresh(genes)][: self.meter.left])
 
-    def _survive(self, scored: Scored) -> None:
-        best = best_of(self.problem, scored)
-        self.best = best if best is not None else self.best
-        self.archive = _select(self.problem, scored, self.edges)
+    def _survive(self, herds: list[Scored]) -> None:
+        self.herds = [_select(self.problem, herd, self.edges) for herd in herds]
+        self.archive = reduce(Scored.join, self.herds)
+        self.best = best_of(self.problem, self.archive)
+
+
+def _is_front(scored: Scored) -> bool:
+    """Whether most of what was to be a front is one: then the error is nearly a sum."""
+    if not len(scored):
+        return False
+    points = np.stack([scored.costs[:, 0], scored.errors], axis=1)
+    return bool(non_dominated(points).mean() > FORETOLD)
 
 
 def _bin_edges(problem: Problem, first_costs: Floats) -> Floats:
