@@ -51,7 +51,7 @@ def prune_smallest(
         order = torch.argsort(magnitudes.masked_fill(~kept, math.inf), stable=True)
         kept[order[: prune_count(int(kept.sum()), own)]] = False
         sizes = [masks[name].numel() for name in names]
-        for name, part in zip(names, kept.split(sizes), strict=True):
+        for name, part in zip(names, torch.split(kept, sizes), strict=True):
             pruned[name] = part.view(masks[name].shape)
     return pruned
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from ofa_nas.errors import ConfigError
-from ofa_nas.pruning.masks import Masks, Scope, full_masks, pruned, prune_smallest, remaining, weight_count
+from ofa_nas.pruning.masks import Masks, Scope, full_masks, prune_smallest, pruned, remaining, weight_count
 
 _T = TypeVar("_T")
 # Trains from the first step to before the second one, with a fresh optimiser, telling what it does.
@@ -46,7 +45,8 @@ class LotteryPlan:
             raise ConfigError(f"--share {self.share}: expected a share of the weights, above 0 and below 1")
         if not 0 <= self.rewind < self.steps:
             raise ConfigError(
-                f"--rewind {self.rewind}: expected a step before the end of the training, 0 to {self.steps - 1}"
+                f"--rewind {self.rewind}: expected a step before the end of the training, "
+                f"0 to {self.steps - 1}"
             )
 
 
