@@ -23,6 +23,7 @@ from ofa_nas.pipeline.promise import promise_of
 from ofa_nas.pipeline.prune_start import check_classes, cut_supernet, dense_supernet, redraw
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.provenance import record_provenance
+from ofa_nas.pruning.channels import narrow_space
 from ofa_nas.pruning.course import SupernetCourse
 from ofa_nas.pruning.masks import Scope, remaining, weight_count
 from ofa_nas.pruning.state import Round, load_ticket, save_ticket
@@ -40,6 +41,7 @@ from ofa_nas.training.train import Checkpointing, EpochReport, StepReport, Train
 PruneMethod = Literal["imp", "channel"]
 _RATE, _EPOCHS = 0.02, 5.0  # for batches of 64; benchmarks/bench_pruning.py
 _CLASSIFIER = "layers.classifier.linear.weight"  # loses half the share by scope `layer`
+_STATES: dict[PruneMethod, str] = {"channel": "checkpoint.safetensors", "imp": "ticket.safetensors"}
 _LAST_STEPS = 50  # whose mean loss stands for a round
 
 
@@ -150,15 +152,14 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
         TrainingError: The loss is not a number.
         VerificationError: The file does not compute what the network does.
     """
-    for name in ("checkpoint", "ticket"):
-        if (plan.folder / f"{name}.safetensors").exists() and not plan.resume:
-            raise ConfigError(
-                f"{plan.folder} holds a pruning: --resume continues it, another --output leaves it alone"
-            )
-    check_folder_writable(plan.folder, option="--output")
+    _check_folder(plan)
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_data(plan.data)
     check_classes(source, data)
+    if plan.method == "channel":
+        narrow_space(source.space, source.arch, keep=plan.keep)
+    else:
+        _lottery(plan, len(data.train.labels))
     packs: list[PackedImages] = []
     for split in (data.train, data.val.subset(predictor_half(data.val))):
         for progress in pack_split(split, plan.image_size):
@@ -180,6 +181,25 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
     files = SupernetFiles(plan.folder / "subnet.safetensors")
     _save(files, supernet, source=source, data=data, plan=plan)
     yield from _finish(files, before, tuple(rounds), tuple(epochs))
+
+
+def _check_folder(plan: PrunePlan) -> None:
+    """Refuse a run folder that cannot be written, or that holds something else."""
+    found = [method for method, name in _STATES.items() if (plan.folder / name).exists()]
+    if found and not plan.resume:
+        raise ConfigError(
+            f"{plan.folder} holds a pruning: --resume continues it, another --output leaves it alone"
+        )
+    if found and plan.method not in found:
+        raise ConfigError(
+            f"{plan.folder} holds a pruning by --method {found[0]}: resume with that, or give another --output"
+        )
+    check_folder_writable(plan.folder, option="--output")
+
+
+def _lottery(plan: PrunePlan, images: int) -> LotteryPlan:
+    steps = plan.recipe.total_steps(images)
+    return LotteryPlan(plan.rounds, steps, plan.rewind, plan.share, plan.scope, frozenset({_CLASSIFIER}))
 
 
 def _first(
@@ -207,7 +227,7 @@ def _retrain(
     supernet: Supernet, data: TrainingData, plan: PrunePlan, *, start: str
 ) -> Generator[StepReport | EpochReport, None, None]:
     checkpointing = Checkpointing(
-        plan.folder / "checkpoint.safetensors", plan.resume, plan.checkpoint_minutes, _start(plan, start)
+        plan.folder / _STATES["channel"], plan.resume, plan.checkpoint_minutes, _start(plan, start)
     )
     yield from train(supernet, data, plan.recipe, checkpointing=checkpointing)
 
@@ -220,10 +240,7 @@ def _draw(
     supernet: Supernet, data: TrainingData, plan: PrunePlan, *, start: str
 ) -> Generator[StepReport | Round, None, None]:
     course = SupernetCourse(supernet, data, plan.recipe)
-    lottery = LotteryPlan(
-        plan.rounds, course.steps, plan.rewind, plan.share, plan.scope, frozenset({_CLASSIFIER})
-    )
-    path = plan.folder / "ticket.safetensors"
+    path = plan.folder / _STATES["imp"]
     meta: dict[str, object] = {  # but the rounds: there may be more
         "recipe": asdict(plan.recipe),
         "images": len(data.train),
@@ -239,7 +256,7 @@ def _draw(
         )
     yield from rounds
     losses: list[float] = []
-    for record in draw_tickets(supernet, course, lottery, last=last):
+    for record in draw_tickets(supernet, course, _lottery(plan, len(data.train)), last=last):
         if isinstance(record, Ticket):
             rounds.append(_round(supernet, data, record, float(np.mean(losses[-_LAST_STEPS:]))))
             save_ticket(path, record, rounds, meta=meta)
