@@ -39,7 +39,7 @@ def prune_smallest(
     Returns:
         Masks with fewer weights left; nothing that was pruned comes back.
 
-    Source: Frankle and Carbin 2019, arXiv:1803.03635, section 2 and appendix G (by layer, the output at half
+    Source: Frankle and Carbin 2019, arXiv:1803.03635, section 2 (by layer, the output at half
     the rate); open_lth, `pruning/sparse_global.py` (global, ceil).
     """
     groups = [tuple(masks)] if scope == "global" else [(name,) for name in masks]

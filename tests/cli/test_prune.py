@@ -33,7 +33,7 @@ def prune(command: Command, small: SmallSupernet, output: Path, *more: object) -
     return printed.document
 
 
-def weights_of(file: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def weights_of(file: str) -> dict[str, np.ndarray]:
     initializers = read_model(Path(file)).graph.initializer
     return {one.name: numpy_helper.to_array(one) for one in initializers if len(one.dims) > 1}
 
@@ -41,16 +41,16 @@ def weights_of(file: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
 def test_channels_are_cut_the_rest_is_trained_and_every_command_takes_it(
     command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
-    document = prune(command, small, tmp_path / "run", "--epochs", 2)
+    document = prune(command, small, tmp_path / "run", "--epochs", 2, "--keep", 0.7)
     assert document["is_met"]
     assert document["measured"]["accuracy"] > 0.3, "ten classes"
     assert [one["step"] for one in document["epochs"]] == [10, 20]
-    assert document["after"]["macs"] < 0.7 * document["before"]["macs"]
+    assert document["after"]["macs"] < 0.85 * document["before"]["macs"]
     assert document["rounds"] == []
     files = SupernetFiles(Path(document["subnet"]))
     _, card = load_supernet(files)
     assert card.space.cardinality == 1
-    assert card.made_by["prune"] == {"method": "channel", "keep": 0.5}
+    assert card.made_by["prune"] == {"method": "channel", "keep": 0.7}
     shapes = {name: value.shape for name, value in weights_of(document["file"]).items()}
     for layer in card.space.layers(card.space.largest):
         if f"{layer.name}/expand.weight" in shapes:
@@ -143,9 +143,7 @@ def test_a_network_gets_its_batch_norms_back(small: SmallSupernet) -> None:
             assert torch.equal(output, torch.ones_like(output)), "outputs of variance 1"
 
 
-def test_wrong_inputs_are_one_clear_error(
-    refused: Refused, small: SmallSupernet, tmp_path: Path
-) -> None:
+def test_wrong_inputs_are_one_clear_error(refused: Refused, small: SmallSupernet, tmp_path: Path) -> None:
     base = ("prune", "--supernet", small.name, "--data", small.data, "--output", tmp_path / "run")
     start = (*base, "--from", "largest")
     assert "--keep 0.0: expected a share of the channels" in refused(*start, "--keep", 0)
