@@ -192,7 +192,8 @@ def _check_folder(plan: PrunePlan) -> None:
         )
     if found and plan.method not in found:
         raise ConfigError(
-            f"{plan.folder} holds a pruning by --method {found[0]}: resume with that, or give another --output"
+            f"{plan.folder} holds a pruning by --method {found[0]}: resume with that, or give another "
+            "--output"
         )
     check_folder_writable(plan.folder, option="--output")
 

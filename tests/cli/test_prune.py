@@ -1,4 +1,4 @@
-"""A pruning from end to end: channels cut out or tickets drawn, from an architecture or a file, and checked."""
+"""A pruning from end to end: channels are cut or tickets drawn, from an architecture or a file."""
 
 from collections.abc import Callable
 from pathlib import Path
