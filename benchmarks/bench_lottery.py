@@ -131,6 +131,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=9, help="9 leave 13.5 %% of the weights (9)")
+    parser.add_argument("--share", type=float, default=SHARE, help="pruned in a round (0.2)")
     parser.add_argument("--iterations", type=int, default=3000)
     parser.add_argument("--images", type=int, help="training images, fewer than all 55,000 for a short run")
     parser.add_argument("--threads", type=int, default=1)
@@ -168,7 +169,7 @@ def lenet(generator: torch.Generator) -> nn.Sequential:
 
 
 def _of_seed(seed: int, splits: tuple[Split, Split, Split], args: argparse.Namespace) -> list[Outcome]:
-    settings = f"{args.rounds}-{args.iterations}-{args.images or 'all'}"
+    settings = f"{args.rounds}-{args.share}-{args.iterations}-{args.images or 'all'}"
     path = args.folder / settings / f"seed_{seed}.json"
     if path.is_file():
         return [Outcome(**one) for one in json.loads(path.read_text())["outcomes"]]
@@ -177,7 +178,7 @@ def _of_seed(seed: int, splits: tuple[Split, Split, Split], args: argparse.Names
     network = lenet(generator)
     start = {name: value.clone() for name, value in network.state_dict().items()}
     course = LeNetCourse(network, *splits, seed=seed)
-    plan = LotteryPlan(args.rounds, args.iterations, share=SHARE, scope="layer", halved=OUTPUT)
+    plan = LotteryPlan(args.rounds, args.iterations, share=args.share, scope="layer", halved=OUTPUT)
     outcomes: list[Outcome] = []
     for record in draw_tickets(network, course, plan):
         if isinstance(record, Ticket):
