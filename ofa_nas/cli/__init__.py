@@ -78,6 +78,7 @@ COMMANDS = (  # groups in this order: find, measure, learn, adapt, inspect
     Command("learn", "evaluate", "evaluate subnets for real, without training them"),
     Command("learn", "predictor", "evaluate many subnets and fit the accuracy predictor to them"),
     Command("adapt", "transfer", "teach a subnet another task in little memory, and export it"),
+    Command("adapt", "prune", "prune a subnet, by lottery tickets or by cutting channels, and export it"),
     Command("inspect", "memory", "tell what training a subnet takes, by account and as measured"),
     Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
     Command("inspect", "completion", "print what bash, zsh or fish needs to complete command lines"),

@@ -122,7 +122,8 @@ def _show(space: "SearchSpace") -> None:
     out.print(f"Resolutions: {_join(space.resolutions)} px")
     table = make_table("stage", "block", "width", "stride", "kernels", "expand", "depths", "activation", "SE")
     for index, stage in enumerate(space.stages):
-        choices = (_join(stage.kernel_sizes), _join(stage.expand_ratios), _join(stage.depths))
+        expand = f"{stage.mid_width} ch." if stage.mid_width else _join(stage.expand_ratios)
+        choices = (_join(stage.kernel_sizes), expand, _join(stage.depths))
         sizes = (str(stage.width), str(stage.stride))
         squeeze_excite = "yes" if stage.squeeze_excite else "no"
         table.add_row(str(index), stage.block, *sizes, *choices, stage.activation, squeeze_excite)

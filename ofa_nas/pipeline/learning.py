@@ -112,7 +112,7 @@ def train_supernet(
         ranks.wait()  # the first one decodes for all
     packs = []
     for source in (data.train, data.val.subset(predictor_half(data.val))):
-        for progress in _pack(source, plan.image_size):
+        for progress in pack_split(source, plan.image_size):
             yield progress
             if progress.packed is not None:
                 packs.append(progress.packed)
@@ -145,7 +145,8 @@ def train_supernet(
     yield TrainedSupernet(files, epochs)
 
 
-def _pack(source: Source, image_size: int | None) -> Iterator[PackProgress]:
+def pack_split(source: Source, image_size: int | None) -> Iterator[PackProgress]:
+    """Decode a split once and for all; side of the images [px], None for the native one."""
     size_px = image_size or source.size_px
     return pack_images(source, default_pack_folder(source, size_px=size_px), size_px=size_px)
 

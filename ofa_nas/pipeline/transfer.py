@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from ofa_nas.data import DataSet, Source
+from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
-from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
+from ofa_nas.data.packed import PackedImages, PackProgress
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.pipeline.deliver import Delivery, Stage, deliver
-from ofa_nas.pipeline.learning import save_images
+from ofa_nas.pipeline.learning import pack_split, save_images
 from ofa_nas.pipeline.promise import promise_of
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.provenance import record_provenance
@@ -108,7 +108,10 @@ def transfer_subnet(
     data = open_data(plan.data)
     packs: list[PackedImages] = []
     for split in (data.train, data.val.subset(predictor_half(data.val))):
-        yield from _pack(split, plan.image_size, packs)
+        for progress in pack_split(split, plan.image_size):
+            yield progress
+            if progress.packed is not None:
+                packs.append(progress.packed)
     network = _network(source, data, plan, device=device)
     prepared = training_data(packs[0], packs[1], plan.sizes, normalization=source.normalization)
     checkpointing = Checkpointing(checkpoint, plan.resume, plan.checkpoint_minutes, source.name)
@@ -125,14 +128,6 @@ def transfer_subnet(
     count = sum(value.numel() for value in network.trained().values())
     _save(files, network, source=source, data=data, plan=plan)
     yield from _finish(files, network.arch, count, tuple(epochs))
-
-
-def _pack(split: Source, image_size: int | None, packs: list[PackedImages]) -> Iterator[PackProgress]:
-    size_px = image_size or split.size_px
-    for progress in pack_images(split, default_pack_folder(split, size_px=size_px), size_px=size_px):
-        yield progress
-        if progress.packed is not None:
-            packs.append(progress.packed)
 
 
 def _network(

@@ -1,4 +1,4 @@
-"""The subnet that a transfer starts from: an architecture of a supernet, or an exported file."""
+"""The subnet that a transfer or a pruning starts from: an architecture of a supernet, or an exported file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from ofa_nas.pipeline.images import supernet_images
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import calibrated_subnet
 
@@ -30,6 +31,8 @@ class SourceSubnet:
         arch: Architecture.
         normalization: Of its inputs.
         weights: As an exported file has them.
+        class_names: Of the classifier's outputs.
+        subnet: The same network before its batch norms are folded; None where only a file is there.
     """
 
     name: str
@@ -37,6 +40,8 @@ class SourceSubnet:
     arch: Architecture
     normalization: Normalization
     weights: Weights
+    class_names: tuple[str, ...]
+    subnet: Subnet | None = None
 
 
 def named_subnet(text: str, supernet: str) -> tuple[SearchSpace, Architecture]:
@@ -81,7 +86,8 @@ def open_subnet(text: str, supernet: str) -> SourceSubnet:
     normalization = model_card(files.name, card, arch, {}).normalization
     subnet = calibrated_subnet(network, arch, images=calibration.images, normalization=normalization)
     name = f"{arch} of {files.name} (weights {card.sha256[:12]})"
-    return SourceSubnet(name, space, arch, normalization, subnet.folded_weights())
+    weights = subnet.folded_weights()
+    return SourceSubnet(name, space, arch, normalization, weights, card.class_names, subnet)
 
 
 def _of_file(path: Path) -> SourceSubnet:
@@ -98,7 +104,7 @@ def _of_file(path: Path) -> SourceSubnet:
         raise CheckpointError(f"--from {path}: its weights are not fp32; give the fp32 file of this subnet")
     digest = card.supernet_sha256[:12]
     name = f"{card.arch} of {path.name} (supernet {card.supernet}, weights {digest})"
-    return SourceSubnet(name, card.space, card.arch, card.normalization, weights)
+    return SourceSubnet(name, card.space, card.arch, card.normalization, weights, card.class_names)
 
 
 def _check(space: SearchSpace, where: str) -> None:

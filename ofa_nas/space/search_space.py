@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -144,6 +144,11 @@ class SearchSpace:
         )
         return replace(self, resolutions=(arch.resolution,), stages=stages, points={})
 
+    def with_mid_widths(self, widths: Sequence[int]) -> Self:
+        """The same space with other middles of its blocks, one number a stage."""
+        stages = zip(self.stages, widths, strict=True)
+        return replace(self, stages=tuple(replace(stage, mid_width=width) for stage, width in stages))
+
     def keep_largest(self, *, kernel_sizes: int = 0, depths: int = 0, expand_ratios: int = 0) -> Self:
         """The same space with fewer choices: the so many largest of each kind in every stage, 0 for all."""
         stages = tuple(
@@ -163,9 +168,11 @@ class SearchSpace:
         fields = asdict(self)
         for name in ("name", "description", "source", "points"):
             del fields[name]
-        for name in ("lite", "folded"):  # digests of spaces without are older than these
-            if not fields[name]:
-                del fields[name]
+        optional = [(fields, "lite"), (fields, "folded")]
+        optional += [(stage, "mid_width") for stage in fields["stages"]]
+        for record, name in optional:  # digests of spaces without are older than these
+            if not record[name]:
+                del record[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property
@@ -250,7 +257,8 @@ class SearchSpace:
     def _block(self, name: str, stage: Stage, block: Block, *, stride: int, before: Layer) -> Layer:
         in_channels = before.out_channels
         is_plain = before.name == "stem" and block.expand_ratio == 1
-        middle = mid_channels(stage.block, in_channels, stage.width, block.expand_ratio)
+        ratio = block.expand_ratio
+        middle = stage.mid_width or mid_channels(stage.block, in_channels, stage.width, ratio)
         return Layer(
             name=name,
             kind=stage.block + self._rewrites(is_lite=self.lite and not is_plain),

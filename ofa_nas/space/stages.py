@@ -28,6 +28,9 @@ class Stage:
 
     Only the first block has the stride; the others, and a first block that changes neither size nor width,
     have a residual connection.
+
+    Attributes:
+        mid_width: Channels in the middle of its blocks; 0 where the expand ratio says how many.
     """
 
     block: str
@@ -38,6 +41,7 @@ class Stage:
     depths: tuple[int, ...]
     activation: str
     squeeze_excite: bool
+    mid_width: int = 0
 
     @property
     def choices(self) -> tuple[Block, ...]:
@@ -98,8 +102,14 @@ def read_stage(section: Section, multiplier: float) -> Stage:
         depths=section.integers("depths", maximum=32),
         activation=section.text("activation", choices=ACTIVATIONS),
         squeeze_excite=section.flag("squeeze_excite", default=False),
+        mid_width=section.integer("mid_width", default=0, minimum=0, maximum=65_536),
     )
     section.close()
+    if stage.mid_width and len(stage.expand_ratios) > 1:
+        raise SpaceError(
+            f"{section.path}: {section.key}.mid_width: expected one expand ratio beside it, got "
+            f"{list(stage.expand_ratios)}; leave mid_width out where there is a choice"
+        )
     if any(kernel % 2 == 0 for kernel in stage.kernel_sizes):
         raise SpaceError(
             f"{section.path}: {section.key}.kernel_sizes: expected odd numbers, "

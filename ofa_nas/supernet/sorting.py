@@ -16,12 +16,15 @@ from ofa_nas.supernet.supernet import Supernet
 # Operators of an inverted residual that make the middle channels, and those that read them.
 _MAKERS = ("expand", "depthwise", "se_expand")
 _READERS = ("project", "se_reduce")
+# The same of the narrow layer in a squeeze-excite.
+_SQUEEZED_MAKERS, _SQUEEZED_READERS = ("se_reduce",), ("se_expand",)
 
 
 def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> None:
     """Reorder middle channels by falling L1 norm of the projection's weights that read them.
 
-    The largest subnet computes the same function as before; narrower ones change.
+    So are those in the middle of a squeeze-excite, unless something is to stay as it is. The largest subnet
+    computes the same function as before; narrower ones change.
 
     Args:
         supernet: Changed in place.
@@ -42,7 +45,7 @@ def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> Non
                     module = supernet.weighted(layer, operator)
                     assert isinstance(module, ElasticConvolution)
                     modules[name] = module
-            importance = modules["project"].weight.abs().sum(dim=(0, 2, 3))
+            importance = l1_importance(modules["project"].weight)
             bounds = [0, *groups.get(layer.name, ()), layer.mid_channels]
             order = torch.cat(
                 [
@@ -50,7 +53,27 @@ def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> Non
                     for start, stop in pairwise(bounds)
                 ]
             )
-            _permute(modules, order)
+            _permute(modules, order, makers=_MAKERS, readers=_READERS)
+            if kept is None and "se_expand" in modules:
+                order = torch.argsort(
+                    l1_importance(modules["se_expand"].weight), descending=True, stable=True
+                )
+                _permute(modules, order, makers=_SQUEEZED_MAKERS, readers=_SQUEEZED_READERS)
+
+
+def l1_importance(weight: Tensor) -> Tensor:
+    """How much each input channel of a convolution counts: the L1 norm of what reads it.
+
+    Args:
+        weight: `(C_out, C, k, k)`.
+
+    Returns:
+        `(C,)`.
+
+    Source: Cai et al. 2020, arXiv:1908.09791, section 3.3; Li et al. 2017, arXiv:1608.08710, section 3.1
+    (L1 norms, there of the filters that make the channel).
+    """
+    return weight.abs().sum(dim=(0, 2, 3))
 
 
 def _narrower_widths(space: SearchSpace) -> dict[str, list[int]]:
@@ -71,8 +94,14 @@ def _narrower_widths(space: SearchSpace) -> dict[str, list[int]]:
     return widths
 
 
-def _permute(modules: dict[str, ElasticConvolution], order: Tensor) -> None:
-    for name in _MAKERS:
+def _permute(
+    modules: dict[str, ElasticConvolution],
+    order: Tensor,
+    *,
+    makers: tuple[str, ...],
+    readers: tuple[str, ...],
+) -> None:
+    for name in makers:
         if name in modules:
             module = modules[name]
             module.weight.copy_(module.weight[order])
@@ -82,6 +111,6 @@ def _permute(modules: dict[str, ElasticConvolution], order: Tensor) -> None:
                 for value in module.bn.state_dict().values():
                     if value.ndim:
                         value.copy_(value[order])
-    for name in _READERS:
+    for name in readers:
         if name in modules:
             modules[name].weight.copy_(modules[name].weight[:, order])

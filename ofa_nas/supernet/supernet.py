@@ -131,13 +131,7 @@ class Supernet(_Network):
         self.space.check(arch)
         subnet = Subnet(self.space, arch).to(next(self.parameters()).device)
         subnet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-        with torch.no_grad():
-            for layer in subnet.walk:
-                for operator in lower(layer):
-                    if isinstance(operator, Convolution | Linear):
-                        _copy_slice(
-                            self.weighted(layer, operator), subnet.weighted(layer, operator), operator
-                        )
+        copy_prefixes(self, subnet, subnet.walk)
         return subnet
 
 
@@ -167,6 +161,21 @@ class Subnet(_Network):
                     if bias is not None:
                         weights[f"{name}.bias"] = bias.detach().cpu().float().numpy()
         return weights
+
+
+def copy_prefixes(source: Supernet, target: Supernet | Subnet, layers: Iterable[Layer]) -> None:
+    """Copy the first channels of every weight, as many as the target has.
+
+    Args:
+        source: Its layers are named as those of the target, and at least as wide.
+        target: Changed in place.
+        layers: Of the target.
+    """
+    with torch.no_grad():
+        for layer in layers:
+            for operator in lower(layer):
+                if isinstance(operator, Convolution | Linear):
+                    _copy_slice(source.weighted(layer, operator), target.weighted(layer, operator), operator)
 
 
 def initialise(supernet: Supernet, generator: torch.Generator) -> None:

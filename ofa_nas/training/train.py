@@ -214,14 +214,16 @@ class _Run:
 
     def _epoch_report(self, epoch: float, phase: str, loss: float, elapsed_s: float) -> EpochReport:
         data, space = self.data, self.learner.supernet.space
-        smallest, middle, largest = (
-            accuracy_of(
+        archs = (space.smallest, space.middle, space.largest)
+        found = {
+            arch: accuracy_of(
                 self.learner.supernet,
                 arch,
                 calibration=data.calibration,
                 split=data.held_out,
                 normalization=data.normalization,
             )
-            for arch in (space.smallest, space.middle, space.largest)
-        )
+            for arch in dict.fromkeys(archs)  # where there is no choice, they are one
+        }
+        smallest, middle, largest = map(found.__getitem__, archs)
         return EpochReport(self.done, epoch, phase, loss, smallest, middle, largest, elapsed_s)

@@ -4,11 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ofa_nas.errors import CheckpointError
 from ofa_nas.onnx_writer import Weights, tensor_name
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
@@ -18,6 +16,7 @@ from ofa_nas.space.rewrites import LITE
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import Mode, apply_fixed
 from ofa_nas.supernet.supernet import Subnet
+from ofa_nas.supernet.unfold import checked_weight
 from ofa_nas.transfer.lean import convolve, halve, rectify
 from ofa_nas.transfer.methods import Method
 
@@ -95,7 +94,7 @@ class TransferNetwork(Subnet):
                 name = f"{names[layer.name]}/{operator.name}"
                 for key, target in ((f"{name}.weight", module.weight), (f"{name}.bias", module.bias)):
                     if target is not None:
-                        target.copy_(_checked(weights, key, target.shape, where))
+                        target.copy_(checked_weight(weights, key, target.shape, where))
 
     def run(self, layers: Sequence[Layer], x: Tensor, mode: Mode) -> Tensor:
         """Run layers on images, keeping what the trained parameters' gradients need and nothing else."""
@@ -149,14 +148,3 @@ def transfer_space(space: SearchSpace, arch: Architecture, *, classes: int, meth
 
 def _key(layer: Layer, operator: Operator) -> str:
     return tensor_name(layer, operator.name)
-
-
-def _checked(weights: Weights, key: str, shape: torch.Size, where: str) -> Tensor:
-    if key not in weights:
-        raise CheckpointError(f"{where}: weight {key} is missing")
-    value = torch.from_numpy(np.array(weights[key], dtype=np.float32))
-    if value.shape != shape:
-        raise CheckpointError(f"{where}: {key} is {tuple(value.shape)}; {tuple(shape)} is needed")
-    if not bool(torch.isfinite(value).all()):
-        raise CheckpointError(f"{where}: {key} holds a value that is not finite")
-    return value

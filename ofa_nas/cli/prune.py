@@ -1,0 +1,212 @@
+"""`ofa-nas prune`: a subnet loses weights or channels, is trained, exported and checked."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofa_nas.cli.signals import signals_noted
+
+if TYPE_CHECKING:
+    import torch
+
+    from ofa_nas.pipeline.prune import PrunedSubnet, PrunePlan
+    from ofa_nas.training.recipe import Recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `prune`."""
+    parser.add_argument(
+        "--from",
+        dest="start",
+        required=True,
+        metavar="SUBNET",
+        help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest, "
+        "or an fp32 ONNX file that ofa-nas exported",
+    )
+    parser.add_argument(
+        "--supernet",
+        default="efficientnet_lite",
+        help="that an architecture is taken from: shipped, or a .safetensors file (efficientnet_lite)",
+    )
+    parser.add_argument(
+        "--data", required=True, help="images of the subnet's classes: a name, NAME=FOLDER, or a folder"
+    )
+    parser.add_argument(
+        "--method",
+        default="channel",
+        choices=("channel", "imp"),
+        help="channel: cut channels out, for a faster file; imp: iterative magnitude pruning (lottery "
+        "tickets), for zeros, which make the file smaller once compressed and no faster (channel)",
+    )
+    parser.add_argument("--keep", type=float, help="channel: share of the middle channels that stay (0.5)")
+    parser.add_argument("--rounds", type=int, help="imp: how often weights are pruned (5)")
+    parser.add_argument("--share", type=float, help="imp: of the weights left, pruned in a round (0.2)")
+    parser.add_argument(
+        "--scope", choices=("global", "layer"), help="imp: rank all weights together, or by layer (global)"
+    )
+    parser.add_argument("--rewind", type=int, help="imp: step that the weights left go back to (0)")
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="draw the weights anew: before the first round of imp, or after the cut of channel",
+    )
+    parser.add_argument("--output", type=Path, default=Path("runs/prune"), help="run folder (runs/prune)")
+    parser.add_argument("--resume", action="store_true", help="continue the pruning in the run folder")
+    parser.add_argument(
+        "--epochs", type=float, help="passes over the images, may be a fraction; imp: of each round (5)"
+    )
+    parser.add_argument("--batch-size", type=int, help="images a step (64)")
+    parser.add_argument("--learning-rate", type=float, help="peak rate of SGD (0.02 for 64 images)")
+    parser.add_argument("--crop-scale", type=float, help="least share of the area a crop keeps (0.35)")
+    parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
+    parser.add_argument("--held-out", type=int, default=1000, help="validation images of the reports (1000)")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, help="channel: minutes between checkpoints (5)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prune, train, export and check."""
+    from ofa_nas.cli.torch_process import calm_threads
+
+    calm_threads()
+    import torch
+
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    from ofa_nas.cli.console import give_document
+    from ofa_nas.training.prepare import pick_device
+
+    done = _follow(_plan(args), pick_device(args.device), quiet=args.json)
+    if not give_document(args, _document(args.method, done)):
+        _show(args.method, done)
+    return 0 if done.delivery.is_met else 1
+
+
+def _plan(args: argparse.Namespace) -> "PrunePlan":
+    from ofa_nas.errors import ConfigError
+    from ofa_nas.pipeline.prune import PrunePlan
+    from ofa_nas.training.prepare import SplitSizes
+
+    own = {"channel": ("keep",), "imp": ("rounds", "share", "scope", "rewind")}
+    other = next(name for name in own if name != args.method)
+    for name in own[other]:
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name}: is of --method {other}; leave it out with --method {args.method}")
+    given = {name: getattr(args, name) for name in own[args.method] if getattr(args, name) is not None}
+    return PrunePlan(
+        subnet=args.start,
+        supernet=args.supernet,
+        data=args.data,
+        method=args.method,
+        recipe=_recipe(args),
+        sizes=SplitSizes(reports=args.held_out, seed=args.seed),
+        folder=args.output,
+        from_scratch=args.from_scratch,
+        image_size=args.image_size,
+        resume=args.resume,
+        checkpoint_minutes=args.checkpoint_minutes,
+        **given,
+    )
+
+
+def _recipe(args: argparse.Namespace) -> "Recipe":
+    from ofa_nas.pipeline.prune import prune_recipe
+    from ofa_nas.training.recipe import Settings
+
+    return prune_recipe().override(
+        Settings(
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            learning_rate=args.learning_rate,
+            crop_scale=args.crop_scale,
+            seed=args.seed,
+        )
+    )
+
+
+def _document(method: str, done: "PrunedSubnet") -> dict[str, Any]:
+    return {
+        "method": method,
+        "subnet": str(done.files.weights),
+        "file": str(done.delivery.path),
+        "before": asdict(done.before),
+        "after": asdict(done.after),
+        "zeros": done.zeros,
+        "gzip_bytes": done.gzip_bytes,
+        "rounds": [asdict(one) for one in done.rounds],
+        "epochs": [
+            {"step": one.step, "epoch": one.epoch, "loss": one.loss, "accuracy": one.largest}
+            for one in done.epochs
+        ],
+        "measured": done.delivery.measured(),
+        "is_met": done.delivery.is_met,
+    }
+
+
+def _show(method: str, done: "PrunedSubnet") -> None:
+    from ofa_nas.cli.console import format_bytes, format_count, make_table, out
+    from ofa_nas.cli.delivery import show_delivery
+
+    if done.rounds:
+        table = make_table("round", "weights left", "", "loss", "held-out top-1")
+        for one in done.rounds:
+            left = (f"{one.remaining:,}", f"{one.remaining / one.weights:.1%}")
+            table.add_row(str(one.round), *left, f"{one.loss:.3f}", f"{one.accuracy:.1%}")
+        out.print(table)
+    before, after = done.before, done.after
+    out.print(f"MACs      {format_count(before.macs)} before, {format_count(after.macs)} after")
+    out.print(f"weights   {before.parameters:,} before, {after.parameters:,} after, {done.zeros:,} of them 0")
+    size = done.delivery.path.stat().st_size
+    out.print(f"file      {format_bytes(size)}, {format_bytes(done.gzip_bytes)} compressed by gzip")
+    if method == "imp":
+        out.print(
+            "note      zeros make the download smaller and nothing faster: ONNX Runtime multiplies by them "
+            "as by any weight; --method channel makes a faster file"
+        )
+    out.print(f"subnet    {done.files.weights}")
+    show_delivery(done.delivery)
+
+
+def _follow(plan: "PrunePlan", device: "torch.device", *, quiet: bool) -> "PrunedSubnet":
+    """Show the records; a first Ctrl-C leaves what is done to go on from, a second one kills."""
+    from ofa_nas.cli.console import err, progress
+    from ofa_nas.data.packed import PackProgress
+    from ofa_nas.pipeline.deliver import Stage
+    from ofa_nas.pipeline.prune import PrunedSubnet, prune_subnet
+    from ofa_nas.pruning.state import Round
+    from ofa_nas.training.train import EpochReport, StepReport
+
+    records = prune_subnet(plan, device=device)
+    with signals_noted() as signals, progress("pruning", total=None, quiet=quiet) as bar:
+        for record in records:
+            match record:
+                case PackProgress():
+                    bar.move_to(0, note=f"decoding {record.done} of {record.total} images")
+                case StepReport():
+                    note = f"{record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
+                    bar.move_to(record.step, total=record.total_steps, note=note)
+                case EpochReport():
+                    bar.tell(
+                        f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.largest:.1%}"
+                    )
+                case Round():
+                    left = record.remaining / record.weights
+                    bar.tell(
+                        f"round {record.round} of {plan.rounds}  weights left {left:.1%}  "
+                        f"loss {record.loss:.3f}  accuracy {record.accuracy:.1%}"
+                    )
+                case Stage():
+                    bar.move_to(record.done, total=record.total or None, note=record.name)
+                case PrunedSubnet():
+                    return record
+            if signals:
+                records.close()
+                kept = "after the last complete round" if plan.method == "imp" else "here"
+                err.print(f"stopped; --resume continues {kept} in {plan.folder}")
+                raise KeyboardInterrupt
+    raise AssertionError("a pruning ended without its record")

@@ -1,0 +1,1 @@
+"""Pruning: weights that become zero, by lottery tickets, and channels that are cut out."""

@@ -1,0 +1,64 @@
+"""How a supernet of one architecture is trained between two steps, for lottery tickets."""
+
+import math
+import time
+from collections.abc import Iterator
+
+from ofa_nas.errors import DataError, TrainingError
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.training.batches import Batches
+from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.step import Learner
+from ofa_nas.training.train import StepReport, TrainingData
+
+
+class SupernetCourse:
+    """Trains a supernet in place, from any step to any other; its momentum begins at 0 each time.
+
+    Batches, crops and learning rates follow from the number of the step, so they are those of the whole
+    training, wherever it begins.
+
+    Args:
+        supernet: On the device that trains.
+        data: Images stay uint8; a batch is cropped, resized and normalised on the device.
+        recipe: Of one phase.
+
+    Raises:
+        DataError: There are fewer images than one batch.
+    """
+
+    def __init__(self, supernet: Supernet, data: TrainingData, recipe: Recipe) -> None:
+        images = len(data.train)
+        if recipe.steps_per_epoch(images) < 1:
+            raise DataError(
+                f"{images} training images are less than one batch of {recipe.batch_size}; lower --batch-size"
+            )
+        self.supernet, self.recipe = supernet, recipe
+        self.steps = recipe.total_steps(images)
+        device = next(supernet.parameters()).device
+        self._ranks = Ranks()
+        self._batches = Batches(
+            data.train, recipe, normalization=data.normalization, device=device, ranks=self._ranks
+        )
+
+    def __call__(self, first: int, last: int) -> Iterator[StepReport]:
+        """Do the steps from `first` to before `last`, telling of each.
+
+        Raises:
+            TrainingError: The loss is not a number.
+        """
+        learner = Learner(self.supernet, self.recipe, self._batches, self._ranks)
+        told = time.monotonic()
+        for step in range(first, last):
+            loss = float(learner.step(step))
+            at = self.recipe.position(step, len(self._batches))
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at step {step + 1}, learning rate {at.learning_rate:.2g}; "
+                    "lower --learning-rate; rounds that are complete are kept"
+                )
+            now = time.monotonic()
+            speed = self.recipe.batch_size / (now - told)
+            yield StepReport(step + 1, self.steps, at.phase.name, loss, at.learning_rate, speed)
+            told = now
