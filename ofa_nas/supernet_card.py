@@ -96,7 +96,7 @@ class SupernetCard:
         for key, values in (("input_mean", card.input_mean), ("input_std", card.input_std)):
             if len(values) != card.space.channels:
                 raise CheckpointError(
-                    f"{path}: {key}: {len(values)} numbers for the {card.space.channels} channels of the input"
+                    f"{path}: {key}: {len(values)} numbers for {card.space.channels} channels of the input"
                 )
         return card
 

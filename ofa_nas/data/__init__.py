@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ofa_nas.errors import DataError
+from ofa_nas.space.search_space import SearchSpace
+
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
@@ -98,3 +101,25 @@ class DataSet:
     def class_names(self) -> tuple[str, ...]:
         """One name per class."""
         return self.train.class_names
+
+
+def check_input(source: Source, space: SearchSpace) -> None:
+    """Refuse signals for a network of images, images for one of signals, and other channels than its own.
+
+    Raises:
+        DataError: Says what the data are, and what the network takes.
+    """
+    if source.axes != space.axes:
+        what, others, shipped = (
+            ("signals", "images", "conv1d")
+            if source.axes == 1
+            else ("images", "signals", "efficientnet_lite")
+        )
+        raise DataError(
+            f"the data are {what}, and {space.name} takes {others}: {shipped} is a space for {what}"
+        )
+    if source.channels != space.channels:
+        raise DataError(
+            f"the data have {source.channels} channels, and the network takes {space.channels}; they must be "
+            "the same"
+        )

@@ -98,7 +98,7 @@ def augment_signals(
     draws: Tensor,
     scale: tuple[float, float] = (0.8, 1.0),
 ) -> Tensor:
-    """Cut a random part out of each window, stretch it to the length, and make it a little stronger or weaker.
+    """Cut a random part out of each window, stretch it, and make it a little stronger or weaker.
 
     So movements are faster or slower, earlier or later, and larger or smaller (± 10 %). Nothing is mirrored:
     the directions of sensors, and of gravity among them, mean something.

@@ -1,4 +1,4 @@
-"""Open a data set by its name, by `name=folder`, or by its folder alone; of signals, in windows of its own."""
+"""Open a data set by its name, by `name=folder`, or by its folder alone; of signals, in any windows."""
 
 import importlib.util
 import os

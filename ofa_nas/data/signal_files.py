@@ -60,8 +60,8 @@ def read_signals(path: Path) -> SignalFile:
         )
     if labels.dtype.kind not in "iu" or labels.shape not in ((count,), (count, length)):
         raise DataError(
-            f"{path}: y is {labels.dtype} {labels.shape}, not integers ({count},), or ({count}, {length}) for a "
-            "label a sample"
+            f"{path}: y is {labels.dtype} {labels.shape}, not integers ({count},), or, for a label a sample, "
+            f"({count}, {length})"
         )
     signals = signals.astype(np.float32)
     if not np.isfinite(signals).all():

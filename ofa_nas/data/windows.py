@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,7 @@ def _starts(labels: NDArray[np.int64], windows: Windows) -> list[int]:
     bounds = [0, *(1 + np.flatnonzero(np.diff(labels))).tolist(), len(labels)]
     return [
         start
-        for begin, end in zip(bounds, bounds[1:], strict=False)
+        for begin, end in pairwise(bounds)
         if begin < end and labels[begin] != NO_LABEL
         for start in range(begin, end - windows.length + 1, windows.hop)
     ]

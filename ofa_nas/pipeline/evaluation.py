@@ -183,11 +183,20 @@ def check_classes(source: "Source", class_names: Sequence[str]) -> None:
         )
 
 
-def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -> "Source":
-    from ofa_nas.training.prepare import check_input
+def check_fit(source: "Source", card: SupernetCard) -> None:
+    """Refuse data that a supernet cannot be evaluated on: of another kind, channels or classes.
+
+    Raises:
+        DataError: Says what the data are, and what the supernet takes.
+    """
+    from ofa_nas.data import check_input
 
     check_input(source, card.space)
     check_classes(source, card.class_names)
+
+
+def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -> "Source":
+    check_fit(source, card)
     if images is not None and images < 1:
         raise ConfigError(f"--images {images}: expected 1 or more")
     if images is None or images >= len(source):

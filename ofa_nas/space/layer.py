@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class Layer:
     """One layer of a network, with all sizes worked out.
 
-    Images are square; a signal is an image of height 1, and its kernels, strides and sizes are those along it.
+    Images are square; a signal is an image of height 1, and its kernel, stride and size are those along it.
 
     Layers of equal geometry compare equal wherever they stand, so a layer is its own key in a latency table.
 

@@ -15,6 +15,11 @@ def extent(size: int, axes: int, *, across: int = 1) -> tuple[int, int]:
     return (size, size) if axes == 2 else (across, size)
 
 
+def size_unit(axes: int) -> str:
+    """What sizes are counted in: pixels of an image, samples of a signal."""
+    return "px" if axes == 2 else "samples"
+
+
 @dataclass(frozen=True, slots=True)
 class Convolution:
     """A convolution, followed by batch norm if `norm`; `bias` is a bias of its own.

@@ -103,7 +103,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, operator: Convoluti
     """Convolve `(B, C, H, W)`, padding unevenly where the operator asks for it."""
     x, pad = pad_unevenly(x, operator)
     if bias is None and is_slow(x, weight, operator.stride):
-        return convolve_depthwise(x, weight, strides=operator.strides, pad=pad)
+        return convolve_depthwise(x, weight, stride=operator.stride, pad=pad[0])
     return F.conv2d(x, weight, bias, operator.strides, pad, groups=operator.groups)
 
 

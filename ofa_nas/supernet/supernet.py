@@ -69,7 +69,7 @@ class _Network(nn.Module):
         return cast(Weighted, cast(nn.ModuleDict, self.layers[layer.name])[operator.name])
 
     def run(self, layers: Sequence[Layer], x: Tensor, mode: Mode) -> Tensor:
-        """Run layers on images `(B, 3, R, R)`, or signals `(B, C, 1, R)`; dropout stands before the classifier.
+        """Run layers on images `(B, 3, R, R)` or signals `(B, C, 1, R)`; dropout is before the classifier.
 
         Returns:
             Logits `(B, K)`.

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ofa_nas.data import DataSet, Normalization, Source
+from ofa_nas.data import DataSet, Normalization, Source, check_input
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
@@ -140,25 +140,6 @@ def _space_for(space: SearchSpace, data: DataSet) -> SearchSpace:
         own = own.with_channels(data.train.channels)
     check_input(data.train, own)
     return own
-
-
-def check_input(source: Source, space: SearchSpace) -> None:
-    """Refuse signals for a network of images, images for one of signals, and other channels than its own.
-
-    Raises:
-        DataError: Says what the data are, and what the network takes.
-    """
-    if source.axes != space.axes:
-        what, others = ("signals", "images") if source.axes == 1 else ("images", "signals")
-        shipped = (
-            "conv1d is a space for signals" if source.axes == 1 else "efficientnet_lite is one for images"
-        )
-        raise DataError(f"the data are {what}, and {space.name} takes {others}: {shipped}")
-    if source.channels != space.channels:
-        raise DataError(
-            f"the data have {source.channels} channels, and the network takes {space.channels}; they must be "
-            "the same"
-        )
 
 
 def own_normalization(data: DataSet) -> Normalization:

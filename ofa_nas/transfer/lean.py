@@ -12,17 +12,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ofa_nas.space.operators import Convolution, extent
-from ofa_nas.supernet.depthwise import Pair, convolve_depthwise, is_slow
+from ofa_nas.supernet.depthwise import convolve_depthwise, is_slow
 from ofa_nas.supernet.elastic import pad_unevenly
 
 _BITS = 8
+Pair = tuple[int, int]
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, operator: Convolution) -> Tensor:
     """Convolve `(B, C, H, W)`; the input is kept only if the weight is trained."""
     x, pad = pad_unevenly(x, operator)
     if is_slow(x, weight, operator.stride):
-        x = convolve_depthwise(x, weight, strides=operator.strides, pad=pad)
+        x = convolve_depthwise(x, weight, stride=operator.stride, pad=pad[0])
         return x if bias is None else x.add_(bias[:, None, None])
     result: Tensor = _Convolution.apply(x, weight, bias, operator.strides, pad, operator.groups)  # type: ignore[no-untyped-call]
     return result

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ofa_nas.data import Source
 from ofa_nas.data.files import listing_digest
@@ -103,17 +104,16 @@ def _recording(table: Any, person: int, where: str) -> Recording:
     return Recording(signals, np.where((labels >= 0) & (labels < len(CLASS_NAMES)), labels, NO_LABEL), person)
 
 
-def _columns(table: Any, where: str) -> dict[str, "np.ndarray[tuple[int], np.dtype[Any]]"]:
-    """Columns of a pickled pandas table: blocks of equal type, and the places of their rows among the names."""
+def _columns(table: Any, where: str) -> dict[str, NDArray[Any]]:
+    """Columns of a pickled pandas table: blocks of equal type, whose rows have places among the names."""
     try:
         blocks = table.state["_data"].state[3]["0.14.1"]
         names: list[str] = blocks["axes"][0].args[1]["data"].state[4]
-        columns = {}
+        columns: dict[str, NDArray[Any]] = {}
         for block in blocks["blocks"]:
             start, stop, step = block["mgr_locs"].args
             values = array_of(block["values"], where)
-            for name, row in zip(names[start:stop:step], values, strict=True):
-                columns[name] = row
+            columns |= dict(zip(names[start:stop:step], values, strict=True))
     except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{where}: damaged: not the table of a pandas pickle: {error!s:.200}") from error
     if not all(isinstance(name, str) for name in columns) or isinstance(names, Inert):
