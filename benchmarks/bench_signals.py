@@ -1,7 +1,7 @@
-"""Sensor signals: is searching worth it on a 1-D space? Searched subnets beside random ones as fast, all measured.
+"""Sensor signals: is searching a 1-D space worth it? Searched subnets beside random ones that are as fast.
 
-Trains a supernet of `conv1d` on HAPT, fits a predictor on one half of the test people, measures this machine's
-table, and searches within latency budgets. Every searched subnet and the random ones within 5 % of its
+Trains a supernet of `conv1d` on HAPT, fits a predictor on one half of the test people, measures the table of
+this machine, and searches within latency budgets. Every searched subnet and the random ones within 5 % of its
 predicted latency are timed in one session and classify the windows of the other half of the test people, whom
 neither training nor search saw. Prints a table and one JSON line; begun again, it goes on.
 
@@ -175,8 +175,8 @@ def print_rows(files: SupernetFiles, rows: Sequence[Row]) -> None:
         ms, top1 = (np.array([getattr(one, name) for one in row.random]) for name in ("measured_ms", "top1"))
         one = row.searched
         print(
-            f"| {row.budget_ms:.4f} ms | {one.predicted_ms:.4f} ms | {one.measured_ms:.4f} ms | {one.top1:.1%} "
-            f"| {ms.mean():.4f} ms | {top1.mean():.1%} | {top1.max():.1%} |"
+            f"| {row.budget_ms:.4f} ms | {one.predicted_ms:.4f} ms | {one.measured_ms:.4f} ms "
+            f"| {one.top1:.1%} | {ms.mean():.4f} ms | {top1.mean():.1%} | {top1.max():.1%} |"
         )
 
 

@@ -107,7 +107,7 @@ def test_objects_in_a_file_are_not_unpickled(tmp_path: Path) -> None:
 def test_images_have_no_windows(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "photos" / name).mkdir(parents=True)
-    with pytest.raises(ConfigError, match="windows .@20. are cut from signals, and these are images"):
+    with pytest.raises(ConfigError, match=r"windows \(@20\) are cut from signals, and these are images"):
         open_data(f"{tmp_path / 'photos'}@20")
 
 
