@@ -29,12 +29,14 @@ class SignalFile:
         length: Samples of a row.
         has_people: Whether the file tells who was recorded.
         class_names: Of the file, or the numbers of its labels.
+        has_names: Whether they are those of the file.
     """
 
     recordings: tuple[Recording, ...]
     length: int
     has_people: bool
     class_names: tuple[str, ...]
+    has_names: bool
 
 
 def holds_signals(path: Path) -> bool:
@@ -87,6 +89,7 @@ def read_signals(path: Path) -> SignalFile:
         length,
         PERSON in arrays,
         names,
+        NAMES in arrays,
     )
 
 

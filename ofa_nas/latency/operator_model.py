@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ofa_nas.errors import TableError
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample
+from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample, area
 
 Floats = npt.NDArray[np.float64]
 FUSED = ("relu", "relu6")  # computed while a convolution writes its output
@@ -45,7 +45,9 @@ def _full_macs(operator: Operator) -> int:
 def _convolution_pixels(operator: Operator) -> int:
     """Input pixels: what a convolution costs however few its channels are."""
     return (
-        operator.in_size**operator.axes if isinstance(operator, Convolution) and operator.in_size > 1 else 0
+        area(operator.in_size, operator.axes)
+        if isinstance(operator, Convolution) and operator.in_size > 1
+        else 0
     )
 
 

@@ -15,6 +15,12 @@ def extent(size: int, axes: int, *, across: int = 1) -> tuple[int, int]:
     return (size, size) if axes == 2 else (across, size)
 
 
+def area(size: int, axes: int) -> int:
+    """Pixels of an image of one size along each of its axes, or samples of a signal."""
+    height, width = extent(size, axes)
+    return height * width
+
+
 def size_unit(axes: int) -> str:
     """What sizes are counted in: pixels of an image, samples of a signal."""
     return "px" if axes == 2 else "samples"
@@ -74,17 +80,17 @@ class Convolution:
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one image."""
-        return self.weights * self.out_size**self.axes
+        return self.weights * area(self.out_size, self.axes)
 
     @property
     def elements(self) -> int:
         """Elements of the output for one image."""
-        return self.out_channels * self.out_size**self.axes
+        return self.out_channels * area(self.out_size, self.axes)
 
     @property
     def in_elements(self) -> int:
         """Elements of the input for one image."""
-        return self.in_channels * self.in_size**self.axes
+        return self.in_channels * area(self.in_size, self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,7 @@ class Pool:
     @property
     def in_elements(self) -> int:
         """Elements of the input for one image."""
-        return self.channels * self.in_size**self.axes
+        return self.channels * area(self.in_size, self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,7 @@ class Elementwise:
     @property
     def elements(self) -> int:
         """Elements of the output for one image."""
-        return self.channels * self.size**self.axes
+        return self.channels * area(self.size, self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +191,12 @@ class Resample:
     @property
     def elements(self) -> int:
         """Elements of the output for one image."""
-        return self.channels * self.out_size**self.axes
+        return self.channels * area(self.out_size, self.axes)
 
     @property
     def in_elements(self) -> int:
         """Elements of the input for one image."""
-        return self.channels * self.in_size**self.axes
+        return self.channels * area(self.in_size, self.axes)
 
     @property
     def out_shape(self) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample, extent
+from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample, area, extent
 from ofa_nas.supernet.depthwise import convolve_depthwise, is_slow
 
 
@@ -60,7 +60,7 @@ class ElasticConvolution(nn.Module):
         self.kernel_sizes = kernel_sizes
         self.transforms = nn.ParameterDict(
             {
-                f"to{size}": nn.Parameter(torch.eye(size**operator.axes))
+                f"to{size}": nn.Parameter(torch.eye(area(size, operator.axes)))
                 for size in reversed(kernel_sizes[:-1])
             }
         )

@@ -18,7 +18,7 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.costs import layer_parameters
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, extent
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, area, extent
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import (
     EVALUATE,
@@ -180,7 +180,9 @@ def initialise(supernet: Supernet, generator: torch.Generator) -> None:
             for operator in operators:
                 if isinstance(operator, Convolution):
                     module = supernet.weighted(layer, operator)
-                    fan_out = operator.kernel_size**operator.axes * operator.out_channels / operator.groups
+                    fan_out = (
+                        area(operator.kernel_size, operator.axes) * operator.out_channels / operator.groups
+                    )
                     module.weight.normal_(0.0, (2.0 / fan_out) ** 0.5, generator=generator)
                 elif isinstance(operator, Linear):
                     supernet.weighted(layer, operator).weight.normal_(0.0, 0.01, generator=generator)

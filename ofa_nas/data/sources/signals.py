@@ -41,9 +41,8 @@ def windowed_splits(root: Path, windows: Windows) -> dict[str, Source]:
     else:
         paths = [root / _TRAIN, root / _TEST]
         first, second = map(read_signals, paths)
-        _check_pair(root, first, second)
+        names, length = _common_names(root, first, second), first.length
         train, val = first.recordings, second.recordings
-        names, length = max(first.class_names, second.class_names, key=len), first.length
     digest = listing_digest(paths)
     return {
         split: window_source(
@@ -76,7 +75,8 @@ def _share(person: int) -> float:
     return int.from_bytes(hashlib.sha256(str(person).encode()).digest()[:8], "big") / 2**64
 
 
-def _check_pair(root: Path, train: SignalFile, test: SignalFile) -> None:
+def _common_names(root: Path, train: SignalFile, test: SignalFile) -> tuple[str, ...]:
+    """The classes of both files, which must fit together in everything."""
     channels = [one.recordings[0].signals.shape[1] for one in (train, test)]
     if channels[0] != channels[1] or train.length != test.length:
         raise DataError(
@@ -88,6 +88,11 @@ def _check_pair(root: Path, train: SignalFile, test: SignalFile) -> None:
         raise DataError(
             f"{root}: person {min(shared)} is in both {_TRAIN} and {_TEST}; nobody may be in both"
         )
-    longer = max(train.class_names, test.class_names, key=len)
-    if any(longer[: len(one.class_names)] != one.class_names for one in (train, test)):
+    named = [one for one in (train, test) if one.has_names] or [train, test]
+    names = max((one.class_names for one in named), key=len)
+    if any(
+        one.class_names != names if one.has_names else len(one.class_names) > len(names)
+        for one in (train, test)
+    ):
         raise DataError(f"{root}: {_TRAIN} and {_TEST} name different classes")
+    return names
