@@ -59,8 +59,9 @@ def opcodes(value: Any) -> bytes:  # noqa: C901, PLR0911 - one case a type
 
 
 def array(values: np.ndarray[Any, Any] | list[str]) -> Call:
+    shape: tuple[int, ...] = (len(values),)
+    content: bytes | list[str]
     if isinstance(values, list):
-        shape: tuple[int, ...] = (len(values),)
         kind, order, content = "O8", "|", values
     else:
         shape, kind, order, content = values.shape, values.dtype.str[1:], "<", values.tobytes()
@@ -78,7 +79,7 @@ def table(signals: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], columns: 
     ]
     index = Global("pandas.core.indexes.base Index")
     names = Call("pandas.core.indexes.base _new_Index", (index, {"data": array(columns), "name": None}))
-    content = ([], [], [], {"0.14.1": {"axes": [names], "blocks": blocks}})
+    content: Any = ([], [], [], {"0.14.1": {"axes": [names], "blocks": blocks}})
     built = Global("__builtin__ object")
     manager = Call(
         "copy_reg _reconstructor",
