@@ -12,9 +12,18 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ofa_nas.errors import OfaNasError
-from ofa_nas.space.blocks import lower
+from ofa_nas.space.blocks import input_shape, lower, output_shape
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Pool, Resample
+from ofa_nas.space.operators import (
+    INPUT,
+    Convolution,
+    Elementwise,
+    Linear,
+    Operator,
+    Pool,
+    Resample,
+    extent,
+)
 
 OPSET = 17  # HardSwish needs 14; 17 runs in ONNX Runtime 1.12 and later
 IR_VERSION = 8  # the IR version of opset 17
@@ -105,14 +114,12 @@ def _initializer(weights: Weights, key: str, shape: tuple[int, ...]) -> onnx.Ten
 
 
 def _image_info(layer: Layer) -> onnx.ValueInfoProto:
-    shape = [1, layer.in_channels, layer.in_size, layer.in_size]
+    shape = [1, *input_shape(layer)]
     return helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, shape)
 
 
 def _logits_info(layer: Layer) -> onnx.ValueInfoProto:
-    shape = [1, layer.out_channels]
-    if layer.kind != "linear":
-        shape += [layer.out_size, layer.out_size]
+    shape = [1, layer.out_channels] if layer.kind == "linear" else [1, *output_shape(layer)]
     return helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, shape)
 
 
@@ -140,27 +147,27 @@ def _convolution(operator: Convolution, inputs: list[str], output: str) -> onnx.
     parameters = [f"{output}.weight"]
     if operator.norm or operator.bias:
         parameters.append(f"{output}.bias")
-    before, after = operator.pad
+    before, behind = operator.pads
     return helper.make_node(
         "Conv",
         [*inputs, *parameters],
         [output],
         name=output,
-        kernel_shape=[operator.kernel_size] * 2,
-        strides=[operator.stride] * 2,
-        pads=[before, before, after, after],
+        kernel_shape=operator.kernel,
+        strides=operator.strides,
+        pads=[*before, *behind],
         group=operator.groups,
     )
 
 
 def _resample(operator: Resample, inputs: list[str], output: str) -> list[onnx.NodeProto]:
     if operator.function == "halve":
-        half = [2, 2]
+        half = extent(2, operator.axes)
         return [
             helper.make_node("AveragePool", inputs, [output], name=output, kernel_shape=half, strides=half)
         ]
     sizes = f"{output}_sizes"
-    shape_of_output = [1, operator.channels, operator.out_size, operator.out_size]
+    shape_of_output = [1, operator.channels, *operator.out_shape]
     constant = helper.make_tensor(sizes, TensorProto.INT64, [4], shape_of_output)
     return [
         helper.make_node("Constant", [], [sizes], value=constant),

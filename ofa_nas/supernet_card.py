@@ -40,8 +40,8 @@ class SupernetCard:
         space: Search space, with the classes it was trained on.
         data: Name of the data set.
         class_names: One a classifier output.
-        input_mean: Per RGB channel, subtracted from pixels in [0, 255].
-        input_std: Per RGB channel, by which that is divided.
+        input_mean: Per RGB channel, subtracted from pixels in [0, 255]; of signals, per sensor.
+        input_std: Per channel, by which that is divided.
         sha256: Digest of the weights file; empty where the weights do not come with the card.
         made_by: Recipe, history of the training, provenance.
         published: Where the weights are that do not come with the card.
@@ -93,6 +93,11 @@ class SupernetCard:
             raise CheckpointError(
                 f"{path}: {len(card.class_names)} class names for {card.space.classes} classifier outputs"
             )
+        for key, values in (("input_mean", card.input_mean), ("input_std", card.input_std)):
+            if len(values) != card.space.channels:
+                raise CheckpointError(
+                    f"{path}: {key}: {len(values)} numbers for {card.space.channels} channels of the input"
+                )
         return card
 
     def with_digest(self, sha256: str) -> Self:
@@ -204,9 +209,9 @@ def _texts(document: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
 
 def _numbers(document: dict[str, Any], key: str, path: Path) -> tuple[float, ...]:
     value = document[key]
-    good = isinstance(value, list) and len(value) == 3
+    good = isinstance(value, list) and value
     if not good or not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
-        raise CheckpointError(f"{path}: {key}: expected three numbers, one a colour")
+        raise CheckpointError(f"{path}: {key}: expected numbers, one a colour or sensor")
     if not all(abs(item) <= LARGEST for item in value):
         raise CheckpointError(f"{path}: {key}: expected numbers up to {LARGEST:.0e}")
     if key == "input_std" and not all(item > 0 for item in value):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.onnx_writer import IMAGE, LOGITS, tensor_name
-from ofa_nas.space.blocks import lower
+from ofa_nas.space.blocks import input_shape, lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Pool, Resample
 
@@ -46,8 +46,12 @@ def _apply(
     match operator:
         case Convolution():
             weight = weights[f"{name}.weight"]
-            padded = F.pad(inputs[0], (*operator.pad, *operator.pad))
             bias = weights.get(f"{name}.bias")
+            if operator.axes == 1:  # a real 1-D convolution: what the flat image has to equal
+                x, weight = F.pad(inputs[0].squeeze(2), operator.pad), weight.squeeze(2)
+                x = F.conv1d(x, weight, bias, operator.stride, groups=operator.groups)
+                return x.unsqueeze(2), weight[0].numel() * x.numel()
+            padded = F.pad(inputs[0], (*operator.pad, *operator.pad))
             x = F.conv2d(padded, weight, bias, operator.stride, groups=operator.groups)
             return x, weight[0].numel() * x.numel()
         case Linear():
@@ -55,6 +59,11 @@ def _apply(
             return F.linear(inputs[0].flatten(1), weight, weights[f"{name}.bias"]), weight.numel()
         case Pool():
             return inputs[0].mean((2, 3), keepdim=True), 0
+        case Resample(axes=1):
+            flat = inputs[0].squeeze(2)
+            halved = operator.function == "halve"
+            x = F.avg_pool1d(flat, 2) if halved else F.interpolate(flat, operator.out_size, mode="linear")
+            return x.unsqueeze(2), 0
         case Resample(function="halve"):
             return F.avg_pool2d(inputs[0], 2), 0
         case Resample():
@@ -76,8 +85,7 @@ def run_onnx(model: onnx.ModelProto, image: Floats) -> Floats:
 
 def random_image(layer: Layer, rng: np.random.Generator) -> Floats:
     """An input of a layer, `(1, C, H, W)`."""
-    shape = (1, layer.in_channels, layer.in_size, layer.in_size)
-    return rng.standard_normal(shape).astype(np.float32)
+    return rng.standard_normal((1, *input_shape(layer))).astype(np.float32)
 
 
 def relative_error(found: Floats, expected: Floats) -> float:

@@ -21,6 +21,7 @@ from typing import Protocol
 
 import ofa_nas
 from ofa_nas.cli.plain import one_line
+from ofa_nas.cli.window_arguments import put_windows
 from ofa_nas.errors import ConfigError, OfaNasError
 from ofa_nas.files import check_writable
 
@@ -154,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "ignore", "Image size .* could be decompression bomb"
         )  # an error of ours tells
         _check_numbers(args)
+        put_windows(args)
         if args.json_file is not None:
             check_writable(args.json_file, option="--json-file")
         status = load_command(args.command).run(args)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ofa_nas.cli.window_arguments import add_windows
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bootstrap`."""
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="data set: its classes become the outputs, its images serve evaluate and export "
         "(the classes of the start, no images)",
     )
+    add_windows(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of a new classifier and of the images (0)")
 
 

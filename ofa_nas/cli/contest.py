@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.contest import Contest
     from ofa_nas.pipeline.estimators import Candidate, Estimators
     from ofa_nas.pipeline.search import SearchResult
+    from ofa_nas.supernet_card import SupernetCard
 
 
 def check_contest(args: argparse.Namespace) -> None:
@@ -24,7 +25,7 @@ def check_contest(args: argparse.Namespace) -> None:
         raise ConfigError(f"--data orders candidates by accuracy, which --objective {args.objective} is not")
 
 
-def check_data(data: str, class_names: Sequence[str]) -> None:
+def check_data(data: str, card: "SupernetCard") -> None:
     """Refuse data that cannot evaluate a supernet, before a device is measured for minutes.
 
     Raises:
@@ -32,9 +33,10 @@ def check_data(data: str, class_names: Sequence[str]) -> None:
         DataError: They have other classes, or are damaged.
     """
     from ofa_nas.data.dataset import open_data
-    from ofa_nas.pipeline.evaluation import check_classes
+    from ofa_nas.data.windows import windows_like
+    from ofa_nas.pipeline.evaluation import check_fit
 
-    check_classes(open_data(data).val, class_names)
+    check_fit(open_data(windows_like(data, card.data)).val, card)
 
 
 def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: str) -> "list[Candidate]":

@@ -2,6 +2,8 @@
 
 import argparse
 
+from ofa_nas.cli.window_arguments import add_windows
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `evaluate`."""
@@ -19,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", help="evaluate on the validation images of a data set (the held-out sample)"
     )
+    add_windows(parser)
     parser.add_argument("--images", type=int, help="how many of them at most (all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw of images (0)")
 

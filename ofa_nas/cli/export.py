@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     card = SupernetCard.load(files.card)
     card.check_weights(files.name)
     space = card.space
+    form.check(space)
     arch = named_architecture(space, args.arch)
     table, address = None, ""
     if args.device and is_address(args.device) and args.precision == FP16:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.window_arguments import add_windows
+
 if TYPE_CHECKING:
     from ofa_nas.pipeline.collecting import Aim, Standing
     from ofa_nas.pipeline.predictor_fit import KindScore
@@ -22,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a shipped supernet or a .safetensors file (efficientnet_lite)",
     )
     parser.add_argument("--data", help="collect: data set with the supernet's classes")
+    add_windows(parser)
     parser.add_argument("--count", type=int, default=150, help="collect: subnets in all (150)")
     parser.add_argument(
         "--near-front", action="store_true", help="collect: subnets of the front that the predictor finds"

@@ -18,6 +18,7 @@ from ofa_nas.cli.contest import check_contest, check_data, hold_contest, pick_ca
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
 from ofa_nas.cli.measured import add_measured, check_measured, run_measured
 from ofa_nas.cli.report import add_report, check_report, give_report
+from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Delivery
@@ -78,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="data set with the supernet's classes: the best eight within the budgets are evaluated on the "
         "half of its validation images that verification never sees, and ordered anew",
     )
+    add_windows(parser)
     parser.add_argument("--images", type=int, metavar="COUNT", help="images for each at most (2000)")
     parser.add_argument(
         "--plot",
@@ -110,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if args.export is not None or args.data is not None:
         card.check_weights(files.name)
     if args.data is not None:
-        check_data(args.data, card.class_names)
+        check_data(args.data, card)
     tables = [
         find_table(
             device.text,

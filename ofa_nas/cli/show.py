@@ -60,9 +60,11 @@ def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[
     mean, std = (
         ", ".join(f"{one:g}" for one in part) for part in (card.normalization.mean, card.normalization.std)
     )
-    rule = f"(pixel − mean) / std, RGB, mean {mean}, std {std}"
+    is_signal = card.space.axes == 1
+    what = "(sample − mean) / std" if is_signal else "(pixel − mean) / std, RGB"
+    rule = f"{what}, mean {mean}, std {std}"
     yield (
-        "pixels",
+        "samples" if is_signal else "pixels",
         f"{rule}: {'inside' if card.form.has_preprocessing else 'by the caller'}; resized by the caller",
     )
     yield "needs", f"opset {document['opset']}, IR version {document['ir_version']}"

@@ -117,9 +117,10 @@ def _cells(summary: SpaceSummary) -> tuple[str, ...]:
 
 def _show(space: "SearchSpace") -> None:
     from ofa_nas.cli.console import make_table, out
+    from ofa_nas.space.operators import size_unit
 
     out.print(f"[bold]{space.name}[/bold]: {space.description}\nSource: {space.source}")
-    out.print(f"Resolutions: {_join(space.resolutions)} px")
+    out.print(f"Resolutions: {_join(space.resolutions)} {size_unit(space.axes)}")
     table = make_table("stage", "block", "width", "stride", "kernels", "expand", "depths", "activation", "SE")
     for index, stage in enumerate(space.stages):
         expand = f"{stage.mid_width} ch." if stage.mid_width else _join(stage.expand_ratios)

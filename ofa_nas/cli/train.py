@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_nas.cli.signals import signals_noted
+from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--space", help="search space, by name or TOML file (that of --from, else efficientnet_lite)"
     )
     parser.add_argument(
-        "--data", required=True, help="data set: a name, NAME=FOLDER, or a folder with one sub-folder a class"
+        "--data",
+        required=True,
+        help="data set: a name, NAME=FOLDER, or a folder with one sub-folder a class, or with signals",
     )
+    add_windows(parser)
     parser.add_argument(
         "--from",
         dest="start",
@@ -34,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         default="sandwich",
-        help="sandwich, progressive, shrink, refine, or a .toml file of your own (sandwich)",
+        help="sandwich, progressive, shrink, refine, signals, or a .toml file of your own (sandwich)",
     )
     parser.add_argument(
         "--epochs", type=float, help="passes over the images, may be a fraction (the recipe's)"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_nas.cli.signals import signals_noted
+from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="that an architecture is taken from: shipped, or a .safetensors file (efficientnet_lite)",
     )
     parser.add_argument(
-        "--data", required=True, help="data set: a name, NAME=FOLDER, or a folder with one sub-folder a class"
+        "--data",
+        required=True,
+        help="data set: a name, NAME=FOLDER, or a folder with one sub-folder a class, or with signals",
     )
+    add_windows(parser)
     parser.add_argument("--method", default="lite+bias", choices=_METHODS, help="what is trained (lite+bias)")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/transfer"), help="run folder (runs/transfer)"

@@ -1,11 +1,19 @@
-"""Images and labels: what a data set is before and after it is decoded. No torch but in `augment`."""
+"""Images and labels: what a data set is before and after it is decoded. No torch but in `augment`.
+
+A signal is an image of height 1 whose pixels are samples, float32 in the units of its sensors.
+"""
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ofa_nas.errors import DataError
+from ofa_nas.space.search_space import SearchSpace
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,14 +21,14 @@ class Normalization:
     """What a network subtracts and divides by: input = (pixel − mean) / std.
 
     Attributes:
-        mean: One value per channel, in pixel units 0 to 255.
-        std: One value per channel, in pixel units 0 to 255.
+        mean: One value per channel, in pixel units 0 to 255, or in those of a signal.
+        std: One value per channel, in the same units.
 
     Source: EfficientNet-Lite's released networks (mean 127, std 128) are the default.
     """
 
-    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
-    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    mean: tuple[float, ...] = (127.0, 127.0, 127.0)
+    std: tuple[float, ...] = (128.0, 128.0, 128.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +38,29 @@ class Source:
     Attributes:
         labels: `(n,)` int64, indices into `class_names`.
         class_names: One name per class.
-        size_px: Side of the squares to pack them as: their short side, the median where they differ.
+        size_px: Side of the squares to pack them as: their short side, the median where they differ. Of
+            signals, the length of their windows in samples.
         digest: Changes when the files or their order do; packs are found by it.
-        pixels: Decodes image `index` to `(H, W, 3)` uint8; raises DataError naming the image.
+        pixels: Decodes image `index` to `(H, W, 3)` uint8, or gives window `index` as `(1, L, C)` float32;
+            raises DataError naming the image.
         encoded: The bytes of image `index` in its own format, where the data set has any.
         class_ids: WordNet identifiers of the classes, where the data set has them; else empty.
+        axes: 2 of images, 1 of signals.
+        channels: Three colours, or the sensors of a signal.
+        groups: `(n,)` int64 where images hang together, as those of one person do: a cut is made between
+            groups; else None.
     """
 
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     size_px: int
     digest: str
-    pixels: Callable[[int], NDArray[np.uint8]]
+    pixels: Callable[[int], Pixels]
     encoded: Callable[[int], bytes] | None = None
     class_ids: tuple[str, ...] = ()
+    axes: int = 2
+    channels: int = 3
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,14 +73,13 @@ class Source:
         """
         chosen = np.asarray(indices, np.int64)
         pixels, encoded = self.pixels, self.encoded
-        return Source(
+        return replace(
+            self,
             labels=self.labels[chosen],
-            class_names=self.class_names,
-            size_px=self.size_px,
             digest=hashlib.sha256(self.digest.encode() + chosen.tobytes()).hexdigest(),
             pixels=lambda index: pixels(int(chosen[index])),
             encoded=None if encoded is None else lambda index: encoded(int(chosen[index])),
-            class_ids=self.class_ids,
+            groups=None if self.groups is None else self.groups[chosen],
         )
 
 
@@ -85,3 +101,25 @@ class DataSet:
     def class_names(self) -> tuple[str, ...]:
         """One name per class."""
         return self.train.class_names
+
+
+def check_input(source: Source, space: SearchSpace) -> None:
+    """Refuse signals for a network of images, images for one of signals, and other channels than its own.
+
+    Raises:
+        DataError: Says what the data are, and what the network takes.
+    """
+    if source.axes != space.axes:
+        what, others, shipped = (
+            ("signals", "images", "conv1d")
+            if source.axes == 1
+            else ("images", "signals", "efficientnet_lite")
+        )
+        raise DataError(
+            f"the data are {what}, and {space.name} takes {others}: {shipped} is a space for {what}"
+        )
+    if source.channels != space.channels:
+        raise DataError(
+            f"the data have {source.channels} channels, and the network takes {space.channels}; they must be "
+            "the same"
+        )

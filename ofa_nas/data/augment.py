@@ -1,4 +1,4 @@
-"""Turn packed uint8 images into network input, as tensors on the device that trains."""
+"""Turn packed images and windows into network input, as tensors on the device that trains."""
 
 import math
 
@@ -18,20 +18,26 @@ def to_input(images: Tensor, size_px: int, normalization: Normalization) -> Tens
     """Resize and normalise, nothing random: what evaluation and deployment see.
 
     Args:
-        images: `(B, S, S, 3)` uint8.
-        size_px: Side R of the result.
+        images: `(B, S, S, 3)` uint8, or `(B, 1, L, C)` float32 of signals.
+        size_px: Side R of the result; of signals, its length.
         normalization: Of the network.
 
     Returns:
-        `(B, 3, R, R)` float32, channels last in memory.
+        `(B, 3, R, R)` or `(B, C, 1, R)` float32, channels last in memory.
     """
     mean, std = _constants(normalization, images.device)
     pixels = ((images.float() - mean) / std).permute(0, 3, 1, 2)
-    if images.shape[1] != size_px:
+    if images.shape[2] != size_px:
+        height = 1 if is_signal(images) else size_px
         pixels = functional.interpolate(
-            pixels, (size_px, size_px), mode="bilinear", antialias=images.shape[1] > size_px
+            pixels, (height, size_px), mode="bilinear", antialias=images.shape[2] > size_px
         )
     return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def is_signal(images: Tensor) -> bool:
+    """Whether a batch holds windows `(B, 1, L, C)` of float32, not images of uint8."""
+    return images.is_floating_point()
 
 
 def augmentation_draws(count: int, rng: torch.Generator) -> Tensor:
@@ -82,6 +88,39 @@ def augment(
     # Resizing is linear with weights that sum to one: normalising first, on fewer pixels, is the same.
     mean, std = _constants(normalization, images.device)
     return _resample(pixels.sub_(mean).div_(std), rows, columns)
+
+
+def augment_signals(
+    windows: Tensor,
+    length: int,
+    *,
+    normalization: Normalization,
+    draws: Tensor,
+    scale: tuple[float, float] = (0.8, 1.0),
+) -> Tensor:
+    """Cut a random part out of each window, stretch it, and make it a little stronger or weaker.
+
+    So movements are faster or slower, earlier or later, and larger or smaller (± 10 %). Nothing is mirrored:
+    the directions of sensors, and of gravity among them, mean something.
+
+    Args:
+        windows: `(B, 1, L, C)` float32.
+        length: R of the result.
+        normalization: Of the network.
+        draws: `(7, B)` of `augmentation_draws`, on the windows' device; three of them are used.
+        scale: Least and largest share of the window that a cut keeps.
+
+    Returns:
+        `(B, C, 1, R)` float32, channels last in memory.
+
+    Source: Um et al. 2017, arXiv:1706.00527 (scaling, time warping and cropping of wearable sensor data).
+    """
+    share = scale[0] + (scale[1] - scale[0]) * draws[0]
+    weights = _resize_weights((1 - share) * draws[2], share, windows.shape[2], size_px=length)
+    mean, std = _constants(normalization, windows.device)
+    strength = (0.9 + 0.2 * draws[5])[:, None, None]
+    stretched = torch.bmm(weights, windows[:, 0] * strength)
+    return stretched.sub_(mean).div_(std)[:, None].permute(0, 3, 1, 2)
 
 
 def _resize_weights(start: Tensor, length: Tensor, side: int, *, size_px: int) -> Tensor:

@@ -1,11 +1,13 @@
-"""Open a data set by its name, by `name=folder`, or by its folder alone."""
+"""Open a data set by its name, by `name=folder`, or by its folder alone; of signals, in any windows."""
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import cast
 
 from ofa_nas.data import DataSet
 from ofa_nas.data.sources import SourcePlugin
+from ofa_nas.data.windows import USUAL, Windows, split_windows
 from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.plugins import load_plugin, plugin_names
 
@@ -19,28 +21,29 @@ def open_data(text: str) -> DataSet:
     Args:
         text: A plug-in (`tiny_imagenet`), looked for below $OFA_NAS_DATA; a plug-in and its folder
             (`cifar10=some/folder`); or a folder, known by its marker files, else one class per sub-folder.
+            Behind it `@WINDOW/HOP`, for signals in other windows than the usual ones (`hapt@256/128`).
 
     Raises:
         ConfigError: There is no such plug-in or folder; the message says where the data are to be had.
         DataError: A file of the data set is missing or wrong.
     """
     try:
-        return _open_text(text)
+        return _open_text(*split_windows(text))
     except OSError as error:
         raise DataError(f"data {text[:200]}: cannot be read: {error}") from error
 
 
-def _open_text(text: str) -> DataSet:
+def _open_text(text: str, windows: Windows) -> DataSet:
     name, equals, folder = text.partition("=")
     if text in plugin_names("data.sources"):
-        return _open(text, default_root(text))
+        return _open(text, default_root(text), windows)
     if Path(text).is_dir():
         root = Path(text)
-        return _open(_recognise(root), root)
+        return _open(_recognise(root), root, windows)
     if equals and "/" not in name:
         if not Path(folder).is_dir():
             raise ConfigError(f"data {text[:200]}: {folder[:200]!r} is no folder")
-        return _open(name, Path(folder))
+        return _open(name, Path(folder), windows)
     if Path(text).exists():
         raise ConfigError(f"data {text[:200]}: is a file; {_expected()}")
     if "." not in text or "/" in text or os.sep in text:
@@ -49,7 +52,7 @@ def _open_text(text: str) -> DataSet:
         _load(text)
     except ConfigError as error:
         raise ConfigError(f"data {text[:200]}: no such folder, and {error}; {_expected()}") from error
-    return _open(text, default_root(text))
+    return _open(text, default_root(text), windows)
 
 
 def _expected() -> str:
@@ -66,17 +69,30 @@ def default_root(name: str) -> Path:
     plugin = _load(name)
     base = os.environ.get(ROOT_VARIABLE, "")
     folders = [Path(base) / folder for folder in plugin.DEFAULT_FOLDERS if base or Path(folder).is_absolute()]
+    package = _package_folder(getattr(plugin, "PACKAGE", ""))
+    folders += [package] if package else []
     for folder in folders:
         if folder.is_dir():
             return folder
     if not plugin.DEFAULT_FOLDERS:
         raise ConfigError(f"data {name}: give its folder, as in {name}=FOLDER")
+    if not base and hasattr(plugin, "PACKAGE"):
+        raise ConfigError(
+            f"data {name}: not installed; it comes with {plugin.ADDRESS}, or give {name}=FOLDER"
+        )
     tried = f"not in {', '.join(map(str, folders))}" if folders else f"${ROOT_VARIABLE} is not set"
     checksum = f" ({plugin.CHECKSUM})" if plugin.CHECKSUM else ""
     raise ConfigError(
         f"data {name}: {tried}; unpack {plugin.ADDRESS}{checksum} and set {ROOT_VARIABLE} to the folder "
         f"above {plugin.DEFAULT_FOLDERS[0]}, or give {name}=FOLDER"
     )
+
+
+def _package_folder(package: str) -> Path | None:
+    """Folder of an installed package that holds a data set; it is looked up, and not imported."""
+    spec = importlib.util.find_spec(package) if package else None
+    places = None if spec is None else spec.submodule_search_locations
+    return Path(places[0]) if places else None
 
 
 def _load(name: str) -> SourcePlugin:
@@ -88,9 +104,16 @@ def _recognise(root: Path) -> str:
     return next((name for name in names if _load(name).is_layout(root)), _ANY_FOLDER)
 
 
-def _open(name: str, root: Path) -> DataSet:
-    splits = _load(name).splits(root)
+def _open(name: str, root: Path, windows: Windows) -> DataSet:
+    plugin = _load(name)
+    if windows == USUAL:
+        splits = plugin.splits(root)
+    elif hasattr(plugin, "windowed_splits"):
+        splits = plugin.windowed_splits(root, windows)
+    else:
+        raise ConfigError(f"data {name}: windows ({windows}) are cut from signals, and these are images")
     train, val = splits["train"], splits["val"]
     if train.class_names != val.class_names:
         raise DataError(f"{root}: train and val name different classes")
-    return DataSet(name=root.resolve().name if name == _ANY_FOLDER else name, train=train, val=val)
+    own = root.resolve().name if name == _ANY_FOLDER else name
+    return DataSet(name=own if windows == USUAL else f"{own}{windows}", train=train, val=val)

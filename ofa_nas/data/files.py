@@ -173,6 +173,19 @@ def read_npz(path: Path, keys: Iterable[str]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+def npz_names(path: Path) -> frozenset[str]:
+    """Names of the arrays of an npz file.
+
+    Raises:
+        DataError: It is missing or no npz file.
+    """
+    try:
+        with files.open_regular(path, error=DataError) as file, zipfile.ZipFile(file) as archive:
+            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+    except NPY_ERRORS as error:
+        raise DataError(f"{path}: not a whole npz file: {error}") from error
+
+
 def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
     entry = archive.getinfo(name)
     if entry.file_size > max(LARGEST_UNPACKED, MOST_PACKED * entry.compress_size):

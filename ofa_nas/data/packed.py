@@ -1,4 +1,4 @@
-"""Decode a split once into square uint8 images of one size, memory-mapped ever after."""
+"""Decode a split once into square uint8 images of one size, or float32 windows, memory-mapped ever after."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ofa_nas.assets import cache_folder
-from ofa_nas.data import Source
+from ofa_nas.data import Pixels, Source
 from ofa_nas.data.files import NPY_ERRORS, check_labels, read_bytes, read_npy
 from ofa_nas.errors import DataError
 from ofa_nas.files import open_regular, read_json
@@ -33,12 +33,13 @@ class PackedImages:
     """Decoded images of one split.
 
     Attributes:
-        images: `(n, S, S, 3)` uint8, memory-mapped copy-on-write (torch takes it without a copy).
+        images: `(n, S, S, 3)` uint8, or `(n, 1, L, C)` float32 of signals, memory-mapped copy-on-write
+            (torch takes it without a copy).
         labels: `(n,)` int64.
         class_names: One name per class.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | NDArray[np.float32]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
 
@@ -47,8 +48,8 @@ class PackedImages:
 
     @property
     def size_px(self) -> int:
-        """Side of the images."""
-        return int(self.images.shape[1])
+        """Side of the images, or length of the windows."""
+        return int(self.images.shape[2])
 
     def subset(self, indices: NDArray[np.int64]) -> "PackedImages":
         """The images of some indices, read into memory.
@@ -91,7 +92,8 @@ def pack(source: Source, folder: Path, *, size_px: int) -> PackedImages:
 def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackProgress]:
     """Decode a split into a folder, unless the folder holds just that already.
 
-    Images are resized by their short side (antialiased) and cut to the central square.
+    Images are resized by their short side (antialiased) and cut to the central square; windows of signals
+    are kept as they are, or brought to another length by linear interpolation.
 
     Args:
         source: Split to decode.
@@ -121,6 +123,8 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
                 "size_px": size_px,
                 "class_names": source.class_names,
             }
+            if source.axes == 1:
+                description["channels"] = source.channels
             (partial / "pack.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
             _put_in_place(partial, folder, digest)
         except OSError as error:
@@ -147,6 +151,7 @@ def open_pack(folder: Path) -> PackedImages:
         description = read_json(folder / "pack.json", error=DataError)
         class_names = tuple(str(name) for name in description["class_names"])
         size_px = int(description["size_px"])
+        channels = int(description.get("channels", 0))  # of signals
         with open_regular(folder / "images.npy", error=DataError):
             images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
         labels = read_npy(io.BytesIO(read_bytes(folder / "labels.npy")), str(folder / "labels.npy"))
@@ -155,15 +160,32 @@ def open_pack(folder: Path) -> PackedImages:
             f"{folder}: not a whole pack: {error!s:.300}; delete the folder to have it made anew"
         ) from error
     labels = check_labels(labels, len(class_names), str(folder / "labels.npy"))
-    expected = (len(labels), size_px, size_px, 3)
-    if images.dtype != np.uint8 or images.shape != expected:
+    dtype = np.dtype(np.float32 if channels else np.uint8)
+    expected = (len(labels), *((1, size_px, channels) if channels else (size_px, size_px, 3)))
+    if images.dtype != dtype or images.shape != expected:
         raise DataError(
-            f"{folder / 'images.npy'}: {images.dtype} {images.shape}, not uint8 {expected!s:.200}"
+            f"{folder / 'images.npy'}: {images.dtype} {images.shape}, not {dtype} {expected!s:.200}"
         )
     return PackedImages(images, labels, class_names)
 
 
-def square_pixels(pixels: NDArray[np.uint8], *, size_px: int) -> NDArray[np.uint8]:
+def frame(source: Source, index: int, *, size_px: int) -> Pixels:
+    """Image `index` as a square `(S, S, 3)` uint8, or window `index` as `(1, S, C)` float32."""
+    pixels = source.pixels(index)
+    return square_pixels(pixels, size_px=size_px) if source.axes == 2 else _stretch(pixels, length=size_px)
+
+
+def _stretch(window: Pixels, *, length: int) -> NDArray[np.float32]:
+    """A window `(1, L, C)` at another length, by linear interpolation between the centres of samples."""
+    old = window.shape[1]
+    if old == length:
+        return window.astype(np.float32, copy=False)
+    places = (np.arange(length) + 0.5) * (old / length) - 0.5
+    columns = [np.interp(places, np.arange(old), channel) for channel in window[0].T]
+    return np.stack(columns, axis=1).astype(np.float32)[None]
+
+
+def square_pixels(pixels: Pixels, *, size_px: int) -> NDArray[np.uint8]:
     """Resize by the short side and cut the central square.
 
     Args:
@@ -206,15 +228,18 @@ def _check_replaceable(folder: Path) -> None:
 def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
     # Written, not memory-mapped: a full disk must be an error and not a bus fault.
     total = len(source)
-    header = {"descr": "|u1", "fortran_order": False, "shape": (total, size_px, size_px, 3)}
+    first = frame(source, 0, size_px=size_px)
+    header = {
+        "descr": npy.dtype_to_descr(first.dtype),
+        "fortran_order": False,
+        "shape": (total, *first.shape),
+    }
     with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         npy.write_array_header_1_0(file, header)
         for start in range(0, total, _CHUNK):
             indices = range(start, min(start + _CHUNK, total))
-            for square in pool.map(
-                lambda index: square_pixels(source.pixels(index), size_px=size_px), indices
-            ):
-                file.write(square.tobytes())
+            for one in pool.map(lambda index: frame(source, index, size_px=size_px), indices):
+                file.write(one.tobytes())
             yield indices.stop
         file.flush()
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Samples of a data set that ship with a supernet: original image bytes in one npz file."""
+"""Samples of a data set that ship with a supernet: original image bytes, or windows, in one npz file."""
 
 import io
 from dataclasses import replace
@@ -10,7 +10,8 @@ from PIL import Image
 
 from ofa_nas.data import Source
 from ofa_nas.data.files import median_short_side_px, pack_source
-from ofa_nas.data.packed import PackedImages, square_pixels
+from ofa_nas.data.packed import PackedImages, frame, square_pixels
+from ofa_nas.data.signal_files import holds_signals, read_sample, save_signals
 from ofa_nas.errors import DataError
 from ofa_nas.files import replacing
 
@@ -37,7 +38,7 @@ def balanced_indices(
 
 
 def save_sample(path: Path, source: Source, indices: NDArray[np.int64]) -> None:
-    """Write images of a split as they were encoded, so that nothing is lost.
+    """Write images of a split as they were encoded, and windows as they are, so that nothing is lost.
 
     Images of a split without encoded ones become PNG; images larger than the split is packed at are cut
     to that square and become JPEG, or a few photographs would outweigh everything else.
@@ -53,6 +54,9 @@ def save_sample(path: Path, source: Source, indices: NDArray[np.int64]) -> None:
     """
     if len(indices) == 0:
         raise DataError(f"{path}: a sample needs at least one image")
+    if source.axes == 1:
+        save_signals(path, source, indices)
+        return
     images = [np.frombuffer(_encode(source, int(index)), dtype=np.uint8) for index in indices]
     offset = np.concatenate([[0], np.cumsum([len(image) for image in images])]).astype(np.int64)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -71,6 +75,8 @@ def load_sample(path: Path) -> Source:
     Raises:
         DataError: The file is missing or damaged.
     """
+    if holds_signals(path):
+        return read_sample(path)
     sample = pack_source(path, names_key="class_names", size_px=1)
     return replace(sample, size_px=median_short_side_px(sample))
 
@@ -93,7 +99,7 @@ def decode(source: Source) -> PackedImages:
     if len(source) == 0:
         raise DataError("no images to decode")
     size_px = source.size_px
-    images = np.stack([square_pixels(source.pixels(index), size_px=size_px) for index in range(len(source))])
+    images = np.stack([frame(source, index, size_px=size_px) for index in range(len(source))])
     return PackedImages(images, source.labels, source.class_names)
 
 

@@ -161,7 +161,7 @@ class ModelCard:
                 data=found["data"],
                 class_names=_class_names(parse_json(found["class_names"]), space.classes),
                 normalization=make_normalization(
-                    parse_json(found["input_mean"]), parse_json(found["input_std"])
+                    parse_json(found["input_mean"]), parse_json(found["input_std"]), channels=space.channels
                 ),
                 predicted={str(key): float(value) for key, value in parse_json(found["predicted"]).items()},
                 latencies=tuple(map(_latency, parse_json(found["latencies"]))),
@@ -286,17 +286,16 @@ def _latency(document: Any) -> PredictedLatency:
     return PredictedLatency(str(document["device"]), str(document["provenance"]), latency_ms)
 
 
-def make_normalization(mean: list[float], std: list[float]) -> Normalization:
-    """A normalisation of three numbers each.
+def make_normalization(mean: list[float], std: list[float], *, channels: int = 3) -> Normalization:
+    """A normalisation of as many numbers as the input has channels.
 
     Raises:
         ValueError: They are not that, or a deviation is not above 0.
     """
     for values in (mean, std):
-        if not isinstance(values, list) or len(values) != 3 or not all(map(math.isfinite, values)):
-            raise ValueError("input_mean and input_std must be three numbers each")
+        if not isinstance(values, list) or len(values) != channels or not all(map(math.isfinite, values)):
+            count = "three" if channels == 3 else channels
+            raise ValueError(f"input_mean and input_std must be {count} numbers each")
     if min(std) <= 0:
         raise ValueError("input_std must be above 0")
-    return Normalization(
-        (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
-    )
+    return Normalization(tuple(map(float, mean)), tuple(map(float, std)))

@@ -49,7 +49,7 @@ def model_card(
         supernet_sha256=card.sha256,
         data=card.data,
         class_names=card.class_names,
-        normalization=make_normalization(list(mean), list(std)),
+        normalization=make_normalization(list(mean), list(std), channels=card.space.channels),
         predicted=predicted,
     )
 

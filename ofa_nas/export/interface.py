@@ -11,6 +11,7 @@ from ofa_nas.data import Normalization
 from ofa_nas.errors import ConfigError
 from ofa_nas.onnx_writer import IMAGE
 from ofa_nas.space.precision import FP16, FP32, INT8
+from ofa_nas.space.search_space import SearchSpace
 
 PIXELS = "pixels"  # prefix of the tensors of the preprocessing
 DYNAMIC = "batch"  # name of a batch that is known only when the file runs
@@ -42,6 +43,18 @@ class FileForm:
             raise ConfigError(f"precision {self.precision[:40]}: expected {', '.join(FILE_PRECISIONS)}")
         if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
             raise ConfigError(f"batch {self.batch}: expected 1 to {LARGEST_BATCH}, or dynamic")
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuse what a file of a space cannot be.
+
+        Raises:
+            ConfigError: It would take pixels, and the network takes signals.
+        """
+        if self.has_preprocessing and space.axes == 1:
+            raise ConfigError(
+                f"--preprocess: such a file takes pixels of 0 to 255, and {space.name} takes signals: "
+                "normalise them by the mean and deviation that ofa-nas show tells"
+            )
 
     def apply(self, model: onnx.ModelProto, normalization: Normalization) -> onnx.ModelProto:
         """A model with a batch of one, of this precision, as a caller will see it."""

@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 
 from ofa_nas.accuracy import wilson_interval
-from ofa_nas.data import Normalization
+from ofa_nas.data import Normalization, Pixels
 from ofa_nas.data.augment import to_input
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, Device, MeasuringProtocol, Model, Profile, open_device
@@ -119,7 +119,7 @@ class ModelFile:
         given = self.session.get_inputs()[0]
         self.takes_pixels = given.type == "tensor(uint8)"
         self.batch = given.shape[0] if isinstance(given.shape[0], int) else None
-        self.resolution = int(given.shape[2])
+        self.resolution = int(given.shape[2] if self.takes_pixels else given.shape[3])
 
     def _refusal(self, error: Exception) -> VerificationError:
         told = str(error).partition("\n")[0][:300]
@@ -130,8 +130,8 @@ class ModelFile:
         content: bytes = self.content if self.batch else with_batch(self.model, 1).SerializeToString()
         return content
 
-    def inputs(self, images: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """What the network of the file sees of images `(n, S, S, 3)`: `(n, 3, R, R)` float32.
+    def inputs(self, images: Pixels) -> torch.Tensor:
+        """What the network of the file sees of images `(n, S, S, 3)`: `(n, 3, R, R)` float32; so of signals.
 
         A file that takes pixels sees them rounded after resizing; torch is given the same.
         """
@@ -139,12 +139,12 @@ class ModelFile:
             images = self._pixels(images)
         return to_input(torch.from_numpy(np.ascontiguousarray(images)), self.resolution, self.normalization)
 
-    def _pixels(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _pixels(self, images: Pixels) -> npt.NDArray[np.uint8]:
         """Images `(n, R, R, 3)` of the file's own resolution."""
         resized = to_input(torch.from_numpy(np.ascontiguousarray(images)), self.resolution, _PLAIN)
         return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
-    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def logits(self, images: Pixels) -> npt.NDArray[np.float32]:
         """Logits `(n, K)` of images `(n, S, S, 3)`, in batches of the file's own size, or of one."""
         inputs = (
             self._pixels(images) if self.takes_pixels else np.ascontiguousarray(self.inputs(images).numpy())
@@ -167,7 +167,7 @@ class ModelFile:
 def check_numerics(
     file: ModelFile,
     subnet: Subnet,
-    images: npt.NDArray[np.uint8],
+    images: Pixels,
     *,
     tolerance: float = NUMERIC_TOLERANCE,
 ) -> Check:

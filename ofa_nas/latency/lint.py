@@ -13,9 +13,10 @@ from ofa_nas.assets import asset_folder
 from ofa_nas.errors import SpaceError
 from ofa_nas.latency.operator_model import FEATURES, solve_nonnegative
 from ofa_nas.latency.table import Holdout, LatencyTable
-from ofa_nas.space.blocks import lower
+from ofa_nas.space.blocks import axes_of, lower
 from ofa_nas.space.costs import full_depth, layer_macs
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import extent, size_unit
 from ofa_nas.space.search_space import SearchSpace
 
 SHOWN = 3  # examples in a message
@@ -228,6 +229,8 @@ def _name(layers: Sequence[Layer]) -> str:
 
 
 def _tell(layer: Layer) -> str:
-    kernel = f" {layer.kernel_size}x{layer.kernel_size}" if layer.kernel_size > 1 else ""
+    axes = axes_of(layer.kind)
+    height, width = extent(layer.kernel_size, axes)
+    kernel = f" {height}x{width}" if width > 1 else ""
     channels = f"{layer.in_channels}-{layer.mid_channels}-{layer.out_channels}"
-    return f"{layer.kind} {channels}{kernel}, stride {layer.stride}, {layer.in_size} px"
+    return f"{layer.kind} {channels}{kernel}, stride {layer.stride}, {layer.in_size} {size_unit(axes)}"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ofa_nas.errors import TableError
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample
+from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample, area
 
 Floats = npt.NDArray[np.float64]
 FUSED = ("relu", "relu6")  # computed while a convolution writes its output
@@ -44,7 +44,11 @@ def _full_macs(operator: Operator) -> int:
 
 def _convolution_pixels(operator: Operator) -> int:
     """Input pixels: what a convolution costs however few its channels are."""
-    return operator.in_size**2 if isinstance(operator, Convolution) and operator.in_size > 1 else 0
+    return (
+        area(operator.in_size, operator.axes)
+        if isinstance(operator, Convolution) and operator.in_size > 1
+        else 0
+    )
 
 
 def _weights(operator: Operator) -> int:
@@ -61,10 +65,8 @@ def _elements_moved(operator: Operator) -> int:
     """Elements read and written, but for activations."""
     if isinstance(operator, Linear):
         return operator.in_channels + operator.elements
-    if isinstance(operator, Convolution):
-        return operator.in_channels * operator.in_size**2 + operator.elements
-    if isinstance(operator, Pool | Resample):
-        return operator.channels * operator.in_size**2 + operator.elements
+    if isinstance(operator, Convolution | Pool | Resample):
+        return operator.in_elements + operator.elements
     if operator.function in FUSED or operator.function == "hard_swish":
         return 0
     return (3 if operator.function == "add" else 2) * operator.elements

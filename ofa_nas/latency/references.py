@@ -10,6 +10,7 @@ import numpy as np
 
 from ofa_nas.devices import FP32, INT8, Model
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.blocks import input_shape
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
@@ -47,7 +48,7 @@ def write_network(
     if precision == INT8:
         from ofa_nas.quantization import quantize
 
-        shape = (1, layers[0].in_channels, layers[0].in_size, layers[0].in_size)
+        shape = (1, *input_shape(layers[0]))
         model = quantize(model, rng.standard_normal(shape).astype(np.float32))
     return Model(name, model.SerializeToString())
 

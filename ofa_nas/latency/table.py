@@ -20,9 +20,11 @@ from ofa_nas.latency.operator_model import OperatorModel
 from ofa_nas.latency.published import Published
 from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.blocks import axes_of
 from ofa_nas.space.costs import CostTable, tabulate
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import size_unit
 from ofa_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
@@ -339,5 +341,5 @@ class LatencyTable:
 def _tell(layer: Layer) -> str:
     return (
         f"{layer.kind} {layer.in_channels}-{layer.mid_channels}-{layer.out_channels}, "
-        f"kernel {layer.kernel_size}, stride {layer.stride}, {layer.in_size} px"
+        f"kernel {layer.kernel_size}, stride {layer.stride}, {layer.in_size} {size_unit(axes_of(layer.kind))}"
     )

@@ -145,11 +145,11 @@ def _check_space(table: LatencyTable, space: SearchSpace) -> None:
     held = table.rows_of
     if held is None or held.digest == space.digest:
         return
-    advice = (
-        f"measure it with ofa-nas profile --space {space.name} --classes {space.classes}"
-        if table.measured
-        else "give a table of that space"
-    )
+    advice = f"measure it with ofa-nas profile --space {space.name} --classes {space.classes}"
+    if space.axes == 1:
+        advice = "measure it with ofa-nas profile --supernet FILE, which tells the channels of signals too"
+    if not table.measured:
+        advice = "give a table of that space"
     raise TableError(
         f"latency table {table.name} was {table.provenance} for {held.space} with {held.classes} classes; "
         f"the supernet is of {space.name} with {space.classes}: {advice}"

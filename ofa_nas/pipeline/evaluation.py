@@ -14,7 +14,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 if TYPE_CHECKING:
-    from ofa_nas.data import Source
+    from ofa_nas.data import DataSet, Source
     from ofa_nas.data.packed import PackedImages
     from ofa_nas.supernet.supernet import Supernet
     from ofa_nas.training.evaluate import Images
@@ -70,7 +70,6 @@ def evaluate(
         CheckpointError: The supernet or its images are missing or damaged.
         DataError: The data set has other classes.
     """
-    from ofa_nas.data.dataset import open_data
     from ofa_nas.export.verify import FileAccuracy
 
     bench = Bench.open(supernet)
@@ -78,7 +77,7 @@ def evaluate(
     if data is None:
         split = bench.held_out_images(images=images, seed=seed)
     else:
-        split = _decode(_draw(open_data(data).val, bench.card, images, seed))
+        split = _decode(_draw(bench.open_data(data).val, bench.card, images, seed))
     for arch in chosen:
         found = FileAccuracy(bench.count_correct(arch, split), len(split))
         macs = sum(map(layer_macs, bench.card.space.layers(arch)))
@@ -108,6 +107,13 @@ class Bench:
         network, card = load_supernet(files)
         return cls(files, card, network, supernet_images(files.calibration, "calibration").images)
 
+    def open_data(self, data: str) -> "DataSet":
+        """Open a data set; signals in the windows of the supernet's own, unless the text names others."""
+        from ofa_nas.data.dataset import open_data
+        from ofa_nas.data.windows import windows_like
+
+        return open_data(windows_like(data, self.card.data))
+
     def held_out_images(self, *, images: int | None, seed: int) -> "PackedImages":
         """Those beside the supernet's weights, at most so many, drawn by `seed`.
 
@@ -127,10 +133,9 @@ class Bench:
         Raises:
             DataError: The data set has other classes.
         """
-        from ofa_nas.data.dataset import open_data
         from ofa_nas.training.prepare import predictor_half
 
-        val = open_data(data).val
+        val = self.open_data(data).val
         return _decode(_draw(val.subset(predictor_half(val)), self.card, images, seed))
 
     def blank_sample(self, split: "PackedImages", *, seed: int) -> AccuracySample:
@@ -178,8 +183,20 @@ def check_classes(source: "Source", class_names: Sequence[str]) -> None:
         )
 
 
-def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -> "Source":
+def check_fit(source: "Source", card: SupernetCard) -> None:
+    """Refuse data that a supernet cannot be evaluated on: of another kind, channels or classes.
+
+    Raises:
+        DataError: Says what the data are, and what the supernet takes.
+    """
+    from ofa_nas.data import check_input
+
+    check_input(source, card.space)
     check_classes(source, card.class_names)
+
+
+def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -> "Source":
+    check_fit(source, card)
     if images is not None and images < 1:
         raise ConfigError(f"--images {images}: expected 1 or more")
     if images is None or images >= len(source):

@@ -6,6 +6,7 @@ from typing import Any
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.space.architecture import Architecture, Block
+from ofa_nas.space.blocks import axes_of
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.precision import moments, weight_bytes
@@ -77,8 +78,10 @@ def _blocks(arch: Architecture) -> dict[str, tuple[int, Block]]:
 
 
 def _layer(layer: Layer, block: tuple[int, Block] | None, *, precision: str) -> dict[str, Any]:
+    axes = axes_of(layer.kind)
     return {
         **asdict(layer),
+        **({"axes": axes} if axes != 2 else {}),
         "stage": None if block is None else block[0],
         "expand_ratio": None if block is None else block[1].expand_ratio,
         "macs": layer_macs(layer),

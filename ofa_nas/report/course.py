@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from ofa_nas.charts import BARS, Chart, Series
 from ofa_nas.report.document import LayerFigures, Network
-from ofa_nas.report.words import cost_text
+from ofa_nas.report.words import cost_text, kernel_text
+from ofa_nas.space.operators import size_unit
 
 LOW = (760, 300)
 SHORT = 12  # letters of a name where there is little room
@@ -108,18 +109,14 @@ def peak_words(network: Network) -> str:
 def layer_words(layer: LayerFigures) -> str:
     """What a layer is: `5x5, expand ratio 6, 24 to 40 channels, 32 to 16 px`."""
     parts = (
-        [f"{layer.kernel_size}x{layer.kernel_size}"]
+        [kernel_text(layer.kernel_size, layer.axes)]
         if layer.kernel_size > 1 or layer.stage is not None
         else []
     )
     parts += [f"expand ratio {layer.expand_ratio}"] if layer.expand_ratio else []
     channels = f"{layer.in_channels} to {layer.out_channels} channels"
-    sizes = (
-        f"{layer.in_size} to {layer.out_size} px"
-        if layer.in_size != layer.out_size
-        else f"{layer.in_size} px"
-    )
-    return ", ".join([*parts, channels, sizes])
+    sizes = f"{layer.in_size} to {layer.out_size}" if layer.in_size != layer.out_size else str(layer.in_size)
+    return ", ".join([*parts, channels, f"{sizes} {size_unit(layer.axes)}"])
 
 
 def short_name(name: str) -> str:

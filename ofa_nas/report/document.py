@@ -76,6 +76,7 @@ class LayerFigures:
     Attributes:
         stage: Index; None outside the stages.
         expand_ratio: None outside the stages.
+        axes: 2 where it works on images, 1 where it works on signals.
     """
 
     name: str
@@ -96,6 +97,7 @@ class LayerFigures:
     weight_bytes: float
     latency_ms: Mapping[str, float]
     operators: tuple[Operator, ...]
+    axes: int = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from ofa_nas.report.course import TIME, layer_words, short_name
 from ofa_nas.report.document import LayerFigures, Network
 from ofa_nas.report.html import Markup, markup, tag
-from ofa_nas.report.words import cost_text
+from ofa_nas.report.words import cost_text, kernel_text
+from ofa_nas.space.operators import size_unit
 
 WIDTH, HEIGHT, LEAST = 58, 54, 6  # of a shape, and the height of one channel [px]
 
@@ -25,9 +26,11 @@ def network_picture(network: Network, devices: Sequence[str]) -> Markup:
         blocks = [layer for layer in network.layers if layer.stage == index]
         rows.append(_row(f"stage {index}", blocks, totals, most=most, absent=stage.most_blocks - len(blocks)))
     rows.append(_row("head", head, totals, most=most))
+    axes = network.layers[0].axes
     kernels = sorted({layer.kernel_size for layer in network.layers if layer.stage is not None})
     legend = [
-        tag("span", Markup(f'<i class="k{kernel}"></i>'), f"{kernel}x{kernel} kernel") for kernel in kernels
+        tag("span", Markup(f'<i class="k{kernel}"></i>'), f"{kernel_text(kernel, axes)} kernel")
+        for kernel in kernels
     ]
     legend.append(
         tag(
@@ -47,9 +50,8 @@ def _row(
     if not layers:
         return Markup()
     first, last = layers[0], layers[-1]
-    size = (
-        f"{first.in_size} → {last.out_size} px" if first.in_size != last.out_size else f"{last.out_size} px"
-    )
+    size = f"{first.in_size} → {last.out_size}" if first.in_size != last.out_size else str(last.out_size)
+    size += f" {size_unit(first.axes)}"
     width = f"{first.in_channels} → {last.out_channels} channels"
     told = tag("div", tag("b", title), tag("span", size), tag("span", width), attributes={"class": "stage"})
     blocks = [_block(layer, most=most) for layer in layers]
@@ -84,7 +86,7 @@ def _block(layer: LayerFigures, *, most: int) -> Markup:
         f'<polygon points="{path}"/></svg>'
     )
     is_block = layer.stage is not None
-    told = f"{layer.kernel_size}x{layer.kernel_size}" if is_block else short_name(layer.name)
+    told = kernel_text(layer.kernel_size, layer.axes) if is_block else short_name(layer.name)
     ratio = f"x{layer.expand_ratio}" if layer.expand_ratio else ""
     extra = "".join([" SE" if layer.se_channels else "", f" /{layer.stride}" if layer.stride > 1 else ""])
     kind = f"block k{layer.kernel_size}" if is_block else "block plain"

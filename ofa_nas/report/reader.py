@@ -214,6 +214,7 @@ def _read_layer(section: Section) -> LayerFigures:
         weight_bytes=amount(section, "weight_bytes"),
         latency_ms=amounts(section, "latency_ms"),
         operators=operators,
+        axes=section.integer("axes", default=2, maximum=2),
     )
 
 

@@ -2,6 +2,7 @@
 
 from ofa_nas.report.document import Figures, Point, SearchDocument
 from ofa_nas.search.budgets import KINDS, format_amount
+from ofa_nas.space.operators import extent
 
 WRAPPED = 34  # letters of an architecture's text in a line beside its point
 
@@ -79,3 +80,9 @@ def wrapped(architecture: str) -> list[str]:
             lines.append("")
         lines[-1] += letter_run
     return lines
+
+
+def kernel_text(kernel_size: int, axes: int) -> str:
+    """The kernel of a layer: `5x5` of images, `1x5` of signals."""
+    height, width = extent(kernel_size, axes)
+    return f"{height}x{width}"

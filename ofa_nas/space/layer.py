@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 class Layer:
     """One layer of a network, with all sizes worked out.
 
+    Images are square; a signal is an image of height 1, and its kernel, stride and size are those along it.
+
     Layers of equal geometry compare equal wherever they stand, so a layer is its own key in a latency table.
 
     Attributes:
@@ -16,10 +18,10 @@ class Layer:
         mid_channels: Channels between expansion and projection; equals `out_channels` where there is no
             middle.
         out_channels: Channels of the output.
-        kernel_size: Side of the spatial kernel [px].
+        kernel_size: Side of the spatial kernel [px]; of a signal, its length.
         stride: Spatial stride.
-        in_size: Side of the square input [px].
-        out_size: Side of the square output [px].
+        in_size: Side of the square input [px]; of a signal, its length.
+        out_size: Side of the square output [px]; of a signal, its length.
         activation: `relu`, `relu6`, `hard_swish`, or `none`.
         se_channels: Bottleneck channels of the squeeze-excite, 0 without one.
         residual: Whether the input is added to the output as it is.

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
-from ofa_nas.space.blocks import lower
+from ofa_nas.space.blocks import input_shape, lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import INPUT
 
@@ -37,7 +38,7 @@ def layer_moments(layer: Layer) -> tuple[Moment, ...]:
     last_use: dict[str, int] = {}
     for index, operator in enumerate(operators):
         last_use.update(dict.fromkeys(operator.inputs, index))
-    live = {INPUT: layer.in_channels * layer.in_size**2}
+    live = {INPUT: prod(input_shape(layer))}
     moments = []
     for index, operator in enumerate(operators):
         reused = operator.in_place and last_use[operator.inputs[0]] == index

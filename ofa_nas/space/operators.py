@@ -1,6 +1,7 @@
 """Primitive operators: what a layer is made of, on torch, in ONNX, and when it is counted.
 
-Tensors are named after the operator that makes them; `INPUT` is the input of the layer.
+Tensors are named after the operator that makes them; `INPUT` is the input of the layer. An operator of two
+axes works on square images, one of a single axis on signals: images of height 1, as long as their size says.
 """
 
 from dataclasses import dataclass
@@ -9,13 +10,29 @@ from typing import ClassVar
 INPUT = "input"
 
 
+def extent(size: int, axes: int, *, across: int = 1) -> tuple[int, int]:
+    """Height and width of what has one size along each of its axes, and `across` where it has no axis."""
+    return (size, size) if axes == 2 else (across, size)
+
+
+def area(size: int, axes: int) -> int:
+    """Pixels of an image of one size along each of its axes, or samples of a signal."""
+    height, width = extent(size, axes)
+    return height * width
+
+
+def size_unit(axes: int) -> str:
+    """What sizes are counted in: pixels of an image, samples of a signal."""
+    return "px" if axes == 2 else "samples"
+
+
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A 2-D convolution, followed by batch norm if `norm`; `bias` is a bias of its own.
+    """A convolution, followed by batch norm if `norm`; `bias` is a bias of its own.
 
     Attributes:
-        pad: Zeros before and after, the same in both directions [px].
-        elastic: Whether its kernel shrinks through transform matrices in a supernet.
+        pad: Zeros before and after, the same along each axis [px].
+        axes: Along which it slides: 2 of an image, 1 of a signal.
     """
 
     name: str
@@ -30,12 +47,29 @@ class Convolution:
     pad: tuple[int, int]
     norm: bool = True
     bias: bool = False
+    axes: int = 2
     in_place: ClassVar[bool] = False
 
     @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        return extent(self.kernel_size, self.axes)
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Stride down and to the right."""
+        return extent(self.stride, self.axes)
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Zeros before and behind: (above, left), (below, right)."""
+        before, after = self.pad
+        return extent(before, self.axes, across=0), extent(after, self.axes, across=0)
+
+    @property
     def weight_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the weight: `(out, in / groups, k, k)`."""
-        return (self.out_channels, self.in_channels // self.groups, self.kernel_size, self.kernel_size)
+        """Shape of the weight: `(out, in / groups, k, k)`, of a signal `(out, in / groups, 1, k)`."""
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel)
 
     @property
     def weights(self) -> int:
@@ -46,12 +80,17 @@ class Convolution:
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one image."""
-        return self.weights * self.out_size**2
+        return self.weights * area(self.out_size, self.axes)
 
     @property
     def elements(self) -> int:
         """Elements of the output for one image."""
-        return self.out_channels * self.out_size**2
+        return self.out_channels * area(self.out_size, self.axes)
+
+    @property
+    def in_elements(self) -> int:
+        """Elements of the input for one image."""
+        return self.in_channels * area(self.in_size, self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +127,7 @@ class Pool:
     inputs: tuple[str]
     channels: int
     in_size: int
+    axes: int = 2
     macs: ClassVar[int] = 0
     weights: ClassVar[int] = 0
     in_place: ClassVar[bool] = False
@@ -96,6 +136,11 @@ class Pool:
     def elements(self) -> int:
         """Elements of the output for one image."""
         return self.channels
+
+    @property
+    def in_elements(self) -> int:
+        """Elements of the input for one image."""
+        return self.channels * area(self.in_size, self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +157,7 @@ class Elementwise:
     function: str
     channels: int
     size: int
+    axes: int = 2
     macs: ClassVar[int] = 0
     weights: ClassVar[int] = 0
     in_place: ClassVar[bool] = True
@@ -119,7 +165,7 @@ class Elementwise:
     @property
     def elements(self) -> int:
         """Elements of the output for one image."""
-        return self.channels * self.size**2
+        return self.channels * area(self.size, self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +173,8 @@ class Resample:
     """Another size, without weights.
 
     Attributes:
-        function: `halve`: means of 2 x 2 px, an odd last row and column left out; `bilinear`: between the
-            centres of pixels.
+        function: `halve`: means of 2 x 2 px (of a signal, of 2), an odd last row and column left out;
+            `bilinear`: between the centres of pixels.
     """
 
     name: str
@@ -137,6 +183,7 @@ class Resample:
     channels: int
     in_size: int
     out_size: int
+    axes: int = 2
     macs: ClassVar[int] = 0
     weights: ClassVar[int] = 0
     in_place: ClassVar[bool] = False
@@ -144,7 +191,17 @@ class Resample:
     @property
     def elements(self) -> int:
         """Elements of the output for one image."""
-        return self.channels * self.out_size**2
+        return self.channels * area(self.out_size, self.axes)
+
+    @property
+    def in_elements(self) -> int:
+        """Elements of the input for one image."""
+        return self.channels * area(self.in_size, self.axes)
+
+    @property
+    def out_shape(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        return extent(self.out_size, self.axes)
 
 
 Operator = Convolution | Linear | Pool | Resample | Elementwise

@@ -1,8 +1,9 @@
 """Bytes of weights and activations in other precisions than fp32, as ONNX Runtime lays them out on a CPU."""
 
 from dataclasses import dataclass, field
+from math import prod
 
-from ofa_nas.space.blocks import lower
+from ofa_nas.space.blocks import input_shape, lower
 from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.liveness import Moment, layer_moments
@@ -84,7 +85,7 @@ class _Int8Liveness:
 
     def __post_init__(self) -> None:
         self.operators = lower(self.layer)
-        self.elements = {INPUT: self.layer.in_channels * self.layer.in_size**2}
+        self.elements = {INPUT: prod(input_shape(self.layer))}
         self.elements |= {one.name: one.elements for one in self.operators}
         self.last_use = {name: place for place, one in enumerate(self.operators) for name in one.inputs}
         if self.layer.name == "stem":

@@ -11,7 +11,7 @@ from typing import Any, Self
 from ofa_nas.assets import find_asset
 from ofa_nas.errors import ArchitectureError, SpaceError
 from ofa_nas.space.architecture import Architecture, Block
-from ofa_nas.space.blocks import mid_channels
+from ofa_nas.space.blocks import axes_of, mid_channels
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.points import Point, read_points
 from ofa_nas.space.stages import Head, Stage, Stem, make_divisible, read_head, read_stage, read_stem
@@ -19,6 +19,7 @@ from ofa_nas.space.toml_reader import Section, read_toml
 
 MOST_BLOCKS, MOST_ENTRIES = 500, 200_000
 PADDINGS = ("symmetric", "same")
+COLOURS, MOST_CHANNELS = 3, 1024  # of an input
 SE_REDUCTION = 4  # squeeze-excite bottleneck: a quarter of the middle channels (OFA, MobileNetV3)
 
 
@@ -30,12 +31,13 @@ class SearchSpace:
         name: Also the name of the file.
         description: One line for people.
         source: Paper or code that it is taken from.
-        resolutions: Input sizes [px].
+        resolutions: Input sizes [px]; of signals, their lengths in samples.
         classes: Outputs of the classifier.
         padding: `symmetric` or `same`, see `Layer.padding`.
         bn_epsilon: Epsilon of every batch norm.
         lite: Whether a lite residual module lies beside every block, but one that begins and does not expand.
         folded: Whether biases stand where batch norms were.
+        channels: Of the input: the colours of an image, the sensors of a signal.
         points: Hand-designed architectures by name.
     """
 
@@ -51,6 +53,7 @@ class SearchSpace:
     head: Head
     lite: bool = False
     folded: bool = False
+    channels: int = COLOURS
     points: Mapping[str, Point] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -79,7 +82,9 @@ class SearchSpace:
             head=read_head(root.section("head"), multiplier),
             lite=root.flag("lite", default=False),
             folded=root.flag("folded", default=False),
+            channels=root.integer("channels", default=COLOURS, maximum=MOST_CHANNELS),
         )
+        space.check_axes(root.path)
         space = replace(space, points=read_points(root, space.parse))
         root.close()
         space.check_size(root.path)
@@ -89,6 +94,27 @@ class SearchSpace:
                 "only the one architecture that ofa-nas transfer leaves has these"
             )
         return space
+
+    @cached_property
+    def axes(self) -> int:
+        """Axes of the input: 2 of images, 1 of signals; that of the block kinds."""
+        return axes_of(self.stages[0].block)
+
+    def check_axes(self, path: Path) -> None:
+        """Refuse blocks for images and for signals in one network, and images of other than three colours.
+
+        Raises:
+            SpaceError: Names the key.
+        """
+        for index, stage in enumerate(self.stages):
+            if axes_of(stage.block) != self.axes:
+                first = self.stages[0].block
+                raise SpaceError(
+                    f"{path}: stages[{index}].block: {stage.block} does not go with {first} of the first "
+                    "stage: blocks for signals, such as mbconv1d, stand in all stages or in none"
+                )
+        if self.axes == 2 and self.channels != COLOURS:
+            raise SpaceError(f"{path}: channels: expected {COLOURS} for images, got {self.channels}")
 
     def check_size(self, path: Path) -> None:
         """Refuse a space that nobody could tabulate.
@@ -117,6 +143,8 @@ class SearchSpace:
         """Plain values for a JSON document, with the keys of the TOML file."""
         content = asdict(replace(self, points={}))
         del content["points"]
+        if self.axes == 2:  # documents of spaces for images are older than this key
+            del content["channels"]
         if self.points:
             content["points"] = {
                 name: {"architecture": str(point.architecture), "note": point.note}
@@ -127,6 +155,10 @@ class SearchSpace:
     def with_classes(self, classes: int) -> Self:
         """The same space with a classifier of another width."""
         return replace(self, classes=classes)
+
+    def with_channels(self, channels: int) -> Self:
+        """The same space for signals of another number of channels."""
+        return replace(self, channels=channels)
 
     def only(self, arch: Architecture) -> Self:
         """The space of one architecture: the same layers, but a stage for every block, so another text."""
@@ -173,6 +205,8 @@ class SearchSpace:
         for record, name in optional:  # digests of spaces without are older than these
             if not record[name]:
                 del record[name]
+        if self.axes == 2:
+            del fields["channels"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property
@@ -240,7 +274,9 @@ class SearchSpace:
             Layers in execution order; each one's input is the output of the one before.
         """
         stem = self.stem
-        layer = self._convolution("stem", 3, stem.width, arch.resolution, stem.activation, stem=stem)
+        layer = self._convolution(
+            "stem", self.channels, stem.width, arch.resolution, stem.activation, stem=stem
+        )
         yield layer
         for stage_index, (stage, blocks) in enumerate(zip(self.stages, arch.stages, strict=True)):
             for block_index, block in enumerate(blocks):
@@ -253,6 +289,10 @@ class SearchSpace:
     def _rewrites(self, *, is_lite: bool) -> str:
         """What the kind of a layer says of rewrites, see `ofa_nas.space.rewrites`."""
         return ("+lite" if is_lite else "") + ("+folded" if self.folded else "")
+
+    def _kind(self, of_images: str) -> str:
+        """The kind of stem, pooling or head: that for images, or its twin for signals."""
+        return of_images if self.axes == 2 else f"{of_images}1d"
 
     def _block(self, name: str, stage: Stage, block: Block, *, stride: int, before: Layer) -> Layer:
         in_channels = before.out_channels
@@ -289,7 +329,7 @@ class SearchSpace:
         kernel_size, stride = (stem.kernel_size, stem.stride) if stem else (1, 1)
         return Layer(
             name=name,
-            kind="conv" + self._rewrites(is_lite=False) * norm,
+            kind=self._kind("conv") + self._rewrites(is_lite=False) * norm,
             in_channels=in_channels,
             mid_channels=out_channels,
             out_channels=out_channels,
@@ -307,7 +347,8 @@ class SearchSpace:
         if head.width:
             yield self._convolution("head_conv", channels, head.width, size, head.activation)
             channels = head.width
-        yield Layer("head_pool", "pool", channels, channels, channels, size, 1, size, 1, "none", norm=False)
+        pool = self._kind("pool")
+        yield Layer("head_pool", pool, channels, channels, channels, size, 1, size, 1, "none", norm=False)
         if head.mix_width:
             yield self._convolution("head_mix", channels, head.mix_width, 1, head.activation, norm=False)
             channels = head.mix_width

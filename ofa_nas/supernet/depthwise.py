@@ -20,7 +20,7 @@ def is_slow(x: Tensor, weight: Tensor, stride: int) -> bool:
         and weight.requires_grad
         and weight.shape[1] == 1
         and weight.shape[0] == x.shape[1]
-        and weight.shape[-1] >= _LEAST_KERNEL
+        and weight.shape[-2] >= _LEAST_KERNEL  # of signals, 1: torch is fast there
         and (stride == 1 or x.shape[-1] <= _MOST_STRIDED_PX)
     )
 

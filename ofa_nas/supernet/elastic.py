@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample
+from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample, area, extent
 from ofa_nas.supernet.depthwise import convolve_depthwise, is_slow
 
 
@@ -59,22 +59,24 @@ class ElasticConvolution(nn.Module):
         self.bn = nn.BatchNorm2d(operator.out_channels, eps=bn_epsilon) if operator.norm else None
         self.kernel_sizes = kernel_sizes
         self.transforms = nn.ParameterDict(
-            {f"to{size}": nn.Parameter(torch.eye(size * size)) for size in reversed(kernel_sizes[:-1])}
+            {
+                f"to{size}": nn.Parameter(torch.eye(area(size, operator.axes)))
+                for size in reversed(kernel_sizes[:-1])
+            }
         )
 
     def active_weight(self, operator: Convolution) -> Tensor:
         """The weight of a subnet's convolution, `operator.weight_shape`."""
-        out, into, kernel_size, _ = operator.weight_shape
+        out, into, _, kernel_size = operator.weight_shape
         weight: Tensor = self.weight
         if weight.shape[:2] != (out, into):
             weight = weight[:out, :into]
         for size in reversed(self.kernel_sizes[:-1]):
             if size < kernel_size:
                 break
-            margin = (weight.shape[-1] - size) // 2
-            cropped = weight[:, :, margin : margin + size, margin : margin + size]
-            weight = F.linear(cropped.reshape(-1, size * size), self.transforms[f"to{size}"])
-            weight = weight.view(out, into, size, size)
+            kept = slice((weight.shape[-1] - size) // 2, (weight.shape[-1] + size) // 2)
+            cropped = weight[:, :, :, kept] if operator.axes == 1 else weight[:, :, kept, kept]
+            weight = F.linear(cropped.flatten(2), self.transforms[f"to{size}"]).view(cropped.shape)
         return weight
 
     def forward(self, x: Tensor, operator: Convolution, mode: Mode) -> Tensor:
@@ -99,13 +101,18 @@ class ElasticLinear(nn.Module):
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, operator: Convolution) -> Tensor:
     """Convolve `(B, C, H, W)`, padding unevenly where the operator asks for it."""
-    before, after = operator.pad
-    if before != after:
-        x = F.pad(x, (before, after, before, after))
-        before = 0
+    x, pad = pad_unevenly(x, operator)
     if bias is None and is_slow(x, weight, operator.stride):
-        return convolve_depthwise(x, weight, stride=operator.stride, pad=before)
-    return F.conv2d(x, weight, bias, operator.stride, before, groups=operator.groups)
+        return convolve_depthwise(x, weight, stride=operator.stride, pad=pad[0])
+    return F.conv2d(x, weight, bias, operator.strides, pad, groups=operator.groups)
+
+
+def pad_unevenly(x: Tensor, operator: Convolution) -> tuple[Tensor, tuple[int, int]]:
+    """Pad `(B, C, H, W)` where a convolution cannot, and what the convolution is left to pad."""
+    before, behind = operator.pads
+    if before == behind:
+        return x, before
+    return F.pad(x, (before[1], behind[1], before[0], behind[0])), (0, 0)
 
 
 def normalise(x: Tensor, bn: nn.BatchNorm2d, mode: Mode) -> Tensor:
@@ -178,5 +185,5 @@ def apply_fixed(operator: Operator, inputs: list[Tensor]) -> Tensor:
 
 def _resample(x: Tensor, operator: Resample) -> Tensor:
     if operator.function == "halve":
-        return F.avg_pool2d(x, 2)
-    return F.interpolate(x, (operator.out_size,) * 2, mode="bilinear")
+        return F.avg_pool2d(x, extent(2, operator.axes))
+    return F.interpolate(x, operator.out_shape, mode="bilinear")

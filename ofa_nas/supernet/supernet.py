@@ -18,7 +18,7 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.costs import layer_parameters
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, area, extent
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import (
     EVALUATE,
@@ -69,7 +69,7 @@ class _Network(nn.Module):
         return cast(Weighted, cast(nn.ModuleDict, self.layers[layer.name])[operator.name])
 
     def run(self, layers: Sequence[Layer], x: Tensor, mode: Mode) -> Tensor:
-        """Run layers on images `(B, 3, R, R)`; dropout stands before the classifier.
+        """Run layers on images `(B, 3, R, R)` or signals `(B, C, 1, R)`; dropout is before the classifier.
 
         Returns:
             Logits `(B, K)`.
@@ -120,7 +120,7 @@ class Supernet(_Network):
         Returns:
             Logits `(B, K)`.
         """
-        _check_size(x, arch)
+        _check_size(x, arch, self.space)
         return self.run(list(self.space.layers(arch)), x, mode)
 
     def extract(self, arch: Architecture) -> "Subnet":
@@ -145,7 +145,7 @@ class Subnet(_Network):
 
     def forward(self, x: Tensor, mode: Mode = EVALUATE) -> Tensor:
         """Logits `(B, K)` of images `(B, 3, R, R)`."""
-        _check_size(x, self.arch)
+        _check_size(x, self.arch, self.space)
         return self.run(self.walk, x, mode)
 
     def folded_weights(self) -> dict[str, npt.NDArray[np.float32]]:
@@ -189,7 +189,9 @@ def initialise(supernet: Supernet, generator: torch.Generator) -> None:
             for operator in operators:
                 if isinstance(operator, Convolution):
                     module = supernet.weighted(layer, operator)
-                    fan_out = operator.kernel_size**2 * operator.out_channels / operator.groups
+                    fan_out = (
+                        area(operator.kernel_size, operator.axes) * operator.out_channels / operator.groups
+                    )
                     module.weight.normal_(0.0, (2.0 / fan_out) ** 0.5, generator=generator)
                 elif isinstance(operator, Linear):
                     supernet.weighted(layer, operator).weight.normal_(0.0, 0.01, generator=generator)
@@ -201,8 +203,8 @@ def initialise(supernet: Supernet, generator: torch.Generator) -> None:
                         last.bn.weight.zero_()
 
 
-def _check_size(x: Tensor, arch: Architecture) -> None:
-    if tuple(x.shape[-2:]) != (arch.resolution, arch.resolution):
+def _check_size(x: Tensor, arch: Architecture, space: SearchSpace) -> None:
+    if tuple(x.shape[-2:]) != extent(arch.resolution, space.axes):
         raise ArchitectureError(
             f"images are {x.shape[-2]}x{x.shape[-1]} px; architecture {arch} takes {arch.resolution} px"
         )

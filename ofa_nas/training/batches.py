@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ofa_nas.data import Normalization
-from ofa_nas.data.augment import augment, augmentation_draws
+from ofa_nas.data.augment import augment, augment_signals, augmentation_draws, is_signal
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.recipe import Recipe
@@ -51,7 +51,7 @@ class Batches:
             rng: Draws crops, flips and colours of the whole batch, whichever part of it is asked for.
 
         Returns:
-            Images `(B, 3, R, R)` and labels `(B,)` of this process.
+            Images `(B, 3, R, R)`, or signals `(B, C, 1, R)`, and labels `(B,)` of this process.
         """
         size = self.recipe.batch_size
         share = self.ranks.share(size)
@@ -59,7 +59,8 @@ class Batches:
         draws = augmentation_draws(size, rng)[:, share].to(self.device)
         rows = rows.to(self.images.device)
         images = self.images[rows].to(self.device, non_blocking=True)
-        x = augment(
+        change = augment_signals if is_signal(images) else augment
+        x = change(
             images,
             resolution,
             normalization=self.normalization,

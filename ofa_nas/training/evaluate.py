@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ofa_nas.data import Normalization
+from ofa_nas.data import Normalization, Pixels
 from ofa_nas.data.augment import to_input
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.space.architecture import Architecture
@@ -15,7 +14,7 @@ from ofa_nas.supernet.calibrate import calibrate
 from ofa_nas.supernet.supernet import Subnet, Supernet
 
 BATCH_SIZE = 100
-Images = npt.NDArray[np.uint8]
+Images = Pixels  # (n, S, S, 3) uint8, or (n, 1, L, C) float32
 
 
 def batches(

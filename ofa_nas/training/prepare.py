@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ofa_nas.data import DataSet, Normalization, Source
+from ofa_nas.data import DataSet, Normalization, Source, check_input
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
@@ -16,6 +16,7 @@ from ofa_nas.training.distributed import local_rank
 from ofa_nas.training.train import TrainingData
 
 DEFAULT_SPACE = "efficientnet_lite"
+LEAST_STD = 1e-6  # of the values of a sensor, or it says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,22 @@ class SplitSizes:
 
 def predictor_half(val: Source) -> npt.NDArray[np.int64]:
     """Indices of the half of the validation images that reports and predictors may look at."""
-    return np.flatnonzero(_halves(val.labels) == 0)
+    return np.flatnonzero(_halves(val) == 0)
 
 
 def held_out_half(val: Source) -> npt.NDArray[np.int64]:
     """Indices of the other half, that only verification looks at."""
-    return np.flatnonzero(_halves(val.labels) == 1)
+    return np.flatnonzero(_halves(val) == 1)
 
 
-def _halves(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """0 or 1 for each image, half of every class each; the same for the same labels, whatever the seed."""
+def _halves(val: Source) -> npt.NDArray[np.int64]:
+    """0 or 1 for each image, half of every class each; the same for the same labels, whatever the seed.
+
+    Images that hang together, as windows of one person do, stay together: every other group is 1.
+    """
+    labels = val.labels
+    if val.groups is not None and len(np.unique(val.groups)) > 1:
+        return np.unique(val.groups, return_inverse=True)[1] % 2
     halves = np.empty(len(labels), dtype=np.int64)
     order = np.random.default_rng(0).permutation(len(labels))
     for label in np.unique(labels):
@@ -106,10 +113,11 @@ def first_supernet(
     """
     generator = torch.Generator().manual_seed(seed)
     if start is None:
-        named = SearchSpace.load(space or DEFAULT_SPACE).with_classes(len(data.class_names))
-        first = FirstSupernet(Supernet(named, generator), Normalization(), "random weights")
+        named = _space_for(SearchSpace.load(space or DEFAULT_SPACE), data)
+        first = FirstSupernet(Supernet(named, generator), own_normalization(data), "random weights")
     else:
         own = open_start(start)
+        check_input(data.train, own.space)
         if space is not None:
             own.check_space(SearchSpace.load(space))
         supernet = start_supernet(
@@ -122,8 +130,35 @@ def first_supernet(
 
 
 def _normalization(start: Start) -> Normalization:
-    (r, g, b), (r_std, g_std, b_std) = start.input_mean, start.input_std
-    return Normalization((r, g, b), (r_std, g_std, b_std))
+    return Normalization(tuple(start.input_mean), tuple(start.input_std))
+
+
+def _space_for(space: SearchSpace, data: DataSet) -> SearchSpace:
+    """The space with the classes of a data set, and with the channels of its signals."""
+    own = space.with_classes(len(data.class_names))
+    if data.train.axes == own.axes == 1:
+        own = own.with_channels(data.train.channels)
+    check_input(data.train, own)
+    return own
+
+
+def own_normalization(data: DataSet) -> Normalization:
+    """The normalisation of a new network: of images the usual one, of signals their own, by channel.
+
+    Args:
+        data: Of which the training windows alone are looked at.
+    """
+    source = data.train
+    if source.axes == 2:
+        return Normalization()
+    count, total, squares = 0, np.zeros(source.channels), np.zeros(source.channels)
+    for index in range(len(source)):
+        window = source.pixels(index)[0].astype(np.float64)
+        count, total, squares = count + len(window), total + window.sum(0), squares + (window**2).sum(0)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    std[std < LEAST_STD * (1.0 + np.abs(mean))] = 1.0  # a sensor that never changes
+    return Normalization(tuple(map(float, mean)), tuple(map(float, std)))
 
 
 def pick_device(name: str) -> torch.device:

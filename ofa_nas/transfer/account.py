@@ -5,8 +5,9 @@ Source: Cai et al. 2020, arXiv:2007.11622, and its code's memory profiler, re-im
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
-from ofa_nas.space.blocks import lower
+from ofa_nas.space.blocks import input_shape, lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator
 from ofa_nas.space.rewrites import LITE
@@ -67,7 +68,7 @@ class _Counter:
 
     def add(self, layer: Layer) -> None:
         operators = sorted(lower(layer), key=_is_lite)  # that code runs the lite residual module last
-        elements = {INPUT: layer.in_channels * layer.in_size**2}
+        elements = {INPUT: prod(input_shape(layer))}
         held = _VALUE_BYTES * elements[INPUT] if layer.residual else 0
         for operator in operators:
             self._add_operator(operator, elements[operator.inputs[0]], held)

@@ -11,22 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ofa_nas.space.operators import Convolution
+from ofa_nas.space.operators import Convolution, extent
 from ofa_nas.supernet.depthwise import convolve_depthwise, is_slow
+from ofa_nas.supernet.elastic import pad_unevenly
 
 _BITS = 8
+Pair = tuple[int, int]
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, operator: Convolution) -> Tensor:
     """Convolve `(B, C, H, W)`; the input is kept only if the weight is trained."""
-    before, after = operator.pad
-    if before != after:
-        x = F.pad(x, (before, after, before, after))
-        before = 0
+    x, pad = pad_unevenly(x, operator)
     if is_slow(x, weight, operator.stride):
-        x = convolve_depthwise(x, weight, stride=operator.stride, pad=before)
+        x = convolve_depthwise(x, weight, stride=operator.stride, pad=pad[0])
         return x if bias is None else x.add_(bias[:, None, None])
-    result: Tensor = _Convolution.apply(x, weight, bias, operator.stride, before, operator.groups)  # type: ignore[no-untyped-call]
+    result: Tensor = _Convolution.apply(x, weight, bias, operator.strides, pad, operator.groups)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -41,34 +40,38 @@ def rectify(x: Tensor, *, most: float | None) -> Tensor:
     return result
 
 
-def halve(x: Tensor) -> Tensor:
-    """Means of 2 x 2 px of `(B, C, H, W)`; nothing is kept, where `avg_pool2d` keeps its input."""
-    batch, channels, height, width = x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] // 2
-    cut = x[:, :, : 2 * height, : 2 * width]
-    return cut.reshape(batch, channels, height, 2, width, 2).mean((3, 5))
+def halve(x: Tensor, *, axes: int = 2) -> Tensor:
+    """Means of 2 x 2 px of `(B, C, H, W)`; nothing is kept, where `avg_pool2d` keeps its input.
+
+    Along one axis they are means of 2.
+    """
+    down, right = extent(2, axes)
+    batch, channels, height, width = x.shape[0], x.shape[1], x.shape[2] // down, x.shape[3] // right
+    cut = x[:, :, : down * height, : right * width]
+    return cut.reshape(batch, channels, height, down, width, right).mean((3, 5))
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: int, groups: int
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, strides: Pair, pad: Pair, groups: int
     ) -> Tensor:
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
-        ctx.shape, ctx.geometry = x.shape, (stride, pad, groups)
-        return F.conv2d(x, weight, bias, stride, pad, groups=groups)
+        ctx.shape, ctx.geometry = x.shape, (strides, pad, groups)
+        return F.conv2d(x, weight, bias, strides, pad, groups=groups)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        stride, pad, groups = ctx.geometry
+        strides, pad, groups = ctx.geometry
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
         x_gradient = weight_gradient = None
         if of_x:
             x_gradient = _input_gradient(gradient, weight, ctx.shape[2:], ctx.geometry)
         if of_weight:
             _, weight_gradient, _ = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], groups,
+                gradient, x, weight, None, strides, pad, [1, 1], False, [0, 0], groups,
                 [False, True, False],
             )  # fmt: skip
         bias_gradient = gradient.sum((0, 2, 3)) if of_bias else None
@@ -76,18 +79,20 @@ class _Convolution(torch.autograd.Function):
 
 
 def _input_gradient(
-    gradient: Tensor, weight: Tensor, size: torch.Size, geometry: tuple[int, int, int]
+    gradient: Tensor, weight: Tensor, size: torch.Size, geometry: tuple[Pair, Pair, int]
 ) -> Tensor:
     """The gradient of a convolution's input, which takes no input: the same convolution transposed.
 
     torch's own backward function would ask for an input, and lay it out in memory before it forgets it.
     """
-    stride, pad, groups = geometry
+    strides, pad, groups = geometry
     rest = [
-        length - ((out - 1) * stride - 2 * pad + kernel)
-        for length, out, kernel in zip(size, gradient.shape[2:], weight.shape[2:], strict=True)
+        length - ((out - 1) * stride - 2 * zeros + kernel)
+        for length, out, kernel, stride, zeros in zip(
+            size, gradient.shape[2:], weight.shape[2:], strides, pad, strict=True
+        )
     ]
-    return F.conv_transpose2d(gradient, weight, None, stride, pad, rest, groups)
+    return F.conv_transpose2d(gradient, weight, None, strides, pad, rest, groups)
 
 
 class _Rectifier(torch.autograd.Function):

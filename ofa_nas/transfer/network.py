@@ -126,7 +126,7 @@ class TransferNetwork(Subnet):
             case Elementwise(function=("relu" | "relu6") as function):
                 return rectify(inputs[0], most=_MOST[function])
             case Resample(function="halve"):
-                return halve(inputs[0])
+                return halve(inputs[0], axes=operator.axes)
             case _:
                 return apply_fixed(operator, inputs)
 

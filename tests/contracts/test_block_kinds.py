@@ -16,12 +16,13 @@ def variants(kind: str) -> list[Layer]:
     """Layers of a kind: strides, paddings, odd sizes, with and without residual and squeeze-excite."""
     if kind == "linear":
         return [Layer("layer", kind, 24, 10, 10, 1, 1, 1, 1, "none", norm=False)]
-    if kind == "pool":
+    if kind in ("pool", "pool1d"):
         return [Layer("layer", kind, 24, 24, 24, 7, 1, 7, 1, "none", norm=False)]
+    is_plain = kind in ("conv", "conv1d")
     return [
         Layer(
             "layer", kind, 8, mid, out, kernel, stride, size, -(-size // stride), activation,
-            se_channels=squeezed, residual=stride == 1 and out == 8 and kind != "conv", padding=padding,
+            se_channels=squeezed, residual=stride == 1 and out == 8 and not is_plain, padding=padding,
         )
         for mid, out, squeezed in ((8, 8, 0), (24, 8, 8), (24, 16, 0))
         for kernel, stride, size in ((3, 1, 9), (5, 2, 9), (7, 2, 12), (3, 2, 8))

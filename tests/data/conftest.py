@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.pickles import pickled_people
+
 WriteLayout = Callable[[str], Path]
 
 
@@ -67,10 +69,28 @@ def write_folder(root: Path, rng: np.random.Generator) -> None:
             write(root / name / f"{index}.{kind.lower()}", encode(rng, 24 + 4 * index, kind))
 
 
+def write_hapt(root: Path, rng: np.random.Generator) -> None:
+    write(root / "HAPT.pkl.gz", gzip.compress(pickled_people(rng)))
+
+
+def write_signals(root: Path, rng: np.random.Generator) -> None:
+    root.mkdir()
+    for split, people in (("train", (1, 2, 3)), ("test", (4, 5))):
+        np.savez(
+            root / f"{split}.npz",
+            x=rng.standard_normal((2 * len(people), 4, 40)),
+            y=np.arange(2 * len(people)) % 2,
+            person=np.repeat(people, 2),
+            class_names=np.array(["still", "moving"]),
+        )
+
+
 WRITERS = {
     "cifar10": write_cifar10,
     "fashion_mnist": write_fashion_mnist,
     "folder": write_folder,
+    "hapt": write_hapt,
+    "signals": write_signals,
     "tiny_imagenet": write_tiny_imagenet,
 }
 

@@ -13,7 +13,7 @@ NAMES = plugin_names("data.sources")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_splits_have_labels_in_range_and_colour_images(
+def test_splits_have_labels_in_range_and_images_or_windows(
     name: str, write_layout: Callable[[str], Path]
 ) -> None:
     splits = load_plugin("data.sources", name).splits(write_layout(name))
@@ -25,9 +25,10 @@ def test_splits_have_labels_in_range_and_colour_images(
         assert set(source.labels) <= set(range(len(source.class_names)))
         for index in range(len(source)):
             pixels = source.pixels(index)
-            assert pixels.dtype == np.uint8
+            assert pixels.dtype == (np.uint8 if source.axes == 2 else np.float32)
             assert pixels.ndim == 3
-            assert pixels.shape[2] == 3
+            assert pixels.shape[2] == source.channels
+            assert source.axes == 2 or pixels.shape[:2] == (1, source.size_px)
         assert source.size_px > 0
 
 

@@ -157,7 +157,7 @@ def write(folder: Path, text: str) -> Path:
         (
             "classes = 10",
             "classes = 10\ncolour = 3",
-            "colour: is not known here; known keys: bn_epsilon, classes",
+            "colour: is not known here; known keys: bn_epsilon, channels",
         ),
         (
             "mix_width = 64",

@@ -9,6 +9,9 @@ from ofa_nas.data import Source
 class SourcePlugin(Protocol):
     """What a module in this folder offers; `ofa_nas.data.dataset` finds it by its file name.
 
+    One of signals may also hold `windowed_splits(root, windows)`, as `--window` and `--hop` ask for, and
+    `PACKAGE`, the name of a Python package whose folder is the data set's; it is never imported.
+
     Attributes:
         DEFAULT_FOLDERS: Where the data set is looked for when only its name is given, below
             $OFA_NAS_DATA; an absolute folder is one that a system package fills.

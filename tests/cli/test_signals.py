@@ -1,0 +1,173 @@
+"""From recordings of one's own to a checked file: every command takes signals as it takes images."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_nas.cli import main
+from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from tests.cli.conftest import Command
+from tests.small_supernet import exact_table
+
+SPACE = """
+description = "Two stages for windows of 16 and 24 samples"
+resolutions = [16, 24]
+classes = 3
+channels = 2
+
+[stem]
+width = 8
+kernel_size = 3
+stride = 2
+activation = "relu"
+
+[[stages]]
+block = "mbconv1d"
+width = 8
+stride = 1
+kernel_sizes = [3, 5]
+expand_ratios = [2, 3]
+depths = [1, 2]
+activation = "relu"
+
+[[stages]]
+block = "mbconv1d"
+width = 16
+stride = 2
+kernel_sizes = [3, 5]
+expand_ratios = [2, 3]
+depths = [1, 2]
+activation = "hard_swish"
+squeeze_excite = true
+
+[head]
+width = 24
+activation = "relu"
+"""
+CLASSES, PEOPLE, LENGTH = 3, 10, 120
+
+
+def write_recordings(folder: Path) -> None:
+    """Ten people who swing slowly, fast, or turn: waves of a person's own strength and phase under noise."""
+    rng = np.random.default_rng(5)
+    times = np.arange(LENGTH) / 24
+    labels = np.tile(np.arange(CLASSES), PEOPLE)
+    people = np.repeat(np.arange(PEOPLE), CLASSES)
+    waves = np.array([2.0, 5.0, 2.0])[labels]
+    phases = rng.uniform(0, 2 * np.pi, PEOPLE * CLASSES)
+    angles = 2 * np.pi * waves[:, None] * times + phases[:, None]
+    second = np.where((labels == 2)[:, None], np.cos(angles), np.sin(angles))
+    signals = np.stack([np.sin(angles), second], axis=1) * rng.uniform(5, 9, (len(labels), 1, 1)) + 40
+    folder.mkdir()
+    np.savez(
+        folder / "signals.npz",
+        x=signals + rng.normal(0, 1.0, signals.shape),
+        y=labels,
+        person=people,
+        class_names=np.array(["slow", "fast", "turning"]),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with recordings, a space, a supernet trained on windows of 24, and its predictor."""
+    root = tmp_path_factory.mktemp("signals")
+    write_recordings(root / "data")
+    (root / "waves.toml").write_text(SPACE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        supernet = str(root / "run" / "supernet.safetensors")
+        data, windows = ["--data", str(root / "data")], ["--window", "24", "--hop", "12"]
+        space = ["--space", str(root / "waves.toml")]
+        size = ["--recipe", "signals", "--epochs", "12", "--batch-size", "32", "--learning-rate", "0.1"]
+        assert main(["train", *data, *windows, *space, *size, "--output", str(root / "run")]) == 0
+        assert main(["predictor", "collect", "--supernet", supernet, *data, "--count", "20"]) == 0
+        assert main(["predictor", "fit", "--supernet", supernet, "--kind", "additive"]) == 0
+    exact_table(SupernetCard.load(SupernetFiles.find(supernet).card).space).save(root / "board.json")
+    return root
+
+
+@pytest.mark.slow
+def test_a_supernet_learns_people_that_it_never_saw(run: Path, command: Command) -> None:
+    supernet = run / "run" / "supernet.safetensors"
+    card = SupernetCard.load(SupernetFiles.find(str(supernet)).card)
+    assert card.data == "signals@24/12"
+    assert (card.space.channels, card.space.classes) == (2, 3)
+    assert np.allclose(card.input_mean, 40, atol=1)
+    printed = command("evaluate", "--supernet", supernet, "--data", run / "data", "--json")
+    results = printed.document["results"]
+    assert {one["images"] % (3 * 9) for one in results} == {0}  # windows of 24 by 12, as the supernet's own
+    assert results[-1]["accuracy"] > 0.8  # chance is a third
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_file_of_any_precision_is_written_and_verified(
+    run: Path, command: Command, tmp_path: Path, precision: str
+) -> None:
+    supernet, path = run / "run" / "supernet.safetensors", tmp_path / "subnet.onnx"
+    printed = command(
+        "export",
+        "largest",
+        "--supernet",
+        supernet,
+        "--output",
+        path,
+        "--precision",
+        precision,
+        "--batch",
+        "dynamic",
+    )
+    assert printed.status == 0
+    printed = command("verify", path, "--supernet", supernet, "--json")
+    assert printed.status == 0
+    assert printed.document["is_met"] is True
+    shown = command("show", path, "--json").document
+    assert shown["input"]["shape"] == ["batch", 2, 1, 24]
+    assert len(shown["input_mean"]) == 2
+    assert "(sample − mean) / std" in command("show", path).text
+
+
+@pytest.mark.slow
+def test_a_search_keeps_its_budget_and_tells_of_signals(run: Path, command: Command, tmp_path: Path) -> None:
+    supernet, path = run / "run" / "supernet.safetensors", tmp_path / "subnet.onnx"
+    printed = command(
+        "search", "--supernet", supernet, "--device", run / "board.json", "--latency", "0.9ms",
+        "--export", path, "--json", "--report", tmp_path / "page.html",
+    )  # fmt: skip
+    assert printed.status == 0
+    assert printed.document["best"]["latency_ms"]["exact"] <= 0.9
+    assert {layer.get("axes") for layer in printed.document["network"]["layers"]} == {1, None}
+    assert json.dumps(printed.document)
+    card = ModelCard.from_model(read_model(path), path)
+    assert card.space == SearchSpace.load(str(run / "waves.toml"))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "samples" in page
+    assert "1x3 kernel" in page
+
+
+@pytest.mark.slow
+def test_what_does_not_go_with_signals_is_one_line(
+    run: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    supernet, data = run / "run" / "supernet.safetensors", run / "data"
+    path = tmp_path / "subnet.onnx"
+    assert "takes signals" in refused(
+        "export", "largest", "--supernet", supernet, "--output", path, "--preprocess"
+    )
+    assert "the data are signals, and tiny takes images" in refused(
+        "train", "--space", "tiny", "--data", data, "--output", tmp_path / "no"
+    )
+    assert "--window 0: expected 1 or more samples" in refused(
+        "evaluate", "--supernet", supernet, "--data", data, "--window", "0"
+    )
+    assert "give --data" in refused("evaluate", "--supernet", supernet, "--hop", "3")
+    assert "take shorter windows" in refused(
+        "evaluate", "--supernet", supernet, "--data", data, "--window", "121"
+    )
+    assert list(tmp_path.iterdir()) == []
