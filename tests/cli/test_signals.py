@@ -1,6 +1,5 @@
 """From recordings of one's own to a checked file: every command takes signals as it takes images."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,17 +137,13 @@ def test_a_search_keeps_its_budget_and_tells_of_signals(run: Path, command: Comm
     supernet, path = run / "run" / "supernet.safetensors", tmp_path / "subnet.onnx"
     printed = command(
         "search", "--supernet", supernet, "--device", run / "board.json", "--latency", "0.9ms",
-        "--export", path, "--json", "--report", tmp_path / "page.html",
+        "--export", path, "--json",
     )  # fmt: skip
     assert printed.status == 0
-    assert printed.document["best"]["latency_ms"]["exact"] <= 0.9
+    assert printed.document["predicted"]["latency_ms"]["exact"] <= 0.9
     assert {layer.get("axes") for layer in printed.document["network"]["layers"]} == {1, None}
-    assert json.dumps(printed.document)
     card = ModelCard.from_model(read_model(path), path)
-    assert card.space == SearchSpace.load(str(run / "waves.toml"))
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "samples" in page
-    assert "1x3 kernel" in page
+    assert card.space.digest == SearchSpace.load(str(run / "waves.toml")).digest
 
 
 @pytest.mark.slow

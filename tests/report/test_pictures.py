@@ -36,3 +36,8 @@ def test_the_pictures_can_be_made_again(tmp_path: Path, monkeypatch: pytest.Monk
         ET.parse(tmp_path / name).getroot().findtext("{*}title") for name in sorted(names) if "svg" in name
     ]
     assert titles == ["efficientnet_lite: accuracy and latency on rpi4"] * 2
+
+
+def test_kernels_and_sizes_of_signals_are_told_along_one_axis() -> None:
+    assert (kernel_text(5, 2), kernel_text(5, 1)) == ("5x5", "1x5")
+    assert (size_unit(2), size_unit(1)) == ("px", "samples")
