@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ofa_nas.errors import DataError
 from ofa_nas.space.search_space import SearchSpace
 
-Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Pixels = NDArray[np.uint8 | np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class PackedImages:
         class_names: One name per class.
     """
 
-    images: NDArray[np.uint8] | NDArray[np.float32]
+    images: Pixels
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
 
@@ -185,7 +185,7 @@ def _stretch(window: Pixels, *, length: int) -> NDArray[np.float32]:
     return np.stack(columns, axis=1).astype(np.float32)[None]
 
 
-def square_pixels(pixels: Pixels, *, size_px: int) -> NDArray[np.uint8]:
+def square_pixels(pixels: Pixels, *, size_px: int) -> Pixels:
     """Resize by the short side and cut the central square.
 
     Args:

@@ -22,7 +22,7 @@ def write(folder: Path, name: str = "signals.npz", **changes: Any) -> Path:
         "class_names": np.array(["still", "moving"]),
     } | changes
     folder.mkdir(exist_ok=True)
-    np.savez(folder / name, **{key: value for key, value in arrays.items() if value is not None})  # type: ignore[arg-type]
+    np.savez(folder / name, **{key: value for key, value in arrays.items() if value is not None})
     return folder
 
 

@@ -8,6 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from ofa_nas.report.words import kernel_text
+from ofa_nas.space.operators import size_unit
+
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 MOST_BYTES = 200_000
 

@@ -108,7 +108,7 @@ def _columns(table: Any, where: str) -> dict[str, NDArray[Any]]:
     """Columns of a pickled pandas table: blocks of equal type, whose rows have places among the names."""
     try:
         blocks = table.state["_data"].state[3]["0.14.1"]
-        names: list[str] = blocks["axes"][0].args[1]["data"].state[4]
+        names: Any = blocks["axes"][0].args[1]["data"].state[4]
         columns: dict[str, NDArray[Any]] = {}
         for block in blocks["blocks"]:
             start, stop, step = block["mgr_locs"].args
