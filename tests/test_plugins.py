@@ -21,7 +21,7 @@ def test_a_name_loads_its_module() -> None:
 
 @pytest.mark.parametrize("name", ["nope", "", "../mbconv", "mbconv.py", "a.", "mbconv\n"])
 def test_an_unknown_name_lists_those_there_are(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"space\.blocks: .*(conv, linear, mbconv|cannot import)"):
+    with pytest.raises(ConfigError, match=r"space\.blocks: .*(conv, conv1d, linear, mbconv|cannot import)"):
         load_plugin("space.blocks", name)
 
 
