@@ -115,7 +115,8 @@ def _follow(
     from ofa_nas.cli.console import err, progress
     from ofa_nas.data.packed import PackProgress
     from ofa_nas.pipeline.learning import TrainedSupernet, train_supernet
-    from ofa_nas.training.train import EpochReport, StepReport
+    from ofa_nas.training.loop import StepReport
+    from ofa_nas.training.train import EpochReport
 
     records = train_supernet(plan, device=device, ranks=ranks)
     with signals_noted() as signals, progress("decoding", total=None, quiet=quiet) as bar:

@@ -1,5 +1,6 @@
 """From names on a command line to what `train` takes: decoded splits, and a supernet with first weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.distributed import local_rank
+from ofa_nas.training.pretrain import FEATURES, new_head
 from ofa_nas.training.train import TrainingData
 
 DEFAULT_SPACE = "efficientnet_lite"
@@ -80,11 +82,13 @@ class FirstSupernet:
         supernet: On the device of the training.
         normalization: That of its start; its inputs are to be normalised so from now on.
         start: What its weights come from, for the card.
+        classes: That its start, or its search space, has.
     """
 
     supernet: Supernet
     normalization: Normalization
     start: str
+    classes: int
 
 
 def first_supernet(
@@ -104,18 +108,49 @@ def first_supernet(
         SpaceError: There is no such space.
         CheckpointError: The start is damaged.
     """
+    return _first(space, data.train.class_ids, data.class_names, start=start, seed=seed, device=device)
+
+
+def first_encoder(space: str | None, *, start: str | None, seed: int, device: torch.device) -> FirstSupernet:
+    """A supernet to be pretrained without labels, from noise or from what exists: a new head, no classes.
+
+    Args:
+        space: As `first_supernet` takes it.
+        start: As `first_supernet` takes it.
+        seed: Of the weights that are drawn.
+        device: Where the supernet is to be.
+
+    Raises:
+        ConfigError: There is no such start, or it belongs to another space.
+        SpaceError: There is no such space.
+        CheckpointError: The start is damaged.
+    """
+    names = tuple(f"feature {index}" for index in range(FEATURES))
+    first = _first(space, (), names, start=start, seed=seed, device=device)
+    new_head(first.supernet, torch.Generator().manual_seed(seed))
+    return first
+
+
+def _first(
+    space: str | None,
+    class_ids: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    start: str | None,
+    seed: int,
+    device: torch.device,
+) -> FirstSupernet:
     generator = torch.Generator().manual_seed(seed)
     if start is None:
-        named = SearchSpace.load(space or DEFAULT_SPACE).with_classes(len(data.class_names))
-        first = FirstSupernet(Supernet(named, generator), Normalization(), "random weights")
+        named = SearchSpace.load(space or DEFAULT_SPACE)
+        supernet = Supernet(named.with_classes(len(class_names)), generator)
+        first = FirstSupernet(supernet, Normalization(), "random weights", named.classes)
     else:
         own = open_start(start)
         if space is not None:
             own.check_space(SearchSpace.load(space))
-        supernet = start_supernet(
-            own, class_ids=data.train.class_ids, class_names=data.class_names, generator=generator
-        )
-        first = FirstSupernet(supernet, _normalization(own), own.name)
+        supernet = start_supernet(own, class_ids=class_ids, class_names=class_names, generator=generator)
+        first = FirstSupernet(supernet, _normalization(own), own.name, own.space.classes)
     first.supernet.to(device)
     first.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
     return first

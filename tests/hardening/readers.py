@@ -53,6 +53,7 @@ from ofa_nas.supernet.official_predictor import read_official_predictor
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.history import History
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.train import EpochReport
 from tests.hardening.mutations import spoil_bytes, spoil_document, to_json
 
 LONGEST = 1500  # characters of a message that is still read
@@ -202,7 +203,7 @@ def read_samples(path: Path) -> None:
 
 
 def read_history(path: Path) -> None:
-    history = History(path.parent)
+    history = History(path.parent, EpochReport)
     for report in history.epochs():
         f"{report.epoch:.2f} {report.loss:.3f} {report.smallest:.1%} {report.elapsed_s / 60:.1f}"
         _to_json(report)
