@@ -129,7 +129,10 @@ def test_of_a_labelled_data_set_the_training_images_are_taken(tmp_path: Path) ->
     ("arrays", "message"),
     [
         ({"pictures": np.zeros(3)}, "no array 'images'; it holds pictures"),
-        ({"images": np.zeros((2, 8, 9, 3), np.uint8)}, r"images is uint8 \(2, 8, 9, 3\), not uint8 \(n, S, S, 3\)"),
+        (
+            {"images": np.zeros((2, 8, 9, 3), np.uint8)},
+            r"images is uint8 \(2, 8, 9, 3\), not uint8 \(n, S, S, 3\)",
+        ),
         ({"images": np.zeros((2, 8, 8, 3))}, r"images is float64"),
         ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "holds no image"),
     ],
