@@ -51,9 +51,7 @@ def test_a_wrong_input_is_one_line_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_place_that_cannot_be_written_is_refused_first(
-    refused: Callable[..., str], tmp_path: Path
-) -> None:
+def test_a_place_that_cannot_be_written_is_refused_first(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "expected the name of a .npz file" in refused("data", "noise", tmp_path / "out.png")
     (tmp_path / "file").touch()
     assert "is no folder" in refused("data", "noise", tmp_path / "file" / "out.npz")

@@ -47,13 +47,14 @@ def paint(size_px: int, *, mode: str, rng: np.random.Generator) -> NDArray[np.ui
         leaves = draw_leaves(min(_BLOCK, MOST_SHAPES - count), size_px, mode=mode, rng=rng)
         before = canvas.copy()
         put(canvas, leaves, below=count)
-        is_covered = canvas.getextrema()[0] > 0
+        is_covered = _is_covered(canvas)
         if is_covered:  # one of these was the last
             canvas = before
             put(canvas, leaves, below=count, until_covered=True)
         colors.append(leaves.colors)
         count += len(leaves.shapes)
-    return np.concatenate(colors)[np.asarray(canvas)]
+    image: NDArray[np.uint8] = np.concatenate(colors)[np.asarray(canvas)]
+    return image
 
 
 def draw_leaves(count: int, size_px: int, *, mode: str, rng: np.random.Generator) -> Leaves:
@@ -94,8 +95,12 @@ def put(canvas: Image.Image, leaves: Leaves, *, below: int, until_covered: bool 
             pen.ellipse((row[0], row[1], row[4], row[5]), fill=number)
         else:
             pen.polygon(row, fill=number)
-        if until_covered and canvas.getextrema()[0] > 0:
+        if until_covered and _is_covered(canvas):
             return
+
+
+def _is_covered(canvas: Image.Image) -> bool:
+    return canvas.getextrema()[0] != 0  # the least of the one channel
 
 
 @lru_cache(maxsize=1)
