@@ -45,7 +45,7 @@ def random_view(
     Returns:
         `(B, 3, R, R)` float32, channels last in memory.
     """
-    crop, factors, order, grey = torch.split(draws, (_CROP, _FACTORS, _ORDER, 1))
+    crop, factors, order, grey = torch.split(draws, [_CROP, _FACTORS, _ORDER, 1])
     rows, columns = crop_weights(images, size_px, draws=crop, scale=scale)
     pixels = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     x = resample(pixels.div_(255.0), rows, columns)

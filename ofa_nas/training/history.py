@@ -37,7 +37,8 @@ class History(Generic[E]):
     """
 
     def __init__(self, folder: Path, epoch: type[E], *, has_tensorboard: bool = False) -> None:
-        self.path, self._epoch = folder / FILE, epoch
+        self.path = folder / FILE
+        self._epoch: type[E] = epoch
         self._folder, self._has_begun = folder, False
         self._writer: SummaryWriter | None = None
         self._has_tensorboard = has_tensorboard

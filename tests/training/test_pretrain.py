@@ -137,14 +137,15 @@ def test_features_come_together_and_spread(tmp_path: Path) -> None:
 
 def test_a_usual_classifier_as_head_would_collapse_at_first() -> None:
     """Why `new_head` is there: with short features the first steps throw everything on one point."""
+    recipe = LARGEST.override(Settings(batch_size=24, learning_rate=0.12))
     losses = {}
     for is_short in (False, True):
         supernet = encoder()
         if is_short:
             with torch.no_grad():
-                dict(supernet.named_parameters())["layers.classifier.classifier.weight"].mul_(0.05)
-        ours = learner(supernet, LARGEST)
-        for step in range(4):
+                dict(supernet.named_parameters())["layers.classifier.linear.weight"].mul_(0.05)
+        ours = learner(supernet, recipe)
+        for step in range(6):
             ours.step(step)
             told = ours.take_terms()
         losses[is_short] = told["uniform"]
