@@ -239,14 +239,14 @@ def _synthetic(generator: str, args: argparse.Namespace) -> PackedImages:
 
 def _show(outcomes: list[Outcome]) -> None:
     table = make_table("start", "align", "uniform", "probe: last", "over random", "probe: all", "over random")
-    baseline = [one for one in outcomes if one.start == outcomes[0].start]
+    baseline = [one for one in outcomes if one.start == "random"]
     for start in dict.fromkeys(one.start for one in outcomes):
         ours = [one for one in outcomes if one.start == start]
         cells = [
             _mean([one.terms[name] for one in ours]) if ours[0].terms else "" for name in ("align", "uniform")
         ]
         for seen in ("last", "all"):
-            gains = [a.probes[seen] - b.probes[seen] for a, b in zip(ours, baseline, strict=True)]
+            gains = [a.probes[seen] - b.probes[seen] for a, b in zip(ours, baseline, strict=False)]
             cells += [_percent([one.probes[seen] for one in ours]), _percent(gains)]
         table.add_row(start, *cells)
     wide.print(table)
@@ -258,7 +258,7 @@ def _show(outcomes: list[Outcome]) -> None:
             for size in ("largest", "smallest"):
                 found = [getattr(one, size)[share] for one in ours]
                 before = [getattr(one, size)[share] for one in baseline]
-                cells += [_percent(found), _percent([a - b for a, b in zip(found, before, strict=True)])]
+                cells += [_percent(found), _percent([a - b for a, b in zip(found, before, strict=False)])]
             table.add_row(f"{float(share):.0%}", start, *cells)
     wide.print(table)
 
@@ -268,7 +268,9 @@ def _mean(values: list[float]) -> str:
 
 
 def _percent(values: list[float]) -> str:
-    """Mean and standard deviation over the seeds, in points."""
+    """Mean and standard deviation over the seeds, in points; empty without any."""
+    if not values:
+        return ""
     spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{100 * np.mean(values):.1f}{spread}"
 
