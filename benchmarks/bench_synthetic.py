@@ -4,7 +4,7 @@ One encoder, the largest subnet of a supernet for 32 px, is pretrained from the 
 steps on as many images of each kind; a linear probe on frozen features then classifies real images. From the
 same supernets trainings start with few labels, and with all.
 
-    python -m benchmarks.bench_synthetic [--seeds 0 1 2] [--steps 60] [--folder runs/bench_synthetic]
+    python -m benchmarks.bench_synthetic [--seeds 0 1 2] [--steps 250] [--folder runs/bench_synthetic]
 
 What is done stands in the folder, so that a run which was stopped goes on, and several processes may share
 the seeds between them.
@@ -110,12 +110,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=4000, help="of each kind (4000)")
     parser.add_argument("--size-px", type=int, default=64, help="of the synthetic ones (64)")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=250, help="of each pretraining (250)")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--crop-scale", type=float, default=0.08)
     parser.add_argument("--labels", type=float, nargs="*", default=[0.01, 0.1, 1.0], help="shares of them")
     parser.add_argument(
-        "--label-steps", type=int, default=15, help="of the least share; doubled for each next"
+        "--label-steps", type=int, default=30, help="of the least share; doubled for each next"
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/bench_synthetic"))

@@ -5,14 +5,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.signals import signals_noted
+from ofa_nas.cli.training_run import chosen_recipe, follow
 
 if TYPE_CHECKING:
-    import torch
-
-    from ofa_nas.pipeline.pretraining import PretrainedSupernet, PretrainingPlan
     from ofa_nas.training.pretrain import PretrainingEpoch
-    from ofa_nas.training.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import give_document, out
-    from ofa_nas.pipeline.pretraining import PretrainingPlan
+    from ofa_nas.pipeline.pretraining import PretrainedSupernet, PretrainingPlan, pretrain_supernet
     from ofa_nas.training.prepare import pick_device
 
     plan = PretrainingPlan(
@@ -89,63 +85,25 @@ def run(args: argparse.Namespace) -> None:
         data=args.data,
         start=args.start,
         loss=args.loss,
-        recipe=_recipe(args),
+        recipe=chosen_recipe(args, "pretrain"),
         folder=args.output,
         image_size=args.image_size,
         resume=args.resume,
         checkpoint_minutes=args.checkpoint_minutes,
         has_tensorboard=args.tensorboard,
     )
-    done = _follow(plan, pick_device(args.device), quiet=args.json)
+    done = follow(
+        pretrain_supernet(plan, device=pick_device(args.device)),
+        PretrainedSupernet,
+        tell=_epoch_line,
+        title="pretraining",
+        folder=plan.folder,
+        quiet=args.json,
+    )
+    assert done is not None
     if not give_document(args, {"supernet": str(done.files.weights), "history": done.history}):
         out.print(f"supernet  {done.files.weights}")
         out.print("its classifier is random: ofa-nas train --from makes one for your classes")
-
-
-def _recipe(args: argparse.Namespace) -> "Recipe":
-    from ofa_nas.training.recipe import Recipe, Settings
-
-    settings = Settings(
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        random_subnets=args.random_subnets,
-        crop_scale=args.crop_scale,
-        seed=args.seed,
-    )
-    return Recipe.load(args.recipe, purpose="pretrain").override(settings)
-
-
-def _follow(plan: "PretrainingPlan", device: "torch.device", *, quiet: bool) -> "PretrainedSupernet":
-    """Show the records; a first Ctrl-C ends the step and leaves a checkpoint, a second one kills."""
-    from ofa_nas.cli.console import err, progress
-    from ofa_nas.data.packed import PackProgress
-    from ofa_nas.pipeline.pretraining import PretrainedSupernet, pretrain_supernet
-    from ofa_nas.training.loop import StepReport
-    from ofa_nas.training.pretrain import PretrainingEpoch
-
-    records = pretrain_supernet(plan, device=device)
-    with signals_noted() as signals, progress("decoding", total=None, quiet=quiet) as bar:
-        is_training = False
-        for record in records:
-            match record:
-                case PackProgress():
-                    bar.move_to(record.done, total=record.total)
-                case StepReport():
-                    if not is_training:
-                        bar.begin("pretraining", total=record.total_steps, done=record.step - 1)
-                        is_training = True
-                    note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
-                    bar.move_to(record.step, total=record.total_steps, note=note)
-                case PretrainingEpoch():
-                    err.print(_epoch_line(record))
-                case PretrainedSupernet():
-                    return record
-            if signals:
-                records.close()
-                err.print(f"stopped; --resume continues in {plan.folder}")
-                raise KeyboardInterrupt
-    raise AssertionError("a pretraining ended without its record")
 
 
 def _epoch_line(report: "PretrainingEpoch") -> str:
