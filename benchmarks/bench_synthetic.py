@@ -30,6 +30,7 @@ from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
 from ofa_nas.data.unlabelled import open_unlabelled
 from ofa_nas.pipeline.pretraining import with_classifier
 from ofa_nas.provenance import record_provenance
+from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet
 from ofa_nas.training.loop import Checkpointing
@@ -38,7 +39,8 @@ from ofa_nas.training.pretrain import PretrainingEpoch, pretrain
 from ofa_nas.training.recipe import Phase, Recipe, Settings
 from ofa_nas.training.train import TrainingData, train
 
-STARTS = ("random", "noise", "dead-leaves", "real")
+STARTS = ("random", "random-branches", "noise", "dead-leaves", "real")
+UNTRAINED = STARTS[:2]  # the first weights of a training; the same, but no residual branch begins as zero
 _CALIBRATION = 1000  # real images, without labels, of the batch norms that are judged
 _FEW = Phase("labels", "largest", epochs=1.0, learning_rate=0.04, warmup=0.05)
 _FEW_BATCH = 32
@@ -157,7 +159,9 @@ class Trial:
         """Pretrain, probe, and train by labels."""
         began = time.process_time()
         first = first_encoder(self.args.space, start=None, seed=self.seed, device=torch.device("cpu"))
-        terms = {} if self.start == "random" else self._pretrain(first)
+        if self.start == "random-branches":
+            _open_branches(first.supernet)
+        terms = {} if self.start in UNTRAINED else self._pretrain(first)
         encoder = calibrated_subnet(
             first.supernet,
             first.supernet.space.largest,
@@ -226,6 +230,14 @@ class Trial:
             for arch in (space.largest, space.smallest)
         )
         return largest, smallest
+
+
+def _open_branches(supernet: Supernet) -> None:
+    """Let every batch norm begin with a scale of one: those that end a residual branch begin with zero."""
+    with torch.no_grad():
+        for name, value in supernet.named_parameters():
+            if name.endswith(".bn.weight"):
+                value.fill_(1.0)
 
 
 def _synthetic(generator: str, args: argparse.Namespace) -> PackedImages:

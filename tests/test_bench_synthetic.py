@@ -24,19 +24,19 @@ def test_a_short_run_prints_tables_and_goes_on(
     short = ["--space", "tiny", "--data", str(small.data), "--images", "64", "--batch-size", "16"]
     steps = ["--size-px", "16", "--steps", "8", "--labels", "0.1", "1.0", "--label-steps", "4"]
     arguments = [*short, *steps, "--folder", str(tmp_path)]
-    starts = ["random", "noise", "dead-leaves", "real"]
+    starts = ["random", "random-branches", "noise", "dead-leaves", "real"]
     main([*arguments, "--seeds", "0", "--starts", "random", "noise"])
     first = json.loads(capsys.readouterr().out.splitlines()[-1])["outcomes"]
     main([*arguments, "--seeds", "0", "--starts", *starts])
     *table, line = capsys.readouterr().out.splitlines()
     outcomes = json.loads(line)["outcomes"]
-    assert outcomes[:2] == first, "what was done is not done again"
+    assert [outcomes[0], outcomes[2]] == first, "what was done is not done again"
     assert [one["start"] for one in outcomes] == starts
-    assert all(sum(start in row for row in table) == 3 for start in starts)
+    assert all(sum(start in row.split()[:2] for row in table) == 3 for start in starts)
     for one in outcomes:
         assert set(one["probes"]) == {"last", "all"}
         assert set(one["largest"]) == {"0.1", "1"}
-        assert bool(one["terms"]) == (one["start"] != "random")
+        assert bool(one["terms"]) == (one["start"] not in ("random", "random-branches"))
     assert len({one["probes"]["all"] for one in outcomes}) > 1
     assert not list(tmp_path.glob("*.safetensors"))
 
@@ -49,7 +49,7 @@ def test_the_probe_finds_a_linear_rule_and_no_rule_in_noise() -> None:
     train, test = (Features(x[rows], y[rows]) for rows in split.values())
     assert probe(train, test) > 0.9
     shuffled = Features(train.x, train.y[torch.randperm(600, generator=rng)])
-    assert probe(shuffled, test) < 0.45
+    assert probe(shuffled, test) < float(test.y.bincount().max()) / len(test.y) + 0.1
 
 
 def test_features_are_what_the_classifier_sees(tiny: SearchSpace) -> None:
