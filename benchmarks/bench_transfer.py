@@ -26,8 +26,9 @@ from ofa_nas.pipeline.transfer_memory import MethodMemory, method_memories
 from ofa_nas.pipeline.transfer_source import SourceSubnet, named_subnet, open_subnet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.training.evaluate import count_correct
+from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.recipe import Settings
-from ofa_nas.training.train import Checkpointing, TrainingData
+from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.adapt import TransferEpoch, adapt, transfer_recipe
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space

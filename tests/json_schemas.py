@@ -11,7 +11,11 @@ import fastjsonschema
 from ofa_nas.cli import COMMANDS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
-ACTIONS = {"devices": ("list", "calibrate", "explain", "import"), "predictor": ("collect", "fit", "report")}
+ACTIONS = {
+    "data": ("dead-leaves", "noise"),
+    "devices": ("list", "calibrate", "explain", "import"),
+    "predictor": ("collect", "fit", "report"),
+}
 NAMES = sorted(
     f"{command.name}-{action}" if action else command.name
     for command in COMMANDS

@@ -21,9 +21,9 @@ from ofa_nas.space.costs import full_depth, layer_macs
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.evaluate import Images
+from ofa_nas.training.loop import StepReport
 from ofa_nas.training.prepare import SplitSizes
 from ofa_nas.training.recipe import Phase, Recipe
-from ofa_nas.training.train import StepReport
 
 CLASSES, SIZE_PX = 10, 32
 TRAIN_IMAGES, VAL_IMAGES = 40, 20  # of each class

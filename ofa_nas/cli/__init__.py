@@ -27,7 +27,15 @@ from ofa_nas.files import check_writable
 
 DEBUG = "OFA_NAS_DEBUG"
 ASKED = "_ARGCOMPLETE"  # set by a shell that wants a command line completed
-LEAST = {"seed": 0, "threads": 1, "held_out": 1, "trials": 1, "image_size": 8, "checkpoint_minutes": 0.0}
+LEAST = {
+    "seed": 0,
+    "threads": 1,
+    "held_out": 1,
+    "trials": 1,
+    "image_size": 8,
+    "checkpoint_minutes": 0.0,
+    "workers": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +84,13 @@ COMMANDS = (  # groups in this order: find, measure, learn, adapt, inspect
     Command("learn", "bootstrap", "turn a pretrained network into a supernet, without training"),
     Command("learn", "import", "turn a once-for-all checkpoint into a supernet, or back"),
     Command("learn", "train", "train a supernet once, for every architecture of a space"),
+    Command("learn", "pretrain", "train a supernet without labels, as a start for train"),
     Command("learn", "evaluate", "evaluate subnets for real, without training them"),
     Command("learn", "predictor", "evaluate many subnets and fit the accuracy predictor to them"),
     Command("adapt", "transfer", "teach a subnet another task in little memory, and export it"),
     Command("adapt", "prune", "prune a subnet, by lottery tickets or by cutting channels, and export it"),
     Command("inspect", "memory", "tell what training a subnet takes, by account and as measured"),
+    Command("inspect", "data", "draw synthetic images to learn from without labels"),
     Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
     Command("inspect", "completion", "print what bash, zsh or fish needs to complete command lines"),
 )

@@ -5,6 +5,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ofa_nas.training.recipe import Purpose
 
 SHELLS = {
     "bash": 'eval "$(ofa-nas completion bash)"  # in ~/.bashrc',
@@ -88,15 +92,20 @@ def _completer(prog: str, action: argparse.Action) -> _Names | None:
     if name == "devices" or (name == "device" and command == ["export"]):
         return _Names(_devices, ("json",)) if "--device" in action.option_strings else _Names(_addresses)
     if name == "file":
-        return _Names(list, ("toml",) if command == ["run"] else ("onnx",))
+        suffix = {"run": "toml", "data": "npz"}.get(" ".join(command), "onnx")
+        return _Names(list, (suffix,))
+    if name == "recipe":
+        is_train = command != ["pretrain"]
+        return _Names(lambda: _recipes("train" if is_train else "pretrain"), ("toml",))
     simple: dict[str, _Names] = {
         "device": _Names(_addresses),
         "table": _Names(_tables, ("json",)),
         "arch": _Names(lambda: ("smallest", "middle", "largest")),
         "archs": _Names(lambda: ("smallest", "middle", "largest")),
-        "recipe": _Names(_recipes, ("toml",)),
         "kind": _Names(lambda: _plugins("predictors")),
         "method": _Names(lambda: _plugins("search.methods")),
+        "loss": _Names(_losses),
+        "generator": _Names(_generators),
     }
     return simple.get(name)
 
@@ -117,10 +126,10 @@ def _spaces() -> list[str]:
     return asset_names("search_spaces", suffix=".toml")
 
 
-def _recipes() -> list[str]:
+def _recipes(purpose: "Purpose" = "train") -> list[str]:
     from ofa_nas.training.recipe import recipe_names
 
-    return recipe_names()
+    return recipe_names(purpose)
 
 
 def _plugins(kind: str) -> list[str]:
@@ -142,3 +151,11 @@ def _tables() -> list[str]:
 
 def _devices() -> list[str]:
     return [*_addresses(), *_tables()]
+
+
+def _generators() -> list[str]:
+    return [name.replace("_", "-") for name in _plugins("data.generators")]
+
+
+def _losses() -> list[str]:
+    return [name.replace("_", "-") for name in _plugins("training.losses")]

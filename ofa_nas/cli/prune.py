@@ -179,7 +179,8 @@ def _follow(plan: "PrunePlan", device: "torch.device", *, quiet: bool) -> "Prune
     from ofa_nas.pipeline.deliver import Stage
     from ofa_nas.pipeline.prune import PrunedSubnet, prune_subnet
     from ofa_nas.pruning.state import Round
-    from ofa_nas.training.train import EpochReport, StepReport
+    from ofa_nas.training.loop import StepReport
+    from ofa_nas.training.train import EpochReport
 
     records = prune_subnet(plan, device=device)
     with signals_noted() as signals, progress("pruning", total=None, quiet=quiet) as bar:

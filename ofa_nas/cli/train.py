@@ -4,15 +4,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.signals import signals_noted
+from ofa_nas.cli.training_run import chosen_recipe, follow
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
-    import torch
-
-    from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan
-    from ofa_nas.training.distributed import Ranks
-    from ofa_nas.training.recipe import Recipe
     from ofa_nas.training.train import EpochReport
 
 
@@ -72,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
 
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import give_document, out
-    from ofa_nas.pipeline.learning import TrainingPlan
+    from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan, train_supernet
     from ofa_nas.training.distributed import join_ranks, leave_ranks
     from ofa_nas.training.prepare import SplitSizes, pick_device
 
@@ -80,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
         space=args.space,
         data=args.data,
         start=args.start,
-        recipe=_recipe(args),
+        recipe=chosen_recipe(args, "train"),
         sizes=SplitSizes(reports=args.held_out, seed=args.seed),
         folder=args.output,
         image_size=args.image_size,
@@ -90,60 +85,20 @@ def run(args: argparse.Namespace) -> None:
     )
     device = pick_device(args.device)
     ranks = join_ranks(device)
-    trained = _follow(plan, device, ranks=ranks, quiet=args.json or not ranks.is_first)
+    trained = follow(
+        train_supernet(plan, device=device, ranks=ranks),
+        TrainedSupernet,
+        tell=_epoch_line,
+        title="training",
+        folder=plan.folder,
+        quiet=args.json or not ranks.is_first,
+        is_first=ranks.is_first,
+    )
     leave_ranks()
     if trained is None:  # the first process tells
         return
     if not give_document(args, {"supernet": str(trained.files.weights), "history": trained.history}):
         out.print(f"supernet  {trained.files.weights}")
-
-
-def _recipe(args: argparse.Namespace) -> "Recipe":
-    from ofa_nas.training.recipe import Recipe, Settings
-
-    settings = Settings(
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        random_subnets=args.random_subnets,
-        crop_scale=args.crop_scale,
-        seed=args.seed,
-    )
-    return Recipe.load(args.recipe).override(settings)
-
-
-def _follow(
-    plan: "TrainingPlan", device: "torch.device", *, ranks: "Ranks", quiet: bool
-) -> "TrainedSupernet | None":
-    """Show the records; a first Ctrl-C ends the step and leaves a checkpoint, a second one kills."""
-    from ofa_nas.cli.console import err, progress
-    from ofa_nas.data.packed import PackProgress
-    from ofa_nas.pipeline.learning import TrainedSupernet, train_supernet
-    from ofa_nas.training.train import EpochReport, StepReport
-
-    records = train_supernet(plan, device=device, ranks=ranks)
-    with signals_noted() as signals, progress("decoding", total=None, quiet=quiet) as bar:
-        is_training = False
-        for record in records:
-            match record:
-                case PackProgress():
-                    bar.move_to(record.done, total=record.total)
-                case StepReport():
-                    if not is_training:
-                        bar.begin("training", total=record.total_steps, done=record.step - 1)
-                        is_training = True
-                    note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
-                    bar.move_to(record.step, total=record.total_steps, note=note)
-                case EpochReport():
-                    err.print(_epoch_line(record))
-                case TrainedSupernet():
-                    return record
-            if signals:
-                records.close()
-                if ranks.is_first:
-                    err.print(f"stopped; --resume continues in {plan.folder}")
-                raise KeyboardInterrupt
-    return None
 
 
 def _epoch_line(report: "EpochReport") -> str:

@@ -115,7 +115,7 @@ def _follow(plan: "TransferPlan", device: "torch.device", *, quiet: bool) -> "Tr
     from ofa_nas.data.packed import PackProgress
     from ofa_nas.pipeline.deliver import Stage
     from ofa_nas.pipeline.transfer import TransferredSubnet, transfer_subnet
-    from ofa_nas.training.train import StepReport
+    from ofa_nas.training.loop import StepReport
     from ofa_nas.transfer.adapt import TransferEpoch
 
     records = transfer_subnet(plan, device=device)

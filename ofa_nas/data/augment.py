@@ -9,7 +9,7 @@ from torch.nn import functional
 from ofa_nas.data import Normalization
 
 # Luma of ITU-R BT.601, as Pillow and torchvision use for the saturation of an image.
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
 # Source: Szegedy et al. 2015, arXiv:1409.4842, section 6: aspect ratios from 3/4 to 4/3.
 _LOG_RATIO = math.log(4 / 3)
 
@@ -72,14 +72,7 @@ def augment(
 
     Source: Cai et al. 2020, arXiv:1908.09791, and its code: random resized crop, flip, colour "tf".
     """
-    area = scale[0] + (scale[1] - scale[0]) * draws[0]
-    ratio = torch.exp((2 * draws[1] - 1) * _LOG_RATIO)
-    width = (area * ratio).sqrt().clamp(max=1.0)
-    height = (area / ratio).sqrt().clamp(max=1.0)
-    columns = _resize_weights((1 - width) * draws[2], width, images.shape[2], size_px=size_px)
-    rows = _resize_weights((1 - height) * draws[3], height, images.shape[1], size_px=size_px)
-    is_flipped = (draws[4] < 0.5)[:, None, None]
-    columns = torch.where(is_flipped, columns.flip(1), columns)
+    rows, columns = crop_weights(images, size_px, draws=draws, scale=scale)
     pixels = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     if has_color_jitter:
         brightness = 1 + (2 * draws[5] - 1) * (32 / 255)
@@ -87,7 +80,31 @@ def augment(
         pixels = _jitter(pixels, brightness, saturation)
     # Resizing is linear with weights that sum to one: normalising first, on fewer pixels, is the same.
     mean, std = _constants(normalization, images.device)
-    return _resample(pixels.sub_(mean).div_(std), rows, columns)
+    return resample(pixels.sub_(mean).div_(std), rows, columns)
+
+
+def crop_weights(
+    images: Tensor, size_px: int, *, draws: Tensor, scale: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Crop, resize and flip as two products, each image in its own way.
+
+    Args:
+        images: `(B, S, S, 3)`.
+        size_px: Side R of the result.
+        draws: `(5, B)` or more in [0, 1): area, aspect ratio, column, row, flip.
+        scale: Least and largest share of the image's area that a crop keeps.
+
+    Returns:
+        Weights `(B, R, S)` of the rows and of the columns, for `resample`.
+    """
+    area = scale[0] + (scale[1] - scale[0]) * draws[0]
+    ratio = torch.exp((2 * draws[1] - 1) * _LOG_RATIO)
+    width = (area * ratio).sqrt().clamp(max=1.0)
+    height = (area / ratio).sqrt().clamp(max=1.0)
+    columns = _resize_weights((1 - width) * draws[2], width, images.shape[2], size_px=size_px)
+    rows = _resize_weights((1 - height) * draws[3], height, images.shape[1], size_px=size_px)
+    is_flipped = (draws[4] < 0.5)[:, None, None]
+    return rows, torch.where(is_flipped, columns.flip(1), columns)
 
 
 def augment_signals(
@@ -136,7 +153,8 @@ def _resize_weights(start: Tensor, length: Tensor, side: int, *, size_px: int) -
     return weights.div_(weights.sum(2, keepdim=True))
 
 
-def _resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Resize `(B, W, H, 3)` pixels, which lie column by column, to `(B, 3, R, R)` by `crop_weights`."""
     # Two batched products, columns first, so that the result lies channels last without a further copy.
     batch, width, height, channels = pixels.shape
     size_px = rows.shape[1]
@@ -147,7 +165,7 @@ def _resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 def _jitter(pixels: Tensor, brightness: Tensor, saturation: Tensor) -> Tensor:
     """Brightness, then saturation, of `(B, W, H, 3)` pixels; both factors are `(B,)`."""
-    luma = torch.tensor(_LUMA, device=pixels.device)
+    luma = torch.tensor(LUMA, device=pixels.device)
     brightness, saturation = brightness.view(-1, 1, 1), saturation.view(-1, 1, 1)
     grey = (pixels @ luma).mul_(brightness * (1 - saturation))
     return pixels.mul_((brightness * saturation)[..., None]).add_(grey[..., None]).clamp_(0.0, 255.0)

@@ -21,6 +21,7 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.history import History
+from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.prepare import (
     SplitSizes,
     first_supernet,
@@ -29,7 +30,7 @@ from ofa_nas.training.prepare import (
     training_data,
 )
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.train import Checkpointing, EpochReport, Report, train
+from ofa_nas.training.train import EpochReport, Report, train
 
 _ALONE = Ranks()
 
@@ -129,7 +130,10 @@ def train_supernet(
     if not ranks.is_first:
         yield from reports
         return
-    with closing(History(plan.folder, has_tensorboard=plan.has_tensorboard)) as history, closing(reports):
+    with (
+        closing(History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)) as history,
+        closing(reports),
+    ):
         for report in reports:
             history.add(report)
             yield report

@@ -34,9 +34,10 @@ from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import accuracy_of, batches
+from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.prepare import SplitSizes, predictor_half, training_data
 from ofa_nas.training.recipe import Phase, Recipe
-from ofa_nas.training.train import Checkpointing, EpochReport, StepReport, TrainingData, train
+from ofa_nas.training.train import EpochReport, TrainingData, train
 
 PruneMethod = Literal["imp", "channel"]
 _RATE, _EPOCHS = 0.02, 5.0  # for batches of 64; benchmarks/bench_pruning.py

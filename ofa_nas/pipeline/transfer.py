@@ -20,9 +20,9 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.prepare import SplitSizes, predictor_half, training_data
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.train import Checkpointing
 from ofa_nas.transfer.adapt import TransferEpoch, TransferReport, adapt
 from ofa_nas.transfer.methods import METHODS, Method
 from ofa_nas.transfer.network import TransferNetwork, transfer_space

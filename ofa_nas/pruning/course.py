@@ -8,9 +8,10 @@ from ofa_nas.errors import DataError, TrainingError
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.step import Learner
-from ofa_nas.training.train import StepReport, TrainingData
+from ofa_nas.training.train import TrainingData
 
 
 class SupernetCourse:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ofa_nas.data import Normalization
 from ofa_nas.data.augment import augment, augment_signals, augmentation_draws, is_signal
 from ofa_nas.data.packed import PackedImages
+from ofa_nas.data.views import random_view, view_draws
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.recipe import Recipe
 
@@ -55,19 +56,53 @@ class Batches:
         """
         size = self.recipe.batch_size
         share = self.ranks.share(size)
-        rows = torch.from_numpy(self._rows(step)[share])
+        rows = self._share_of(step)
         draws = augmentation_draws(size, rng)[:, share].to(self.device)
-        rows = rows.to(self.images.device)
-        images = self.images[rows].to(self.device, non_blocking=True)
-        change = augment_signals if is_signal(images) else augment
+        pixels = self._pixels(rows)
+        change = augment_signals if is_signal(pixels) else augment
         x = change(
-            images,
+            pixels,
             resolution,
             normalization=self.normalization,
             draws=draws,
             scale=(self.recipe.crop_scale, 1.0),
         )
         return x, self.labels[rows].to(self.device)
+
+    def draw_views(self, step: int, resolution: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Two views of each image of a step's batch.
+
+        Args:
+            step: Counted from 0 over the whole training.
+            resolution: Side R of the result.
+            rng: Draws the views of the whole batch, whichever part of it is asked for.
+
+        Returns:
+            `(B, 3, R, R)` each.
+        """
+        size = self.recipe.batch_size
+        share = self.ranks.share(size)
+        pixels = self._pixels(self._share_of(step))
+        first, second = (
+            random_view(
+                pixels,
+                resolution,
+                normalization=self.normalization,
+                draws=view_draws(size, rng)[:, share].to(self.device),
+                scale=(self.recipe.crop_scale, 1.0),
+            )
+            for _ in range(2)
+        )
+        return first, second
+
+    def _share_of(self, step: int) -> Tensor:
+        """Indices of a step's images that are this process's, where the images are."""
+        rows = self._rows(step)[self.ranks.share(self.recipe.batch_size)]
+        return torch.from_numpy(rows).to(self.images.device)
+
+    def _pixels(self, rows: Tensor) -> Tensor:
+        """Images of some indices, on the device that trains."""
+        return self.images[rows].to(self.device, non_blocking=True)
 
     def _rows(self, step: int) -> npt.NDArray[np.int64]:
         """Indices of a step's images; sorted, because they may lie in a file."""

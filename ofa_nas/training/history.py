@@ -4,11 +4,13 @@ import json
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.files import parse_json, read_bytes, write_bytes
-from ofa_nas.training.train import EpochReport, Report, StepReport
+from ofa_nas.training.loop import StepReport
+from ofa_nas.training.pretrain import PretrainingEpoch
+from ofa_nas.training.train import EpochReport
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
 FILE = "history.jsonl"
 _EVERY_STEPS = 10
 LARGEST = 1e15  # of a number in a report
+E = TypeVar("E", EpochReport, PretrainingEpoch)
 
 
-class History:
+class History(Generic[E]):
     """The reports of a run folder: each epoch's, and every tenth step's.
 
     The first report tells where the training stands; what the file says from there on belongs to steps that a
@@ -26,21 +29,23 @@ class History:
 
     Args:
         folder: Run folder.
+        epoch: Kind of the epochs' reports.
         has_tensorboard: Write scalars into `tensorboard/` beside the file.
 
     Raises:
         ConfigError: TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path, *, has_tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, epoch: type[E], *, has_tensorboard: bool = False) -> None:
         self.path = folder / FILE
+        self._epoch: type[E] = epoch
         self._folder, self._has_begun = folder, False
         self._writer: SummaryWriter | None = None
         self._has_tensorboard = has_tensorboard
         if has_tensorboard:
             _check_tensorboard()
 
-    def add(self, report: Report) -> None:
+    def add(self, report: StepReport | E) -> None:
         """Append a report.
 
         Raises:
@@ -65,20 +70,19 @@ class History:
         if self._writer is not None:
             _write_scalars(self._writer, report)
 
-    def epochs(self) -> tuple[EpochReport, ...]:
+    def epochs(self) -> tuple[E, ...]:
         """The reports of all epochs so far, those before a resume too.
 
         Raises:
             FileError: A line of the file is no report.
         """
-        names = [field.name for field in fields(EpochReport)]
+        names = [field.name for field in fields(self._epoch)]
         lines = [line for line in self._lines() if line["kind"] == "epoch"]
         try:
-            reports = tuple(EpochReport(**{name: line[name] for name in names}) for line in lines)
+            reports = tuple(self._epoch(**{name: line[name] for name in names}) for line in lines)
         except KeyError as error:
             raise FileError(f"{self.path}: a report of an epoch lacks {error}") from error
-        numbers = (getattr(report, name) for report in reports for name in names if name != "phase")
-        if not all(type(value) in (int, float) and abs(value) < LARGEST for value in numbers):
+        if not all(_is_numbers(value) for one in reports for name, value in _values(one) if name != "phase"):
             raise FileError(f"{self.path}: a report of an epoch holds something else than numbers")
         return reports
 
@@ -120,20 +124,31 @@ def _check_tensorboard() -> None:
         raise ConfigError("--tensorboard needs a package: pip install 'ofa-nas[tensorboard]'")
 
 
-def _write_scalars(writer: "SummaryWriter", report: Report) -> None:
-    scalars = (
-        {
+def _values(report: EpochReport | PretrainingEpoch) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(report, field.name)) for field in fields(report)]
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether it is a number of a sensible size, or an object of such."""
+    if isinstance(value, dict):
+        return all(not isinstance(one, dict) and _is_numbers(one) for one in value.values())
+    return type(value) in (int, float) and abs(value) < LARGEST
+
+
+def _write_scalars(writer: "SummaryWriter", report: StepReport | EpochReport | PretrainingEpoch) -> None:
+    if isinstance(report, StepReport):
+        scalars = {
             "loss": report.loss,
             "learning rate": report.learning_rate,
             "images a second": report.images_per_s,
         }
-        if isinstance(report, StepReport)
-        else {
+    elif isinstance(report, EpochReport):
+        scalars = {
             "accuracy/smallest": report.smallest,
             "accuracy/middle": report.middle,
             "accuracy/largest": report.largest,
         }
-    )
-    assert isinstance(report, StepReport | EpochReport)
+    else:
+        scalars = {f"loss/{name}": value for name, value in report.terms.items()}
     for name, value in scalars.items():
         writer.add_scalar(name, value, report.step)

@@ -1,5 +1,6 @@
 """From names on a command line to what `train` takes: decoded splits, and a supernet with first weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.distributed import local_rank
+from ofa_nas.training.pretrain import FEATURES, new_head
 from ofa_nas.training.train import TrainingData
 
 DEFAULT_SPACE = "efficientnet_lite"
@@ -87,11 +89,13 @@ class FirstSupernet:
         supernet: On the device of the training.
         normalization: That of its start; its inputs are to be normalised so from now on.
         start: What its weights come from, for the card.
+        classes: That its start, or its search space, has.
     """
 
     supernet: Supernet
     normalization: Normalization
     start: str
+    classes: int
 
 
 def first_supernet(
@@ -111,22 +115,65 @@ def first_supernet(
         SpaceError: There is no such space.
         CheckpointError: The start is damaged.
     """
-    generator = torch.Generator().manual_seed(seed)
     if start is None:
         named = _space_for(SearchSpace.load(space or DEFAULT_SPACE), data)
-        first = FirstSupernet(Supernet(named, generator), own_normalization(data), "random weights")
+        return _fresh(named, named.classes, own_normalization(data), seed=seed, device=device)
+    own = _opened(start, space)
+    check_input(data.train, own.space)
+    return _started(own, data.train.class_ids, data.class_names, seed=seed, device=device)
+
+
+def first_encoder(space: str | None, *, start: str | None, seed: int, device: torch.device) -> FirstSupernet:
+    """A supernet to be pretrained without labels, from noise or from what exists: a new head, no classes.
+
+    Args:
+        space: As `first_supernet` takes it.
+        start: As `first_supernet` takes it.
+        seed: Of the weights that are drawn.
+        device: Where the supernet is to be.
+
+    Raises:
+        ConfigError: There is no such start, or it belongs to another space.
+        SpaceError: There is no such space.
+        CheckpointError: The start is damaged.
+    """
+    names = tuple(f"feature {index}" for index in range(FEATURES))
+    if start is None:
+        named = SearchSpace.load(space or DEFAULT_SPACE)
+        wide = named.with_classes(FEATURES)
+        first = _fresh(wide, named.classes, Normalization(), seed=seed, device=device)
     else:
-        own = open_start(start)
-        check_input(data.train, own.space)
-        if space is not None:
-            own.check_space(SearchSpace.load(space))
-        supernet = start_supernet(
-            own, class_ids=data.train.class_ids, class_names=data.class_names, generator=generator
-        )
-        first = FirstSupernet(supernet, _normalization(own), own.name)
-    first.supernet.to(device)
-    first.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+        first = _started(_opened(start, space), (), names, seed=seed, device=device)
+    new_head(first.supernet, torch.Generator().manual_seed(seed))
     return first
+
+
+def _opened(start: str, space: str | None) -> Start:
+    own = open_start(start)
+    if space is not None:
+        own.check_space(SearchSpace.load(space))
+    return own
+
+
+def _fresh(
+    space: SearchSpace, classes: int, normalization: Normalization, *, seed: int, device: torch.device
+) -> FirstSupernet:
+    supernet = Supernet(space, torch.Generator().manual_seed(seed))
+    return FirstSupernet(_placed(supernet, device), normalization, "random weights", classes)
+
+
+def _started(
+    own: Start, class_ids: Sequence[str], class_names: Sequence[str], *, seed: int, device: torch.device
+) -> FirstSupernet:
+    generator = torch.Generator().manual_seed(seed)
+    supernet = start_supernet(own, class_ids=class_ids, class_names=class_names, generator=generator)
+    return FirstSupernet(_placed(supernet, device), _normalization(own), own.name, own.space.classes)
+
+
+def _placed(supernet: Supernet, device: torch.device) -> Supernet:
+    supernet.to(device)
+    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+    return supernet
 
 
 def _normalization(start: Start) -> Normalization:

@@ -13,8 +13,13 @@ from ofa_nas.space.toml_reader import Section, read_toml
 
 Teacher = Literal["none", "largest", "frozen"]
 Divergence = Literal["cross_entropy", "alpha"]
+Purpose = Literal["train", "pretrain"]
 _T = TypeVar("_T")
-_FOLDER = Path(__file__).parent / "recipes"
+_FOLDERS: dict[Purpose, Path] = {
+    "train": Path(__file__).parent / "recipes",
+    "pretrain": Path(__file__).parent / "recipes" / "pretrain",
+}
+_TEACHERS: dict[Purpose, tuple[str, ...]] = {"train": get_args(Teacher), "pretrain": ("none", "largest")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,11 @@ class Phase:
     sort_channels: bool = False
 
     @classmethod
-    def from_section(cls, section: Section) -> Self:
+    def from_section(cls, section: Section, *, teachers: tuple[str, ...] = get_args(Teacher)) -> Self:
         """Read one `[[phases]]` table."""
         phase = cls(
             name=section.text("name"),
-            teacher=cast(Teacher, section.text("teacher", choices=get_args(Teacher))),
+            teacher=cast(Teacher, section.text("teacher", choices=teachers)),
             epochs=section.number("epochs", minimum=1e-6, maximum=1e6),
             learning_rate=section.number("learning_rate", minimum=1e-9, maximum=1e3),
             warmup=section.number("warmup", default=0.0, minimum=0.0, maximum=1.0),
@@ -151,18 +156,23 @@ class Recipe:
                 )
 
     @classmethod
-    def load(cls, name_or_path: str) -> Self:
+    def load(cls, name_or_path: str, *, purpose: Purpose = "train") -> Self:
         """Read a shipped recipe by name, or a user's own `.toml` file.
+
+        Args:
+            name_or_path: Which.
+            purpose: To train by labels, or to pretrain without: that has no use for what concerns labels.
 
         Raises:
             RecipeError: There is none, or the file is wrong; the message names the key path.
         """
         path = Path(name_or_path)
         if path.suffix != ".toml":
-            path = _FOLDER / f"{name_or_path}.toml"
-            if name_or_path not in recipe_names():
+            path = _FOLDERS[purpose] / f"{name_or_path}.toml"
+            names = recipe_names(purpose)
+            if name_or_path not in names:
                 raise RecipeError(
-                    f"recipe {name_or_path[:60]!r}: there are {', '.join(recipe_names())}; "
+                    f"recipe {name_or_path[:60]!r}: there are {', '.join(names)}; "
                     "or give the path of a .toml file"
                 )
         root = read_toml(path, error=RecipeError)
@@ -170,17 +180,25 @@ class Recipe:
         root.text("source", default="-")
         recipe = cls(
             name=path.stem,
-            phases=tuple(Phase.from_section(section) for section in root.sections("phases")),
-            batch_size=root.integer("batch_size", default=64, minimum=2),
-            divergence=cast(
-                Divergence, root.text("divergence", default="cross_entropy", choices=get_args(Divergence))
+            phases=tuple(
+                Phase.from_section(section, teachers=_TEACHERS[purpose])
+                for section in root.sections("phases")
             ),
+            batch_size=root.integer("batch_size", default=64, minimum=2),
             momentum=root.number("momentum", default=0.9, minimum=0.0, maximum=0.999),
             weight_decay=root.number("weight_decay", default=3e-5, minimum=0.0, maximum=1.0),
-            label_smoothing=root.number("label_smoothing", default=0.1, minimum=0.0, maximum=0.9),
             clip_norm=root.number("clip_norm", default=5.0, minimum=0.0, maximum=1e6),
             crop_scale=root.number("crop_scale", default=0.35, minimum=0.01, maximum=1.0),
+            label_smoothing=0.0,
         )
+        if purpose == "train":
+            recipe = replace(
+                recipe,
+                divergence=cast(
+                    Divergence, root.text("divergence", default="cross_entropy", choices=get_args(Divergence))
+                ),
+                label_smoothing=root.number("label_smoothing", default=0.1, minimum=0.0, maximum=0.9),
+            )
         root.close()
         return recipe
 
@@ -275,9 +293,9 @@ class Settings:
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {expected}")
 
 
-def recipe_names() -> list[str]:
+def recipe_names(purpose: Purpose = "train") -> list[str]:
     """Names of the recipes that ship, sorted."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    return sorted(path.stem for path in _FOLDERS[purpose].glob("*.toml"))
 
 
 def _pick(own: _T | None, default: _T) -> _T:

@@ -39,7 +39,7 @@ class Learner:
 
     def __init__(self, supernet: Supernet, recipe: Recipe, batches: Batches, ranks: Ranks) -> None:
         self.supernet, self.recipe, self.batches, self.ranks = supernet, recipe, batches, ranks
-        self.optimizer = _optimizer(supernet, recipe)
+        self.optimizer = self._new_optimizer()
         self.teacher: Supernet | None = None
         device = next(supernet.parameters()).device
         self._autocast = torch.autocast(
@@ -67,12 +67,8 @@ class Learner:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         resolutions = self.supernet.space.resolutions[: at.phase.resolutions or None]
         resolution = int(rng.choice(resolutions))
-        x, labels = self.batches.draw(step, resolution, generator)
         self.optimizer.zero_grad(set_to_none=True)
-        if at.phase.teacher == "frozen":
-            loss = self._learn_from_frozen(x, labels, at, rng)
-        else:
-            loss = self._learn_from_largest(x, labels, at, rng)
+        loss = self._learn(at, step, resolution=resolution, rng=rng, generator=generator)
         parameters = list(self.supernet.parameters())
         self.ranks.average_gradients(parameters)
         if self.recipe.clip_norm > 0.0:
@@ -85,6 +81,25 @@ class Learner:
         self.teacher = copy.deepcopy(self.supernet)
         self.teacher.load_state_dict(tensors)
 
+    def _new_optimizer(self) -> torch.optim.SGD:
+        """The optimiser of the training, without momentum yet."""
+        return _optimizer(self.supernet, self.recipe)
+
+    def _learn(
+        self,
+        at: Position,
+        step: int,
+        *,
+        resolution: int,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Draw the batch of a step, add up the gradients of its subnets, and return the loss."""
+        x, labels = self.batches.draw(step, resolution, generator)
+        if at.phase.teacher == "frozen":
+            return self._learn_from_frozen(x, labels, at, rng)
+        return self._learn_from_largest(x, labels, at, rng)
+
     def _enter(self, at: Position) -> None:
         """Begin a phase: a first teacher, sorted channels, no momentum of the phase before."""
         if at.number == 1 and any(phase.teacher == "frozen" for phase in self.recipe.phases):
@@ -93,7 +108,7 @@ class Learner:
             before = self.recipe.phases[at.number - 1]
             kept = None if before.teacher == "none" else before.space(self.supernet.space)
             sort_channels(self.supernet, kept=kept)
-        _forget(self.optimizer)
+        without_momentum(self.optimizer)
 
     def _learn_from_largest(
         self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator
@@ -107,10 +122,7 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         if at.phase.teacher == "largest":
             answers = logits.detach()
-            smallest = replace(self._encodings[at.number].space.smallest, resolution=resolution)
-            for arch in (smallest, *self._random_archs(at, resolution, rng)):
-                if arch == largest:  # its own answers teach it nothing
-                    continue
+            for arch in self._smaller_archs(at, resolution, rng):
                 self._divergence(self._logits(x, arch, train), answers).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -129,6 +141,16 @@ class Learner:
             (loss + self._divergence(logits, answers)).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total / at.phase.random_subnets
+
+    def _smaller_archs(
+        self, at: Position, resolution: int, rng: np.random.Generator
+    ) -> Iterator[Architecture]:
+        """Smallest and random subnets of a step; the largest's own answers would teach it nothing."""
+        largest = replace(self.supernet.space.largest, resolution=resolution)
+        smallest = replace(self._encodings[at.number].space.smallest, resolution=resolution)
+        for arch in (smallest, *self._random_archs(at, resolution, rng)):
+            if arch != largest:
+                yield arch
 
     def _random_archs(
         self, at: Position, resolution: int, rng: np.random.Generator
@@ -157,13 +179,13 @@ def _optimizer(supernet: Supernet, recipe: Recipe) -> torch.optim.SGD:
         {"params": plain, "weight_decay": 0.0},
     ]
     rate = recipe.phases[0].learning_rate
-    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=True, fused=True)
-    _forget(optimizer)
-    return optimizer
+    return without_momentum(
+        torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=True, fused=True)
+    )
 
 
-def _forget(optimizer: torch.optim.SGD) -> None:
-    """Start from no momentum.
+def without_momentum(optimizer: torch.optim.SGD) -> torch.optim.SGD:
+    """The optimiser, from no momentum on.
 
     The fused optimiser of torch 2.13 fails where some parameters of a group have a buffer and others none,
     as happens when a step's subnets leave parameters out; a buffer of zeros is the same as none.
@@ -171,3 +193,4 @@ def _forget(optimizer: torch.optim.SGD) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer

@@ -15,9 +15,10 @@ from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import count_correct
+from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.state import read_meta, write_state
-from ofa_nas.training.train import Checkpointing, StepReport, TrainingData
+from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.network import TransferNetwork
 from ofa_nas.transfer.optimizer import FreeingAdam
 

@@ -35,6 +35,8 @@ QUESTIONS = {  # what is typed, and some of what is offered
     "ofa-nas devices explain --sp": {"--space"},
     "ofa-nas run own": {"own.toml"},
     "ofa-nas verify-table my": {"my_table.json"},
+    "ofa-nas data d": {"dead-leaves"},
+    "ofa-nas pretrain --recipe l": {"largest"},
     "ofa-nas nonsense --": {"--help", "--version"},
 }
 

@@ -33,6 +33,7 @@ FRAME = {  # modules of the command line that are no commands
     "step_run",
     "table_progress",
     "torch_process",
+    "training_run",
     "window_arguments",
 }
 NAMES = [command.name for command in COMMANDS]

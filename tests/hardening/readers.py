@@ -49,6 +49,7 @@ from ofa_nas.supernet.pretrained import efficientnet_lite0
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.history import History
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.train import EpochReport
 from tests.hardening.data_readers import DATA_READERS
 from tests.hardening.mutations import to_json
 from tests.hardening.reading import Document, Reader
@@ -140,7 +141,7 @@ def read_samples(path: Path) -> None:
 
 
 def read_history(path: Path) -> None:
-    history = History(path.parent)
+    history = History(path.parent, EpochReport)
     for report in history.epochs():
         f"{report.epoch:.2f} {report.loss:.3f} {report.smallest:.1%} {report.elapsed_s / 60:.1f}"
         _to_json(report)

@@ -33,10 +33,11 @@ from ofa_nas.supernet.pretrained import efficientnet_lite0
 from ofa_nas.training import recipe
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import load_state
 from ofa_nas.training.step import Learner
-from ofa_nas.training.train import Checkpointing, TrainingData
+from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.adapt import adapt
 from tests.hardening import readers
 from tests.hardening.data_readers import DATA_READERS

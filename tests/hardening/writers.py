@@ -33,7 +33,7 @@ def writers(small: SmallSupernet, folder: Path) -> list[Callable[[], object]]:
     """One call of every way in which the tool writes a file; each call writes it anew."""
     supernet, card = load_supernet(small.files)
     table, source = simulated_table(), load_sample(small.files.calibration)
-    store, history = SampleStore(folder / "a.samples.jsonl"), History(folder)
+    store, history = SampleStore(folder / "a.samples.jsonl"), History(folder, EpochReport)
     count = iter(range(10**9))
 
     def together() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.training.history import History
-from ofa_nas.training.train import EpochReport, StepReport
+from ofa_nas.training.loop import StepReport
+from ofa_nas.training.train import EpochReport
 
 
 def step(number: int) -> StepReport:
@@ -23,7 +24,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def test_every_tenth_step_and_every_epoch_are_kept(tmp_path: Path) -> None:
-    history = History(tmp_path)
+    history = History(tmp_path, EpochReport)
     for number in range(1, 26):
         history.add(step(number))
     history.add(epoch(25))
@@ -33,12 +34,12 @@ def test_every_tenth_step_and_every_epoch_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_undid_goes_with_the_torn_line(tmp_path: Path) -> None:
-    history = History(tmp_path)
+    history = History(tmp_path, EpochReport)
     for report in (step(10), epoch(10), step(20), epoch(20), step(30)):
         history.add(report)
     with (tmp_path / "history.jsonl").open("a") as file:
         file.write('{"kind": "step", "ste')
-    resumed = History(tmp_path)
+    resumed = History(tmp_path, EpochReport)
     resumed.add(step(15))  # the checkpoint was of step 14
     resumed.add(step(20))
     resumed.add(epoch(20))
@@ -47,8 +48,8 @@ def test_what_a_kill_undid_goes_with_the_torn_line(tmp_path: Path) -> None:
 
 
 def test_a_new_training_starts_a_new_history(tmp_path: Path) -> None:
-    History(tmp_path).add(step(10))
-    again = History(tmp_path)
+    History(tmp_path, EpochReport).add(step(10))
+    again = History(tmp_path, EpochReport)
     again.add(step(1))
     assert steps(tmp_path) == []
 
@@ -56,14 +57,14 @@ def test_a_new_training_starts_a_new_history(tmp_path: Path) -> None:
 def test_a_foreign_file_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_text('{"kind": "step", "step": 1}\n[]\n')
     with pytest.raises(FileError, match=r"history\.jsonl, line 2: not a report of a training"):
-        History(tmp_path).add(step(5))
+        History(tmp_path, EpochReport).add(step(5))
 
 
 def test_scalars_are_written_for_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    history = History(tmp_path, has_tensorboard=True)
+    history = History(tmp_path, EpochReport, has_tensorboard=True)
     for report in (step(10), step(20), epoch(20)):
         history.add(report)
     history.close()
@@ -79,4 +80,4 @@ def test_scalars_are_written_for_tensorboard(tmp_path: Path) -> None:
 def test_tensorboard_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="--tensorboard needs a package: pip install 'ofa-nas"):
-        History(tmp_path, has_tensorboard=True)
+        History(tmp_path, EpochReport, has_tensorboard=True)

@@ -14,9 +14,9 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import adaptive_alpha_divergence
 from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Phase, Recipe, Settings
 from ofa_nas.training.step import Learner
-from ofa_nas.training.train import StepReport
 from tests.training.test_train import WatchedSupernet, assert_same_tensors, noise, restless, run
 
 FULL = Phase("full", "none", epochs=1.0, learning_rate=0.1)

@@ -28,8 +28,9 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.train import Checkpointing, EpochReport, StepReport, TrainingData, train
+from ofa_nas.training.train import EpochReport, TrainingData, train
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, write_images
 from tests.supernet.test_supernet import lively_supernet
 

@@ -12,8 +12,9 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingError
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.train import Checkpointing, StepReport, TrainingData
+from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.adapt import TransferEpoch, adapt, transfer_recipe
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space

@@ -1,0 +1,114 @@
+"""`ofa-nas pretrain`: train a supernet without labels, as a start for `ofa-nas train`."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ofa_nas.cli.training_run import chosen_recipe, follow
+
+if TYPE_CHECKING:
+    from ofa_nas.training.pretrain import PretrainingEpoch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `pretrain`."""
+    parser.add_argument(
+        "--space", help="search space, by name or TOML file (that of --from, else efficientnet_lite)"
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="images: an .npz file of ofa-nas data, a folder of images, or a data set as train takes it, "
+        "whose labels are not looked at",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        help="what to start from, as train takes it (random weights)",
+    )
+    parser.add_argument(
+        "--loss",
+        default="align-uniform",
+        help="align-uniform, or the dotted path of a module of your own (align-uniform)",
+    )
+    parser.add_argument(
+        "--recipe",
+        default="largest",
+        help="largest: the largest subnet alone; sandwich: smaller ones follow it; or a .toml file of your "
+        "own (largest)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/pretrain"), help="run folder (runs/pretrain)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the training in the run folder")
+    parser.add_argument(
+        "--epochs", type=float, help="passes over the images, may be a fraction (the recipe's, 200)"
+    )
+    parser.add_argument("--batch-size", type=int, help="images per step, two views each (the recipe's, 256)")
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        help="rate of the first phase (the recipe's, in proportion to the batch size)",
+    )
+    parser.add_argument("--random-subnets", type=int, help="random subnets per step (the recipe's)")
+    parser.add_argument(
+        "--crop-scale", type=float, help="least share of the area a crop keeps (the recipe's, 0.08)"
+    )
+    parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints (5)"
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write scalars for TensorBoard into the run folder"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Pretrain, report, and leave a supernet in the run folder."""
+    from ofa_nas.errors import ConfigError
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun's; the loss looks at all pairs of a batch
+        raise ConfigError("pretrain runs in one process, on one device: start it without torchrun")
+    from ofa_nas.cli.torch_process import prepare_torch
+
+    prepare_torch(threads=args.threads)
+    from ofa_nas.cli.console import give_document, out
+    from ofa_nas.pipeline.pretraining import PretrainedSupernet, PretrainingPlan, pretrain_supernet
+    from ofa_nas.training.prepare import pick_device
+
+    plan = PretrainingPlan(
+        space=args.space,
+        data=args.data,
+        start=args.start,
+        loss=args.loss,
+        recipe=chosen_recipe(args, "pretrain"),
+        folder=args.output,
+        image_size=args.image_size,
+        resume=args.resume,
+        checkpoint_minutes=args.checkpoint_minutes,
+        has_tensorboard=args.tensorboard,
+    )
+    done = follow(
+        pretrain_supernet(plan, device=pick_device(args.device)),
+        PretrainedSupernet,
+        tell=_epoch_line,
+        title="pretraining",
+        folder=plan.folder,
+        quiet=args.json,
+    )
+    assert done is not None
+    if not give_document(args, {"supernet": str(done.files.weights), "history": done.history}):
+        out.print(f"supernet  {done.files.weights}")
+        out.print("its classifier is random: ofa-nas train --from makes one for your classes")
+
+
+def _epoch_line(report: "PretrainingEpoch") -> str:
+    terms = ", ".join(f"{name} {value:.3f}" for name, value in report.terms.items())
+    return (
+        f"epoch {report.epoch:.2f} ({report.phase})  loss {report.loss:.3f}: {terms}  "
+        f"({report.elapsed_s / 60:.1f} min)"
+    )

@@ -1,0 +1,138 @@
+"""Write images of a generator into one npz file, image by image, on several processes if wanted."""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from ofa_nas.data.generators import load_generator
+from ofa_nas.errors import ConfigError
+from ofa_nas.files import replacing
+
+LEAST_SIZE_PX, MOST_SIZE_PX = 8, 1024
+_CHUNK = 64  # images a process draws at a time
+_BEGINNING_OF_TIME = (1980, 1, 1, 0, 0, 0)  # of zip files: the same command writes the same bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticImages:
+    """Which images: image `index` follows from these and `index` alone, whatever the count.
+
+    Attributes:
+        generator: As `load_generator` takes it.
+        mode: Of the generator; empty where it has none.
+        count: How many.
+        size_px: Side of the squares.
+        seed: Of all of them.
+    """
+
+    generator: str
+    mode: str
+    count: int
+    size_px: int
+    seed: int
+
+    @classmethod
+    def plan(
+        cls, generator: str, *, mode: str | None, count: int, size_px: int, seed: int
+    ) -> "SyntheticImages":
+        """Check what a user asks for; without a mode it is the generator's usual one.
+
+        Raises:
+            ConfigError: There is no such generator or mode, or a number is out of range.
+        """
+        modes = load_generator(generator).MODES
+        if mode is not None and mode not in modes:
+            allowed = f"expected {', '.join(modes)}" if modes else "it has no modes: leave --mode out"
+            raise ConfigError(f"--mode {mode[:60]}: no mode of {generator}; {allowed}")
+        if not LEAST_SIZE_PX <= size_px <= MOST_SIZE_PX:
+            raise ConfigError(f"--size-px {size_px}: expected {LEAST_SIZE_PX} to {MOST_SIZE_PX}")
+        if count < 1:
+            raise ConfigError(f"--count {count}: expected 1 or more")
+        return cls(generator, mode or (modes[0] if modes else ""), count, size_px, seed)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Draw one image, `(S, S, 3)` uint8."""
+        rng = np.random.default_rng([self.seed, index])
+        return load_generator(self.generator).paint(self.size_px, mode=self.mode, rng=rng)
+
+
+def write_synthetic(images: SyntheticImages, path: Path, *, workers: int = 1) -> Iterator[int]:
+    """Draw images into an npz file: `images`, `(n, S, S, 3)` uint8, and `made_by`, a JSON text.
+
+    The file appears when it is whole. No more than a few images are in memory at once.
+
+    Args:
+        images: Which.
+        path: File to replace.
+        workers: Processes to draw on; with more than one, a script has to guard its own main part, as with
+            every process that is spawned.
+
+    Yields:
+        How many are written.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": (images.count, *(images.size_px,) * 2, 3)}
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        with _member(archive, "made_by") as file:
+            npy.write_array(file, np.array(json.dumps(asdict(images))), allow_pickle=False)
+        with _member(archive, "images") as file, _chunks(images, workers) as chunks:
+            npy.write_array_header_1_0(file, header)
+            for done, content in chunks:
+                file.write(content)
+                yield done
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    # Not compressed: what is random does not shrink.
+    return archive.open(zipfile.ZipInfo(f"{name}.npy", _BEGINNING_OF_TIME), "w", force_zip64=True)
+
+
+@contextmanager
+def _chunks(images: SyntheticImages, workers: int) -> Iterator[Iterator[tuple[int, bytes]]]:
+    """The images' bytes in order, and how many there are up to then."""
+    starts = range(0, images.count, _CHUNK)
+    paint = partial(_paint, images)
+    if min(workers, len(starts)) <= 1:
+        yield map(paint, starts)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(starts)), context, initializer=_follow_parent)
+    try:
+        yield pool.map(paint, starts)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _paint(images: SyntheticImages, start: int) -> tuple[int, bytes]:
+    stop = min(start + _CHUNK, images.count)
+    return stop, b"".join(images.image(index).tobytes() for index in range(start, stop))
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is killed: a pool's process would wait for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -1,0 +1,183 @@
+"""The loop over a training's steps: reports, checkpoints, and a stop where the numbers end."""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+
+from ofa_nas.errors import DataError, TrainingError
+from ofa_nas.training.state import load_state, save_state
+from ofa_nas.training.step import Learner
+
+# Reading a loss makes the host wait for a CUDA device, which then waits for the host.
+_CUDA_REPORT_STEPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """Optimiser steps done.
+
+    Attributes:
+        step: Of the whole training, from 1.
+        total_steps: Of the whole training.
+        phase: Name of the recipe's phase.
+        loss: Of the subnets that learn from labels, or from views, in this step; not that of those who
+            learn from a teacher alone.
+        learning_rate: Of this step.
+        images_per_s: Since the report before, over all processes.
+    """
+
+    step: int
+    total_steps: int
+    phase: str
+    loss: float
+    learning_rate: float
+    images_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointing:
+    """How a training is kept.
+
+    Attributes:
+        path: File to resume from; replaced every so many minutes, at the end, and when the stream is closed.
+        resume: Continue from it.
+        minutes: Between checkpoints.
+        start: What the first weights are; a resumed training must have begun with the same.
+    """
+
+    path: Path
+    resume: bool = False
+    minutes: float = 5.0
+    start: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """Where the loop stands at the end of an epoch, or of the training; as the reports of epochs tell it."""
+
+    step: int
+    epoch: float
+    phase: str
+    loss: float
+    elapsed_s: float
+
+
+E = TypeVar("E")
+
+
+def check_batch(images: int, batch_size: int) -> None:
+    """Refuse fewer images than a batch.
+
+    Raises:
+        DataError: There are.
+    """
+    if images < batch_size:
+        raise DataError(
+            f"{images} training images are less than one batch of {batch_size}; lower --batch-size"
+        )
+
+
+class Loop(Generic[E]):
+    """The loop over the steps, and what of it goes into a checkpoint.
+
+    Args:
+        learner: Does the steps.
+        checkpointing: Where the training is kept, and whether it goes on from there.
+        meta: What a resumed training must agree with beside recipe, space and start.
+    """
+
+    def __init__(self, learner: Learner, checkpointing: Checkpointing, meta: dict[str, object]) -> None:
+        self.learner, self.checkpoint = learner, checkpointing.path
+        self.checkpointing = checkpointing
+        self.images = len(learner.batches)
+        self.meta: dict[str, object] = {
+            "recipe": asdict(learner.recipe),
+            "images": self.images,
+            "space": learner.supernet.space.digest,
+            "start": checkpointing.start,
+            "normalization": asdict(learner.batches.normalization),
+            **meta,
+        }
+        self.done = self.saved = 0
+        self.rate = 0.0
+
+    def epoch_report(self, end: EpochEnd) -> E:
+        """What is told at the end of an epoch."""
+        raise NotImplementedError
+
+    def kept_reports(self) -> Generator[StepReport | E, None, None]:
+        """The reports, with a checkpoint now and then, at the end and when the stream is closed.
+
+        Raises:
+            CheckpointError: There is nothing to resume from, or it is of another training.
+            TrainingError: The loss or a weight is not a number.
+        """
+        learner, is_first = self.learner, self.learner.ranks.is_first
+        done = 0
+        if self.checkpointing.resume:
+            done = load_state(self.checkpoint, learner, meta=self.meta)
+        learner.ranks.copy_first(learner.supernet)
+        saved = time.monotonic()
+        try:
+            for report in self._reports(done):
+                yield report
+                if is_first and time.monotonic() - saved > 60.0 * self.checkpointing.minutes:
+                    self._save()
+                    saved = time.monotonic()
+        except GeneratorExit:
+            if is_first:
+                self._save()
+            raise
+        if is_first:
+            self._save()
+
+    def _reports(self, done: int) -> Iterator[StepReport | E]:
+        """Do the steps after the first `done` ones."""
+        recipe, images, is_first = self.learner.recipe, self.images, self.learner.ranks.is_first
+        total, per_epoch = recipe.total_steps(images), recipe.steps_per_epoch(images)
+        every = _CUDA_REPORT_STEPS if self.learner.batches.device.type == "cuda" else 1
+        began = told = time.monotonic()
+        self.done = self.saved = told_step = done
+        for step in range(done, total):
+            loss = self.learner.step(step)
+            self.done = step + 1
+            is_epoch = self.done == total or self.done % per_epoch == 0
+            if self.done % every and not is_epoch:
+                continue
+            at = recipe.position(step, images)
+            self.rate = at.learning_rate
+            value = self._finite(float(loss))
+            now = time.monotonic()
+            speed = recipe.batch_size * (self.done - told_step) / (now - told)
+            yield StepReport(self.done, total, at.phase.name, value, self.rate, speed)
+            if is_epoch and is_first:
+                end = EpochEnd(self.done, self.done / per_epoch, at.phase.name, value, now - began)
+                yield self.epoch_report(end)
+            told, told_step = time.monotonic(), self.done
+
+    def _save(self) -> None:
+        """Write a checkpoint, unless this step has one."""
+        if self.saved == self.done:
+            return
+        if not all(
+            bool(torch.isfinite(value).all()) for value in self.learner.supernet.state_dict().values()
+        ):
+            raise self._divergence("a weight is not finite")
+        save_state(self.checkpoint, self.learner, step=self.done, meta=self.meta)
+        self.saved = self.done
+
+    def _finite(self, loss: float) -> float:
+        if not -float("inf") < loss < float("inf"):
+            raise self._divergence(f"the loss is {loss}")
+        return loss
+
+    def _divergence(self, what: str) -> TrainingError:
+        path = self.checkpoint
+        saved = f"the last good state is {path}" if path.exists() else "nothing was saved yet"
+        return TrainingError(
+            f"{what} at step {self.done}, learning rate {self.rate:.2g}; lower --learning-rate; {saved}"
+        )
