@@ -118,7 +118,7 @@ def _next_masks(ticket: Ticket, plan: LotteryPlan) -> dict[str, Tensor]:
     for name, mask in masks.items():
         if not bool(mask.any()):
             raise TrainingError(
-                f"round {ticket.round + 1} would prune every weight of {name}; give --scope layer, or a smaller "
-                f"--share or fewer --rounds; the {ticket.round + 1} trainings so far are kept"
+                f"round {ticket.round + 1} would prune every weight of {name}; give --scope layer, "
+                f"or a smaller --share or fewer --rounds; the {ticket.round + 1} trainings so far are kept"
             )
     return masks
