@@ -156,8 +156,8 @@ def test_wrong_inputs_are_one_clear_error(refused: Refused, small: SmallSupernet
     assert "none.onnx: cannot be read" in refused(*base, "--from", tmp_path / "none.onnx")
     assert "96/3x9 is not in tiny" in refused(*base, "--from", "96/3x9")
     assert "--epochs 0.0: expected a number above 0" in refused(*start, "--epochs", 0)
-    assert "checkpoint.safetensors: cannot be read" in refused(*start, "--resume")
-    assert "ticket.safetensors: cannot be read" in refused(*start, "--resume", "--method", "imp")
+    assert "checkpoint.safetensors: nothing to resume" in refused(*start, "--resume")
+    assert "ticket.safetensors: nothing to resume" in refused(*start, "--resume", "--method", "imp")
     assert "less than one batch of 1000; lower --batch-size" in refused(
         *start, "--method", "imp", "--batch-size", 1000
     )
