@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages, PackProgress
-from ofa_nas.errors import ConfigError, FileError
+from ofa_nas.errors import CheckpointError, ConfigError, FileError
 from ofa_nas.export.export import read_model
 from ofa_nas.files import check_folder_writable, read_bytes
 from ofa_nas.pipeline.deliver import Delivery, Stage, deliver
@@ -187,6 +187,11 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
 def _check_folder(plan: PrunePlan) -> None:
     """Refuse a run folder that cannot be written, or that holds something else."""
     found = [method for method, name in _STATES.items() if (plan.folder / name).exists()]
+    if plan.resume and not found:
+        raise CheckpointError(
+            f"{plan.folder / _STATES[plan.method]}: nothing to resume: leave out --resume, or give the "
+            "--output of a pruning"
+        )
     if found and not plan.resume:
         raise ConfigError(
             f"{plan.folder} holds a pruning: --resume continues it, another --output leaves it alone"

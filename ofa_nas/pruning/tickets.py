@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import ConfigError, TrainingError
 from ofa_nas.pruning.masks import Masks, Scope, full_masks, prune_smallest, pruned, remaining, weight_count
 
 _T = TypeVar("_T")
@@ -86,22 +86,25 @@ def draw_tickets(
     Yields:
         What `train` tells, and a ticket after each training.
 
+    Raises:
+        TrainingError: A layer would lose its last weight, after which nothing before it learns.
+
     Source: Frankle and Carbin 2019, arXiv:1803.03635, section 2; Frankle et al. 2020, arXiv:1912.05671,
     algorithm 2 (rewinding to a later step).
     """
     if last is None:
         yield from train(0, plan.rewind)
-        rewound, first, masks = snapshot(module), 0, full_masks(module)
+        rewound, first = snapshot(module), 0
     else:
-        rewound, first, masks = last.rewound, last.round + 1, _next_masks(last, plan)
+        rewound, first = last.rewound, last.round + 1
         module.load_state_dict(last.trained)
     for number in range(first, plan.rounds + 1):
+        masks = full_masks(module) if last is None else _next_masks(last, plan)
         module.load_state_dict(rewound)
         with pruned(module, masks):
             yield from train(plan.rewind, plan.steps)
-        ticket = Ticket(number, masks, rewound, snapshot(module))
-        yield ticket
-        masks = _next_masks(ticket, plan)
+        last = Ticket(number, masks, rewound, snapshot(module))
+        yield last
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
@@ -111,4 +114,11 @@ def snapshot(module: nn.Module) -> dict[str, Tensor]:
 
 def _next_masks(ticket: Ticket, plan: LotteryPlan) -> dict[str, Tensor]:
     weights = {name: ticket.trained[name] for name in ticket.masks}
-    return prune_smallest(weights, ticket.masks, share=plan.share, scope=plan.scope, halved=plan.halved)
+    masks = prune_smallest(weights, ticket.masks, share=plan.share, scope=plan.scope, halved=plan.halved)
+    for name, mask in masks.items():
+        if not bool(mask.any()):
+            raise TrainingError(
+                f"round {ticket.round + 1} would prune every weight of {name}; give --scope layer, "
+                f"or a smaller --share or fewer --rounds; the {ticket.round + 1} trainings so far are kept"
+            )
+    return masks

@@ -74,11 +74,11 @@ def test_channels_are_cut_the_rest_is_trained_and_every_command_takes_it(
     assert again.document["is_met"]
 
 
-@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize(("scope", "share", "least"), [("global", 0.2, 0.36), ("layer", 0.5, 0.6)])
 def test_pruned_weights_are_exactly_0_in_the_file_and_the_rounds_are_told(
-    scope: str, command: Command, small: SmallSupernet, tmp_path: Path
+    scope: str, share: float, least: float, command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
-    more = ("--method", "imp", "--rounds", 2, "--share", 0.5, "--rewind", 1, "--scope", scope)
+    more = ("--method", "imp", "--rounds", 2, "--share", share, "--rewind", 1, "--scope", scope)
     document = prune(command, small, tmp_path / "run", *more)
     assert document["is_met"]
     rounds = document["rounds"]
@@ -86,8 +86,7 @@ def test_pruned_weights_are_exactly_0_in_the_file_and_the_rounds_are_told(
     weights = rounds[0]["weights"]
     assert rounds[0]["remaining"] == weights
     pruned = weights - rounds[2]["remaining"]
-    least = 0.7 if scope == "global" else 0.6  # the classifier loses half the share
-    assert pruned > least * weights
+    assert pruned >= least * weights, "by layer, the classifier loses half the share"
     tensors = weights_of(document["file"])
     assert sum(value.size for value in tensors.values()) == weights
     assert document["zeros"] == sum(int((value == 0.0).sum()) for value in tensors.values())
@@ -99,7 +98,7 @@ def test_pruned_weights_are_exactly_0_in_the_file_and_the_rounds_are_told(
 def test_tickets_go_on_between_rounds_to_the_same_end(
     command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
-    more = ("--method", "imp", "--from-scratch", "--rounds")
+    more = ("--method", "imp", "--from-scratch", "--scope", "layer", "--rounds")
     whole = prune(command, small, tmp_path / "whole", *more, 2)
     prune(command, small, tmp_path / "parts", *more, 1)
     parts = prune(command, small, tmp_path / "parts", *more, 2, "--resume")
@@ -157,8 +156,8 @@ def test_wrong_inputs_are_one_clear_error(refused: Refused, small: SmallSupernet
     assert "none.onnx: cannot be read" in refused(*base, "--from", tmp_path / "none.onnx")
     assert "96/3x9 is not in tiny" in refused(*base, "--from", "96/3x9")
     assert "--epochs 0.0: expected a number above 0" in refused(*start, "--epochs", 0)
-    assert "checkpoint.safetensors: cannot be read" in refused(*start, "--resume")
-    assert "ticket.safetensors: cannot be read" in refused(*start, "--resume", "--method", "imp")
+    assert "checkpoint.safetensors: nothing to resume" in refused(*start, "--resume")
+    assert "ticket.safetensors: nothing to resume" in refused(*start, "--resume", "--method", "imp")
     assert "less than one batch of 1000; lower --batch-size" in refused(
         *start, "--method", "imp", "--batch-size", 1000
     )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ofa_nas.errors import CheckpointError, ConfigError
+from ofa_nas.errors import CheckpointError, ConfigError, TrainingError
 from ofa_nas.pruning.masks import remaining
 from ofa_nas.pruning.state import Round, load_ticket, save_ticket
 from ofa_nas.pruning.tickets import LotteryPlan, Ticket, draw_tickets, snapshot
@@ -116,3 +116,14 @@ def test_tickets_of_something_else_are_refused(tmp_path: Path) -> None:
 def test_a_plan_that_cannot_be_is_refused(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(PLAN, **changes)  # type: ignore[arg-type]
+
+
+def test_a_layer_that_would_lose_its_last_weight_stops_the_drawing() -> None:
+    own = network()
+    with torch.no_grad():
+        own.get_parameter("3.weight").mul_(1e-6)
+    records = draw_tickets(own, lambda first, last: iter(range(first, last)), replace(PLAN, share=0.5))
+    with pytest.raises(
+        TrainingError, match=r"round 1 would prune every weight of 3\.weight; give --scope layer"
+    ):
+        list(records)
