@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 SHELL = ("", "sh")
 # Blocks that a test of this module or of tests/test_extending.py runs; what is `text` is what was printed.
 RUN = {
-    "python": {"README.md", "extending.md", "measured_search.md", "python.md", "tutorial.md"},
+    "python": {"README.md", "extending.md", "measured_search.md", "python.md", "signals.md", "tutorial.md"},
     "toml": {"run.md", "search_spaces.md", "training.md", "tutorial.md"},
 }
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])

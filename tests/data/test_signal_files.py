@@ -1,5 +1,6 @@
 """A user's own recordings: what is read, and the one clear error for each way in which they can be wrong."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,13 @@ def test_a_pack_of_another_length_is_interpolated(tmp_path: Path) -> None:
     packed = pack(source, tmp_path / "pack", size_px=20)
     assert packed.images.shape[1:] == (1, 20, 3)
     assert np.allclose(packed.images[0, 0, :, 0], np.arange(20) * 2 + 0.5)
+
+
+def test_the_python_of_the_page_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "signals.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "signals.md", "exec"), {})
+    data = open_data(f"{tmp_path}@100")
+    assert data.class_names == ("rest", "move")
+    assert len(data.train) + len(data.val) == 8 * 9
