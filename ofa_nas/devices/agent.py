@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -42,6 +43,7 @@ SENTINEL_HISTORY = 3, 20  # visits of the sentinel before it judges anything; th
 # An entry of every session: x86 processors without VNNI add two products of uint8 and int8 in 16 bits, which
 # saturate, unless ONNX Runtime takes uint8 weights. Other processors and fp32 networks do as without it.
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+LARGEST_RESULTS = 1 << 28  # bytes
 RESIDENT_RUNS = 3  # while resident memory is watched
 REFUSED = 3  # exit status where this machine cannot measure
 HOT_C, WARM_C = 80.0, 70.0  # a Raspberry Pi slows down from 80 C
@@ -554,6 +556,18 @@ def _number(path: str) -> float:
     return float(text) if text.lstrip("-").isdigit() else 0.0
 
 
+def _check_results(path: str) -> None:
+    """Refuse what cannot be results: a folder, a device, a pipe, a link to itself, or far too many bytes."""
+    if not os.path.lexists(path):
+        return
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise AgentError("%s: cannot be read: %s" % (path, error.strerror)) from error
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_RESULTS:
+        raise AgentError("%s: is no file of results: delete it to start over" % path)
+
+
 class Results:
     """The lines of `results.jsonl`, locked; half a line at its end is dropped: that is measured again.
 
@@ -563,6 +577,7 @@ class Results:
     def __init__(self, path: str, first_sent: int | None) -> None:
         self.path, self.first_sent = path, first_sent
         self.records = []  # type: List[Json]
+        _check_results(path)
         self.file = open(path, "ab+", buffering=0)  # noqa: SIM115 - until this program ends
         self._lock()
         self.file.seek(0)

@@ -266,6 +266,7 @@ def _draw(
     for record in draw_tickets(supernet, course, _lottery(plan, len(data.train)), last=last):
         if isinstance(record, Ticket):
             rounds.append(_round(supernet, data, record, float(np.mean(losses[-_LAST_STEPS:]))))
+            losses.clear()  # of this round; one that is resumed tells the same
             save_ticket(path, record, rounds, meta=meta)
             yield rounds[-1]
         else:

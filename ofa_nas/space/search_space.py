@@ -145,6 +145,9 @@ class SearchSpace:
         del content["points"]
         if self.axes == 2:  # documents of spaces for images are older than this key
             del content["channels"]
+        for stage in content["stages"]:
+            if not stage["mid_width"]:  # and older than this one
+                del stage["mid_width"]
         if self.points:
             content["points"] = {
                 name: {"architecture": str(point.architecture), "note": point.note}

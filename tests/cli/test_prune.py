@@ -115,7 +115,9 @@ def test_what_people_see_says_that_zeros_are_no_faster(
     assert "zeros make the download smaller and nothing faster" in text
     assert "compressed by gzip" in text
     assert "80.0%" in text
-    text = command(*base, "--output", tmp_path / "channel").text
+    printed = command(*base, "--from", "largest", "--output", tmp_path / "channel")
+    assert printed.status == 0, printed.err
+    text = printed.text
     assert "nothing faster" not in text
     assert "before" in text
 

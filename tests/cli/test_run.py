@@ -394,6 +394,7 @@ def test_what_the_commands_can_do_a_run_file_can_ask_for() -> None:
     from ofa_nas.pipeline.run_file import CollectTable, ExportTable, ProfileTable, SearchTable, TrainTable
 
     frame = {"help", "json", "json_file", "verbose", "supernet", "data", "output", "seed", "threads"}
+    frame |= {"window", "hop"}  # a run file names them with its data, NAME@WINDOW/HOP
     tables: dict[str, tuple[type, set[str]]] = {
         "train": (TrainTable, {"resume"}),
         "predictor": (CollectTable, {"action", "kind"}),

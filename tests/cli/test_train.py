@@ -87,7 +87,7 @@ def test_another_recipe_is_trained_by_name(
         (["--random-subnets", "-1"], "--random-subnets -1: expected a number from 0 to 64"),
         (["--learning-rate", "-0.1"], "--learning-rate -0.1: expected a number above 0"),
         (["--crop-scale", "0"], "--crop-scale 0.0: expected a share"),
-        (["--resume"], "checkpoint.safetensors: cannot be read: No such file"),
+        (["--resume"], "checkpoint.safetensors: nothing to resume: leave out --resume"),
     ],
 )
 def test_a_wrong_input_is_one_line_and_leaves_nothing(

@@ -146,7 +146,7 @@ def test_wrong_inputs_are_one_clear_error(
     assert "sub-folders" in refused(
         "transfer", "--supernet", small.name, "--data", tmp_path, "--from", "smallest", "--output", tmp_path
     )
-    assert "checkpoint.safetensors: cannot be read" in refused(*base, "--from", "smallest", "--resume")
+    assert "checkpoint.safetensors: nothing to resume" in refused(*base, "--from", "smallest", "--resume")
     assert "--batch 0: expected 1 or more" in refused("memory", "smallest", "--batch", 0)
     assert "--method sgd: expected one of" in refused("memory", "smallest", "--methods", "sgd")
     assert "GB; give a smaller batch" in refused("memory", "smallest", "--batch", 10**7)

@@ -280,7 +280,7 @@ def test_what_would_be_right_is_listed(
     with pytest.raises(ConfigError) as caught:
         open_data(text)
     assert str(caught.value).startswith(message)
-    names = "cifar10, fashion_mnist, tiny_imagenet"
+    names = "cifar10, fashion_mnist, hapt, signals, tiny_imagenet"
     assert str(caught.value).endswith(f"expected a folder with one sub-folder a class, or one of {names}")
 
 

@@ -68,7 +68,7 @@ def test_a_truncated_weights_file_is_named(saved: SupernetFiles, length: int) ->
     [
         ('"schema_version": 1', '"schema_version": 9', "schema_version is missing or wrong"),
         ('"class 3",', "", "9 class names for 10 classifier outputs"),
-        ("127.0,", '"x",', "input_mean: expected three numbers"),
+        ("127.0,", '"x",', "input_mean: expected numbers, one a colour"),
         ('"stride": 2', '"stride": 77', "expected an integer from 1 to 4, got 77"),
         ("{", "", "not valid JSON"),
     ],

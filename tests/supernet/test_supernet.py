@@ -37,9 +37,11 @@ def lively_supernet(space: SearchSpace, seed: int = 0) -> Supernet:
     return supernet
 
 
-def images(arch: Architecture, count: int = 2) -> Tensor:
+def images(arch: Architecture, count: int = 2, *, space: SearchSpace | None = None) -> Tensor:
+    """Of three colours, or signals of the space."""
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(count, 3, arch.resolution, arch.resolution, generator=generator)
+    height = 1 if space and space.axes == 1 else arch.resolution
+    return torch.randn(count, space.channels if space else 3, height, arch.resolution, generator=generator)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -49,7 +51,7 @@ def test_supernet_equals_extracted_subnet_equals_onnx_file(name: str) -> None:
     encoding = Encoding.of(space)
     drawn = encoding.decode(encoding.sample(2, np.random.default_rng(0)))
     for arch in (space.smallest, *drawn):
-        x = images(arch)
+        x = images(arch, space=space)
         with torch.no_grad():
             subnet = supernet.extract(arch)
             logits, own = supernet(x, arch).numpy(), subnet(x).numpy()

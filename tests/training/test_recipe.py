@@ -125,9 +125,8 @@ def test_a_wrong_recipe_is_refused_with_its_key(text: str, message: str, tmp_pat
 
 
 def test_an_unknown_recipe_names_what_ships() -> None:
-    with pytest.raises(
-        RecipeError, match="recipe 'sandwhich': there are progressive, refine, sandwich, shrink; or give the"
-    ):
+    told = "recipe 'sandwhich': there are progressive, refine, sandwich, shrink, signals; or give the"
+    with pytest.raises(RecipeError, match=told):
         Recipe.load("sandwhich")
     with pytest.raises(RecipeError, match=r"nowhere\.toml: cannot be read"):
         Recipe.load("nowhere.toml")
