@@ -29,6 +29,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 from typing import Protocol as Interface
 
@@ -561,7 +562,7 @@ def _check_results(path: str) -> None:
     if not os.path.lexists(path):
         return
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except OSError as error:
         raise AgentError("%s: cannot be read: %s" % (path, error.strerror)) from error
     if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_RESULTS:

@@ -3,7 +3,7 @@
 Both kinds are called with the operator they are to be, `module(x, operator)`; no module remembers a subnet.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -22,19 +22,19 @@ class Mode:
     Attributes:
         use_batch: Batch norms normalise by the batch instead of the running statistics.
         momentum: Weight of the batch when it updates the running statistics; 0 leaves them alone.
-        has_dropout: Drop inputs of the classifier, at the rate of the search space.
         is_global: Take batch statistics over all processes of `torch.distributed`.
+        dropout: `(B, C)` factors of the classifier's inputs; None for dropping none.
     """
 
     use_batch: bool
     momentum: float = 0.0
-    has_dropout: bool = False
     is_global: bool = False
+    dropout: Tensor | None = field(default=None, compare=False)
 
 
 EVALUATE = Mode(use_batch=False)
 TRAIN = Mode(use_batch=True)
-TRAIN_LARGEST = Mode(use_batch=True, momentum=0.1, has_dropout=True)
+TRAIN_LARGEST = Mode(use_batch=True, momentum=0.1)
 CALIBRATE = Mode(use_batch=True, momentum=1.0)
 
 

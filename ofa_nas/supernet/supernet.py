@@ -9,7 +9,6 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ofa_nas.errors import ArchitectureError, SpaceError
@@ -75,8 +74,8 @@ class _Network(nn.Module):
             Logits `(B, K)`.
         """
         for layer in layers:
-            if layer.kind == "linear" and mode.has_dropout:
-                x = F.dropout(x, self.space.head.dropout)
+            if layer.kind == "linear" and mode.dropout is not None:
+                x = x.flatten(1) * mode.dropout
             tensors = {INPUT: x}
             for operator in lower(layer):
                 inputs = [tensors[name] for name in operator.inputs]

@@ -165,7 +165,7 @@ class ViewLearner(Learner):
     ) -> Tensor:
         """Largest from the loss; by the sandwich rule, smallest and random subnets from its features."""
         x = torch.cat(self.batches.draw_views(step, resolution, generator))
-        train, train_largest = (replace(mode, has_dropout=False) for mode in self._modes)
+        train, train_largest = self._train, self._train_largest
         largest = replace(self.supernet.space.largest, resolution=resolution)
         features = self._features(x, largest, train_largest)
         terms = self._loss.terms(*features.chunk(2))

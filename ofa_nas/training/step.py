@@ -46,8 +46,12 @@ class Learner:
             device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
         self._divergence = _DIVERGENCES[recipe.divergence]
+        *_, classifier = supernet.space.layers(supernet.space.largest)
+        self._classifier_inputs = classifier.in_channels
         self._encodings = [Encoding.of(phase.space(supernet.space)) for phase in recipe.phases]
-        self._modes = [replace(mode, is_global=ranks.count > 1) for mode in (TRAIN, TRAIN_LARGEST)]
+        self._train, self._train_largest = (
+            replace(mode, is_global=ranks.count > 1) for mode in (TRAIN, TRAIN_LARGEST)
+        )
 
     def step(self, step: int) -> Tensor:
         """Do one step.
@@ -98,7 +102,8 @@ class Learner:
         x, labels = self.batches.draw(step, resolution, generator)
         if at.phase.teacher == "frozen":
             return self._learn_from_frozen(x, labels, at, rng)
-        return self._learn_from_largest(x, labels, at, rng)
+        mode = replace(self._train_largest, dropout=self._dropout(generator))
+        return self._learn_from_largest(x, labels, at, rng, mode)
 
     def _enter(self, at: Position) -> None:
         """Begin a phase: a first teacher, sorted channels, no momentum of the phase before."""
@@ -110,33 +115,44 @@ class Learner:
             sort_channels(self.supernet, kept=kept)
         without_momentum(self.optimizer)
 
+    def _dropout(self, generator: torch.Generator) -> Tensor | None:
+        """Factors of the classifier's inputs for this process's part of the batch, `(B, C)`.
+
+        Drawn for the whole batch from the step's own generator, so that neither a resume nor the number of
+        processes changes them.
+        """
+        rate = self.supernet.space.head.dropout
+        if rate == 0.0:
+            return None
+        size = self.recipe.batch_size
+        drawn = torch.rand(size, self._classifier_inputs, generator=generator)[self.ranks.share(size)]
+        return ((drawn >= rate).float() / (1.0 - rate)).to(self.batches.device)
+
     def _learn_from_largest(
-        self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator
+        self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator, mode: Mode
     ) -> Tensor:
         """Largest from labels; by the sandwich rule, smallest and random ones from the largest's answers."""
-        train, train_largest = self._modes
         resolution = x.shape[-1]
         largest = replace(self.supernet.space.largest, resolution=resolution)
-        logits = self._logits(x, largest, train_largest)
+        logits = self._logits(x, largest, mode)
         loss = self._label_loss(logits, labels)
         loss.backward()  # type: ignore[no-untyped-call]
         if at.phase.teacher == "largest":
             answers = logits.detach()
             for arch in self._smaller_archs(at, resolution, rng):
-                self._divergence(self._logits(x, arch, train), answers).backward()  # type: ignore[no-untyped-call]
+                self._divergence(self._logits(x, arch, self._train), answers).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _learn_from_frozen(self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator) -> Tensor:
         """Random subnets from labels and from the frozen largest subnet's answers."""
         assert self.teacher is not None
-        train, _ = self._modes
         resolution = x.shape[-1]
         largest = replace(self.supernet.space.largest, resolution=resolution)
         with torch.no_grad(), self._autocast:
-            answers = self.teacher(x, largest, train).float()
+            answers = self.teacher(x, largest, self._train).float()
         total = torch.zeros((), device=x.device)
         for arch in self._random_archs(at, resolution, rng):
-            logits = self._logits(x, arch, train)
+            logits = self._logits(x, arch, self._train)
             loss = self._label_loss(logits, labels)
             (loss + self._divergence(logits, answers)).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()

@@ -1,5 +1,7 @@
 """The supernet, its subnets and their ONNX files are the same function."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +86,21 @@ def test_training_one_subnet_leaves_statistics_alone_unless_it_is_the_largest(ti
     changed = {name for name, value in supernet.state_dict().items() if not torch.equal(before[name], value)}
     assert changed
     assert all(name.endswith(("running_mean", "running_var")) for name in changed)
+
+
+def test_dropped_inputs_do_not_reach_the_classifier(tiny: SearchSpace) -> None:
+    supernet, x = lively_supernet(tiny), images(tiny.largest)
+    weight, bias = (
+        dict(supernet.named_parameters())[f"layers.classifier.linear.{n}"] for n in ("weight", "bias")
+    )
+    with torch.no_grad():
+        bias.uniform_(0.1, 0.2)
+        kept = torch.zeros(2, weight.shape[1])
+        kept[1, :5] = 2.0
+        found = supernet(x, tiny.largest, replace(EVALUATE, dropout=kept))
+        torch.testing.assert_close(found[0], bias)
+        weight[:, 5:] = 0.0
+        torch.testing.assert_close(found[1] - bias, 2.0 * (supernet(x, tiny.largest)[1] - bias))
 
 
 def test_one_forward_pass_does_not_influence_the_next(tiny: SearchSpace) -> None:

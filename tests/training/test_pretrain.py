@@ -83,7 +83,7 @@ def test_a_step_descends_the_loss_and_by_the_sandwich_rule_what_follows_it(
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     rng.choice(space.resolutions)
     x = torch.cat(ours.batches.draw_views(0, 32, generator))
-    features = F.normalize(plain(x, space.largest, replace(TRAIN_LARGEST, has_dropout=False)), dim=1)
+    features = F.normalize(plain(x, space.largest, TRAIN_LARGEST), dim=1)
     expected = sum(terms(*features.chunk(2)).values())
     assert isinstance(expected, torch.Tensor)
     assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-5)

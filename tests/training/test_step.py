@@ -17,7 +17,14 @@ from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Phase, Recipe, Settings
 from ofa_nas.training.step import Learner
-from tests.training.test_train import WatchedSupernet, assert_same_tensors, noise, restless, run
+from tests.training.test_train import (
+    WatchedSupernet,
+    assert_same_tensors,
+    noise,
+    restless,
+    run,
+    with_dropout,
+)
 
 FULL = Phase("full", "none", epochs=1.0, learning_rate=0.1)
 KERNEL = Phase("kernel", "frozen", epochs=1.0, learning_rate=0.1, random_subnets=2, depths=1, expand_ratios=1)
@@ -154,6 +161,26 @@ def test_the_divergence_of_the_recipe_is_the_one_trained_with(tiny: SearchSpace)
     for name, parameter in plain.named_parameters():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(found[name], before[name] - rate * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_only_the_largest_drops_inputs_of_the_classifier(tiny: SearchSpace) -> None:
+    supernet = WatchedSupernet(with_dropout(tiny, 0.75))
+    sandwich = Phase("sandwich", "largest", epochs=1.0, learning_rate=0.1, random_subnets=1)
+    recipe = Recipe("sandwich", (sandwich,), batch_size=8)
+    taught = learner(supernet, recipe)
+    for step in range(3):
+        taught.step(step)
+    drawn = [call.mode.dropout for call in supernet.calls]
+    assert [one is not None for one in drawn] == [True, False, False] * 3
+    factors = torch.stack([one for one in drawn if one is not None])
+    assert factors.shape == (3, 8, tiny.head.mix_width)
+    assert set(factors.flatten().tolist()) == {0.0, 4.0}
+    assert factors.mean() == pytest.approx(1.0, abs=0.2)
+    assert not torch.equal(factors[0], factors[1])
+    other = WatchedSupernet(supernet.space)
+    learner(other, replace(recipe, seed=1)).step(0)
+    assert other.calls[0].mode.dropout is not None
+    assert not torch.equal(other.calls[0].mode.dropout, factors[0])
 
 
 def test_low_resolutions_can_come_first(tiny: SearchSpace, tmp_path: Path) -> None:

@@ -74,6 +74,10 @@ def restless(space: SearchSpace) -> Supernet:
     return supernet
 
 
+def with_dropout(space: SearchSpace, rate: float) -> SearchSpace:
+    return replace(space, head=replace(space.head, dropout=rate))
+
+
 def noise(space: SearchSpace, count: int = 24) -> TrainingData:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
@@ -168,13 +172,15 @@ def test_weights_decay_but_norms_biases_and_transforms_do_not(tiny: SearchSpace,
     assert any(".transforms." in name for name in states[0])
 
 
-def test_resuming_continues_bit_for_bit(tiny: SearchSpace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_resuming_continues_bit_for_bit(dropout: float, tiny: SearchSpace, tmp_path: Path) -> None:
+    space = with_dropout(tiny, dropout)
     whole, halved = tmp_path / "whole", tmp_path / "halved"
-    list(run(restless(tiny), SHORT, whole))
-    for report in run(restless(tiny), SHORT, halved):
+    list(run(restless(space), SHORT, whole))
+    for report in run(restless(space), SHORT, halved):
         if isinstance(report, StepReport) and report.step == 5:  # closing the stream writes a checkpoint
             break
-    resumed = Supernet(tiny, torch.Generator().manual_seed(99))
+    resumed = Supernet(space, torch.Generator().manual_seed(99))
     reports = list(run(resumed, SHORT, halved, resume=True))
     assert isinstance(reports[0], StepReport)
     assert reports[0].step == 6
