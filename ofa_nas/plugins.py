@@ -4,6 +4,7 @@ import importlib
 import os
 import pkgutil
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +41,25 @@ def load_plugin(kind: str, name: str) -> Any:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{kind}: cannot import {path!r}: {error}") from error
+
+
+def load_complete(kind: str, name: str, offers: Sequence[str], *, what: str) -> Any:
+    """A plug-in by its name, with dashes or underscores, that has all it is to offer.
+
+    Args:
+        kind: As `load_plugin` takes it.
+        name: Of the plug-in, or a dotted path.
+        offers: Names that the module has to have.
+        what: It is, for the message.
+
+    Raises:
+        ConfigError: There is no such plug-in, or it lacks something.
+    """
+    module = load_plugin(kind, name if "." in name else name.replace("-", "_"))
+    missing = [attribute for attribute in offers if not hasattr(module, attribute)]
+    if missing:
+        raise ConfigError(f"{name}: not {what}: the module lacks {', '.join(missing)}")
+    return module
 
 
 def is_trusted(name: str) -> bool:

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch(threads=args.threads)
-    from ofa_nas.cli.console import give_document, out
+    from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.pipeline.pretraining import PretrainedSupernet, PretrainingPlan, pretrain_supernet
     from ofa_nas.training.prepare import pick_device
 
@@ -95,9 +95,9 @@ def run(args: argparse.Namespace) -> None:
     done = follow(
         pretrain_supernet(plan, device=pick_device(args.device)),
         PretrainedSupernet,
-        tell=_epoch_line,
+        show=lambda _, report: err.print(_epoch_line(report)),
         title="pretraining",
-        folder=plan.folder,
+        stopped=f"--resume continues in {plan.folder}",
         quiet=args.json,
     )
     assert done is not None

@@ -5,13 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ofa_nas.cli.signals import signals_noted
+from ofa_nas.cli.training_run import follow, show_stage
 
 if TYPE_CHECKING:
-    import torch
-
+    from ofa_nas.cli.console import ProgressBar
+    from ofa_nas.pipeline.deliver import Stage
     from ofa_nas.pipeline.prune import PrunedSubnet, PrunePlan
+    from ofa_nas.pruning.state import Round
     from ofa_nas.training.recipe import Recipe
+    from ofa_nas.training.train import EpochReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,9 +81,19 @@ def run(args: argparse.Namespace) -> int:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     from ofa_nas.cli.console import give_document
+    from ofa_nas.pipeline.prune import PrunedSubnet, prune_subnet
     from ofa_nas.training.prepare import pick_device
 
-    done = _follow(_plan(args), pick_device(args.device), quiet=args.json)
+    kept = "after the last complete round " if args.method == "imp" else ""
+    done = follow(
+        prune_subnet(_plan(args), device=pick_device(args.device)),
+        PrunedSubnet,
+        show=_tell,
+        title="pruning",
+        stopped=f"--resume continues {kept}in {args.output}",
+        quiet=args.json,
+    )
+    assert done is not None
     if not give_document(args, _document(args.method, done)):
         _show(args.method, done)
     return 0 if done.delivery.is_met else 1
@@ -172,42 +184,17 @@ def _show(method: str, done: "PrunedSubnet") -> None:
     show_delivery(done.delivery)
 
 
-def _follow(plan: "PrunePlan", device: "torch.device", *, quiet: bool) -> "PrunedSubnet":
-    """Show the records; a first Ctrl-C leaves what is done to go on from, a second one kills."""
-    from ofa_nas.cli.console import err, progress
-    from ofa_nas.data.packed import PackProgress
+def _tell(bar: "ProgressBar", record: "EpochReport | Round | Stage") -> None:
     from ofa_nas.pipeline.deliver import Stage
-    from ofa_nas.pipeline.prune import PrunedSubnet, prune_subnet
-    from ofa_nas.pruning.state import Round
-    from ofa_nas.training.loop import StepReport
     from ofa_nas.training.train import EpochReport
 
-    records = prune_subnet(plan, device=device)
-    with signals_noted() as signals, progress("pruning", total=None, quiet=quiet) as bar:
-        for record in records:
-            match record:
-                case PackProgress():
-                    bar.move_to(0, note=f"decoding {record.done} of {record.total} images")
-                case StepReport():
-                    note = f"{record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
-                    bar.move_to(record.step, total=record.total_steps, note=note)
-                case EpochReport():
-                    bar.tell(
-                        f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.largest:.1%}"
-                    )
-                case Round():
-                    left = record.remaining / record.weights
-                    bar.tell(
-                        f"round {record.round} of {plan.rounds}  weights left {left:.1%}  "
-                        f"loss {record.loss:.3f}  accuracy {record.accuracy:.1%}"
-                    )
-                case Stage():
-                    bar.move_to(record.done, total=record.total or None, note=record.name)
-                case PrunedSubnet():
-                    return record
-            if signals:
-                records.close()
-                kept = "after the last complete round" if plan.method == "imp" else "here"
-                err.print(f"stopped; --resume continues {kept} in {plan.folder}")
-                raise KeyboardInterrupt
-    raise AssertionError("a pruning ended without its record")
+    if isinstance(record, Stage):
+        show_stage(bar, record)
+    elif isinstance(record, EpochReport):
+        bar.tell(f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.largest:.1%}")
+    else:
+        left = record.remaining / record.weights
+        bar.tell(
+            f"round {record.round}  weights left {left:.1%}  loss {record.loss:.3f}  "
+            f"accuracy {record.accuracy:.1%}"
+        )

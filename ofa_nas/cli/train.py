@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch(threads=args.threads)
-    from ofa_nas.cli.console import give_document, out
+    from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan, train_supernet
     from ofa_nas.training.distributed import join_ranks, leave_ranks
     from ofa_nas.training.prepare import SplitSizes, pick_device
@@ -88,9 +88,9 @@ def run(args: argparse.Namespace) -> None:
     trained = follow(
         train_supernet(plan, device=device, ranks=ranks),
         TrainedSupernet,
-        tell=_epoch_line,
+        show=lambda _, report: err.print(_epoch_line(report)),
         title="training",
-        folder=plan.folder,
+        stopped=f"--resume continues in {plan.folder}",
         quiet=args.json or not ranks.is_first,
         is_first=ranks.is_first,
     )

@@ -1,18 +1,16 @@
-"""What `train` and `pretrain` have in common on the command line: the recipe's settings, and progress."""
+"""What commands that train have in common: the recipe's settings, and progress."""
 
 import argparse
 from collections.abc import Callable, Generator
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ofa_nas.cli.signals import signals_noted
 
 if TYPE_CHECKING:
-    from ofa_nas.data.packed import PackProgress
-    from ofa_nas.training.loop import StepReport
+    from ofa_nas.cli.console import ProgressBar
+    from ofa_nas.pipeline.deliver import Stage
     from ofa_nas.training.recipe import Purpose, Recipe
 
-Epoch = TypeVar("Epoch")
 End = TypeVar("End")
 
 
@@ -32,12 +30,12 @@ def chosen_recipe(args: argparse.Namespace, purpose: "Purpose") -> "Recipe":
 
 
 def follow(
-    records: "Generator[PackProgress | StepReport | Epoch | End, None, None]",
+    records: Generator[object, None, None],
     end: type[End],
     *,
-    tell: Callable[[Epoch], str],
+    show: "Callable[[ProgressBar, Any], None]",
     title: str,
-    folder: Path,
+    stopped: str,
     quiet: bool,
     is_first: bool = True,
 ) -> End | None:
@@ -46,9 +44,9 @@ def follow(
     Args:
         records: Of a training.
         end: Kind of its last record.
-        tell: An epoch in one line.
+        show: How a record is shown that tells neither of decoding nor of a step: an epoch, a round, a stage.
         title: What is going on, such as `training`.
-        folder: Run folder.
+        stopped: What is said of a Ctrl-C, such as how to go on.
         quiet: Show no bar.
         is_first: Whether this process, of several that train together, tells what happens.
 
@@ -73,10 +71,15 @@ def follow(
                 note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
                 bar.move_to(record.step, total=record.total_steps, note=note)
             else:
-                err.print(tell(record))  # type: ignore[arg-type]  # what is left is an epoch
+                show(bar, record)
             if signals:
                 records.close()
                 if is_first:
-                    err.print(f"stopped; --resume continues in {folder}")
+                    err.print(f"stopped; {stopped}")
                 raise KeyboardInterrupt
     return None
+
+
+def show_stage(bar: "ProgressBar", stage: "Stage") -> None:
+    """Where the check of a finished file stands."""
+    bar.move_to(stage.done, total=stage.total or None, note=stage.name)

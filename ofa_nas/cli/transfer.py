@@ -4,14 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.signals import signals_noted
+from ofa_nas.cli.training_run import follow, show_stage
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
-    import torch
-
-    from ofa_nas.pipeline.transfer import TransferPlan, TransferredSubnet
+    from ofa_nas.cli.console import ProgressBar
+    from ofa_nas.pipeline.deliver import Stage
     from ofa_nas.training.recipe import Recipe
+    from ofa_nas.transfer.adapt import TransferEpoch
 
 _METHODS = ("full", "last", "bn", "bias", "lite", "lite+bias")
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     from ofa_nas.cli.console import give_document, out
     from ofa_nas.cli.delivery import show_delivery
-    from ofa_nas.pipeline.transfer import TransferPlan
+    from ofa_nas.pipeline.transfer import TransferPlan, TransferredSubnet, transfer_subnet
     from ofa_nas.training.prepare import SplitSizes, pick_device
 
     plan = TransferPlan(
@@ -81,7 +81,15 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         checkpoint_minutes=args.checkpoint_minutes,
     )
-    done = _follow(plan, pick_device(args.device), quiet=args.json)
+    done = follow(
+        transfer_subnet(plan, device=pick_device(args.device)),
+        TransferredSubnet,
+        show=_show,
+        title="transferring",
+        stopped=f"--resume continues in {plan.folder}",
+        quiet=args.json,
+    )
+    assert done is not None
     delivery = done.delivery
     document = {
         "method": args.method,
@@ -109,34 +117,10 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
     return transfer_recipe(args.method, batch_size=args.batch_size).override(settings)
 
 
-def _follow(plan: "TransferPlan", device: "torch.device", *, quiet: bool) -> "TransferredSubnet":
-    """Show the records; a first Ctrl-C ends the step and leaves a checkpoint, a second one kills."""
-    from ofa_nas.cli.console import err, progress
-    from ofa_nas.data.packed import PackProgress
+def _show(bar: "ProgressBar", record: "TransferEpoch | Stage") -> None:
     from ofa_nas.pipeline.deliver import Stage
-    from ofa_nas.pipeline.transfer import TransferredSubnet, transfer_subnet
-    from ofa_nas.training.loop import StepReport
-    from ofa_nas.transfer.adapt import TransferEpoch
 
-    records = transfer_subnet(plan, device=device)
-    with signals_noted() as signals, progress("transferring", total=None, quiet=quiet) as bar:
-        for record in records:
-            match record:
-                case PackProgress():
-                    bar.move_to(0, note=f"decoding {record.done} of {record.total} images")
-                case StepReport():
-                    note = f"{record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
-                    bar.move_to(record.step, total=record.total_steps, note=note)
-                case TransferEpoch():
-                    bar.tell(
-                        f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.accuracy:.1%}"
-                    )
-                case Stage():
-                    bar.move_to(record.done, total=record.total or None, note=record.name)
-                case TransferredSubnet():
-                    return record
-            if signals:
-                records.close()
-                err.print(f"stopped; --resume continues in {plan.folder}")
-                raise KeyboardInterrupt
-    raise AssertionError("a transfer ended without its record")
+    if isinstance(record, Stage):
+        show_stage(bar, record)
+    else:
+        bar.tell(f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.accuracy:.1%}")

@@ -13,15 +13,13 @@ from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, save_sample
-from ofa_nas.errors import CheckpointError, ConfigError
-from ofa_nas.files import check_folder_writable
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.history import History
-from ofa_nas.training.loop import Checkpointing
+from ofa_nas.training.loop import CHECKPOINT, Checkpointing, check_run_folder
 from ofa_nas.training.prepare import (
     SplitSizes,
     first_supernet,
@@ -97,16 +95,7 @@ def train_supernet(
         CheckpointError: There is nothing to resume from.
         TrainingError: The loss is not a number.
     """
-    checkpoint = plan.folder / "checkpoint.safetensors"
-    if plan.resume and not checkpoint.exists():
-        raise CheckpointError(
-            f"{checkpoint}: nothing to resume: leave out --resume, or give the --output of a training"
-        )
-    if checkpoint.exists() and not plan.resume:
-        raise ConfigError(
-            f"{plan.folder} holds a training: --resume continues it, another --output leaves it alone"
-        )
-    check_folder_writable(plan.folder, option="--output")
+    checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
     data = open_data(plan.data)
     first = first_supernet(plan.space, data, start=plan.start, seed=plan.recipe.seed, device=device)
     if not ranks.is_first:
@@ -145,7 +134,14 @@ def train_supernet(
         "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
     }
     files = SupernetFiles(plan.folder / "supernet.safetensors")
-    _save(files, first.supernet, data, plan, made_by, prepared.normalization)
+    save_trained(
+        files,
+        first.supernet,
+        data,
+        sizes=plan.sizes,
+        normalization=prepared.normalization,
+        made_by=made_by,
+    )
     yield TrainedSupernet(files, epochs)
 
 
@@ -155,14 +151,16 @@ def pack_split(source: Source, image_size: int | None) -> Iterator[PackProgress]
     return pack_images(source, default_pack_folder(source, size_px=size_px), size_px=size_px)
 
 
-def _save(
+def save_trained(
     files: SupernetFiles,
     supernet: Supernet,
     data: DataSet,
-    plan: TrainingPlan,
-    made_by: dict[str, Any],
+    *,
+    sizes: SplitSizes,
     normalization: Normalization,
+    made_by: dict[str, Any],
 ) -> None:
+    """Write a supernet for the classes of a data set: weights, card, calibration and held-out images."""
     card = SupernetCard(
         space=supernet.space,
         data=data.name,
@@ -172,7 +170,7 @@ def _save(
         sha256="",
         made_by=made_by,
     )
-    save_images(files, data, plan.sizes)
+    save_images(files, data, sizes)
     save_supernet(files, supernet, card)
 
 

@@ -10,14 +10,12 @@ import torch
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.unlabelled import open_unlabelled
-from ofa_nas.errors import ConfigError
-from ofa_nas.files import check_folder_writable
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.history import History
-from ofa_nas.training.loop import Checkpointing
+from ofa_nas.training.loop import CHECKPOINT, Checkpointing, check_run_folder
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.prepare import first_encoder
 from ofa_nas.training.pretrain import PretrainingEpoch, PretrainingReport, pretrain
@@ -86,12 +84,7 @@ def pretrain_supernet(
         CheckpointError: There is nothing to resume from.
         TrainingError: The loss is not a number.
     """
-    checkpoint = plan.folder / "checkpoint.safetensors"
-    if checkpoint.exists() and not plan.resume:
-        raise ConfigError(
-            f"{plan.folder} holds a training: --resume continues it, another --output leaves it alone"
-        )
-    check_folder_writable(plan.folder, option="--output")
+    checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
     load_loss(plan.loss)
     data = open_unlabelled(plan.data)
     first = first_encoder(plan.space, start=plan.start, seed=plan.recipe.seed, device=device)

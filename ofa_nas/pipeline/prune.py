@@ -14,11 +14,11 @@ from onnx import TensorProto, numpy_helper
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages, PackProgress
-from ofa_nas.errors import CheckpointError, ConfigError, FileError
+from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.export.export import read_model
-from ofa_nas.files import check_folder_writable, read_bytes
+from ofa_nas.files import read_bytes
 from ofa_nas.pipeline.deliver import Delivery, Stage, deliver
-from ofa_nas.pipeline.learning import pack_split, save_images
+from ofa_nas.pipeline.learning import pack_split, save_trained
 from ofa_nas.pipeline.promise import promise_of
 from ofa_nas.pipeline.prune_start import check_classes, cut_supernet, dense_supernet, redraw
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
@@ -30,11 +30,10 @@ from ofa_nas.pruning.state import Round, load_ticket, save_ticket
 from ofa_nas.pruning.tickets import LotteryPlan, Ticket, draw_tickets
 from ofa_nas.space.costs import layer_macs, layer_parameters
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import accuracy_of, batches
-from ofa_nas.training.loop import Checkpointing, StepReport
+from ofa_nas.training.loop import Checkpointing, StepReport, check_run_folder
 from ofa_nas.training.prepare import SplitSizes, predictor_half, training_data
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.train import EpochReport, TrainingData, train
@@ -186,22 +185,14 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
 
 def _check_folder(plan: PrunePlan) -> None:
     """Refuse a run folder that cannot be written, or that holds something else."""
-    found = [method for method, name in _STATES.items() if (plan.folder / name).exists()]
-    if plan.resume and not found:
-        raise CheckpointError(
-            f"{plan.folder / _STATES[plan.method]}: nothing to resume: leave out --resume, or give the "
-            "--output of a pruning"
-        )
-    if found and not plan.resume:
-        raise ConfigError(
-            f"{plan.folder} holds a pruning: --resume continues it, another --output leaves it alone"
-        )
-    if found and plan.method not in found:
-        raise ConfigError(
-            f"{plan.folder} holds a pruning by --method {found[0]}: resume with that, or give another "
-            "--output"
-        )
-    check_folder_writable(plan.folder, option="--output")
+    for method, state in _STATES.items():
+        if plan.resume and method != plan.method and (plan.folder / state).exists():
+            raise ConfigError(
+                f"{plan.folder} holds a pruning by --method {method}: resume with that, or give another "
+                "--output"
+            )
+    for state in _STATES.values() if not plan.resume else (_STATES[plan.method],):
+        check_run_folder(plan.folder, state, resume=plan.resume, work="pruning")
 
 
 def _lottery(plan: PrunePlan, images: int) -> LotteryPlan:
@@ -288,13 +279,12 @@ def _round(supernet: Supernet, data: TrainingData, ticket: Ticket, loss: float) 
 def _save(
     files: SupernetFiles, supernet: Supernet, *, source: SourceSubnet, data: DataSet, plan: PrunePlan
 ) -> None:
-    card = SupernetCard(
-        space=supernet.space,
-        data=data.name,
-        class_names=data.class_names,
-        input_mean=source.normalization.mean,
-        input_std=source.normalization.std,
-        sha256="",
+    save_trained(
+        files,
+        supernet,
+        data,
+        sizes=plan.sizes,
+        normalization=source.normalization,
         made_by={
             "prune": _told(plan),
             "start": _start(plan, source.name),
@@ -302,8 +292,6 @@ def _save(
             "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
         },
     )
-    save_images(files, data, plan.sizes)
-    save_supernet(files, supernet, card)
 
 
 def _told(plan: PrunePlan) -> dict[str, object]:

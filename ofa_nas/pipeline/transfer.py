@@ -9,18 +9,15 @@ import torch
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages, PackProgress
-from ofa_nas.errors import CheckpointError, ConfigError
-from ofa_nas.files import check_folder_writable
 from ofa_nas.pipeline.deliver import Delivery, Stage, deliver
-from ofa_nas.pipeline.learning import pack_split, save_images
+from ofa_nas.pipeline.learning import pack_split, save_trained
 from ofa_nas.pipeline.promise import promise_of
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from ofa_nas.training.loop import Checkpointing
+from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.training.loop import CHECKPOINT, Checkpointing, check_run_folder
 from ofa_nas.training.prepare import SplitSizes, predictor_half, training_data
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.transfer.adapt import TransferEpoch, TransferReport, adapt
@@ -94,16 +91,7 @@ def transfer_subnet(
         TrainingError: The loss is not a number.
         VerificationError: The file does not compute what the network does.
     """
-    checkpoint = plan.folder / "checkpoint.safetensors"
-    if plan.resume and not checkpoint.exists():
-        raise CheckpointError(
-            f"{checkpoint}: nothing to resume: leave out --resume, or give the --output of a transfer"
-        )
-    if checkpoint.exists() and not plan.resume:
-        raise ConfigError(
-            f"{plan.folder} holds a transfer: --resume continues it, another --output leaves it alone"
-        )
-    check_folder_writable(plan.folder, option="--output")
+    checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="transfer")
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_data(plan.data)
     packs: list[PackedImages] = []
@@ -148,13 +136,12 @@ def _save(
     network.merge_scales()
     supernet = Supernet(network.space)
     supernet.load_state_dict(network.state_dict())
-    card = SupernetCard(
-        space=network.space,
-        data=data.name,
-        class_names=data.class_names,
-        input_mean=source.normalization.mean,
-        input_std=source.normalization.std,
-        sha256="",
+    save_trained(
+        files,
+        supernet,
+        data,
+        sizes=plan.sizes,
+        normalization=source.normalization,
         made_by={
             "transfer": plan.method.name,
             "start": source.name,
@@ -162,8 +149,6 @@ def _save(
             "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
         },
     )
-    save_images(files, data, plan.sizes)
-    save_supernet(files, supernet, card)
 
 
 def _finish(

@@ -8,10 +8,12 @@ from typing import Generic, TypeVar
 
 import torch
 
-from ofa_nas.errors import DataError, TrainingError
+from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingError
+from ofa_nas.files import check_folder_writable
 from ofa_nas.training.state import load_state, save_state
 from ofa_nas.training.step import Learner
 
+CHECKPOINT = "checkpoint.safetensors"  # of a run folder
 # Reading a loss makes the host wait for a CUDA device, which then waits for the host.
 _CUDA_REPORT_STEPS = 10
 
@@ -64,6 +66,34 @@ class EpochEnd:
     phase: str
     loss: float
     elapsed_s: float
+
+
+def check_run_folder(folder: Path, checkpoint: str, *, resume: bool, work: str) -> Path:
+    """Refuse a run folder that cannot be written, holds work that would be lost, or none to resume.
+
+    Args:
+        folder: As `--output` names it.
+        checkpoint: File name.
+        resume: Whether the work there is to go on.
+        work: What it is called, such as `training`.
+
+    Returns:
+        Path of the checkpoint.
+
+    Raises:
+        CheckpointError: There is nothing to resume from.
+        ConfigError: The folder holds a checkpoint that nobody asked to resume.
+        FileError: The folder cannot be written.
+    """
+    path = folder / checkpoint
+    if resume and not path.exists():
+        raise CheckpointError(
+            f"{path}: nothing to resume: leave out --resume, or give the --output of a {work}"
+        )
+    if path.exists() and not resume:
+        raise ConfigError(f"{folder} holds a {work}: --resume continues it, another --output leaves it alone")
+    check_folder_writable(folder, option="--output")
+    return path
 
 
 E = TypeVar("E")

@@ -92,7 +92,7 @@ def test_the_sandwich_recipe_and_a_start_are_taken(command: Command, images: Pat
         (["--epochs", "-1"], "--epochs -1.0: expected"),
         (["--learning-rate", "-0.1"], "--learning-rate -0.1: expected a number above 0"),
         (["--crop-scale", "0"], "--crop-scale 0.0: expected a share"),
-        (["--resume"], "checkpoint.safetensors: cannot be read: No such file"),
+        (["--resume"], "checkpoint.safetensors: nothing to resume: leave out --resume"),
     ],
 )
 def test_a_wrong_input_is_one_line_and_leaves_nothing(

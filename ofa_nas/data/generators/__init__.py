@@ -5,8 +5,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_nas.errors import ConfigError
-from ofa_nas.plugins import load_plugin
+from ofa_nas.plugins import load_complete
 
 _PLUGINS = "data.generators"
 _NAMES = ("MODES", "paint")
@@ -41,8 +40,4 @@ def load_generator(name: str) -> GeneratorPlugin:
     Raises:
         ConfigError: There is none.
     """
-    module = load_plugin(_PLUGINS, name if "." in name else name.replace("-", "_"))
-    missing = [attribute for attribute in _NAMES if not hasattr(module, attribute)]
-    if missing:
-        raise ConfigError(f"{name}: not a generator: the module lacks {', '.join(missing)}")
-    return cast(GeneratorPlugin, module)
+    return cast(GeneratorPlugin, load_complete(_PLUGINS, name, _NAMES, what="a generator"))

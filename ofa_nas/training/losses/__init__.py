@@ -4,8 +4,7 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
-from ofa_nas.errors import ConfigError
-from ofa_nas.plugins import load_plugin
+from ofa_nas.plugins import load_complete
 
 _PLUGINS = "training.losses"
 _NAMES = ("terms", "follow")
@@ -39,8 +38,4 @@ def load_loss(name: str) -> ViewLoss:
     Raises:
         ConfigError: There is none.
     """
-    module = load_plugin(_PLUGINS, name if "." in name else name.replace("-", "_"))
-    missing = [attribute for attribute in _NAMES if not hasattr(module, attribute)]
-    if missing:
-        raise ConfigError(f"--loss {name}: not a loss: the module lacks {', '.join(missing)}")
-    return cast(ViewLoss, module)
+    return cast(ViewLoss, load_complete(_PLUGINS, name, _NAMES, what="a loss"))
