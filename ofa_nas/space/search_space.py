@@ -13,13 +13,12 @@ from ofa_nas.errors import ArchitectureError, SpaceError
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.blocks import axes_of, mid_channels
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.limits import COLOURS, MOST_CHANNELS, check_axes, check_size
 from ofa_nas.space.points import Point, read_points
 from ofa_nas.space.stages import Head, Stage, Stem, make_divisible, read_head, read_stage, read_stem
 from ofa_nas.space.toml_reader import Section, read_toml
 
-MOST_BLOCKS, MOST_ENTRIES = 500, 200_000
 PADDINGS = ("symmetric", "same")
-COLOURS, MOST_CHANNELS = 3, 1024  # of an input
 SE_REDUCTION = 4  # squeeze-excite bottleneck: a quarter of the middle channels (OFA, MobileNetV3)
 
 
@@ -84,10 +83,10 @@ class SearchSpace:
             folded=root.flag("folded", default=False),
             channels=root.integer("channels", default=COLOURS, maximum=MOST_CHANNELS),
         )
-        space.check_axes(root.path)
+        check_axes(space.stages, space.channels, root.path)
         space = replace(space, points=read_points(root, space.parse))
         root.close()
-        space.check_size(root.path)
+        check_size(space.stages, space.resolutions, root.path)
         if (space.lite or space.folded) and space.cardinality > 1:
             raise SpaceError(
                 f"{root.path}: {'lite' if space.lite else 'folded'}: expected false where there is a choice: "
@@ -99,36 +98,6 @@ class SearchSpace:
     def axes(self) -> int:
         """Axes of the input: 2 of images, 1 of signals; that of the block kinds."""
         return axes_of(self.stages[0].block)
-
-    def check_axes(self, path: Path) -> None:
-        """Refuse blocks for images and for signals in one network, and images of other than three colours.
-
-        Raises:
-            SpaceError: Names the key.
-        """
-        for index, stage in enumerate(self.stages):
-            if axes_of(stage.block) != self.axes:
-                first = self.stages[0].block
-                raise SpaceError(
-                    f"{path}: stages[{index}].block: {stage.block} does not go with {first} of the first "
-                    "stage: blocks for signals, such as mbconv1d, stand in all stages or in none"
-                )
-        if self.axes == 2 and self.channels != COLOURS:
-            raise SpaceError(f"{path}: channels: expected {COLOURS} for images, got {self.channels}")
-
-    def check_size(self, path: Path) -> None:
-        """Refuse a space that nobody could tabulate.
-
-        Raises:
-            SpaceError: It has too many blocks, or choices for them.
-        """
-        blocks = sum(stage.depths[-1] for stage in self.stages)
-        entries = len(self.resolutions) * blocks * max(len(stage.choices) for stage in self.stages)
-        if blocks > MOST_BLOCKS or entries > MOST_ENTRIES:
-            raise SpaceError(
-                f"{path}: {blocks} blocks, and {entries} combinations of resolution, block and its choice; "
-                f"expected at most {MOST_BLOCKS} and {MOST_ENTRIES}"
-            )
 
     @classmethod
     def from_document(cls, content: dict[str, Any], path: Path) -> Self:
