@@ -39,7 +39,7 @@ from ofa_nas.training.state import load_state
 from ofa_nas.training.step import Learner
 from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.adapt import adapt
-from tests.hardening import readers
+from tests.hardening import formats, readers
 from tests.hardening.data_readers import DATA_READERS
 from tests.hardening.data_samples import write_data
 from tests.latency.test_calibration import BOARD, TRUTH, blocks
@@ -63,7 +63,7 @@ def make_samples(small: SmallSupernet, root: Path) -> dict[str, Path]:
         path = folder / reader.file
         _MAKERS[reader.name](path)
         found[reader.name] = path
-    readers.MODEL[:] = [found["onnx"].read_bytes()]
+    formats.MODEL[:] = [found["onnx"].read_bytes()]
     return found
 
 
