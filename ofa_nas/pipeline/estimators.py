@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ofa_nas.errors import CheckpointError, TableError
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.predictors import AdditiveForm, Predictor, load_predictor
+from ofa_nas.predictors import AdditiveForm, Predictor, load_predictor, promised
 from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.feasibility import BudgetedCost
 from ofa_nas.space.architecture import Architecture
@@ -146,7 +146,7 @@ class Estimators:
 
     def candidates(self, genes: Genes) -> list[Candidate]:
         """Everything predicted of architectures `(n, d)`."""
-        accuracies, half_widths = self.predictor.predict(genes), self.predictor.half_widths(genes)
+        accuracies, half_widths = promised(self.predictor, genes), self.predictor.half_widths(genes)
         values = {key: cost.values(genes) for key, cost in self.costs.items()}
         return [
             Candidate(

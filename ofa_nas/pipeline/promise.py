@@ -7,7 +7,7 @@ from ofa_nas.export.export import PredictedLatency
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.search import SearchResult
-from ofa_nas.predictors import load_predictor
+from ofa_nas.predictors import load_predictor, promised
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
@@ -101,7 +101,7 @@ def promise_of(
     if files.predictor.is_file():
         predictor = load_predictor(files.predictor, encoding, weights=card.sha256).predictor
         genes = encoding.encode([arch])
-        figures["accuracy"] = float(predictor.predict(genes)[0])
+        figures["accuracy"] = float(promised(predictor, genes)[0])
         half_width = float(predictor.half_widths(genes)[0])
     if table is not None:
         latencies = (LatencyPromise.of(table, table.latency_ms(encoding.space, arch), address=address),)

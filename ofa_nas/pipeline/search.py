@@ -170,7 +170,7 @@ def _answer(
             evaluations=last.evaluations,
             cpu_seconds=last.cpu_seconds,
             method=method,
-            bound=None if bound is None else 1.0 - bound,
+            bound=None if bound is None else min(1.0, 1.0 - bound),
             is_exact=bound is not None and bound >= float(best.errors[0]),
         )
 

@@ -114,6 +114,14 @@ def load_module(name: str) -> PredictorModule:
     return cast(PredictorModule, load_plugin("predictors", name))
 
 
+def promised(predictor: Predictor, genes: Genes) -> Floats:
+    """Predicted accuracies of architectures `(n, d)` as one may tell them: `(n,)` fractions in [0, 1].
+
+    A search orders by `predict` itself, which a sum without a ceiling can carry beyond 1 where all are good.
+    """
+    return np.clip(predictor.predict(genes), 0.0, 1.0)
+
+
 def interval(predictor: Predictor, genes: Genes) -> Floats:
     """90 % intervals of measured accuracy for architectures `(n, d)`: `(n, 2)` fractions, low and high."""
     centre, half = predictor.predict(genes), predictor.half_widths(genes)

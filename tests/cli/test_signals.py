@@ -137,7 +137,7 @@ def test_a_search_keeps_its_budget_and_tells_of_signals(run: Path, command: Comm
     supernet, path = run / "run" / "supernet.safetensors", tmp_path / "subnet.onnx"
     printed = command(
         "search", "--supernet", supernet, "--device", run / "board.json", "--latency", "0.9ms",
-        "--export", path, "--json",
+        "--export", path, "--report", tmp_path / "page.html", "--json",
     )  # fmt: skip
     assert printed.status == 0
     assert printed.document["predicted"]["latency_ms"]["exact"] <= 0.9

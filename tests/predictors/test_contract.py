@@ -17,6 +17,7 @@ from ofa_nas.predictors import (
     interval,
     load_module,
     load_predictor,
+    promised,
     save_predictor,
 )
 from ofa_nas.provenance import record_provenance
@@ -132,3 +133,14 @@ def test_the_conformal_half_width_is_a_rank_of_the_residuals() -> None:
     assert conformal_half_width(np.arange(-9.0, 10.0)) == 9.0
     assert conformal_half_width(np.arange(1.0, 100.0)) == 90.0
     assert conformal_half_width(np.array([-3.0, 1.0])) == 3.0
+
+
+def test_nobody_is_promised_more_than_all() -> None:
+    """Where most subnets are right about everything, a sum says more of the best."""
+    genes = LITE.sample(80, np.random.default_rng(1))
+    accuracies = np.minimum(1.0, 0.9 + 3.0 * (linear_accuracy(genes) - linear_accuracy(genes).min()))
+    observations = observe(genes, accuracies, np.random.default_rng(3), images=10_000)
+    found = load_module("additive").fit(LITE, observations, rng=np.random.default_rng(4))
+    everybody = LITE.sample(2000, np.random.default_rng(2))
+    assert found.predict(everybody).max() > 1.0
+    assert promised(found, everybody).max() == 1.0
