@@ -18,7 +18,7 @@ def time_chart(network: Network, device: str) -> Chart:
     layers, constant = network.layers, network.constant_ms[device]
     total = constant + sum(layer.latency_ms[device] for layer in layers)
     bars = [(layer.name, layer.latency_ms[device], layer_words(layer)) for layer in layers]
-    bars += [("beside", constant, "beside the layers")] if constant else []
+    bars += [("beside", constant, "beside the layers")] if constant > 0.0 else []
     return Chart(
         f"Time of each layer on {device}",
         "layers in execution order",
@@ -38,6 +38,13 @@ def time_chart(network: Network, device: str) -> Chart:
         x_ticks=[(float(index), short_name(name)) for index, (name, _, _) in enumerate(bars)],
         size=LOW,
     )
+
+
+def beside_words(constant_ms: float) -> str:
+    """What the whole network takes beside its layers, or what it saves when they run one after another."""
+    if constant_ms < 0.0:
+        return f" The network takes {cost_text(TIME, -constant_ms)} less than the sum of its layers."
+    return f" The network takes {cost_text(TIME, constant_ms)} beside its layers." if constant_ms else ""
 
 
 def memory_chart(network: Network) -> Chart:

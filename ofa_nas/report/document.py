@@ -115,7 +115,7 @@ class Network:
 
     Attributes:
         resolution: Of its input [px].
-        constant_ms: What it takes beside its layers, by device.
+        constant_ms: What it takes beside its layers, by device; below 0 where it takes less than their sum.
     """
 
     resolution: int

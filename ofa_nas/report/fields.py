@@ -37,6 +37,12 @@ def amounts(section: Section, key: str) -> dict[str, float]:
     return {name: amount(found, name) for name in found.content}
 
 
+def differences(section: Section, key: str) -> dict[str, float]:
+    """An object of numbers of either sign."""
+    found = section.section(key)
+    return {name: found.number(name, minimum=-LARGEST, maximum=LARGEST) for name in found.content}
+
+
 def architecture_text(section: Section) -> str:
     """The text of an architecture."""
     text = section.text("architecture")

@@ -26,6 +26,7 @@ from ofa_nas.report.fields import (
     amount_or_none,
     amounts,
     architecture_text,
+    differences,
     each,
     optional,
 )
@@ -171,7 +172,7 @@ def _read_network(section: Section) -> Network:
         raise FileError(
             f"{section.path}: {section.key}: expected layers, each of one of the stages or of none"
         )
-    return Network(section.integer("resolution"), stages, layers, amounts(section, "constant_ms"))
+    return Network(section.integer("resolution"), stages, layers, differences(section, "constant_ms"))
 
 
 def _read_stage(section: Section) -> StageFigures:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ofa_nas.report.course import layer_words, memory_chart, peak_words, time_chart
+from ofa_nas.report.course import beside_words, layer_words, memory_chart, peak_words, time_chart
 from ofa_nas.report.document import Answer, Network, Point, SearchDocument
 from ofa_nas.report.html import Markup, copyable, markup, table, tag
 from ofa_nas.report.parts import chart_figure, section
@@ -147,8 +147,7 @@ def course(document: SearchDocument, found: Network) -> Markup:
     """Time and memory along the network."""
     parts: list[str] = []
     for index, (name, provenance) in enumerate(document.devices):
-        constant = found.constant_ms[name]
-        beside = f" The network takes {format_amount(constant, 'ms')} beside its layers." if constant else ""
+        beside = beside_words(found.constant_ms[name])
         parts.append(tag("p", f"Times on {name} are from a table that is {provenance}.{beside}"))
         parts.append(chart_figure(f"time-{index}", time_chart(found, name)))
     if not document.devices:

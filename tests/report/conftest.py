@@ -37,6 +37,9 @@ class Found:
         return read_search(self.path)
 
 
+Write = Callable[[dict[str, Any]], Found]
+
+
 @pytest.fixture(scope="session")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
     """Quick searches: one device, two (one with a hostile name), a list of budgets, none, a goal."""
@@ -110,7 +113,7 @@ def hostile(found: dict[str, Found], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[dict[str, Any]], Found]:
+def write(tmp_path: Path) -> Write:
     """Writes a document of the test's own."""
 
     def run(content: dict[str, Any]) -> Found:

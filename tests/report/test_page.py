@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from ofa_nas.report.page import report_page
-from tests.report.conftest import HOSTILE, Found
+from tests.report.conftest import HOSTILE, Found, Write
 
 MOST_BYTES = 6_000_000
 
@@ -98,6 +98,15 @@ def test_times_of_the_layers_add_up_to_the_latency(found: dict[str, Found]) -> N
         for device, whole in content["predicted"]["latency_ms"].items():
             parts = [layer["latency_ms"][device] for layer in network["layers"]]
             assert network["constant_ms"][device] + sum(parts) == pytest.approx(whole)
+
+
+def test_a_network_may_take_less_than_the_sum_of_its_layers(found: dict[str, Found], write: Write) -> None:
+    content = found["one"].content
+    (device,) = content["network"]["constant_ms"]
+    content["network"]["constant_ms"][device] = -0.25
+    text = elements(write(content)).text
+    assert "The network takes 0.25 ms less than the sum of its layers." in text
+    assert "beside the layers" not in text
 
 
 def test_each_kind_of_search_has_a_page(found: dict[str, Found]) -> None:

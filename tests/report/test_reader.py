@@ -1,7 +1,6 @@
 """A document is read whole, or refused in one line that names file and key."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ from hypothesis import strategies as st
 from ofa_nas.errors import FileError
 from ofa_nas.report.document import SearchDocument
 from ofa_nas.report.reader import read_document, read_search
-from tests.report.conftest import Found
-
-Write = Callable[[dict[str, Any]], Found]
+from tests.report.conftest import Found, Write
 
 
 def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
