@@ -26,11 +26,11 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
 from typing import Protocol as Interface
 
 try:
@@ -45,6 +45,8 @@ SENTINEL_HISTORY = 3, 20  # visits of the sentinel before it judges anything; th
 # saturate, unless ONNX Runtime takes uint8 weights. Other processors and fp32 networks do as without it.
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 LARGEST_RESULTS = 1 << 28  # bytes
+CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
+CORES_WATCHED_S = 0.2  # before those that are idle are taken
 RESIDENT_RUNS = 3  # while resident memory is watched
 REFUSED = 3  # exit status where this machine cannot measure
 HOT_C, WARM_C = 80.0, 70.0  # a Raspberry Pi slows down from 80 C
@@ -67,7 +69,6 @@ _OWN = {  # what of its own records this program reads when it goes on, by their
     "done": {"task": int},
 }  # type: Dict[str, Dict[str, Any]]
 RUNTIMES = {"3.8": "==1.19.2", "3.9": "==1.19.2", "3.10": "==1.23.2"}  # the last with wheels for aarch64
-CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq/"
 # Bits 0 to 3 of `vcgencmd get_throttled`, for now; 16 bits higher, for any time since the start of the board.
 THROTTLING = (
     "the supply voltage is too low: use the official power supply",
@@ -87,6 +88,7 @@ class Protocol:
 
     threads: int = 1  # of ONNX Runtime within an operator
     spinning: bool = False  # whether they wait for work by spinning: on a busy machine, six times as slow
+    pinned: bool = True  # whether they stay on as many cores: of the fastest, those least busy at the start
     clock: str = "wall"  # or `cpu`: processor time of this process, for busy machines and one thread
     seed: int = 0  # of inputs and of the order of visits
     rounds: int = 10  # visits of each model at least
@@ -181,17 +183,20 @@ def probe() -> Json:
         "onnxruntime": onnxruntime.__version__,
         "providers": list(onnxruntime.get_available_providers()),
         "board": _read("/proc/device-tree/model"),
-        "governor": _read(CPUFREQ + "scaling_governor"),
-        "frequencies_mhz": [_number(CPUFREQ + "cpuinfo_%s_freq" % end) / 1000.0 for end in ("min", "max")],
+        "governor": _read(CORE_FOLDER % 0 + "cpufreq/scaling_governor"),
+        "frequencies_mhz": [_frequency(0, "cpuinfo_%s_freq" % end) for end in ("min", "max")],
         "state": probe_state(),
     }
 
 
 def probe_state() -> Json:
-    """What may change while measuring: frequency [MHz], temperature [C], throttle bits; 0 if untold."""
+    """What may change while measuring: frequency of the first own core [MHz], temperature [C], throttle bits.
+
+    0 if untold.
+    """
     zones = [_number(path) / 1000.0 for path in glob.glob("/sys/class/thermal/thermal_zone*/temp")]
     return {
-        "frequency_mhz": _number(CPUFREQ + "scaling_cur_freq") / 1000.0,
+        "frequency_mhz": _frequency(min(_own_cores(), default=0), "scaling_cur_freq"),
         "temperature_c": max(zones) if zones else 0.0,
         "throttled": _throttle_bits(),
     }
@@ -252,15 +257,16 @@ def time_models(models: Sequence[AnyModel], protocol: Protocol, done: Sequence[J
     rng = np.random.default_rng(protocol.seed)
     known = {(record["model"], record["round"]): record for record in done}
     wanted, history = list(range(len(models))), []  # type: Tuple[List[int], List[float]]
-    for turns in _passes(protocol):
-        if turns[0] >= protocol.rounds:
-            wanted = [index for index in wanted if _is_unsettled(models[index].name, known, protocol)]
-        order = [int(index) for index in rng.permutation(wanted)]
-        for start in range(0, len(order), protocol.held):
-            group = order[start : start + protocol.held]
-            for record in _visit_group(models, group, turns, protocol, known, history, rng):
-                known[record["model"], record["round"]] = record
-                yield record
+    with on_own_cores(protocol):
+        for turns in _passes(protocol):
+            if turns[0] >= protocol.rounds:
+                wanted = [index for index in wanted if _is_unsettled(models[index].name, known, protocol)]
+            order = [int(index) for index in rng.permutation(wanted)]
+            for start in range(0, len(order), protocol.held):
+                group = order[start : start + protocol.held]
+                for record in _visit_group(models, group, turns, protocol, known, history, rng):
+                    known[record["model"], record["round"]] = record
+                    yield record
 
 
 def _passes(protocol: Protocol) -> List[range]:
@@ -308,12 +314,66 @@ def profile_models(
         protocol also `resident_bytes`, see `resident_growth`.
     """
     known = {(record["model"], record["sitting"]) for record in done}
-    for sitting in range(protocol.profile_sittings):
-        for model in models:
-            if (model.name, sitting) not in known:
-                grown = {"resident_bytes": resident_growth(model)} if protocol.resident else {}
-                place = {"kind": "profile", "model": model.name, "sitting": sitting}
-                yield {**place, **_profile(model, protocol), **grown}
+    with on_own_cores(protocol):
+        for sitting in range(protocol.profile_sittings):
+            for model in models:
+                if (model.name, sitting) not in known:
+                    grown = {"resident_bytes": resident_growth(model)} if protocol.resident else {}
+                    place = {"kind": "profile", "model": model.name, "sitting": sitting}
+                    yield {**place, **_profile(model, protocol), **grown}
+
+
+@contextmanager
+def on_own_cores(protocol: Protocol) -> Iterator[None]:
+    """Keep this thread, and those that sessions start from it, on cores that it does not leave meanwhile.
+
+    Where a board has fast and slow cores, a scheduler that moves it would decide the figures. Nothing happens
+    where the system cannot do it, or where there are no more cores than threads.
+    """
+    before = _own_cores()
+    if not protocol.pinned or len(before) <= protocol.threads:
+        yield
+        return
+    os.sched_setaffinity(0, choose_cores(sorted(before), protocol.threads))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def choose_cores(cores: Sequence[int], count: int) -> List[int]:
+    """So many of the fastest cores, of these the idlest of this moment, of these the last ones."""
+    started = _busy_ticks()
+    time.sleep(CORES_WATCHED_S)
+    ended = _busy_ticks()
+    busy = {core: ended.get(core, 0) - started.get(core, 0) for core in cores}
+    speed = {core: _core_speed(core) for core in cores}
+    return sorted(cores, key=lambda core: (-speed[core], busy[core], -core))[:count]
+
+
+def _own_cores() -> Set[int]:
+    """Those that this thread may run on; none where the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def _frequency(core: int, name: str) -> float:
+    """Of a core, by the name of its file [MHz]; 0 if untold."""
+    return _number(CORE_FOLDER % core + "cpufreq/" + name) / 1000.0
+
+
+def _core_speed(core: int) -> float:
+    """Of a core beside the others of its board; 0 if untold."""
+    place = CORE_FOLDER % core
+    return _number(place + "cpu_capacity") or _number(place + "cpufreq/cpuinfo_max_freq")
+
+
+def _busy_ticks() -> Dict[int, int]:
+    """What each core has worked since the start of the system, in ticks of 10 ms."""
+    busy = {}
+    for core, text in re.findall(r"^cpu(\d+) (.+)$", _read("/proc/stat"), re.MULTILINE):
+        ticks = [int(one) for one in text.split()]
+        busy[int(core)] = sum(ticks[:3] + ticks[5:8])  # all but idle, and waiting for a disk
+    return busy
 
 
 def interval_width(values: Sequence[float]) -> float:

@@ -292,7 +292,7 @@ def protocol_of(table: LatencyTable, *, seed: int) -> MeasuringProtocol:
         TableError: Its protocol is none of this version.
     """
     usual = MeasuringProtocol(threads=table.device.threads or 1, seed=seed)
-    told = dict(table.measured.protocol) if table.measured else {}
+    told = {"pinned": False} | dict(table.measured.protocol) if table.measured else {}  # older ones were not
     kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual)}
     for key, value in told.items():
         if key not in kinds or type(value) is not kinds[key]:

@@ -10,9 +10,11 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -147,6 +149,49 @@ def test_any_runtime_that_crashes_is_refused_in_words(tiny: SearchSpace, tmp_pat
     assert done.stdout.startswith("refused: onnxruntime ")
     assert "crashes (signal 4)" in done.stdout
     assert not (tmp_path / "job" / "results.jsonl").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no thread on a core")
+def test_it_stays_on_as_many_cores_as_threads_and_gives_the_others_back(tiny: SearchSpace) -> None:
+    before = os.sched_getaffinity(0)
+    models = reference_models(tiny)
+    for protocol, count in ((FAST, 1), (replace(FAST, pinned=False), len(before))):
+        for records in (agent.time_models(models, protocol), agent.profile_models(models, protocol)):
+            with closing(cast(Generator[agent.Json, None, None], records)):
+                next(records)
+                assert len(os.sched_getaffinity(0)) == count
+            assert os.sched_getaffinity(0) == before
+    with agent.on_own_cores(replace(FAST, threads=len(before))):
+        assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, [5]), (3, [5, 4, 3]), (4, [5, 4, 3, 2])], ids=["one", "fast ones", "one more"]
+)
+def test_the_fastest_cores_are_taken_then_the_idlest_then_the_last(
+    count: int, chosen: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for core, capacity in enumerate([400, 400, 400, 1024, 1024, 1024]):
+        folder = tmp_path / f"cpu{core}"
+        folder.mkdir()
+        (folder / "cpu_capacity").write_text(f"{capacity}\n")
+    monkeypatch.setattr(agent, "CORE_FOLDER", f"{tmp_path}/cpu%d/")
+    ticks = iter([dict.fromkeys(range(6), 7), {0: 20, 1: 20, 2: 8, 3: 20, 4: 8, 5: 8}])
+    monkeypatch.setattr(agent, "_busy_ticks", lambda: next(ticks))
+    assert agent.choose_cores(range(6), count) == chosen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_core_that_works_is_seen_working() -> None:
+    (core, *_) = sorted(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, [{core}])\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        try:
+            started = agent._busy_ticks()[core]
+            time.sleep(0.3)
+            assert agent._busy_ticks()[core] - started > 10
+        finally:
+            process.kill()
 
 
 def test_a_calm_board_has_no_faults() -> None:
