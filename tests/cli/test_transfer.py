@@ -13,6 +13,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.export.export import read_model
 from ofa_nas.pipeline.deliver import Delivery, verify_file
 from ofa_nas.pipeline.transfer_source import named_subnet, open_subnet
+from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.evaluate import calibrated_subnet
@@ -75,6 +76,31 @@ def test_a_users_folder_is_learnt_exported_and_verified(
         supernet, card.space.largest, images=images, normalization=normalization
     ).state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before), "calibration changes nothing"
+
+
+@pytest.mark.slow
+def test_the_subnet_may_be_chosen_for_the_task(
+    command: Command, small: SmallSupernet, folder: Path, tmp_path: Path
+) -> None:
+    """Feature-extractor adaptation, as docs/transfer.md tells it: to an architecture that the task chose."""
+    own = tmp_path / "own" / "supernet.safetensors"
+    on_task = ("--supernet", own, "--json")
+    train = ("--recipe", "shrink", "--epochs", 2, "--batch-size", 16, "--threads", 1, "--output", own.parent)
+    printed = command("train", "--from", small.name, "--data", folder, *train, "--json")
+    assert printed.status == 0, printed.err
+    collect = ("--data", folder, "--count", 12)
+    for stage in (("predictor", "collect", *collect), ("predictor", "fit"), ("search", "--macs", "250k")):
+        printed = command(*stage, *on_task)
+        assert printed.status == 0, printed.err
+    chosen = printed.document["architecture"]
+    document = transfer(command, small, folder, tmp_path / "run", "--from", chosen, "--supernet", own)
+    assert document["is_met"]
+    subnet = SupernetFiles(Path(document["subnet"]))
+    own_blocks = load_supernet(subnet)[1].space.largest.stages  # each a stage of its own
+    assert [block for (block,) in own_blocks] == [
+        block for stage in Architecture.parse(chosen).stages for block in stage
+    ]
+    assert document["measured"]["accuracy"] > 0.6
 
 
 @pytest.mark.parametrize("method", ["bn", "full"])
