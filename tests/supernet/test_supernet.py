@@ -11,7 +11,9 @@ from ofa_nas.assets import asset_names
 from ofa_nas.errors import ArchitectureError
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.blocks import lower
 from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.operators import Convolution, Elementwise
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import EVALUATE, TRAIN, TRAIN_LARGEST, ElasticConvolution
 from ofa_nas.supernet.supernet import Supernet
@@ -128,3 +130,24 @@ def test_images_of_another_size_are_refused(tiny: SearchSpace) -> None:
     supernet = Supernet(tiny, torch.Generator().manual_seed(0))
     with pytest.raises(ArchitectureError, match=r"images are 24x24 px; architecture 32/.* takes 32 px"):
         supernet(torch.zeros(1, 3, 24, 24), tiny.largest, EVALUATE)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_residual_branches_begin_at_zero_and_nothing_else_does(name: str) -> None:
+    """What the last norm of a branch scales is added, so a fresh network is little more than its shortcuts."""
+    space = SearchSpace.load(name)
+    supernet = Supernet(space, torch.Generator().manual_seed(0))
+    branches = kept = 0
+    for layer in space.layers(space.largest):
+        operators = lower(layer)
+        ends = {one.inputs[0] for one in operators if isinstance(one, Elementwise) and one.function == "add"}
+        for operator in operators:
+            if not isinstance(operator, Convolution):
+                continue
+            module = supernet.weighted(layer, operator)
+            if isinstance(module, ElasticConvolution) and module.bn is not None:
+                is_zero = not module.bn.weight.any()
+                assert is_zero == (operator.name in ends), f"{layer.name}: {operator.name}"
+                branches, kept = branches + is_zero, kept + (not is_zero)
+    assert branches
+    assert kept
