@@ -30,7 +30,7 @@ from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
 from ofa_nas.data.unlabelled import open_unlabelled
 from ofa_nas.pipeline.pretraining import with_classifier
 from ofa_nas.provenance import record_provenance
-from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet.supernet import scale_branches
 from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet
 from ofa_nas.training.loop import Checkpointing
@@ -39,8 +39,8 @@ from ofa_nas.training.pretrain import PretrainingEpoch, pretrain
 from ofa_nas.training.recipe import Phase, Recipe, Settings
 from ofa_nas.training.train import TrainingData, train
 
-STARTS = ("random", "random-branches", "noise", "dead-leaves", "real")
-UNTRAINED = STARTS[:2]  # the first weights of a training; the same, but no residual branch begins as zero
+STARTS = ("random", "random-closed", "noise", "dead-leaves", "real")
+UNTRAINED = STARTS[:2]  # the first weights of a pretraining; of a training: residual branches begin at zero
 _CALIBRATION = 1000  # real images, without labels, of the batch norms that are judged
 _FEW = Phase("labels", "largest", epochs=1.0, learning_rate=0.04, warmup=0.05)
 _FEW_BATCH = 32
@@ -114,10 +114,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size-px", type=int, default=64, help="of the synthetic ones (64)")
     parser.add_argument("--steps", type=int, default=250, help="of each pretraining (250)")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--crop-scale", type=float, default=0.08)
+    parser.add_argument("--crop-scale", type=float, default=0.2)
     parser.add_argument("--labels", type=float, nargs="*", default=[0.01, 0.1, 1.0], help="shares of them")
     parser.add_argument(
-        "--label-steps", type=int, default=30, help="of the least share; doubled for each next"
+        "--label-steps", type=int, default=60, help="of the least share; doubled for each next"
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/bench_synthetic"))
@@ -159,8 +159,8 @@ class Trial:
         """Pretrain, probe, and train by labels."""
         began = time.process_time()
         first = first_encoder(self.args.space, start=None, seed=self.seed, device=torch.device("cpu"))
-        if self.start == "random-branches":
-            _open_branches(first.supernet)
+        if self.start == "random-closed":
+            scale_branches(first.supernet, 0.0)
         terms = {} if self.start in UNTRAINED else self._pretrain(first)
         encoder = calibrated_subnet(
             first.supernet,
@@ -230,14 +230,6 @@ class Trial:
             for arch in (space.largest, space.smallest)
         )
         return largest, smallest
-
-
-def _open_branches(supernet: Supernet) -> None:
-    """Let every batch norm begin with a scale of one: those that end a residual branch begin with zero."""
-    with torch.no_grad():
-        for name, value in supernet.named_parameters():
-            if name.endswith(".bn.weight"):
-                value.fill_(1.0)
 
 
 def _synthetic(generator: str, args: argparse.Namespace) -> PackedImages:

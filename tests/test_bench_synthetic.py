@@ -24,7 +24,7 @@ def test_a_short_run_prints_tables_and_goes_on(
     short = ["--space", "tiny", "--data", str(small.data), "--images", "64", "--batch-size", "16"]
     steps = ["--size-px", "16", "--steps", "8", "--labels", "0.1", "1.0", "--label-steps", "4"]
     arguments = [*short, *steps, "--folder", str(tmp_path)]
-    starts = ["random", "random-branches", "noise", "dead-leaves", "real"]
+    starts = ["random", "random-closed", "noise", "dead-leaves", "real"]
     main([*arguments, "--seeds", "0", "--starts", "random", "noise"])
     first = json.loads(capsys.readouterr().out.splitlines()[-1])["outcomes"]
     main([*arguments, "--seeds", "0", "--starts", *starts])
@@ -36,7 +36,7 @@ def test_a_short_run_prints_tables_and_goes_on(
     for one in outcomes:
         assert set(one["probes"]) == {"last", "all"}
         assert set(one["largest"]) == {"0.1", "1"}
-        assert bool(one["terms"]) == (one["start"] not in ("random", "random-branches"))
+        assert bool(one["terms"]) == (one["start"] not in ("random", "random-closed"))
     assert len({one["probes"]["all"] for one in outcomes}) > 1
     assert not list(tmp_path.glob("*.safetensors"))
 

@@ -194,12 +194,20 @@ def initialise(supernet: Supernet, generator: torch.Generator) -> None:
                     module.weight.normal_(0.0, (2.0 / fan_out) ** 0.5, generator=generator)
                 elif isinstance(operator, Linear):
                     supernet.weighted(layer, operator).weight.normal_(0.0, 0.01, generator=generator)
+    scale_branches(supernet, 0.0)
+
+
+def scale_branches(supernet: Supernet, scale: float) -> None:
+    """Set the scale of the batch norm that ends each residual branch: at 0 a layer begins as its shortcut."""
+    with torch.no_grad():
+        for layer in supernet.space.layers(supernet.space.largest):
+            operators = lower(layer)
             for operator in operators:
                 if isinstance(operator, Elementwise) and operator.function == "add":
                     branch = next(one for one in operators if one.name == operator.inputs[0])
                     last = supernet.weighted(layer, branch) if isinstance(branch, Convolution) else None
                     if isinstance(last, ElasticConvolution) and last.bn is not None:
-                        last.bn.weight.zero_()
+                        last.bn.weight.fill_(scale)
 
 
 def _check_size(x: Tensor, arch: Architecture, space: SearchSpace) -> None:

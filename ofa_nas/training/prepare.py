@@ -12,7 +12,7 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
-from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet.supernet import Supernet, scale_branches
 from ofa_nas.training.distributed import local_rank
 from ofa_nas.training.pretrain import FEATURES, new_head
 from ofa_nas.training.train import TrainingData
@@ -126,6 +126,8 @@ def first_supernet(
 def first_encoder(space: str | None, *, start: str | None, seed: int, device: torch.device) -> FirstSupernet:
     """A supernet to be pretrained without labels, from noise or from what exists: a new head, no classes.
 
+    Of a fresh one the residual branches are open: a pretraining of hundreds of steps has no time to open them.
+
     Args:
         space: As `first_supernet` takes it.
         start: As `first_supernet` takes it.
@@ -142,6 +144,7 @@ def first_encoder(space: str | None, *, start: str | None, seed: int, device: to
         named = SearchSpace.load(space or DEFAULT_SPACE)
         wide = named.with_classes(FEATURES)
         first = _fresh(wide, named.classes, Normalization(), seed=seed, device=device)
+        scale_branches(first.supernet, 1.0)
     else:
         first = _started(_opened(start, space), (), names, seed=seed, device=device)
     new_head(first.supernet, torch.Generator().manual_seed(seed))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
@@ -215,3 +216,11 @@ def test_the_head_is_thrown_away_and_all_else_kept() -> None:
             assert len(value) == 10
         else:
             assert torch.equal(value, kept[name])
+
+
+def test_residual_branches_of_a_fresh_encoder_are_open() -> None:
+    scales = [module.weight for module in encoder().modules() if isinstance(module, nn.BatchNorm2d)]
+    assert scales
+    assert all(torch.equal(scale, torch.ones_like(scale)) for scale in scales)
+    fresh = Supernet(SearchSpace.load("tiny"), torch.Generator().manual_seed(0))
+    assert any(not module.weight.any() for module in fresh.modules() if isinstance(module, nn.BatchNorm2d))
