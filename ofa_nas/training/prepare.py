@@ -126,7 +126,7 @@ def first_supernet(
 def first_encoder(space: str | None, *, start: str | None, seed: int, device: torch.device) -> FirstSupernet:
     """A supernet to be pretrained without labels, from noise or from what exists: a new head, no classes.
 
-    Of a fresh one the residual branches are open: a pretraining of hundreds of steps has no time to open them.
+    Of a fresh one the residual branches are open: hundreds of steps do not open them.
 
     Args:
         space: As `first_supernet` takes it.

@@ -134,7 +134,7 @@ def test_images_of_another_size_are_refused(tiny: SearchSpace) -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_residual_branches_begin_at_zero_and_nothing_else_does(name: str) -> None:
-    """What the last norm of a branch scales is added, so a fresh network is little more than its shortcuts."""
+    """The last norm of a branch scales what is added: a fresh network is little more than its shortcuts."""
     space = SearchSpace.load(name)
     supernet = Supernet(space, torch.Generator().manual_seed(0))
     branches = kept = 0
