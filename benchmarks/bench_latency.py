@@ -1,6 +1,8 @@
 """How far off a latency table of this machine is on networks it has not seen, beside MACs fitted linearly.
 
-Prints a table and one JSON line. The noise floor is how far the hold-outs' own times are uncertain.
+Prints a table and one JSON line. The noise floor is how far the hold-outs' own times are uncertain. With
+`--isolated` every layer of the hold-outs is also timed in a model of its own, as tables are usually made, and
+the sums stand beside.
 
     python -m benchmarks.bench_latency --space mobilenet_v3 --resolution 64 96 160 224 --clock cpu
 """
@@ -9,10 +11,15 @@ import argparse
 import json
 from dataclasses import asdict, replace
 
-from ofa_nas.devices import MeasuringProtocol, open_device
+import numpy as np
+
+from ofa_nas.devices import MeasuringProtocol, Model, open_device
+from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.profile import profile_device
-from ofa_nas.latency.table import LatencyTable, Measured
+from ofa_nas.latency.table import ErrorFigures, LatencyTable, Measured, judge
+from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.provenance import record_provenance
+from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 
 
@@ -25,6 +32,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=10, help="visits of each network at least (10)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu")
+    parser.add_argument("--isolated", action="store_true", help="also time every layer alone")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     protocol = MeasuringProtocol(
@@ -34,11 +42,13 @@ def main() -> None:
     records = profile_device(open_device("host"), space, protocol=protocol)
     table = next(record for record in records if isinstance(record, LatencyTable))
     assert table.measured
-    _print(table.measured)
+    alone = isolated_errors(space, table.measured, protocol) if args.isolated else {}
+    _print(table.measured, alone)
     figures = {
         str(size): {
             "table": asdict(table.measured.errors(resolution=size)),
             "macs_linear": asdict(table.measured.errors(resolution=size, by_macs=True)),
+            "isolated": asdict(alone[size]) if alone else None,
             "noise_floor": table.measured.noise_floor(resolution=size),
         }
         for size in table.measured.resolutions
@@ -57,14 +67,37 @@ def main() -> None:
     )
 
 
-def _print(held: Measured) -> None:
+def isolated_errors(
+    space: SearchSpace, held: Measured, protocol: MeasuringProtocol
+) -> dict[int, ErrorFigures]:
+    """Errors of sums of layers that were each timed in a model of its own, by resolution."""
+    archs = [Architecture.parse(holdout.architecture) for holdout in held.holdouts]
+    distinct = dict.fromkeys(layer for arch in archs for layer in space.layers(arch))
+    layers = {layer: f"layer {number}" for number, layer in enumerate(distinct)}
+    rng = np.random.default_rng(protocol.seed)
+    models = [
+        Model(name, write_model([layer], random_weights([layer], rng)).SerializeToString())
+        for layer, name in layers.items()
+    ]
+    records = measure(open_device("host"), models, protocol=protocol)
+    found = {one.model: one.latency_ms for one in records if isinstance(one, Measurement)}
+    sums = np.array([sum(found[layers[layer]] for layer in space.layers(arch)) for arch in archs])
+    measured = np.array([holdout.measured_ms for holdout in held.holdouts])
+    sizes = np.array([arch.resolution for arch in archs])
+    return {size: judge(sums[sizes == size], measured[sizes == size]) for size in held.resolutions}
+
+
+def _print(held: Measured, alone: dict[int, ErrorFigures]) -> None:
     heads = " ".join(f"{head:>6}" for head in ("MAPE", "worst", "bias", "rank", "in 5%", "in 10%"))
     print(f"{'px':>4} {'by':12} {heads} noise")
     for size in held.resolutions:
         floor = held.noise_floor(resolution=size)
         noise = "unknown" if floor is None else f"{floor:5.2%}"
-        for name, by_macs in (("table", False), ("MACs linear", True)):
-            one = held.errors(resolution=size, by_macs=by_macs)
+        rows = {
+            "table": held.errors(resolution=size),
+            "MACs linear": held.errors(resolution=size, by_macs=True),
+        }
+        for name, one in (rows | ({"layers alone": alone[size]} if alone else {})).items():
             errors = f"{one.mape:6.2%} {one.worst:6.1%} {one.bias:+6.1%} {one.spearman or 0:6.3f}"
             shares = f"{one.within_5 or 0:6.0%} {one.within_10 or 0:6.0%}"
             print(f"{size:4} {name:12} {errors} {shares} {noise}")
