@@ -118,9 +118,10 @@ def compare(args: argparse.Namespace, files: SupernetFiles) -> list[Row]:
     estimators = Estimators.load(str(files.weights), table)
     drawn = estimators.encoding.sample(DRAWN, np.random.default_rng(args.seed))
     latencies = estimators.costs["latency", HOST].values(drawn)
+    reachable_ms = 1.001 * float(latencies.min()) / (1.0 - estimators.margin(HOST))
     groups = []
     for quantile in QUANTILES:
-        budget_ms = float(np.quantile(latencies, quantile))
+        budget_ms = max(float(np.quantile(latencies, quantile)), reachable_ms)
         stream = search(estimators, [Budget("latency", budget_ms, "ms", HOST)], seed=args.seed)
         chosen = next(record.chosen for record in stream if isinstance(record, SearchResult))
         near = drawn[np.abs(latencies / chosen.latencies_ms[HOST] - 1.0) < WINDOW]
