@@ -18,6 +18,7 @@ from ofa_nas.files import parse_json
 
 SCHEMA = 1
 LARGEST_MS = 1e7
+MOST_CORES = 4096  # of a board, as tables are read
 LARGEST_SETTING = 2**63  # of a protocol; seeds are that large
 LEVEL = 1  # of gzip: 6 takes seven times as long on random weights, and saves a quarter
 Record = dict[str, Any]
@@ -243,6 +244,7 @@ def is_board(record: Record) -> bool:
     warnings = record.get("warnings")
     return (
         _is_count(record.get("cores"), least=1)
+        and record["cores"] <= MOST_CORES
         and isinstance(warnings, list)
         and all(isinstance(text, str) and text.isprintable() for text in texts + warnings)
     )

@@ -206,6 +206,8 @@ def _checked(record: StepRecord) -> StepRecord:
     Raises:
         TypeError: One is not.
     """
+    if not isinstance(record.commands, list) or not all(isinstance(one, list) for one in record.commands):
+        raise TypeError("commands")
     words = [word for command in record.commands for word in command]
     texts = [*words, *record.inputs.values(), *record.outputs.values(), record.state]
     numbers = (record.parts, record.status, record.seconds)

@@ -122,6 +122,7 @@ def test_a_second_start_is_part_of_the_answers() -> None:
             "line 2 belongs to another job: take the results and the bundle that belong",
         ),
         ({**BOARD, "cores": "four"}, "line 2 does not describe a board"),
+        ({**BOARD, "cores": 4097}, "line 2 does not describe a board"),
         ({**BOARD, "warnings": "none"}, "line 2 does not describe a board"),
         ({**BOARD, "cpu": "\x1b]0;owned\x07"}, "line 2 does not describe a board"),
         ({**VISIT, "model": "c"}, "line 2 measures something that the job does not ask for"),

@@ -276,7 +276,7 @@ def read_database(path: Path) -> None:
 
 def read_run_file(path: Path) -> None:
     run = RunFile.read(path)
-    assert run.search.budgets
+    assert set(run.search.budgets) <= {"latency", "peak_memory", "model_size", "macs"}
     for table in (run.train, run.collect, run.profile, run.export):
         if table is not None:
             flags(table)

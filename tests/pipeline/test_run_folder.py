@@ -126,6 +126,7 @@ def test_two_runs_do_not_share_a_folder_and_leftovers_go(
         {"steps": {"train": {}}},
         {"steps": {"train": 7}},
         {"steps": {"train": asdict(StepRecord(BEGUN, [["train"]], {})) | {"commands": [[1]]}}},
+        {"steps": {"train": asdict(StepRecord(BEGUN, [["train"]], {})) | {"commands": [{"a": 1}]}}},
         {"steps": {"train": asdict(StepRecord(BEGUN, [["train"]], {})) | {"inputs": ["x"]}}},
         {"steps": {"train": asdict(StepRecord(BEGUN, [["train"]], {})) | {"parts": "1"}}},
         {"data": None},
