@@ -504,8 +504,12 @@ def _profile(model: AnyModel, protocol: Protocol) -> Json:
         runner = Runner(model, protocol, profile_prefix=os.path.join(folder, "profile"))
         for _ in range(protocol.profile_skip + protocol.profile_runs):
             runner.run()
-        with open(runner.session.end_profiling(), encoding="utf-8") as file:
-            events = json.load(file)
+        try:
+            with open(runner.session.end_profiling(), encoding="utf-8") as file:
+                events = json.load(file)
+        except (OSError, ValueError) as error:
+            told = "ONNX Runtime could not write its profile below %s: make room there"
+            raise AgentError(told % tempfile.gettempdir()) from error
     return read_profile(events, skip=protocol.profile_skip)
 
 

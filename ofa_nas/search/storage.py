@@ -3,6 +3,7 @@
 Optuna runs measured search, where a trial takes seconds. It is imported here and in `study`, when needed.
 """
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ from ofa_nas.files import check_writable
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
+    from optuna.storages.journal import JournalFileSymlinkLock
     from sqlalchemy import URL, Engine
 
 JOURNAL = "journal:"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:", re.ASCII)  # two letters or more: one is a drive of Windows
+_FIRST_WORDS = b'{"op_code":'  # of every line of a journal
 LONGEST_HEAD = 4096  # bytes of a journal that are looked at before Optuna reads it
 LOCK_WAIT_S = 60.0  # SQLite: how long a worker waits for the transactions of others
 OPENINGS = 6  # of a database, while other workers make its tables
@@ -83,7 +86,7 @@ def storage_refusals(name: str) -> Iterator[None]:
 
 def _open_journal(path: Path) -> "BaseStorage":
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     _make_room(path)
     refusal = f"{path}: holds no journal of Optuna: give another file, or sqlite:///{path} for a database"
@@ -91,15 +94,36 @@ def _open_journal(path: Path) -> "BaseStorage":
         with path.open("ab+") as file:
             file.seek(0)
             head = file.readline(LONGEST_HEAD)
-        if (
-            head and b'"op_code"' not in head
-        ):  # Optuna takes a line without an end for one that is to be ended
+        if head and b'"op_code"' not in head and not _FIRST_WORDS.startswith(head):
             raise StudyError(refusal)
-        return JournalStorage(JournalFileBackend(str(path)))
+        lock = JournalFileSymlinkLock(str(path))
+        _cut_torn_end(path, lock)
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except OSError as error:
         raise StudyError(f"{path}: cannot be used: {_reason(error)}") from error
     except _DAMAGED as error:
         raise StudyError(refusal) from error
+
+
+def _cut_torn_end(path: Path, lock: "JournalFileSymlinkLock") -> None:
+    """Cut off a line that a full disk left without its end: what is written behind it would be lost, too."""
+    if not _is_torn(path):
+        return
+    lock.acquire()
+    try:
+        if _is_torn(path):  # nobody is in the middle of writing it
+            whole = path.read_bytes().rfind(b"\n") + 1
+            os.truncate(path, whole)
+    finally:
+        lock.release()
+
+
+def _is_torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def _open_database(address: str) -> "BaseStorage":

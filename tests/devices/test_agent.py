@@ -151,6 +151,26 @@ def test_any_runtime_that_crashes_is_refused_in_words(tiny: SearchSpace, tmp_pat
     assert not (tmp_path / "job" / "results.jsonl").read_bytes()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits the size of a file in a process of its own")
+def test_a_disk_too_full_for_a_profile_is_said_in_words(tiny: SearchSpace, tmp_path: Path) -> None:
+    unpack(tmp_path, tiny)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv = ['agent.py'];"
+        "import agent; sys.exit(agent.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == agent.REFUSED
+    assert "refused: ONNX Runtime could not write its profile below" in done.stdout
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no thread on a core")
 def test_it_stays_on_as_many_cores_as_threads_and_gives_the_others_back(tiny: SearchSpace) -> None:
     before = os.sched_getaffinity(0)

@@ -72,7 +72,6 @@ COMMANDS = (
         "profile host",
         ("profile", "--space", "tiny", "--rounds", "1", "--resolution", "24", "--output", "t.json"),
     ),
-    Command("profile board", ("profile", "--space", "tiny", "--device", BOARD, "--output", "old.json")),
     Command("profile --bundle", ("profile", "--space", "tiny", "--bundle", "old.zip")),
     Command("verify-table", ("verify-table", "board.json", "--device", BOARD)),
     Command("search --export", ("search", *NET, "--macs", "1M", "--export", "old.onnx")),

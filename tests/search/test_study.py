@@ -308,6 +308,23 @@ def test_a_database_as_a_journal_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.97, 1.0])
+def test_a_journal_that_ends_within_a_line_loses_that_line_alone(kept: float, tmp_path: Path) -> None:
+    """A full disk tears a line; the next worker would write its own behind it, and both would be lost."""
+    path = tmp_path / "study.log"
+    optuna.create_study(storage=open_storage(str(path)), study_name="first")
+    whole = path.read_bytes()
+    optuna.create_study(storage=open_storage(str(path)), study_name="second")
+    torn = path.read_bytes()
+    path.write_bytes(torn[: len(whole) + round(kept * (len(torn) - len(whole)))])
+    optuna.create_study(storage=open_storage(str(path)), study_name="third")
+    names = {"first", "third"} | ({"second"} if kept == 1.0 else set())
+    assert set(optuna.get_all_study_names(open_storage(str(path)))) == names
+    path.write_bytes(whole[: round(kept * 40)])
+    optuna.create_study(storage=open_storage(str(path)), study_name="anew")
+    assert optuna.get_all_study_names(open_storage(str(path))) == ["anew"]
+
+
 def test_a_journal_is_made_with_the_folder_that_it_lies_in(tmp_path: Path) -> None:
     open_storage(f"{tmp_path}/new/study.log")
     assert (tmp_path / "new" / "study.log").is_file()
