@@ -115,7 +115,7 @@ def test_zsh_completes_on_a_terminal(shell: Path) -> None:
 def type_until(controller: int, text: str, expected: str) -> None:
     """Type, and read the screen until a text is there."""
     os.write(controller, text.encode())
-    seen, deadline = "", time.monotonic() + 20.0
+    seen, deadline = "", time.monotonic() + 120.0
     while expected not in seen.rsplit("clear", maxsplit=1)[-1]:
         ready, _, _ = select.select([controller], [], [], 0.5)
         seen += os.read(controller, 4096).decode(errors="replace") if ready else ""
