@@ -30,7 +30,6 @@ from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
 from ofa_nas.data.unlabelled import open_unlabelled
 from ofa_nas.pipeline.pretraining import with_classifier
 from ofa_nas.provenance import record_provenance
-from ofa_nas.supernet.supernet import scale_branches
 from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet
 from ofa_nas.training.loop import Checkpointing
@@ -158,9 +157,10 @@ class Trial:
     def run(self) -> Outcome:
         """Pretrain, probe, and train by labels."""
         began = time.process_time()
-        first = first_encoder(self.args.space, start=None, seed=self.seed, device=torch.device("cpu"))
+        recipe = replace(Recipe.load("largest", purpose="pretrain"), seed=self.seed)
         if self.start == "random-closed":
-            scale_branches(first.supernet, 0.0)
+            recipe = replace(recipe, branch_scale=0.0)
+        first = first_encoder(self.args.space, start=None, recipe=recipe, device=torch.device("cpu"))
         terms = {} if self.start in UNTRAINED else self._pretrain(first)
         encoder = calibrated_subnet(
             first.supernet,

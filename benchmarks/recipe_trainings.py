@@ -24,7 +24,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet.supernet import Subnet, Supernet
+from ofa_nas.supernet.supernet import Subnet, Supernet, scale_branches
 from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
@@ -42,6 +42,7 @@ CHANGES = {
     "crop_scale": float,
     "rate_floor": float,
     "divergence": str,
+    "branch_scale": float,
 }
 Values = npt.NDArray[np.float64]
 
@@ -160,11 +161,14 @@ def load_recipe(text: str, *, epochs: float, seed: int) -> Recipe:
                 f"recipe {text!r}: {change!r}: expected {', '.join(CHANGES)} = value"
             ) from error
     divergence, floor = changes.pop("divergence", None), changes.pop("rate_floor", None)
+    scale = changes.pop("branch_scale", None)
     if divergence not in (None, *get_args(Divergence)):
         raise ConfigError(f"recipe {text!r}: divergence: expected {', '.join(get_args(Divergence))}")
     recipe = Recipe.load(name).override(Settings(**({"epochs": epochs} | changes), seed=seed))
     if floor is not None:
         recipe = replace(recipe, phases=tuple(replace(one, rate_floor=floor) for one in recipe.phases))
+    if scale is not None:
+        recipe = replace(recipe, branch_scale=scale)
     return replace(recipe, name=text, divergence=divergence or recipe.divergence)
 
 
@@ -214,6 +218,7 @@ def run_job(job: Job) -> Outcome:
     """Train, then evaluate the job's architectures."""
     splits, recipe = Splits.open(job.data), job.recipe
     supernet = Supernet(job.space, torch.Generator().manual_seed(recipe.seed))
+    scale_branches(supernet, recipe.branch_scale)
     supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
     macs, ranks = count_macs(supernet), Ranks()
     drawn = Batches(

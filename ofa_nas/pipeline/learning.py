@@ -97,7 +97,7 @@ def train_supernet(
     """
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
     data = open_data(plan.data)
-    first = first_supernet(plan.space, data, start=plan.start, seed=plan.recipe.seed, device=device)
+    first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
     if not ranks.is_first:
         ranks.wait()  # the first one decodes for all
     packs = []

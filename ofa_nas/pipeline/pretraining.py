@@ -87,7 +87,7 @@ def pretrain_supernet(
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
     load_loss(plan.loss)
     data = open_unlabelled(plan.data)
-    first = first_encoder(plan.space, start=plan.start, seed=plan.recipe.seed, device=device)
+    first = first_encoder(plan.space, start=plan.start, recipe=plan.recipe, device=device)
     images: PackedImages | None = None
     size_px = plan.image_size or data.source.size_px
     folder = default_pack_folder(data.source, size_px=size_px)

@@ -15,6 +15,7 @@ from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.supernet import Supernet, scale_branches
 from ofa_nas.training.distributed import local_rank
 from ofa_nas.training.pretrain import FEATURES, new_head
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.train import TrainingData
 
 DEFAULT_SPACE = "efficientnet_lite"
@@ -99,7 +100,7 @@ class FirstSupernet:
 
 
 def first_supernet(
-    space: str | None, data: DataSet, *, start: str | None, seed: int, device: torch.device
+    space: str | None, data: DataSet, *, start: str | None, recipe: Recipe, device: torch.device
 ) -> FirstSupernet:
     """A supernet for the classes of a data set, from noise or from what exists.
 
@@ -107,7 +108,7 @@ def first_supernet(
         space: Search space, by name or TOML file; None for that of the start, `DEFAULT_SPACE` without one.
         data: Its classes become the outputs.
         start: As `open_start` takes it, or None.
-        seed: Of the weights that are drawn.
+        recipe: Its seed and its branches' scale are those of the weights that are drawn.
         device: Where the supernet is to be.
 
     Raises:
@@ -117,21 +118,21 @@ def first_supernet(
     """
     if start is None:
         named = _space_for(SearchSpace.load(space or DEFAULT_SPACE), data)
-        return _fresh(named, named.classes, own_normalization(data), seed=seed, device=device)
+        return _fresh(named, named.classes, own_normalization(data), recipe=recipe, device=device)
     own = _opened(start, space)
     check_input(data.train, own.space)
-    return _started(own, data.train.class_ids, data.class_names, seed=seed, device=device)
+    return _started(own, data.train.class_ids, data.class_names, seed=recipe.seed, device=device)
 
 
-def first_encoder(space: str | None, *, start: str | None, seed: int, device: torch.device) -> FirstSupernet:
+def first_encoder(
+    space: str | None, *, start: str | None, recipe: Recipe, device: torch.device
+) -> FirstSupernet:
     """A supernet to be pretrained without labels, from noise or from what exists: a new head, no classes.
-
-    Of a fresh one the residual branches are open: hundreds of steps do not open them.
 
     Args:
         space: As `first_supernet` takes it.
         start: As `first_supernet` takes it.
-        seed: Of the weights that are drawn.
+        recipe: As `first_supernet` takes it.
         device: Where the supernet is to be.
 
     Raises:
@@ -143,11 +144,10 @@ def first_encoder(space: str | None, *, start: str | None, seed: int, device: to
     if start is None:
         named = SearchSpace.load(space or DEFAULT_SPACE)
         wide = named.with_classes(FEATURES)
-        first = _fresh(wide, named.classes, Normalization(), seed=seed, device=device)
-        scale_branches(first.supernet, 1.0)
+        first = _fresh(wide, named.classes, Normalization(), recipe=recipe, device=device)
     else:
-        first = _started(_opened(start, space), (), names, seed=seed, device=device)
-    new_head(first.supernet, torch.Generator().manual_seed(seed))
+        first = _started(_opened(start, space), (), names, seed=recipe.seed, device=device)
+    new_head(first.supernet, torch.Generator().manual_seed(recipe.seed))
     return first
 
 
@@ -159,9 +159,10 @@ def _opened(start: str, space: str | None) -> Start:
 
 
 def _fresh(
-    space: SearchSpace, classes: int, normalization: Normalization, *, seed: int, device: torch.device
+    space: SearchSpace, classes: int, normalization: Normalization, *, recipe: Recipe, device: torch.device
 ) -> FirstSupernet:
-    supernet = Supernet(space, torch.Generator().manual_seed(seed))
+    supernet = Supernet(space, torch.Generator().manual_seed(recipe.seed))
+    scale_branches(supernet, recipe.branch_scale)
     return FirstSupernet(_placed(supernet, device), normalization, "random weights", classes)
 
 

@@ -124,6 +124,8 @@ class Recipe:
         label_smoothing: Of the loss on labels.
         clip_norm: Largest norm of the summed gradient; 0 leaves it alone.
         crop_scale: Smallest share of an image's area that a random crop keeps.
+        branch_scale: Of weights that are drawn: the scale of the batch norm that ends each residual branch.
+            At 0 a block begins as its shortcut, at 1 its branch is as strong.
         seed: Of order, crops, architectures and first weights.
     """
 
@@ -136,6 +138,7 @@ class Recipe:
     label_smoothing: float = 0.1
     clip_norm: float = 5.0
     crop_scale: float = 0.35
+    branch_scale: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -189,6 +192,7 @@ class Recipe:
             weight_decay=root.number("weight_decay", default=3e-5, minimum=0.0, maximum=1.0),
             clip_norm=root.number("clip_norm", default=5.0, minimum=0.0, maximum=1e6),
             crop_scale=root.number("crop_scale", default=0.35, minimum=0.01, maximum=1.0),
+            branch_scale=root.number("branch_scale", default=0.0, minimum=0.0, maximum=1.0),
             label_smoothing=0.0,
         )
         if purpose == "train":

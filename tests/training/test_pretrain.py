@@ -46,7 +46,8 @@ def pictures(count: int = 24) -> PackedImages:
 
 
 def encoder(seed: int = 1) -> Supernet:
-    return first_encoder("tiny", start=None, seed=seed, device=torch.device("cpu")).supernet
+    recipe = replace(Recipe.load("sandwich", purpose="pretrain"), seed=seed)
+    return first_encoder("tiny", start=None, recipe=recipe, device=torch.device("cpu")).supernet
 
 
 def run(
