@@ -85,6 +85,14 @@ def test_relative_links_lead_to_files(path: Path) -> None:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+def test_every_page_and_every_schema_is_listed() -> None:
+    pages, formats = (ROOT / "docs" / name for name in ("README.md", "formats.md"))
+    listed = set(re.findall(r"\]\(([^)#\s]+)", pages.read_text(encoding="utf-8")))
+    assert {path.name for path in pages.parent.glob("*.md")} - {"README.md"} <= listed
+    described = set(re.findall(r"\]\(schemas/([^)]+)", formats.read_text(encoding="utf-8")))
+    assert {path.name for path in (ROOT / "docs" / "schemas").iterdir()} == described
+
+
 def test_the_recipe_in_the_docs_can_be_trained_with(tmp_path: Path) -> None:
     from ofa_nas.training.recipe import Recipe
 

@@ -1,6 +1,7 @@
 """The floors of ARCHITECTURE.md: imports point down, and torch begins at floor 5."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,18 @@ def imports(tree: ast.AST, *, inside_functions: bool) -> Iterator[str]:
 def _is_skipped(node: ast.AST, *, inside_functions: bool) -> bool:
     typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     return typing_only or (isinstance(node, ast.FunctionDef) and not inside_functions)
+
+
+def test_the_floors_of_the_document_are_these() -> None:
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    floor, told = "", {}
+    for number, rooms in re.findall(r"^\| *(\d?) *\| (`[^|]*) \|", text, re.MULTILINE):
+        floor = number or floor
+        told |= dict.fromkeys(re.findall(r"`(\w+)`", rooms), int(floor))
+    ground = {"errors": 0, "__main__": told["cli"] + 1}
+    assert {room: floor for room, floor in told.items() if room not in ground} == {
+        room: floor - 1 for room, floor in FLOOR_OF.items() if room not in ground
+    }
 
 
 def room_of(path: Path) -> str:
