@@ -24,6 +24,7 @@ from ofa_nas.data.sample import load_images
 from ofa_nas.pipeline.evaluation import named_architecture
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.layer import block_name
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Supernet
@@ -44,8 +45,8 @@ def first_twin(start: str, arch: Architecture, data: DataSet, *, seed: int) -> S
         generator=torch.Generator().manual_seed(seed),
     )
     twin = Supernet(alone_space(whole.space, arch))
-    blocks = [f"s{stage}b{block}" for stage, row in enumerate(arch.stages) for block in range(len(row))]
-    names = {name: f"s{number}b0" for number, name in enumerate(blocks)}
+    blocks = [block_name(stage, block) for stage, row in enumerate(arch.stages) for block in range(len(row))]
+    names = {name: block_name(number, 0) for number, name in enumerate(blocks)}
     state = {}
     for key, value in whole.extract(arch).state_dict().items():
         head, layer, rest = key.split(".", 2)

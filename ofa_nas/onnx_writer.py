@@ -23,6 +23,7 @@ from ofa_nas.space.operators import (
     Pool,
     Resample,
     extent,
+    tensor_name,
 )
 
 OPSET = 17  # HardSwish needs 14; 17 runs in ONNX Runtime 1.12 and later
@@ -36,24 +37,16 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 _FUNCTIONS = {"relu": "Relu", "hard_swish": "HardSwish", "add": "Add", "scale": "Mul"}
 
 
-def tensor_name(layer: Layer, operator: str) -> str:
-    """Name of the tensor that an operator of a layer makes; its weights are `….weight` and `….bias`."""
-    return f"{layer.name}/{operator}"
-
-
 def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of every weight that a model of these layers needs, batch norm folded."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers:
         for operator in lower(layer):
-            name = tensor_name(layer, operator.name)
-            if isinstance(operator, Convolution):
+            if isinstance(operator, Convolution | Linear):
+                name = tensor_name(layer, operator.name)
                 shapes[f"{name}.weight"] = operator.weight_shape
-                if operator.norm or operator.bias:
-                    shapes[f"{name}.bias"] = (operator.out_channels,)
-            elif isinstance(operator, Linear):
-                shapes[f"{name}.weight"] = (operator.out_channels, operator.in_channels)
-                shapes[f"{name}.bias"] = (operator.out_channels,)
+                if operator.biases:
+                    shapes[f"{name}.bias"] = (operator.biases,)
     return shapes
 
 
@@ -145,7 +138,7 @@ def _nodes(layer: Layer, operator: Operator, source: str) -> list[onnx.NodeProto
 
 def _convolution(operator: Convolution, inputs: list[str], output: str) -> onnx.NodeProto:
     parameters = [f"{output}.weight"]
-    if operator.norm or operator.bias:
+    if operator.biases:
         parameters.append(f"{output}.bias")
     before, behind = operator.pads
     return helper.make_node(

@@ -17,7 +17,7 @@ from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
 from ofa_nas.pipeline.collecting import Collection
 from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan, train_supernet
 from ofa_nas.pipeline.predictor_fit import FitReport, fit_predictor
-from ofa_nas.space.costs import full_depth, layer_macs
+from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.evaluate import Images
@@ -115,12 +115,7 @@ def make_small_supernet(root: Path) -> SmallSupernet:
 
 def exact_table(space: SearchSpace) -> LatencyTable:
     """A table of `space` on a device that takes the same time for every multiply-accumulate."""
-    layers = {
-        layer
-        for size in space.resolutions
-        for turn in range(4)
-        for layer in space.layers(full_depth(space, size, turn))
-    }
+    layers = {layer for size in space.resolutions for layer in every_layer(space, size)}
     rows = tuple(LayerLatency(layer, max(1e-6, MS_PER_MAC * layer_macs(layer)), 0.0) for layer in layers)
     latency_ms = CONSTANT_MS + MS_PER_MAC * sum(map(layer_macs, space.layers(space.middle)))
     measured = Measured(

@@ -10,10 +10,19 @@ import torch
 import torch.nn.functional as F
 
 from ofa_nas.devices.agent import EXACT_PRODUCTS
-from ofa_nas.onnx_writer import IMAGE, LOGITS, tensor_name
+from ofa_nas.onnx_writer import IMAGE, LOGITS
 from ofa_nas.space.blocks import input_shape, lower
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Pool, Resample
+from ofa_nas.space.operators import (
+    INPUT,
+    Convolution,
+    Elementwise,
+    Linear,
+    Operator,
+    Pool,
+    Resample,
+    tensor_name,
+)
 
 Floats = npt.NDArray[np.float32]
 FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {

@@ -14,7 +14,7 @@ from ofa_nas.errors import SpaceError
 from ofa_nas.latency.operator_model import FEATURES, solve_nonnegative
 from ofa_nas.latency.table import Holdout, LatencyTable
 from ofa_nas.space.blocks import axes_of, lower
-from ofa_nas.space.costs import full_depth, layer_macs
+from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import extent, size_unit
 from ofa_nas.space.search_space import SearchSpace
@@ -122,12 +122,10 @@ def find_missing(rows: Rows, space: SearchSpace | None, resolutions: Iterable[in
         message = "its space is not here, or has changed since: missing layers cannot be found"
         return [Finding("missing", message, False)]
     held = {layer for _, layer in rows} if all(size == 0 for size, _ in rows) else None
-    turns = max(len(stage.choices) for stage in space.stages)
     missing = {
         layer: None
         for size in resolutions
-        for turn in range(turns)
-        for layer in space.layers(full_depth(space, size, turn))
+        for layer in every_layer(space, size)
         if (layer not in held if held is not None else (size, layer) not in rows)
     }
     if not missing:

@@ -18,7 +18,7 @@ from ofa_nas.files import read_bytes
 from ofa_nas.latency.published import Published, PublishedRow
 from ofa_nas.latency.table import RUNTIME_NOT_STATED, LatencyTable, TableDevice
 from ofa_nas.provenance import record_provenance
-from ofa_nas.space.costs import full_depth
+from ofa_nas.space.costs import every_layer
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
 
@@ -216,11 +216,7 @@ def _check_resolutions(files: Sequence[LookupTable], space: SearchSpace) -> None
 
 
 def _rows(file: LookupTable, space: SearchSpace) -> Iterator[PublishedRow]:
-    turns = max(len(stage.choices) for stage in space.stages)
-    layers = (
-        layer for turn in range(turns) for layer in space.layers(full_depth(space, file.resolution, turn))
-    )
-    for layer in dict.fromkeys(layers):
+    for layer in every_layer(space, file.resolution):
         entry = file.entries.get(layer_key(layer))
         if entry is None:
             raise TableError(f"{file.path}: the key {layer_key(layer)} is missing, which {space.name} needs")

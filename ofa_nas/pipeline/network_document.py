@@ -8,7 +8,7 @@ from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.blocks import axes_of
 from ofa_nas.space.costs import layer_macs
-from ofa_nas.space.layer import Layer
+from ofa_nas.space.layer import Layer, block_name
 from ofa_nas.space.precision import moments, weight_bytes
 
 
@@ -71,7 +71,7 @@ def table_document(table: LatencyTable) -> dict[str, Any]:
 def _blocks(arch: Architecture) -> dict[str, tuple[int, Block]]:
     """Stage and choice of each block by the name of its layer."""
     return {
-        f"s{stage}b{index}": (stage, block)
+        block_name(stage, index): (stage, block)
         for stage, blocks in enumerate(arch.stages)
         for index, block in enumerate(blocks)
     }

@@ -10,8 +10,6 @@ from ofa_nas.data import DataSet
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.transfer_source import SourceSubnet
 from ofa_nas.pruning.channels import cut_channels, narrow_space
-from ofa_nas.space.blocks import lower
-from ofa_nas.space.operators import Convolution, Linear
 from ofa_nas.supernet.supernet import Subnet, Supernet, initialise
 from ofa_nas.supernet.unfold import unfold
 
@@ -51,11 +49,9 @@ def dense_supernet(source: SourceSubnet, batches: Iterable[Tensor]) -> Supernet:
 
 
 def _take_over(dense: Supernet, subnet: Subnet) -> None:
-    for own, other in zip(dense.space.layers(dense.space.largest), subnet.walk, strict=True):
-        for operator in lower(own):
-            if isinstance(operator, Convolution | Linear):
-                tensors = subnet.weighted(other, operator).state_dict()
-                dense.weighted(own, operator).load_state_dict(tensors)
+    modules = zip(dense.weighted_operators(), subnet.weighted_operators(), strict=True)
+    for (_, _, own), (_, _, other) in modules:
+        own.load_state_dict(other.state_dict())
 
 
 def cut_supernet(dense: Supernet, *, keep: float) -> Supernet:

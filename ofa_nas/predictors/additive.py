@@ -68,14 +68,8 @@ class AdditivePredictor:
 
     def additive(self, encoding: Encoding) -> AdditiveForm:
         """The table, once for each resolution."""
-        count, widest = len(encoding.space.resolutions), int(encoding.choice_counts.max())
-        blocks = self.table[1:, : 1 + widest].copy()
-        blocks[np.arange(1 + widest) > encoding.choice_counts[:, None]] = np.nan
-        choices = np.repeat(blocks[None], count, axis=0)
-        return AdditiveForm(
-            CostTable(encoding, self.table[0, :count, None], choices),
-            partial(accuracy_of, ceiling=self.ceiling),
-        )
+        worth = CostTable.by_gene(encoding, self.table)
+        return AdditiveForm(worth, partial(accuracy_of, ceiling=self.ceiling))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -106,7 +100,7 @@ def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Genera
 def from_json(encoding: Encoding, parameters: dict[str, Any]) -> AdditivePredictor:
     """Read back what `to_json` gave, or what it gave when intervals had one width."""
     table = np.array(parameters["table"], dtype=np.float64)
-    expected = encoding.length, _width(encoding)
+    expected = encoding.length, encoding.width
     if table.shape != expected or not np.isfinite(table).all():
         raise ValueError(f"table of shape {table.shape}, expected {expected}")
     ceiling, sigma = parameters["ceiling"], float(parameters["sigma"])
@@ -134,10 +128,6 @@ def _unknown(features: "Features", fitted: LinkedFit) -> Floats:
     return np.asarray(parts.reshape(features.length, -1, int(kept.sum())))
 
 
-def _width(encoding: Encoding) -> int:
-    return max(len(encoding.space.resolutions), 1 + int(encoding.choice_counts.max()))
-
-
 @dataclass(frozen=True)
 class Features:
     """What each value of each gene contributes to.
@@ -156,7 +146,7 @@ class Features:
     @classmethod
     def of(cls, encoding: Encoding) -> "Features":
         """Those of a space."""
-        width, length = _width(encoding), encoding.length
+        width, length = encoding.width, encoding.length
         count = len(encoding.space.resolutions)
         mean, trend, steps = (np.zeros((length, width, size)) for size in (1, 2, count))
         mean[0, :count, 0] = 1.0

@@ -128,8 +128,7 @@ def from_json(encoding: Encoding, parameters: dict[str, Any]) -> MlpPredictor:
 def block_inputs(encoding: Encoding) -> tuple[Index, int]:
     """An input for each resolution, and each kernel size and expand ratio of a position; and their count."""
     resolutions = len(encoding.space.resolutions)
-    width = max(resolutions, 1 + int(encoding.choice_counts.max()))
-    inputs = np.full((encoding.length, width, 2), -1, dtype=np.int64)
+    inputs = np.full((encoding.length, encoding.width, 2), -1, dtype=np.int64)
     inputs[0, :resolutions, 0] = np.arange(resolutions)
     count = resolutions
     for row, position in enumerate(encoding.positions, start=1):

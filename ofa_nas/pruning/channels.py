@@ -5,7 +5,7 @@ from dataclasses import replace
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
-from ofa_nas.space.layer import Layer
+from ofa_nas.space.layer import Layer, block_name
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.space.stages import make_divisible
 from ofa_nas.supernet.sorting import sort_channels
@@ -32,7 +32,7 @@ def narrow_space(space: SearchSpace, arch: Architecture, *, keep: float) -> Sear
         raise ConfigError(f"--keep {keep}: expected a share of the channels, above 0 and below 1")
     only = space.only(arch)
     layers = {layer.name: layer for layer in only.layers(only.largest)}
-    blocks = [layers[f"s{index}b0"] for index in range(len(only.stages))]
+    blocks = [layers[block_name(index, 0)] for index in range(len(only.stages))]
     kept = [_kept(layer, keep) for layer in blocks]
     if all(width == layer.mid_channels for width, layer in zip(kept, blocks, strict=True)):
         raise ConfigError(
@@ -71,5 +71,5 @@ def cut_channels(dense: Supernet, space: SearchSpace) -> Supernet:
     """
     sort_channels(dense)
     narrow = Supernet(space)
-    copy_prefixes(dense, narrow, space.layers(space.largest))
+    copy_prefixes(dense, narrow)
     return narrow

@@ -21,8 +21,7 @@ def additive_worth(encoding: Encoding, genes: Genes, errors: Floats) -> CostTabl
         genes: `(n, d)`.
         errors: `(n,)`.
     """
-    count, widest = len(encoding.space.resolutions), int(encoding.choice_counts.max())
-    width = max(count, 1 + widest)
+    width = encoding.width
     cells = np.zeros((len(genes), encoding.length * width))
     np.put_along_axis(cells, np.arange(0, cells.shape[1], width) + genes, 1.0, axis=1)
     floors = errors.min() - FLOORS * max(float(np.median(errors) - errors.min()), LEAST_SPREAD)
@@ -33,7 +32,4 @@ def additive_worth(encoding: Encoding, genes: Genes, errors: Floats) -> CostTabl
     fitted = cells @ slopes + means
     fitted[:, 1:] = np.exp(fitted[:, 1:]) + floors
     best = np.square(fitted - errors[:, None]).sum(axis=0).argmin()
-    table = -slopes[:, best].reshape(-1, width)
-    blocks = table[1:, : 1 + widest]
-    blocks[np.arange(1 + widest) > encoding.choice_counts[:, None]] = np.nan
-    return CostTable(encoding, table[0, :count, None], np.repeat(blocks[None], count, axis=0))
+    return CostTable.by_gene(encoding, -slopes[:, best].reshape(-1, width))

@@ -7,6 +7,7 @@ maximum).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,15 +44,7 @@ def _bias_parameters(operator: Operator) -> int:
 
 def layer_weight_bytes(layer: Layer) -> int:
     """Bytes of the exported fp32 weights, batch norm folded into a bias."""
-    return FLOAT_BYTES * sum(operator.weights + _folded_biases(operator) for operator in lower(layer))
-
-
-def _folded_biases(operator: Operator) -> int:
-    if isinstance(operator, Linear):
-        return operator.out_channels
-    if isinstance(operator, Convolution):
-        return operator.out_channels * (operator.norm or operator.bias)
-    return 0
+    return FLOAT_BYTES * sum(operator.weights + operator.biases for operator in lower(layer))
 
 
 def layer_peak_bytes(layer: Layer) -> int:
@@ -75,6 +68,13 @@ class CostTable:
     encoding: Encoding
     fixed: Floats
     choices: Floats
+
+    @classmethod
+    def by_gene(cls, encoding: Encoding, table: Floats) -> Self:
+        """What is the same at every resolution, from a table `(d, width)` of each value of each gene."""
+        count, width = len(encoding.space.resolutions), 1 + int(encoding.choice_counts.max())
+        blocks = np.where(np.arange(width) > encoding.choice_counts[:, None], np.nan, table[1:, :width])
+        return cls(encoding, table[0, :count, None], np.repeat(blocks[None], count, axis=0))
 
     def gather(self, genes: Genes) -> Floats:
         """Costs of the blocks of architectures `(n, d)`: `(n, positions)`, 0 where there is none."""
@@ -137,3 +137,11 @@ def full_depth(space: SearchSpace, resolution: int, choice: int) -> Architecture
     """The full-depth architecture whose every block is choice number `choice`, counted round."""
     stages = tuple((stage.choices[choice % len(stage.choices)],) * stage.depths[-1] for stage in space.stages)
     return Architecture(resolution, stages)
+
+
+def every_layer(space: SearchSpace, resolution: int) -> list[Layer]:
+    """Every layer that architectures of a resolution have, once each."""
+    turns = range(max(len(stage.choices) for stage in space.stages))
+    return list(
+        dict.fromkeys(layer for turn in turns for layer in space.layers(full_depth(space, resolution, turn)))
+    )

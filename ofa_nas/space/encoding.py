@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.layer import block_name
 from ofa_nas.space.search_space import SearchSpace
 
 Genes = npt.NDArray[np.int16]
@@ -29,7 +30,7 @@ class Position:
     @property
     def layer_name(self) -> str:
         """Name of the layer that `SearchSpace.layers` yields here."""
-        return f"s{self.stage}b{self.index}"
+        return block_name(self.stage, self.index)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Encoding:
     def length(self) -> int:
         """Genes of one architecture, `d`."""
         return 1 + len(self.positions)
+
+    @property
+    def width(self) -> int:
+        """Values of the gene that has the most: the width of a table with a row for each gene."""
+        return max(len(self.space.resolutions), 1 + int(self.choice_counts.max()))
 
     def encode(self, archs: Sequence[Architecture]) -> Genes:
         """Genes of architectures of this space, `(n, d)` int16."""

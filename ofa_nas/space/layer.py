@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 
 
+def block_name(stage: int, block: int) -> str:
+    """Name of the layer that is a block of a stage, both counted from 0."""
+    return f"s{stage}b{block}"
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One layer of a network, with all sizes worked out.

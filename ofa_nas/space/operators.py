@@ -7,7 +7,14 @@ axes works on square images, one of a single axis on signals: images of height 1
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ofa_nas.space.layer import Layer
+
 INPUT = "input"
+
+
+def tensor_name(layer: Layer, operator: str) -> str:
+    """Name of the tensor that an operator of a layer makes; its weights are `….weight` and `….bias`."""
+    return f"{layer.name}/{operator}"
 
 
 def extent(size: int, axes: int, *, across: int = 1) -> tuple[int, int]:
@@ -78,6 +85,11 @@ class Convolution:
         return out * into * height * width
 
     @property
+    def biases(self) -> int:
+        """Elements of the bias, once a batch norm is folded into it."""
+        return self.out_channels if self.norm or self.bias else 0
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates for one image."""
         return self.weights * area(self.out_size, self.axes)
@@ -104,9 +116,19 @@ class Linear:
     in_place: ClassVar[bool] = False
 
     @property
+    def weight_shape(self) -> tuple[int, int]:
+        """Shape of the weight: `(out, in)`."""
+        return (self.out_channels, self.in_channels)
+
+    @property
     def weights(self) -> int:
         """Elements of the weight."""
         return self.in_channels * self.out_channels
+
+    @property
+    def biases(self) -> int:
+        """Elements of the bias."""
+        return self.out_channels
 
     @property
     def macs(self) -> int:
@@ -130,6 +152,7 @@ class Pool:
     axes: int = 2
     macs: ClassVar[int] = 0
     weights: ClassVar[int] = 0
+    biases: ClassVar[int] = 0
     in_place: ClassVar[bool] = False
 
     @property
@@ -160,6 +183,7 @@ class Elementwise:
     axes: int = 2
     macs: ClassVar[int] = 0
     weights: ClassVar[int] = 0
+    biases: ClassVar[int] = 0
     in_place: ClassVar[bool] = True
 
     @property
@@ -186,6 +210,7 @@ class Resample:
     axes: int = 2
     macs: ClassVar[int] = 0
     weights: ClassVar[int] = 0
+    biases: ClassVar[int] = 0
     in_place: ClassVar[bool] = False
 
     @property

@@ -7,7 +7,7 @@ from ofa_nas.space.blocks import input_shape, lower
 from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.liveness import Moment, layer_moments
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, tensor_name
 
 FP32, FP16, INT8 = "fp32", "fp16", "int8"
 _BYTES = {FP32: 4, FP16: 2, INT8: 1}  # of a weight and of an element of an activation
@@ -32,14 +32,9 @@ def weight_bytes(layer: Layer, precision: str = FP32, *, kept: frozenset[str] = 
     count = 0
     for operator in lower(layer):
         if isinstance(operator, Convolution | Linear):
-            own = FP32 if f"{layer.name}/{operator.name}" in kept else precision
-            channels = operator.out_channels if _has_bias(operator) else 0
-            count += _BYTES[own] * operator.weights + _BIAS_BYTES[own] * channels
+            own = FP32 if tensor_name(layer, operator.name) in kept else precision
+            count += _BYTES[own] * operator.weights + _BIAS_BYTES[own] * operator.biases
     return count
-
-
-def _has_bias(operator: Convolution | Linear) -> bool:
-    return isinstance(operator, Linear) or operator.norm or operator.bias
 
 
 def peak_bytes(layer: Layer, precision: str = FP32, *, kept: frozenset[str] = NOTHING) -> int:
@@ -99,7 +94,7 @@ class _Int8Liveness:
         return function in _WITHOUT_INTEGERS or self._is_kept(operator)
 
     def _is_kept(self, operator: Operator) -> bool:
-        return f"{self.layer.name}/{operator.name}" in self.kept
+        return tensor_name(self.layer, operator.name) in self.kept
 
     def _hold(self, name: str, count: int) -> None:
         """A tensor comes to life, beside all that are alive."""

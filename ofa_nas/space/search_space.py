@@ -12,7 +12,7 @@ from ofa_nas.assets import find_asset
 from ofa_nas.errors import ArchitectureError, SpaceError
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.blocks import axes_of, mid_channels
-from ofa_nas.space.layer import Layer
+from ofa_nas.space.layer import Layer, block_name
 from ofa_nas.space.limits import COLOURS, MOST_CHANNELS, check_axes, check_size
 from ofa_nas.space.points import Point, read_points
 from ofa_nas.space.stages import Head, Stage, Stem, make_divisible, read_head, read_stage, read_stem
@@ -253,7 +253,7 @@ class SearchSpace:
         for stage_index, (stage, blocks) in enumerate(zip(self.stages, arch.stages, strict=True)):
             for block_index, block in enumerate(blocks):
                 stride = 1 if block_index else stage.stride
-                name = f"s{stage_index}b{block_index}"
+                name = block_name(stage_index, block_index)
                 layer = self._block(name, stage, block, stride=stride, before=layer)
                 yield layer
         yield from self._head(layer)

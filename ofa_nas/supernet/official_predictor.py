@@ -81,8 +81,7 @@ def official_inputs(encoding: Encoding) -> Index:
     Source: `spec2feats` of `ofa/tutorial/accuracy_predictor.py`, mit-han-lab/once-for-all f03b267.
     """
     resolutions = encoding.space.resolutions
-    width = max(len(resolutions), 1 + int(encoding.choice_counts.max()))
-    inputs = np.full((encoding.length, width, 2), INPUTS, dtype=np.int64)
+    inputs = np.full((encoding.length, encoding.width, 2), INPUTS, dtype=np.int64)
     inputs[0, : len(resolutions), 0] = [2 * 3 * BLOCKS + (size - FIRST_PX) // STEP_PX for size in resolutions]
     for row, position in enumerate(encoding.positions, start=1):
         stage = encoding.space.stages[position.stage]

@@ -35,7 +35,7 @@ def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> Non
     """
     groups = {} if kept is None else _narrower_widths(kept)
     with torch.no_grad():
-        for layer in supernet.space.layers(supernet.space.largest):
+        for layer in supernet.walk:
             operators = {operator.name: operator for operator in lower(layer)}
             if "expand" not in operators:
                 continue

@@ -3,7 +3,7 @@
 Both run the operators that `lower` makes of `SearchSpace.layers`; so does the ONNX writer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -12,12 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from ofa_nas.errors import ArchitectureError, SpaceError
-from ofa_nas.onnx_writer import tensor_name
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.costs import layer_parameters
+from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, area, extent
+from ofa_nas.space.operators import (
+    INPUT,
+    Convolution,
+    Elementwise,
+    Linear,
+    Operator,
+    area,
+    extent,
+    tensor_name,
+)
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import (
     EVALUATE,
@@ -32,40 +41,41 @@ MOST_WEIGHTS = 1_000_000_000  # of a supernet, four gigabytes: a space of a few 
 
 
 class _Network(nn.Module):
-    """Layers with weights, one `ModuleDict` a layer; shared by supernet and subnet."""
+    """Layers, `walk`, and one `ModuleDict` of weights each; shared by supernet and subnet."""
 
     def __init__(self, space: SearchSpace, layers: Iterable[Layer], *, is_elastic: bool) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.walk = space, tuple(layers)
+        kernel_sizes = _kernel_sizes(space) if is_elastic else {}
         self.layers = nn.ModuleDict()
-        for layer in layers:
+        for layer in self.walk:
             modules = {
-                operator.name: self._weighted(layer, operator, is_elastic=is_elastic)
+                operator.name: self._module(layer, operator, kernel_sizes.get(layer.name))
                 for operator in lower(layer)
                 if isinstance(operator, Convolution | Linear)
             }
             if modules:
                 self.layers[layer.name] = nn.ModuleDict(modules)
 
-    def _weighted(self, layer: Layer, operator: Convolution | Linear, *, is_elastic: bool) -> Weighted:
+    def _module(
+        self, layer: Layer, operator: Convolution | Linear, kernel_sizes: tuple[int, ...] | None
+    ) -> Weighted:
         if isinstance(operator, Linear):
             return ElasticLinear(operator)
-        sizes: tuple[int, ...] = (operator.kernel_size,)
-        if is_elastic and layer.name in self._stage_of and operator.kernel_size == layer.kernel_size > 1:
-            sizes = self.space.stages[self._stage_of[layer.name]].kernel_sizes
-        return ElasticConvolution(operator, kernel_sizes=sizes, bn_epsilon=self.space.bn_epsilon)
-
-    @property
-    def _stage_of(self) -> dict[str, int]:
-        return {
-            f"s{stage_index}b{block_index}": stage_index
-            for stage_index, stage in enumerate(self.space.stages)
-            for block_index in range(stage.depths[-1])
-        }
+        if kernel_sizes is None or not operator.kernel_size == layer.kernel_size > 1:
+            kernel_sizes = (operator.kernel_size,)
+        return ElasticConvolution(operator, kernel_sizes=kernel_sizes, bn_epsilon=self.space.bn_epsilon)
 
     def weighted(self, layer: Layer, operator: Operator) -> Weighted:
         """The module that holds an operator's weights."""
         return cast(Weighted, cast(nn.ModuleDict, self.layers[layer.name])[operator.name])
+
+    def weighted_operators(self) -> Iterator[tuple[Layer, Convolution | Linear, Weighted]]:
+        """Walk the operators that have weights, each with its layer and the module that holds them."""
+        for layer in self.walk:
+            for operator in lower(layer):
+                if isinstance(operator, Convolution | Linear):
+                    yield layer, operator, self.weighted(layer, operator)
 
     def run(self, layers: Sequence[Layer], x: Tensor, mode: Mode) -> Tensor:
         """Run layers on images `(B, 3, R, R)` or signals `(B, C, 1, R)`; dropout is before the classifier.
@@ -130,7 +140,7 @@ class Supernet(_Network):
         self.space.check(arch)
         subnet = Subnet(self.space, arch).to(next(self.parameters()).device)
         subnet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-        copy_prefixes(self, subnet, subnet.walk)
+        copy_prefixes(self, subnet)
         return subnet
 
 
@@ -138,9 +148,8 @@ class Subnet(_Network):
     """One architecture with weights of its own."""
 
     def __init__(self, space: SearchSpace, arch: Architecture) -> None:
+        super().__init__(space, space.layers(arch), is_elastic=False)
         self.arch = arch
-        self.walk = list(space.layers(arch))
-        super().__init__(space, self.walk, is_elastic=False)
 
     def forward(self, x: Tensor, mode: Mode = EVALUATE) -> Tensor:
         """Logits `(B, K)` of images `(B, 3, R, R)`."""
@@ -150,31 +159,25 @@ class Subnet(_Network):
     def folded_weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """Weights for the ONNX writer: batch norm folded into weight and bias, computed in float64."""
         weights: dict[str, npt.NDArray[np.float32]] = {}
-        for layer in self.walk:
-            for operator in lower(layer):
-                if isinstance(operator, Convolution | Linear):
-                    module = self.weighted(layer, operator)
-                    name = tensor_name(layer, operator.name)
-                    weight, bias = _folded(module)
-                    weights[f"{name}.weight"] = weight.detach().cpu().float().numpy()
-                    if bias is not None:
-                        weights[f"{name}.bias"] = bias.detach().cpu().float().numpy()
+        for layer, operator, module in self.weighted_operators():
+            name = tensor_name(layer, operator.name)
+            weight, bias = _folded(module)
+            weights[f"{name}.weight"] = weight.detach().cpu().float().numpy()
+            if bias is not None:
+                weights[f"{name}.bias"] = bias.detach().cpu().float().numpy()
         return weights
 
 
-def copy_prefixes(source: Supernet, target: Supernet | Subnet, layers: Iterable[Layer]) -> None:
+def copy_prefixes(source: Supernet, target: Supernet | Subnet) -> None:
     """Copy the first channels of every weight, as many as the target has.
 
     Args:
         source: Its layers are named as those of the target, and at least as wide.
         target: Changed in place.
-        layers: Of the target.
     """
     with torch.no_grad():
-        for layer in layers:
-            for operator in lower(layer):
-                if isinstance(operator, Convolution | Linear):
-                    _copy_slice(source.weighted(layer, operator), target.weighted(layer, operator), operator)
+        for layer, operator, module in target.weighted_operators():
+            _copy_slice(source.weighted(layer, operator), module, operator)
 
 
 def initialise(supernet: Supernet, generator: torch.Generator) -> None:
@@ -183,24 +186,19 @@ def initialise(supernet: Supernet, generator: torch.Generator) -> None:
     Source: He et al. 2015, arXiv:1502.01852; Goyal et al. 2017, arXiv:1706.02677, section 5.1 (zero gamma).
     """
     with torch.no_grad():
-        for layer in supernet.space.layers(supernet.space.largest):
-            operators = lower(layer)
-            for operator in operators:
-                if isinstance(operator, Convolution):
-                    module = supernet.weighted(layer, operator)
-                    fan_out = (
-                        area(operator.kernel_size, operator.axes) * operator.out_channels / operator.groups
-                    )
-                    module.weight.normal_(0.0, (2.0 / fan_out) ** 0.5, generator=generator)
-                elif isinstance(operator, Linear):
-                    supernet.weighted(layer, operator).weight.normal_(0.0, 0.01, generator=generator)
+        for _, operator, module in supernet.weighted_operators():
+            deviation = 0.01
+            if isinstance(operator, Convolution):
+                fan_out = area(operator.kernel_size, operator.axes) * operator.out_channels / operator.groups
+                deviation = (2.0 / fan_out) ** 0.5
+            module.weight.normal_(0.0, deviation, generator=generator)
     scale_branches(supernet, 0.0)
 
 
 def scale_branches(supernet: Supernet, scale: float) -> None:
     """Set the scale of the batch norm that ends each residual branch: at 0 a layer begins as its shortcut."""
     with torch.no_grad():
-        for layer in supernet.space.layers(supernet.space.largest):
+        for layer in supernet.walk:
             operators = lower(layer)
             for operator in operators:
                 if isinstance(operator, Elementwise) and operator.function == "add":
@@ -208,6 +206,11 @@ def scale_branches(supernet: Supernet, scale: float) -> None:
                     last = supernet.weighted(layer, branch) if isinstance(branch, Convolution) else None
                     if isinstance(last, ElasticConvolution) and last.bn is not None:
                         last.bn.weight.fill_(scale)
+
+
+def _kernel_sizes(space: SearchSpace) -> dict[str, tuple[int, ...]]:
+    """Those that a block may have, by the name of its layer."""
+    return {one.layer_name: space.stages[one.stage].kernel_sizes for one in Encoding.of(space).positions}
 
 
 def _check_size(x: Tensor, arch: Architecture, space: SearchSpace) -> None:

@@ -1,18 +1,17 @@
 """Give a network of folded weights its batch norms back, so that it can be trained as one that has them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ofa_nas.errors import CheckpointError
-from ofa_nas.onnx_writer import Weights, tensor_name
-from ofa_nas.space.blocks import lower
+from ofa_nas.onnx_writer import Weights
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import Convolution, Linear
+from ofa_nas.space.operators import tensor_name
 from ofa_nas.supernet.elastic import ElasticConvolution
-from ofa_nas.supernet.supernet import Supernet, Weighted
+from ofa_nas.supernet.supernet import Supernet
 
 _LEAST_DEVIATION = 1e-4  # of a channel's values; one that varies less is not stretched
 
@@ -34,10 +33,10 @@ def unfold(
     Raises:
         CheckpointError: A weight is missing, of another shape, or not finite.
     """
-    names = {own.name: source for own, source in zip(_walk(supernet), layers, strict=True)}
+    names = {own.name: source for own, source in zip(supernet.walk, layers, strict=True)}
     normed: list[_Outputs] = []
     with torch.no_grad():
-        for layer, operator, module in _modules(supernet):
+        for layer, operator, module in supernet.weighted_operators():
             name = tensor_name(names[layer.name], operator.name)
             module.weight.copy_(checked_weight(weights, f"{name}.weight", module.weight.shape, where))
             bias = module.bias
@@ -98,14 +97,3 @@ class _Outputs:
         bn.running_mean.copy_((mean - bn.bias) / deviation)
         bn.weight.mul_(deviation)
         bn.bias.copy_(mean)
-
-
-def _walk(supernet: Supernet) -> Iterator[Layer]:
-    return supernet.space.layers(supernet.space.largest)
-
-
-def _modules(supernet: Supernet) -> Iterator[tuple[Layer, Convolution | Linear, Weighted]]:
-    for layer in _walk(supernet):
-        for operator in lower(layer):
-            if isinstance(operator, Convolution | Linear):
-                yield layer, operator, supernet.weighted(layer, operator)

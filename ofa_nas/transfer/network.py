@@ -1,17 +1,17 @@
 """A subnet that learns another task: batch norms folded, maybe with lite residual modules, lean in memory."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from ofa_nas.onnx_writer import Weights, tensor_name
+from ofa_nas.onnx_writer import Weights
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Resample
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, Resample, tensor_name
 from ofa_nas.space.rewrites import LITE
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import Mode, apply_fixed
@@ -36,21 +36,13 @@ class TransferNetwork(Subnet):
         self.method = method
         self.scales = nn.ParameterDict()
         self.requires_grad_(requires_grad=False)
-        for layer, operator, has_norm in self._weighted_operators():
-            module, parts = self.weighted(layer, operator), method.parts(operator)
+        for layer, operator, module in self.weighted_operators():
+            parts = method.parts(operator)
             module.weight.requires_grad = parts.weight
             if module.bias is not None:
                 module.bias.requires_grad = parts.bias
-            if parts.scale and not parts.weight and has_norm:
+            if parts.scale and not parts.weight and _had_norm(layer, operator):
                 self.scales[_key(layer, operator)] = nn.Parameter(torch.ones(operator.out_channels))
-
-    def _weighted_operators(self) -> Iterator[tuple[Layer, Convolution | Linear, bool]]:
-        """Operators with weights, and whether a batch norm was folded into each."""
-        for layer in self.walk:
-            before = lower(replace(layer, kind=layer.kind.removesuffix("+folded")))
-            for operator, unfolded in zip(lower(layer), before, strict=True):
-                if isinstance(operator, Convolution | Linear):
-                    yield layer, operator, isinstance(unfolded, Convolution) and unfolded.norm
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name."""
@@ -62,8 +54,7 @@ class TransferNetwork(Subnet):
         So the network computes at first what the subnet did, up to the classifier.
         """
         with torch.no_grad():
-            for layer, operator, _ in self._weighted_operators():
-                module = self.weighted(layer, operator)
+            for _, operator, module in self.weighted_operators():
                 if operator.name == f"{LITE}conv":
                     fan_in = module.weight[0].numel()
                     module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
@@ -85,13 +76,12 @@ class TransferNetwork(Subnet):
         Raises:
             CheckpointError: One is missing, of another shape, or not finite.
         """
-        names = {own.name: source.name for own, source in zip(self.walk, layers, strict=True)}
+        names = {own.name: source for own, source in zip(self.walk, layers, strict=True)}
         with torch.no_grad():
-            for layer, operator, _ in self._weighted_operators():
+            for layer, operator, module in self.weighted_operators():
                 if isinstance(operator, Linear) or operator.name.startswith(LITE):
                     continue
-                module = self.weighted(layer, operator)
-                name = f"{names[layer.name]}/{operator.name}"
+                name = tensor_name(names[layer.name], operator.name)
                 for key, target in ((f"{name}.weight", module.weight), (f"{name}.bias", module.bias)):
                     if target is not None:
                         target.copy_(checked_weight(weights, key, target.shape, where))
@@ -133,10 +123,10 @@ class TransferNetwork(Subnet):
     def merge_scales(self) -> None:
         """Multiply trained scales into the weights, and forget them."""
         with torch.no_grad():
-            for layer, operator, _ in self._weighted_operators():
+            for layer, operator, module in self.weighted_operators():
                 key = _key(layer, operator)
                 if key in self.scales:
-                    self.weighted(layer, operator).weight.mul_(self.scales[key][:, None, None, None])
+                    module.weight.mul_(self.scales[key][:, None, None, None])
         self.scales.clear()
 
 
@@ -144,6 +134,12 @@ def transfer_space(space: SearchSpace, arch: Architecture, *, classes: int, meth
     """The space of one architecture that a transferred subnet is of."""
     only = space.only(arch).with_classes(classes)
     return replace(only, lite=method.is_lite, folded=True)
+
+
+def _had_norm(layer: Layer, operator: Operator) -> bool:
+    """Whether a batch norm was folded into an operator."""
+    unfolded = lower(replace(layer, kind=layer.kind.removesuffix("+folded")))
+    return any(one.name == operator.name and isinstance(one, Convolution) and one.norm for one in unfolded)
 
 
 def _key(layer: Layer, operator: Operator) -> str:

@@ -6,8 +6,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ofa_nas.space.blocks import lower
-from ofa_nas.space.operators import Convolution, Linear
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import EVALUATE, TRAIN, ElasticConvolution
 from ofa_nas.supernet.supernet import Subnet
@@ -55,15 +53,13 @@ def forward_of(
 def _plain(space: SearchSpace, method: Method) -> Subnet:
     unfolded = replace(space, folded=False)
     network = Subnet(unfolded, unfolded.largest)
-    for layer in network.walk:
-        for operator in lower(layer):
-            if isinstance(operator, Convolution | Linear):
-                module, parts = network.weighted(layer, operator), method.parts(operator)
-                _train(module.weight, is_trained=parts.weight)
-                _train(module.bias, is_trained=parts.bias)
-                if isinstance(module, ElasticConvolution) and module.bn is not None:
-                    _train(module.bn.weight, is_trained=parts.scale)
-                    _train(module.bn.bias, is_trained=parts.bias)
+    for _, operator, module in network.weighted_operators():
+        parts = method.parts(operator)
+        _train(module.weight, is_trained=parts.weight)
+        _train(module.bias, is_trained=parts.bias)
+        if isinstance(module, ElasticConvolution) and module.bn is not None:
+            _train(module.bn.weight, is_trained=parts.scale)
+            _train(module.bn.bias, is_trained=parts.bias)
     return network
 
 

@@ -16,7 +16,7 @@ from ofa_nas.latency.references import REFERENCE, reference_architectures, refer
 from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import full_depth, layer_macs
+from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.search_space import SearchSpace
 
 ADDRESS = "tests.pipeline.simulated_board://"
@@ -81,12 +81,7 @@ def connect(address: str) -> Device:
 def simulated_table(*, seed: int = 0) -> LatencyTable:
     """A table of the board, as exact as one can be."""
     rng = np.random.default_rng(seed)
-    rows = {
-        layer: MODEL.layer_ms(layer)
-        for size in SPACE.resolutions
-        for turn in range(4)
-        for layer in SPACE.layers(full_depth(SPACE, size, turn))
-    }
+    rows = {layer: MODEL.layer_ms(layer) for size in SPACE.resolutions for layer in every_layer(SPACE, size)}
     holdouts: list[Holdout] = []
     fitted: list[str] = []
     for size in SPACE.resolutions:
