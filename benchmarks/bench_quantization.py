@@ -127,7 +127,7 @@ def judge(made: Mapping[str, tuple[onnx.ModelProto, ModelCard]], held_out: Packe
             Row(
                 architecture=str(card.arch),
                 precision=precision,
-                accuracy=found.accuracy.value,
+                accuracy=found.top_1.accuracy,
                 drop=found.drop,
                 drop_half_width=found.half_width,
                 agreement=found.agreement,

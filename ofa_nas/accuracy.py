@@ -17,11 +17,35 @@ from ofa_nas.errors import ArchitectureError, DataError
 from ofa_nas.files import parse_json, read_bytes
 from ofa_nas.space.architecture import Architecture
 
-Z_90 = 1.645  # two-sided 90 % of a normal distribution
+Z_90 = 1.645  # of a normal distribution: 90 % two-sided, 95 % one-sided
 CEILING_DRAWS = 20
 MOST_IMAGES = 10**12  # of one evaluation
 LEAST_HALVES = 8  # samples that tell how noisy they are
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Top1:
+    """Top-1 as counted: of how many images the class was right."""
+
+    correct: int
+    images: int
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction in [0, 1]."""
+        return self.correct / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 90 % interval that the number of images leaves."""
+        return wilson_interval(self.correct, self.images)
+
+    @property
+    def half_width(self) -> float:
+        """Half of that interval; its middle is not `accuracy` but nearer to a half."""
+        low, high = self.interval
+        return (high - low) / 2.0
 
 
 @dataclass(frozen=True, slots=True)

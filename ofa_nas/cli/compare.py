@@ -123,8 +123,8 @@ def _network_document(one: "Figures") -> dict[str, object]:
         "note": one.note,
         "macs": one.macs,
         "file_bytes": one.file_bytes,
-        "accuracy": one.accuracy,
-        "accuracy_half_width": one.accuracy_half_width,
+        "accuracy": one.top_1 and one.top_1.accuracy,
+        "accuracy_half_width": one.top_1 and one.top_1.half_width,
         "latency_ms": one.latency.latency_ms,
         "latency_low_ms": one.latency.low_ms,
         "latency_high_ms": one.latency.high_ms,
@@ -155,8 +155,9 @@ def _show(found: "Comparison") -> None:
 
     table = make_table("", "top-1", "latency", "p90", "MACs", "file", "")
     for one in found.networks:
-        width = "" if one.accuracy_half_width is None else f" ± {100 * one.accuracy_half_width:.1f}"
-        accuracy = "unknown" if one.accuracy is None else f"{one.accuracy:.1%}{width}"
+        accuracy = "unknown"
+        if one.top_1 is not None:
+            accuracy = f"{one.top_1.accuracy:.1%} ± {100 * one.top_1.half_width:.1f}"
         latency = format_amount(one.latency.latency_ms, "ms") + (", noisy" if one.latency.noisy else "")
         macs = "" if one.macs is None else format_count(one.macs)
         p90 = format_amount(one.latency.p90_ms, "ms")

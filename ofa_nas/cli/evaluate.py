@@ -1,8 +1,12 @@
 """`ofa-nas evaluate`: the real accuracy of subnets, taken from a supernet without training."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ofa_nas.cli.window_arguments import add_windows
+
+if TYPE_CHECKING:
+    from ofa_nas.pipeline.evaluation import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,21 +39,30 @@ def run(args: argparse.Namespace) -> None:
     prepare_torch()
 
     names = args.archs or ["smallest", "middle", "largest"]
-    results = []
+    results: list[Evaluation] = []
     with progress("evaluating", total=len(names), quiet=args.json) as bar:
         for result in evaluate(args.supernet, names, data=args.data, images=args.images, seed=args.seed):
             results.append(result)
-            bar.advance(note=f"{result.accuracy:.1%}")
-    if give_document(args, {"supernet": args.supernet, "results": results}):
+            bar.advance(note=f"{result.top_1.accuracy:.1%}")
+    if give_document(args, {"supernet": args.supernet, "results": list(map(_document, results))}):
         return
     table = make_table("top-1", "± at 90 %", "images", "MACs", "architecture")
     for result in results:
-        half_width = f"{100 * result.half_width:.1f} points"
         table.add_row(
-            f"{result.accuracy:.2%}",
-            half_width,
-            str(result.images),
+            f"{result.top_1.accuracy:.2%}",
+            f"{100 * result.top_1.half_width:.1f} points",
+            str(result.top_1.images),
             f"{result.macs / 1e6:.1f} M",
             str(result.architecture),
         )
     wide.print(table)
+
+
+def _document(result: "Evaluation") -> dict[str, object]:
+    return {
+        "architecture": result.architecture,
+        "accuracy": result.top_1.accuracy,
+        "half_width": result.top_1.half_width,
+        "images": result.top_1.images,
+        "macs": result.macs,
+    }

@@ -133,7 +133,7 @@ def _follow(
             if isinstance(record, TrialBegun):
                 bar.move_to(record.complete, note=f"trial {record.number} here")
             elif isinstance(record, MeasuredTrial):
-                bar.advance(note=f"{record.accuracy:.1%}, predicted {record.candidate.accuracy:.1%}")
+                bar.advance(note=f"{record.top_1.accuracy:.1%}, predicted {record.candidate.accuracy:.1%}")
             elif isinstance(record, Waiting):
                 bar.move_to(record.complete, note=f"waiting for {record.running} of other workers")
     raise AssertionError("a measured search ended without its result")
@@ -172,9 +172,10 @@ def _show_chosen(result: "MeasuredResult", chosen: "MeasuredTrial") -> None:
     from ofa_nas.cli.console import out
 
     out.print(f"subnet    [bold]{chosen.candidate.architecture}[/bold]")
+    own = chosen.top_1
     out.print(
-        f"measured  top-1 {chosen.accuracy:.1%} ± {100 * chosen.half_width:.1f} points at 90 % on "
-        f"{chosen.images} images, where {chosen.candidate.accuracy:.1%} was predicted; as the best of "
+        f"measured  top-1 {own.accuracy:.1%} ± {100 * own.half_width:.1f} points at 90 % on "
+        f"{own.images} images, where {chosen.candidate.accuracy:.1%} was predicted; as the best of "
         f"{len(result.trials)} on these images it is flattered by them"
     )
     if result.held_out is not None:
@@ -197,7 +198,7 @@ def _cells(one: "MeasuredTrial", timed: list[str]) -> list[str]:
     from ofa_nas.search.budgets import format_amount
 
     candidate = one.candidate
-    cells = [f"{one.accuracy:.1%}", f"{candidate.accuracy:.1%}"]
+    cells = [f"{one.top_1.accuracy:.1%}", f"{candidate.accuracy:.1%}"]
     for device, predicted_ms in candidate.latencies_ms.items():
         if device in timed:
             measured_ms = one.latencies_ms.get(device)

@@ -6,12 +6,12 @@ from math import sqrt
 
 import torch
 
+from ofa_nas.accuracy import Z_90, Top1
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.export.verify import Check, FileAccuracy, ModelFile
+from ofa_nas.export.verify import Check, ModelFile
 from ofa_nas.supernet.supernet import Subnet
 
 MOST_DROP = 0.01  # one point of top-1
-_QUANTILE = 1.645  # of the normal distribution: one side, 95 %
 _AT_ONCE = 100  # images
 
 
@@ -34,9 +34,9 @@ class Comparison:
     torch_alone: int = 0
 
     @property
-    def accuracy(self) -> FileAccuracy:
+    def top_1(self) -> Top1:
         """Of the file."""
-        return FileAccuracy(self.both + self.file_alone, self.images)
+        return Top1(self.both + self.file_alone, self.images)
 
     @property
     def agreement(self) -> float:
@@ -52,7 +52,7 @@ class Comparison:
     def half_width(self) -> float:
         """Of the drop's 90 % interval: only images on which one of them alone is right count."""
         apart = self.torch_alone + self.file_alone
-        return _QUANTILE * sqrt(max(apart / self.images - self.drop**2, 0.0) / self.images)
+        return Z_90 * sqrt(max(apart / self.images - self.drop**2, 0.0) / self.images)
 
 
 def compare_with_torch(file: ModelFile, subnet: Subnet, split: PackedImages) -> Iterator[Comparison]:
@@ -86,7 +86,7 @@ def check_comparison(found: Comparison, *, limit: float = MOST_DROP) -> list[Che
     """
     is_met = found.drop - found.half_width <= limit
     note = (
-        f"torch has {found.accuracy.value + found.drop:.2%}; ± {100 * found.half_width:.2f} points; "
+        f"torch has {found.top_1.accuracy + found.drop:.2%}; ± {100 * found.half_width:.2f} points; "
         f"allowed {100 * limit:g}"
     )
     told = f"same class as torch in fp32, {found.images} held-out images"

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import torch
 
-from ofa_nas.accuracy import wilson_interval
+from ofa_nas.accuracy import Top1
 from ofa_nas.data import Normalization, Pixels
 from ofa_nas.data.augment import to_input
 from ofa_nas.data.packed import PackedImages
@@ -61,30 +61,6 @@ class Check:
     note: str
     device: str = ""
     exceeds_budget: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FileAccuracy:
-    """Top-1 of a file: how many images were right of how many so far."""
-
-    correct: int
-    images: int
-
-    @property
-    def value(self) -> float:
-        """Fraction in [0, 1]."""
-        return self.correct / self.images
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Ends of the 90 % interval that the number of images leaves."""
-        return wilson_interval(self.correct, self.images)
-
-    @property
-    def half_width(self) -> float:
-        """Half of that interval; its middle is not `value` but nearer to a half."""
-        low, high = self.interval
-        return (high - low) / 2.0
 
 
 class ModelFile:
@@ -194,16 +170,16 @@ def check_numerics(
     )
 
 
-def count_correct_in_file(file: ModelFile, split: PackedImages) -> Iterator[FileAccuracy]:
+def count_correct_in_file(file: ModelFile, split: PackedImages) -> Iterator[Top1]:
     """Classify images with the file; yields the count after every hundred, the last being that of all."""
     correct = 0
     for start in range(0, len(split), 100):
         rows = slice(start, min(start + 100, len(split)))
         correct += int((file.logits(split.images[rows]).argmax(axis=1) == split.labels[rows]).sum())
-        yield FileAccuracy(correct, rows.stop)
+        yield Top1(correct, rows.stop)
 
 
-def check_accuracy(found: FileAccuracy, *, predicted: float | None, half_width: float) -> Check:
+def check_accuracy(found: Top1, *, predicted: float | None, half_width: float) -> Check:
     """Measured beside predicted accuracy; a miss of the intervals is told, and breaks no promise.
 
     Args:
@@ -215,7 +191,7 @@ def check_accuracy(found: FileAccuracy, *, predicted: float | None, half_width: 
     note = f"{found.images} held-out images, ± {100 * found.half_width:.1f} points"
     if predicted is not None and half_width and not low - half_width <= predicted <= high + half_width:
         note += "; outside the predictor's interval"
-    return Check("accuracy", found.value, predicted, "fraction", is_met=True, note=note)
+    return Check("accuracy", found.accuracy, predicted, "fraction", is_met=True, note=note)
 
 
 def check_latency(

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ofa_nas.accuracy import Top1
 from ofa_nas.data import Normalization
 from ofa_nas.devices import HOST, MeasuringProtocol, Visit, is_address, open_device
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.export.export import ModelCard, read_model
-from ofa_nas.export.verify import FileAccuracy, ModelFile
+from ofa_nas.export.verify import ModelFile
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.contenders import (
     Contender,
@@ -64,8 +65,7 @@ class Figures:
         note: See `Contender`.
         macs: None where nobody knows.
         file_bytes: Of the ONNX file.
-        accuracy: Top-1, a fraction; None where it cannot be measured.
-        accuracy_half_width: Of its 90 % interval.
+        top_1: None where it cannot be measured.
         latency: On the device.
     """
 
@@ -76,8 +76,7 @@ class Figures:
     note: str
     macs: int | None
     file_bytes: int
-    accuracy: float | None
-    accuracy_half_width: float | None
+    top_1: Top1 | None
     latency: Measurement
 
 
@@ -213,7 +212,6 @@ def _check_normalization(plan: ComparisonPlan, contenders: Sequence[Contender]) 
 
 
 def _figures(one: Contender, hits: Hits | None, measured: Measurement) -> Figures:
-    found = None if hits is None else FileAccuracy(int(hits.sum()), len(hits))
     return Figures(
         name=one.name,
         kind=one.kind,
@@ -222,8 +220,7 @@ def _figures(one: Contender, hits: Hits | None, measured: Measurement) -> Figure
         note=one.note,
         macs=one.macs,
         file_bytes=len(one.model.content),
-        accuracy=found.value if found else None,
-        accuracy_half_width=found.half_width if found else None,
+        top_1=None if hits is None else Top1(int(hits.sum()), len(hits)),
         latency=measured,
     )
 

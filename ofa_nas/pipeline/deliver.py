@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 
+from ofa_nas.accuracy import Top1
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, describe_threads, is_address, open_device
 from ofa_nas.errors import BudgetError, ConfigError, VerificationError
@@ -27,7 +28,6 @@ from ofa_nas.export.precision import Trial
 from ofa_nas.export.verify import (
     TOLERANCES,
     Check,
-    FileAccuracy,
     ModelFile,
     check_accuracy,
     check_latency,
@@ -294,7 +294,7 @@ def _judge_classes(
                 "largest; either the file was changed, or this is a bug of ofa-nas"
             )
         yield numerics
-    found = FileAccuracy(0, 1)
+    found = Top1(0, 1)
     if subnet is None or precision == FP32:
         for found in count_correct_in_file(file, held_out):
             yield Stage("classifying held-out images", found.images, len(held_out))
@@ -303,7 +303,7 @@ def _judge_classes(
         for compared in compare_with_torch(file, subnet, held_out):
             yield Stage("classifying held-out images, beside torch", compared.images, len(held_out))
         yield from check_comparison(compared)
-        found = compared.accuracy
+        found = compared.top_1
     accuracy = check_accuracy(found, predicted=promise.figures.get("accuracy"), half_width=promise.half_width)
     is_of_fp32 = precision != FP32 and accuracy.predicted is not None
     yield replace(accuracy, note=f"{accuracy.note}; predicted of fp32") if is_of_fp32 else accuracy

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample
+from ofa_nas.accuracy import AccuracySample, Top1
 from ofa_nas.errors import ArchitectureError, ConfigError, DataError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
@@ -24,17 +24,10 @@ PREDICTOR_SPLIT = "predictor"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Top-1 of one subnet.
-
-    Attributes:
-        accuracy: A fraction.
-        half_width: Of the 90 % interval that the number of images leaves.
-    """
+    """Top-1 of one subnet."""
 
     architecture: Architecture
-    accuracy: float
-    half_width: float
-    images: int
+    top_1: Top1
     macs: int
 
 
@@ -70,8 +63,6 @@ def evaluate(
         CheckpointError: The supernet or its images are missing or damaged.
         DataError: The data set has other classes.
     """
-    from ofa_nas.export.verify import FileAccuracy
-
     bench = Bench.open(supernet)
     chosen = [named_architecture(bench.card.space, text) for text in archs]
     if data is None:
@@ -79,9 +70,9 @@ def evaluate(
     else:
         split = _decode(_draw(bench.open_data(data).val, bench.card, images, seed))
     for arch in chosen:
-        found = FileAccuracy(bench.count_correct(arch, split), len(split))
+        top_1 = Top1(bench.count_correct(arch, split), len(split))
         macs = sum(map(layer_macs, bench.card.space.layers(arch)))
-        yield Evaluation(arch, found.value, found.half_width, found.images, macs)
+        yield Evaluation(arch, top_1, macs)
 
 
 @dataclass(frozen=True)

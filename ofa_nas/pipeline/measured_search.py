@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample, wilson_interval
+from ofa_nas.accuracy import AccuracySample, Top1
 from ofa_nas.devices import MeasuringProtocol, Visit, open_device
 from ofa_nas.devices.quiet import quiet, working
 from ofa_nas.errors import ConfigError
@@ -103,20 +103,6 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
-    """Top-1 on images that took no part in any choice.
-
-    Attributes:
-        accuracy: A fraction.
-        half_width: Of the 90 % interval that the number of images leaves.
-    """
-
-    accuracy: float
-    half_width: float
-    images: int
-
-
-@dataclass(frozen=True, slots=True)
 class MeasuredResult:
     """What a study holds once its trials are done.
 
@@ -127,7 +113,8 @@ class MeasuredResult:
         trials: That are complete, in the order in which they were proposed.
         front: Those that no other beats in both measured accuracy and first cost, by rising cost.
         chosen: The most accurate as measured of those within the budgets; None where there is none.
-        held_out: Of the chosen one; None where the supernet has no such images.
+        held_out: Top-1 of the chosen one on images that took no part in any choice; None where the supernet
+            has none.
         search: By the predictor that knows all trials; with the chosen one in its place.
         given_up: Architectures that failed too often.
     """
@@ -138,7 +125,7 @@ class MeasuredResult:
     trials: tuple[MeasuredTrial, ...]
     front: tuple[MeasuredTrial, ...]
     chosen: MeasuredTrial | None
-    held_out: HeldOut | None
+    held_out: Top1 | None
     search: SearchResult
     given_up: int
 
@@ -233,7 +220,7 @@ class _Worker:
         trials = self._complete(found)
         known, result = self.planner.search(self._samples(trials))
         within = [one for one in trials if all(map(one.keeps, result.budgets))]
-        chosen = min(within, key=lambda one: (-one.accuracy, one.first_cost, one.number), default=None)
+        chosen = min(within, key=lambda one: (-one.top_1.accuracy, one.first_cost, one.number), default=None)
         if chosen is not None:
             genes = known.encoding.encode([chosen.candidate.architecture])
             result = replace(result, chosen=known.candidates(genes)[0])
@@ -255,11 +242,11 @@ class _Worker:
         with self.study.alive(trial):
             yield TrialBegun(trial.number, candidate, len(self._complete(self.study.trials())))
             with working():
-                correct = self.bench.count_correct(arch, self.split)
+                top_1 = Top1(self.bench.count_correct(arch, self.split), len(self.split))
             timed = {}
             for device in self.setup.addresses:
                 timed[device] = yield from self._time(arch, device)
-            notes = measured_notes(correct, len(self.split), timed)
+            notes = measured_notes(top_1, timed)
             own = replace(trial, notes={**trial.notes, **notes})
             measured = read_trial(own, self.estimators)
             is_counted = self.study.complete(trial, objective_values(measured), notes)
@@ -314,25 +301,28 @@ class _Worker:
     def _samples(self, trials: Sequence[MeasuredTrial]) -> list[AccuracySample]:
         blank = self.planner.blank
         return [
-            replace(blank, arch=str(one.candidate.architecture), correct=one.correct, images=one.images)
+            replace(
+                blank,
+                arch=str(one.candidate.architecture),
+                correct=one.top_1.correct,
+                images=one.top_1.images,
+            )
             for one in trials
         ]
 
-    def _held_out(self, arch: Architecture) -> HeldOut | None:
+    def _held_out(self, arch: Architecture) -> Top1 | None:
         from ofa_nas.pipeline.images import supernet_images
 
         if not self.bench.files.held_out.is_file():
             return None
         split = supernet_images(self.bench.files.held_out, "held-out")
         with working():
-            correct = self.bench.count_correct(arch, split)
-        low, high = wilson_interval(correct, len(split))
-        return HeldOut(correct / len(split), (high - low) / 2.0, len(split))
+            return Top1(self.bench.count_correct(arch, split), len(split))
 
 
 def _front(trials: Sequence[MeasuredTrial]) -> tuple[MeasuredTrial, ...]:
     if not trials:
         return ()
-    points = np.array([[one.first_cost, 1.0 - one.accuracy] for one in trials])
+    points = np.array([[one.first_cost, 1.0 - one.top_1.accuracy] for one in trials])
     front = [one for one, is_best in zip(trials, non_dominated(points), strict=True) if is_best]
     return tuple(sorted(front, key=lambda one: one.first_cost))

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample, SampleStore, kendall_tau, own_noise, rmse
+from ofa_nas.accuracy import Z_90, AccuracySample, SampleStore, kendall_tau, own_noise, rmse
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import check_writable
 from ofa_nas.predictors import Floats, Observations, load_module, save_predictor
@@ -21,9 +21,9 @@ BASELINE = "macs"  # what every other kind must beat
 KINDS = ("additive", "additive_gp", "mlp")  # by rising price: the first is a sum, which is searched exactly
 MLP_SAMPLES = 500  # below, perceptrons lose to the sum and take longer than all the rest
 FOLDS, REPEATS = 5, 2
-# What a kind that cannot be searched exactly must gain in RMSE, and for how sure: evolution comes within a
+# What a kind that cannot be searched exactly must gain in RMSE: evolution comes within a
 # hundredth of a point of the best, so it is the proof that is given up, hardly accuracy.
-LEAST_GAIN, Z_95 = 0.05, 1.645
+LEAST_GAIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class LeftOut:
         own, others = (np.mean((one.predicted - one.measured) ** 2, axis=0) for one in (self, other))
         differences = others - own
         error = float(np.std(differences, ddof=1)) / np.sqrt(len(differences))
-        return self.rmse <= (1.0 - gain) * other.rmse and float(differences.mean()) > Z_95 * error
+        return self.rmse <= (1.0 - gain) * other.rmse and float(differences.mean()) > Z_90 * error
 
 
 def leave_out(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ofa_nas.accuracy import Top1
 from ofa_nas.pipeline.contest import Contest
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals
@@ -84,7 +85,7 @@ def measured_document(
             "images": result.split,
             "given_up": result.given_up,
             "chosen": None if result.chosen is None else result.chosen.number,
-            "held_out": result.held_out,
+            "held_out": _held_out(result.held_out),
             "front": [one.number for one in result.front],
             "trials": [_trial(one, result.search.budgets) for one in result.trials],
         },
@@ -99,13 +100,19 @@ def _trial(trial: "MeasuredTrial", budgets: Sequence[Budget]) -> dict[str, Any]:
         "worker": trial.worker,
         **_candidate(trial.candidate),
         "measured": {
-            "accuracy": trial.accuracy,
-            "accuracy_half_width": trial.half_width,
-            "images": trial.images,
+            "accuracy": trial.top_1.accuracy,
+            "accuracy_half_width": trial.top_1.half_width,
+            "images": trial.top_1.images,
             "latency_ms": trial.latencies_ms,
         },
         "is_within": all(map(trial.keeps, budgets)),
     }
+
+
+def _held_out(top_1: Top1 | None) -> dict[str, Any] | None:
+    if top_1 is None:
+        return None
+    return {"accuracy": top_1.accuracy, "half_width": top_1.half_width, "images": top_1.images}
 
 
 def _delivered(delivery: "Delivery | None") -> dict[str, Any]:

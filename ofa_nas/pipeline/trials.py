@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample, wilson_interval
+from ofa_nas.accuracy import AccuracySample, Top1
 from ofa_nas.errors import ArchitectureError, StudyError
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.estimators import Candidate, Estimators
@@ -32,8 +32,7 @@ class MeasuredTrial:
     Attributes:
         number: Of the trial.
         candidate: As it was predicted before it was measured.
-        correct: Images whose top-1 class was right.
-        images: Images looked at.
+        top_1: As counted.
         latencies_ms: Those that were measured, at the speeds of the tables, by their names.
         round: In which it was proposed, counted from 1.
         worker: That measured it.
@@ -41,22 +40,10 @@ class MeasuredTrial:
 
     number: int
     candidate: Candidate
-    correct: int
-    images: int
+    top_1: Top1
     latencies_ms: Mapping[str, float]
     round: int
     worker: str
-
-    @property
-    def accuracy(self) -> float:
-        """Top-1 as a fraction."""
-        return self.correct / self.images
-
-    @property
-    def half_width(self) -> float:
-        """Half of the 90 % interval that the number of images leaves."""
-        low, high = wilson_interval(self.correct, self.images)
-        return (high - low) / 2.0
 
     @property
     def first_cost(self) -> float:
@@ -85,7 +72,7 @@ def objectives(estimators: Estimators) -> tuple[Objective, ...]:
 def objective_values(trial: MeasuredTrial) -> tuple[float, ...]:
     """The values of `objectives`; latencies that were not measured are the tables'."""
     costs = {**trial.candidate.latencies_ms, **trial.latencies_ms}.values() or [trial.candidate.macs]
-    return (trial.accuracy, *map(float, costs))
+    return (trial.top_1.accuracy, *map(float, costs))
 
 
 def choices(encoding: Encoding) -> dict[str, tuple[Any, ...]]:
@@ -147,11 +134,11 @@ def proposal_notes(candidate: Candidate, *, number: int, planner: str) -> dict[s
     }
 
 
-def measured_notes(correct: int, images: int, timed: Mapping[str, Measurement]) -> dict[str, Any]:
+def measured_notes(top_1: Top1, timed: Mapping[str, Measurement]) -> dict[str, Any]:
     """User attributes that a trial has once it is measured; latencies by the names of their tables."""
     medians = {_latency(device): one.latency_ms for device, one in timed.items()}
     tails = {f"p90 of {_latency(device)}": one.p90_ms for device, one in timed.items()}
-    return {CORRECT: correct, IMAGES: images, **medians, **tails}
+    return {CORRECT: top_1.correct, IMAGES: top_1.images, **medians, **tails}
 
 
 def read_candidate(trial: Trial, estimators: Estimators) -> Candidate:
@@ -180,8 +167,7 @@ def read_trial(trial: Trial, estimators: Estimators) -> MeasuredTrial:
         return MeasuredTrial(
             number=trial.number,
             candidate=candidate,
-            correct=int(trial.notes[CORRECT]),
-            images=int(trial.notes[IMAGES]),
+            top_1=Top1(int(trial.notes[CORRECT]), int(trial.notes[IMAGES])),
             latencies_ms={
                 device: float(trial.notes[_latency(device)])
                 for device in estimators.tables

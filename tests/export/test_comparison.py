@@ -17,7 +17,7 @@ from tests.small_supernet import SmallSupernet
 
 def test_drop_and_its_noise_in_closed_form() -> None:
     found = Comparison(images=1000, agreeing=900, both=600, file_alone=20, torch_alone=60)
-    assert found.accuracy.value == pytest.approx(0.62)
+    assert found.top_1.accuracy == pytest.approx(0.62)
     assert found.drop == pytest.approx(0.04)
     assert found.agreement == pytest.approx(0.9)
     differences = np.array([1.0] * 60 + [-1.0] * 20 + [0.0] * 920)

@@ -5,13 +5,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from ofa_nas.accuracy import Top1
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.verify import (
-    FileAccuracy,
     ModelFile,
     check_accuracy,
     check_latency,
@@ -62,7 +62,7 @@ def test_the_file_classifies_as_torch_does(
     counts = list(count_correct_in_file(ModelFile(model, normalization), split))
     assert [count.images for count in counts] == [100, 130]
     assert counts[-1].correct == count_correct(subnet, split, normalization=normalization)
-    assert counts[-1].value > 0.3
+    assert counts[-1].accuracy > 0.3
 
 
 def test_numerics_hold_for_the_file_and_not_for_a_spoilt_one(
@@ -162,7 +162,7 @@ def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.Mode
 
 
 def test_an_accuracy_beyond_both_intervals_is_told_and_breaks_nothing() -> None:
-    found = FileAccuracy(60, 100)
+    found = Top1(60, 100)
     assert found.half_width == pytest.approx(0.0796, abs=1e-4)
     near = check_accuracy(found, predicted=0.69, half_width=0.02)
     far = check_accuracy(found, predicted=0.72, half_width=0.02)
@@ -173,11 +173,11 @@ def test_an_accuracy_beyond_both_intervals_is_told_and_breaks_nothing() -> None:
 
 
 def test_the_interval_of_a_file_that_errs_nowhere_is_not_empty() -> None:
-    found = FileAccuracy(20, 20)
+    found = Top1(20, 20)
     assert found.interval == pytest.approx((0.8808, 1.0), abs=1e-4)
     assert "± 6.0 points" in check_accuracy(found, predicted=None, half_width=0.0).note
     assert "outside" not in check_accuracy(found, predicted=0.9, half_width=0.01).note
     assert "outside" in check_accuracy(found, predicted=0.86, half_width=0.02).note
-    none = FileAccuracy(0, 20)
+    none = Top1(0, 20)
     assert "outside" not in check_accuracy(none, predicted=0.1, half_width=0.0).note
     assert "outside" in check_accuracy(none, predicted=0.14, half_width=0.02).note

@@ -86,11 +86,11 @@ def test_accuracies_are_those_of_evaluate_and_differences_are_theirs(
     run: Callable[..., Comparison], small: SmallSupernet
 ) -> None:
     found = run("smallest", "largest")
-    expected = evaluate(small.name, ["middle", "smallest", "largest"], data=None, images=40, seed=0)
-    accuracies = [one.accuracy for one in expected]
-    assert [one.accuracy for one in found.networks] == accuracies
+    names = ["middle", "smallest", "largest"]
+    expected = [one.top_1 for one in evaluate(small.name, names, data=None, images=40, seed=0)]
+    assert [one.top_1 for one in found.networks] == expected
     differences = [one.difference.value for one in found.comparisons if one.difference]
-    assert differences == pytest.approx([accuracies[0] - one for one in accuracies[1:]])
+    assert differences == pytest.approx([expected[0].accuracy - one.accuracy for one in expected[1:]])
     assert [one.kind for one in found.networks] == ["file", "architecture", "architecture"]
 
 
@@ -165,7 +165,7 @@ def test_a_file_of_the_same_data_has_a_ratio_one_of_other_data_has_none(
     )
     found = run(same, other, renamed)
     assert [one.kind for one in found.networks[1:]] == ["exported"] * 3
-    assert [one.accuracy is None for one in found.networks] == [False, False, False, True]
+    assert [one.top_1 is None for one in found.networks] == [False, False, False, True]
     first, second, third = found.comparisons
     assert first.ratio
     assert first.difference
@@ -185,10 +185,10 @@ def test_a_foreign_file_is_classified_with_the_normalisation_that_the_user_tells
     ours, theirs = found.networks
     assert (theirs.kind, theirs.architecture, theirs.macs) == ("foreign", None, None)
     assert theirs.note == "its classes are taken to be in the order of the file's"
-    assert theirs.accuracy == ours.accuracy
+    assert theirs.top_1 == ours.top_1
     assert found.comparisons[0].ratio
     wrong = run(path, normalization=replace(right, std=(1e6, 1e6, 1e6)))
-    assert wrong.networks[1].accuracy != ours.accuracy
+    assert wrong.networks[1].top_1 != ours.top_1
 
 
 def test_a_foreign_file_has_no_ratio_without_normalisation_or_with_other_classes(

@@ -29,7 +29,7 @@ def test_evaluation_is_the_accuracy_of_the_calibrated_subnet(small: SmallSuperne
     supernet, _ = load_supernet(small.files)
     for one, name in zip(found, names, strict=True):
         assert one.architecture == named_architecture(tiny, name)
-        assert one.images == 100
+        assert one.top_1.images == 100
         expected = accuracy_of(
             supernet,
             one.architecture,
@@ -37,7 +37,7 @@ def test_evaluation_is_the_accuracy_of_the_calibrated_subnet(small: SmallSuperne
             split=small.held_out,
             normalization=Normalization(),
         )
-        assert one.accuracy == expected
+        assert one.top_1.accuracy == expected
 
 
 @pytest.mark.parametrize("what", ["calibration", "held-out"])
@@ -53,7 +53,7 @@ def test_missing_images_are_named_as_an_export_names_them(
 def test_images_are_drawn_by_the_seed(small: SmallSupernet) -> None:
     def accuracies(seed: int) -> list[float]:
         found = evaluate(small.name, ["smallest", "middle"], data=str(small.data), images=37, seed=seed)
-        return [one.accuracy for one in found if one.images == 37]
+        return [one.top_1.accuracy for one in found if one.top_1.images == 37]
 
     assert accuracies(0) == accuracies(0)
     assert len({tuple(accuracies(seed)) for seed in range(4)}) > 1

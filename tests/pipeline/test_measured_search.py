@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 import pytest
 
-from ofa_nas.accuracy import AccuracySample, SampleStore
+from ofa_nas.accuracy import AccuracySample, SampleStore, Top1
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import CheckpointError, ConfigError, StudyError
@@ -83,10 +83,9 @@ def test_a_trial_is_the_accuracy_of_the_file_on_images_that_verification_never_s
     half = decode(val.subset(predictor_half(val)))
     bench = Bench.open(small.name)
     arch = trial.candidate.architecture
-    assert (trial.correct, trial.images) == (bench.count_correct(arch, half), len(half))
+    assert trial.top_1 == Top1(bench.count_correct(arch, half), len(half))
     assert result.held_out
-    assert result.held_out.images == len(small.held_out)
-    assert result.held_out.accuracy == bench.count_correct(arch, small.held_out) / len(small.held_out)
+    assert result.held_out == Top1(bench.count_correct(arch, small.held_out), len(small.held_out))
 
 
 def test_going_on_is_the_same_as_going_through(
@@ -108,20 +107,20 @@ def test_another_seed_looks_at_other_images(
     first = result_of(estimators, replace(setup, images=30))
     other = result_of(estimators, replace(setup, images=30, seed=1, storage=f"{tmp_path}/other.log"))
     assert first.split != other.split
-    assert [one.correct for one in first.trials] != [one.correct for one in other.trials]
+    assert [one.top_1 for one in first.trials] != [one.top_1 for one in other.trials]
 
 
 def test_the_most_accurate_as_measured_is_chosen(estimators: Estimators, setup: MeasuredSetup) -> None:
     result = result_of(estimators, replace(setup, trials=5))
     assert result.chosen
-    assert result.chosen.accuracy == max(one.accuracy for one in result.trials)
+    assert result.chosen.top_1.accuracy == max(one.top_1.accuracy for one in result.trials)
     assert result.search.chosen.architecture == result.chosen.candidate.architecture
     costs = [one.first_cost for one in result.front]
-    accuracies = [one.accuracy for one in result.front]
+    accuracies = [one.top_1.accuracy for one in result.front]
     assert costs == sorted(costs)
     assert accuracies == sorted(accuracies)
     assert not any(
-        other.first_cost < one.first_cost and other.accuracy > one.accuracy
+        other.first_cost < one.first_cost and other.top_1.accuracy > one.top_1.accuracy
         for one in result.front
         for other in result.trials
     )
@@ -175,13 +174,13 @@ def test_optuna_shows_genes_in_words_and_figures_with_names(
     arch = trial.candidate.architecture
     assert shown.params["resolution"] == arch.resolution
     assert shown.params["stage 1 block 1"] == str(arch.stages[0][0])
-    assert shown.values == [trial.accuracy, trial.candidate.latencies_ms[DEVICE]]
+    assert shown.values == [trial.top_1.accuracy, trial.candidate.latencies_ms[DEVICE]]
     attributes = shown.user_attrs
     assert (attributes["architecture"], attributes["predicted top-1"]) == (
         str(arch),
         trial.candidate.accuracy,
     )
-    assert (attributes["images right"], attributes["images"]) == (trial.correct, trial.images)
+    assert Top1(attributes["images right"], attributes["images"]) == trial.top_1
     assert attributes["MACs"] == trial.candidate.macs
 
 
