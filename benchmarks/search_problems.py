@@ -51,7 +51,7 @@ def additive_objective(space: str, seed: int) -> Objective:
     problem = _problem(
         encoding,
         lambda genes: worth.error(worth.table.total(genes)),
-        Tables((macs,), (False,), worth),
+        Tables((macs,), worth),
         limits=tuple(np.quantile(sampled, QUANTILES)),
     )
     *_, last = exact.search(problem, rng=rng)
@@ -69,7 +69,7 @@ def ofa_objective() -> Objective:
     problem = _problem(
         encoding,
         lambda genes: 1.0 - predictor.predict(genes),
-        Tables((latency,), (False,)),
+        Tables((latency,)),
         limits=OFA_BUDGETS_MS,
     )
     return _objective(problem, None)
@@ -88,7 +88,7 @@ def enumerable_objective(seed: int) -> Objective:
     everything = every_architecture(encoding)
     costs = macs.total(everything)
     limits = tuple(np.quantile(costs, QUANTILES))
-    problem = _problem(encoding, predict, Tables((macs,), (False,)), limits=limits)
+    problem = _problem(encoding, predict, Tables((macs,)), limits=limits)
     errors = predict(everything)
     return _objective(problem, np.array([errors[costs <= limit].min() for limit in limits]))
 

@@ -75,6 +75,6 @@ def show_front(result: "SearchResult", estimators: "Estimators") -> None:
 
 def _axis(result: "SearchResult", estimators: "Estimators") -> tuple[str, str]:
     """The cost that the front was searched against."""
-    if result.goal is not None and not estimators.costs[result.goal.key].is_peak:
+    if result.goal is not None and not estimators.costs[result.goal.key].table.is_peak:
         return result.goal.key
     return next(iter(estimators.costs)) if estimators.tables else ("macs", "")

@@ -51,9 +51,9 @@ def search_cheapest(
         raise BudgetError(f"the least {KINDS[goal.key[0]].title} is that of a device: add --device")
     (level,) = budget_levels([with_margin(budget, estimators, margin) for budget in budgets])
     rng = np.random.default_rng(seed)
-    witness = check_budgets(limited_costs(estimators, level), rng=rng).witness if level else None
+    witness = check_budgets(limited_costs(estimators, level), rng=rng) if level else None
     first = next(iter(estimators.costs)) if estimators.tables else ("macs", "")
-    heads = [first, goal.key] if estimators.costs[goal.key].is_peak else [goal.key]
+    heads = [first, goal.key] if estimators.costs[goal.key].table.is_peak else [goal.key]
     keys = list(dict.fromkeys([*heads, *(budget.key for budget in level)]))
     problem = make_problem(estimators, keys, [level], seeds=witness)
     method = method or strongest_method(problem)
@@ -165,7 +165,7 @@ def _limit(problem: Problem, index: int, value: float, *, seeds: Genes | None) -
 
 def _is_whole(problem: Problem) -> bool:
     """Whether the front of a method that tells bounds is the whole front: no further sum is limited."""
-    return problem.tables is not None and set(limited_sums(problem.tables, problem.limits)) <= {0}
+    return problem.tables is not None and set(limited_sums(problem.tables.costs, problem.limits)) <= {0}
 
 
 def _binds(run: _Run, problem: Problem, index: int) -> bool:

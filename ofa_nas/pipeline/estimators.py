@@ -116,7 +116,10 @@ class Estimators:
             "model_size": partial(weight_bytes, precision=precision),
             "macs": layer_macs,
         }
-        costs |= {(name, ""): tabulate(encoding, cost) for name, cost in layer_costs.items()}
+        costs |= {
+            (name, ""): tabulate(encoding, cost, is_peak=KINDS[name].is_peak)
+            for name, cost in layer_costs.items()
+        }
         unlimited = {
             (name, device): BudgetedCost(Budget(name, np.inf, KINDS[name].unit, device), cost)
             for (name, device), cost in costs.items()

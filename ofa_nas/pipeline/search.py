@@ -106,7 +106,7 @@ def search(
     witnesses: list[Genes] = []
     for level in levels:
         try:
-            witnesses += [check_budgets(limited_costs(estimators, level), rng=rng).witness] if level else []
+            witnesses += [check_budgets(limited_costs(estimators, level), rng=rng)] if level else []
         except BudgetError as error:
             if level is levels[-1]:
                 raise
@@ -204,7 +204,7 @@ def _cost_keys(estimators: Estimators, levels: Sequence[tuple[Budget, ...]]) -> 
     first = next(iter(estimators.costs)) if estimators.tables else ("macs", "")
     for place in _listed(levels):
         listed = levels[-1][place].key
-        first = first if estimators.costs[listed].is_peak else listed
+        first = first if estimators.costs[listed].table.is_peak else listed
     return [first, *(budget.key for budget in levels[-1] if budget.key != first)]
 
 
@@ -264,4 +264,4 @@ def _tables(estimators: Estimators, costs: Sequence[BudgetedCost]) -> Tables:
     if form is not None:
         link = form.link
         worth = Worth(form.worth, lambda sums: 1.0 - link(sums))
-    return Tables(tuple(cost.table for cost in costs), tuple(cost.is_peak for cost in costs), worth)
+    return Tables(tuple(cost.table for cost in costs), worth)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ofa_nas.errors import BudgetError
 from ofa_nas.search.budgets import KINDS, Budget, format_amount, format_share
+from ofa_nas.search.fronts import allowed, limited_sums, weigh
 from ofa_nas.search.methods import evolution, exact, strongest_method
 from ofa_nas.search.polish import MIN_GAIN, is_improvable
 from ofa_nas.search.problem import Floats, Problem, Scored
@@ -31,87 +32,34 @@ class BudgetedCost:
     budget: Budget
     table: CostTable
 
-    @property
-    def is_peak(self) -> bool:
-        """A network costs as much as its largest layer, not as their sum."""
-        return KINDS[self.budget.name].is_peak
-
     def values(self, genes: Genes) -> Floats:
         """Costs of architectures `(n, d)`: `(n,)` in the budget's unit."""
-        return self.table.peak(genes) if self.is_peak else self.table.total(genes)
-
-    @property
-    def largest(self) -> float:
-        """The most that any architecture costs, exactly."""
-        reduce = np.max if self.is_peak else np.sum
-        rows = []
-        for fixed, choices in zip(self.table.fixed, self.table.choices, strict=True):
-            most = np.nanmax(choices[:, 1:], axis=1)
-            stages = [
-                max(reduce(most[span.start - 1 : span.start - 1 + depth]) for depth in stage.depths)
-                for span, stage in zip(
-                    self.table.encoding.spans, self.table.encoding.space.stages, strict=True
-                )
-            ]
-            rows.append(float(reduce([reduce(fixed), *stages])))
-        return max(rows)
+        return self.table.values(genes)
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What a budget can do.
-
-    Attributes:
-        budget: The budget.
-        smallest: The least that any architecture costs, exactly, in the budget's unit.
-        smallest_arch: One that costs so little.
-        largest: The most that any costs, exactly.
-    """
-
-    budget: Budget
-    smallest: float
-    smallest_arch: Architecture
-    largest: float
-
-    @property
-    def is_loose(self) -> bool:
-        """Every architecture of the space keeps it."""
-        return self.largest <= self.budget.searched_limit
-
-
-@dataclass(frozen=True)
-class Feasibility:
-    """Budgets that can be met.
-
-    Attributes:
-        reaches: One for each budget.
-        witness: `(1, d)` genes of an architecture that meets them all: a seed for the search.
-    """
-
-    reaches: tuple[Reach, ...]
-    witness: Genes
-
-
-def check_budgets(costs: Sequence[BudgetedCost], *, rng: np.random.Generator) -> Feasibility:
+def check_budgets(costs: Sequence[BudgetedCost], *, rng: np.random.Generator) -> Genes:
     """Find an architecture within all budgets, or say why there is none.
 
     Args:
         costs: One or more, of one encoding; infinite limits are allowed.
         rng: For the search that decides what weighing cannot.
 
+    Returns:
+        `(1, d)`, a seed for the search.
+
     Raises:
         BudgetError: Names each budget that nothing meets with its smallest reachable value; or, when each can
             be met but not all at once, the nearest architecture.
     """
     encoding = costs[0].table.encoding
-    reaches = tuple(_reach(cost) for cost in costs)
-    beyond = [reach for reach in reaches if reach.smallest > reach.budget.searched_limit]
-    if beyond:
-        raise BudgetError("; ".join(_describe_unreachable(reach, encoding) for reach in beyond))
-    nearest, is_proven = _nearest(encoding, costs, rng)
+    smallest = [cost.table.smallest() for cost in costs]
+    found = [_describe_unreachable(*pair) for pair in zip(costs, smallest, strict=True)]
+    if any(found):
+        raise BudgetError("; ".join(filter(None, found)))
+    nearest, is_proven = _nearest(encoding, costs, encoding.encode(smallest), rng)
     if _excess(costs, nearest)[0] > 1.0:
         raise BudgetError(_describe_conflict(encoding, costs, nearest, is_proven=is_proven))
-    return Feasibility(reaches, nearest)
+    return nearest
 
 
 def binding_budgets(problem: Problem, best: Scored) -> tuple[bool, ...]:
@@ -145,12 +93,6 @@ def _can_gain(problem: Problem, best: Scored) -> bool:
     return bool(last.best.errors[0] < best.errors[0] - MIN_GAIN)
 
 
-def _reach(cost: BudgetedCost) -> Reach:
-    arch = cost.table.smallest(is_peak=cost.is_peak)
-    smallest = float(cost.values(cost.table.encoding.encode([arch]))[0])
-    return Reach(cost.budget, smallest, arch, cost.largest)
-
-
 def _excess(costs: Sequence[BudgetedCost], genes: Genes) -> Floats:
     """Largest cost over its limit of architectures `(n, d)`, `(n,)`; 1 or less keeps every budget."""
     ratios = np.stack([cost.values(genes) / cost.budget.searched_limit for cost in costs])
@@ -158,47 +100,33 @@ def _excess(costs: Sequence[BudgetedCost], genes: Genes) -> Floats:
 
 
 def _nearest(
-    encoding: Encoding, costs: Sequence[BudgetedCost], rng: np.random.Generator
+    encoding: Encoding, costs: Sequence[BudgetedCost], seen: Genes, rng: np.random.Generator
 ) -> tuple[Genes, bool]:
     """The architecture `(1, d)` of least excess found, and whether it is proven that nothing is feasible."""
-    sums = [cost for cost in costs if not cost.is_peak and np.isfinite(cost.budget.limit)]
-    peaks = [cost for cost in costs if cost.is_peak]
-    seen = [encoding.encode([cost.table.smallest(is_peak=cost.is_peak)]) for cost in costs]
+    tables = [cost.table for cost in costs]
+    limits = np.array([cost.budget.searched_limit for cost in costs])
+    sums = limited_sums(tables, limits)
     weights = np.full(len(sums), 1.0 / max(1, len(sums)))
     for _ in range(WEIGHINGS if sums else 0):
-        table = _weighed(encoding, sums, peaks, weights)
+        shares = dict(zip(sums, weights / limits[sums], strict=True))
+        table = allowed(weigh(tables, shares), tables, limits, forbidden=np.inf)
         genes = encoding.encode([table.smallest()])
-        seen.append(genes)
+        seen = np.concatenate([seen, genes])
         if _excess(costs, genes)[0] <= 1.0:
             return genes, False
         # Above 1 by more than rounding: the weighted costs of every architecture exceed the weighted limits.
         if table.total(genes)[0] > 1.0 + 1e-9:
-            return _search_nearest(encoding, costs, np.concatenate(seen), rng), True
-        ratios = np.array([cost.values(genes)[0] / cost.budget.searched_limit for cost in sums])
+            return _search_nearest(encoding, costs, seen, rng), True
+        ratios = np.array([tables[index].values(genes)[0] for index in sums]) / limits[sums]
         weights = weights * np.exp(STEP * (ratios - ratios.max()))
         weights = np.maximum(weights / weights.sum(), 1e-6)
     if _excess(costs, _least(costs, seen))[0] > 1.0:
-        seen.append(_search_nearest(encoding, costs, np.concatenate(seen), rng))
+        seen = np.concatenate([seen, _search_nearest(encoding, costs, seen, rng)])
     return _least(costs, seen), False
 
 
-def _least(costs: Sequence[BudgetedCost], seen: list[Genes]) -> Genes:
-    genes = np.concatenate(seen)
-    return genes[[int(np.argmin(_excess(costs, genes)))]]
-
-
-def _weighed(
-    encoding: Encoding, sums: list[BudgetedCost], peaks: list[BudgetedCost], weights: Floats
-) -> CostTable:
-    """Weighted sum of costs over limits; what breaks a peak budget alone costs infinitely much."""
-    shares = [weight / cost.budget.searched_limit for weight, cost in zip(weights, sums, strict=True)]
-    fixed = sum(share * cost.table.fixed.sum(axis=1) for share, cost in zip(shares, sums, strict=True))
-    choices = sum(share * cost.table.choices for share, cost in zip(shares, sums, strict=True))
-    fixed, choices = np.array(fixed)[:, None], np.array(choices)
-    for cost in peaks:
-        choices[cost.table.choices > cost.budget.searched_limit] = np.inf
-        fixed[(cost.table.fixed > cost.budget.searched_limit).any(axis=1)] = np.inf
-    return CostTable(encoding, fixed, choices)
+def _least(costs: Sequence[BudgetedCost], seen: Genes) -> Genes:
+    return seen[[int(np.argmin(_excess(costs, seen)))]]
 
 
 def _search_nearest(
@@ -220,21 +148,25 @@ def _search_nearest(
     return nearest
 
 
-def _describe_unreachable(reach: Reach, encoding: Encoding) -> str:
-    budget = reach.budget
+def _describe_unreachable(cost: BudgetedCost, arch: Architecture) -> str:
+    """That a budget cannot be met, for `arch` costs least; nothing where it can."""
+    budget, encoding = cost.budget, cost.table.encoding
+    smallest = float(cost.values(encoding.encode([arch]))[0])
+    if smallest <= budget.searched_limit:
+        return ""
     limit, least, enough = (
         format_amount(budget.limit, budget.unit),
-        format_amount(reach.smallest, budget.unit, up=True),
-        format_amount(reach.smallest / (1.0 - budget.margin), budget.unit, up=True),
+        format_amount(smallest, budget.unit, up=True),
+        format_amount(smallest / (1.0 - budget.margin), budget.unit, up=True),
     )
     margin, without = "", ""
     if budget.margin:
         searched = format_amount(budget.searched_limit, budget.unit)
         margin = f" with a margin of {format_share(budget.margin)}, at {searched} predicted"
-        without = ", or give --margin 0" if reach.smallest <= budget.limit else ""
+        without = ", or give --margin 0" if smallest <= budget.limit else ""
     return (
         f"{budget.title} budget {limit} cannot be met{margin}: the smallest that {encoding.space.name} "
-        f"reaches is {least} ({reach.smallest_arch}); raise {KINDS[budget.name].option} to {enough} or "
+        f"reaches is {least} ({arch}); raise {KINDS[budget.name].option} to {enough} or "
         f"more{without}"
     )
 

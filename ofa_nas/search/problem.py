@@ -96,12 +96,10 @@ class Tables:
 
     Attributes:
         costs: One for each cost of the problem, in its order.
-        is_peak: Of each, whether it is the largest of its parts instead of their sum.
         worth: The error rate likewise; None where it is no sum.
     """
 
     costs: tuple[CostTable, ...]
-    is_peak: tuple[bool, ...]
     worth: Worth | None = None
 
 

@@ -63,11 +63,13 @@ class CostTable:
         fixed: `(resolutions, layers)` costs of stem and head.
         choices: `(resolutions, positions, 1 + choices)`; entry 0, an absent block, is 0; what does not exist
             is nan.
+        is_peak: A network costs as much as its largest layer, not as their sum.
     """
 
     encoding: Encoding
     fixed: Floats
     choices: Floats
+    is_peak: bool = False
 
     @classmethod
     def by_gene(cls, encoding: Encoding, table: Floats) -> Self:
@@ -90,9 +92,13 @@ class CostTable:
         """Largest layers of architectures `(n, d)`: `(n,)`."""
         return np.asarray(np.maximum(self.gather(genes).max(axis=1), self.fixed.max(axis=1)[genes[:, 0]]))
 
-    def smallest(self, *, is_peak: bool = False) -> Architecture:
-        """An architecture with the least possible sum (or peak), exactly."""
-        reduce = np.max if is_peak else np.sum
+    def values(self, genes: Genes) -> Floats:
+        """Costs of architectures `(n, d)`: `(n,)`."""
+        return self.peak(genes) if self.is_peak else self.total(genes)
+
+    def smallest(self) -> Architecture:
+        """An architecture of the least possible cost, exactly."""
+        reduce = np.max if self.is_peak else np.sum
         encoding = self.encoding
         rows = np.zeros((len(self.fixed), encoding.length), dtype=np.int16)
         for resolution, row in enumerate(rows):
@@ -103,11 +109,10 @@ class CostTable:
                 least = np.nanmin(present, axis=1)
                 depth = min(stage.depths, key=lambda depth: float(reduce(least[:depth])))
                 row[span.start : span.start + depth] = 1 + best[:depth]
-        values = self.peak(rows) if is_peak else self.total(rows)
-        return encoding.decode(rows[[int(np.argmin(values))]])[0]
+        return encoding.decode(rows[[int(np.argmin(self.values(rows)))]])[0]
 
 
-def tabulate(encoding: Encoding, cost: Callable[[Layer], float]) -> CostTable:
+def tabulate(encoding: Encoding, cost: Callable[[Layer], float], *, is_peak: bool = False) -> CostTable:
     """Tabulate a cost of every layer of a space, through the walk itself.
 
     Full-depth architectures that hold each choice at each position once are walked, so the geometry is that
@@ -130,7 +135,7 @@ def tabulate(encoding: Encoding, cost: Callable[[Layer], float]) -> CostTable:
                 else:
                     choices[row, column, 1 + turn % encoding.choice_counts[column]] = cost(layer)
         fixed.append(outside)
-    return CostTable(encoding, np.array(fixed), choices)
+    return CostTable(encoding, np.array(fixed), choices, is_peak)
 
 
 def full_depth(space: SearchSpace, resolution: int, choice: int) -> Architecture:

@@ -29,7 +29,7 @@ def front(predictor: Predictor) -> Genes:
         costs=lambda genes: macs.total(genes)[:, None].astype(np.float64),
         limits=np.array([np.inf]),
         names=("MACs",),
-        tables=Tables((macs,), (False,), Worth(form.worth, lambda sums: 1.0 - link(sums))),
+        tables=Tables((macs,), Worth(form.worth, lambda sums: 1.0 - link(sums))),
     )
     *_, last = load_method("exact").search(problem, rng=np.random.default_rng(0))
     return last.front.genes

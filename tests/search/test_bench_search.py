@@ -55,7 +55,7 @@ def test_samples_of_once_for_all_are_read_as_the_architectures_they_are() -> Non
         costs=lambda genes: macs.total(genes)[:, None],
         limits=np.array([np.inf]),
         names=("macs",),
-        tables=Tables((macs,), (False,)),
+        tables=Tables((macs,)),
     )
     predictor = _Predictor(Recorder(problem))
     for row in encoding.sample(20, np.random.default_rng(0)):

@@ -53,9 +53,9 @@ def _solver_worth(problem: Problem, tables: Tables, table: CostTable, resolution
                 order = ((rows == row - 1) & present).astype(float) - ((rows == row) & present)
                 constraints.append(LinearConstraint(order[None], 0, np.inf))
     highest = np.ones(len(cells))
-    for cost, is_peak, limit in zip(tables.costs, tables.is_peak, problem.limits, strict=True):
+    for cost, limit in zip(tables.costs, problem.limits, strict=True):
         spent, fixed = cost.choices[resolution, rows, values], cost.fixed[resolution]
-        if is_peak:
+        if cost.is_peak:
             highest[spent > limit] = 0.0
             if fixed.max() > limit:
                 return -np.inf

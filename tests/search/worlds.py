@@ -11,7 +11,7 @@ from ofa_nas.space.search_space import SearchSpace
 
 TINY = Encoding.of(SearchSpace.load("tiny"))
 MACS = tabulate(TINY, layer_macs)
-PEAK = tabulate(TINY, layer_peak_bytes)
+PEAK = tabulate(TINY, layer_peak_bytes, is_peak=True)
 
 
 def every_architecture() -> Genes:
@@ -48,11 +48,16 @@ def made_up_problem(encoding: Encoding, quantiles: tuple[float, ...], seed: int)
     )
     worth = np.log1p(macs.choices) * rng.uniform(0.8, 1.2, macs.choices.shape[1:])
     bonus = np.linspace(0.0, 1.0, len(macs.fixed))[:, None]
-    tables = (latency, tabulate(encoding, layer_weight_bytes), macs, tabulate(encoding, layer_peak_bytes))
+    tables = (
+        latency,
+        tabulate(encoding, layer_weight_bytes),
+        macs,
+        tabulate(encoding, layer_peak_bytes, is_peak=True),
+    )
     form = Worth(CostTable(encoding, bonus, worth), lambda sums: np.exp(-0.01 * sums))
 
     def costs(genes: Genes) -> Floats:
-        return np.stack([*(table.total(genes) for table in tables[:3]), tables[3].peak(genes)], axis=1)
+        return np.stack([table.values(genes) for table in tables], axis=1)
 
     seen = costs(encoding.sample(4000, rng))
     limits = [
@@ -65,7 +70,7 @@ def made_up_problem(encoding: Encoding, quantiles: tuple[float, ...], seed: int)
         limits=np.array(limits),
         names=("latency", "model_size", "macs", "peak_memory"),
         swaps=stage_swaps(encoding),
-        tables=Tables(tables, (False,) * 3 + (True,), form),
+        tables=Tables(tables, form),
     )
 
 

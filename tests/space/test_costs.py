@@ -53,11 +53,10 @@ def arbitrary(seed: int) -> Callable[[Layer], float]:
 def test_smallest_is_what_brute_force_finds(
     encoding: Encoding, cost: Callable[[Layer], float], *, is_peak: bool
 ) -> None:
-    table = tabulate(encoding, cost)
-    value: Callable[[Genes], np.ndarray] = table.peak if is_peak else table.total
-    smallest = encoding.encode([table.smallest(is_peak=is_peak)])
+    table = tabulate(encoding, cost, is_peak=is_peak)
+    smallest = encoding.encode([table.smallest()])
     assert encoding.is_canonical(smallest).all()
-    assert value(smallest)[0] == value(every_row(encoding)).min()
+    assert table.values(smallest)[0] == table.values(every_row(encoding)).min()
 
 
 def test_what_does_not_exist_is_nan(encoding: Encoding) -> None:

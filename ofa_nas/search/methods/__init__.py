@@ -78,7 +78,7 @@ def load_method(name: str) -> SearchMethod:
 def strongest_method(problem: Problem) -> str:
     """The method that promises most for a problem: `exact` where error and first cost are sums."""
     tables = problem.tables
-    is_sum = tables is not None and tables.worth is not None and not tables.is_peak[0]
+    is_sum = tables is not None and tables.worth is not None and not tables.costs[0].is_peak
     return "exact" if is_sum else "evolution"
 
 

@@ -98,10 +98,11 @@ class _Run:
     def _guess(self, scored: Scored) -> Genes:
         """The front as it would be if the error were a sum behind a link, fitted to what was scored."""
         tables = self.problem.tables
-        if tables is None or tables.is_peak[0]:
+        if tables is None or tables.costs[0].is_peak:
             return scored.genes[:0]
-        worth = additive_worth(tables.costs[0].encoding, scored.genes, scored.errors)
-        return near_front(allowed(worth, tables, self.problem.limits), tables, self.problem.limits)
+        costs, limits = tables.costs, self.problem.limits
+        worth = additive_worth(costs[0].encoding, scored.genes, scored.errors)
+        return near_front(allowed(worth, costs, limits), costs, limits)
 
     @property
     def is_apart(self) -> bool:

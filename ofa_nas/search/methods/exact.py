@@ -76,8 +76,8 @@ class _Run:
     def __init__(self, problem: Problem, tables: Tables, worth: Worth, max_evaluations: int) -> None:
         self.meter = Meter(problem, max_evaluations)
         self.problem, self.tables = self.meter.problem, tables
-        self.worth = Worth(allowed(worth.table, tables, problem.limits), worth.error)
-        self.limited = limited_sums(tables, problem.limits)
+        self.worth = Worth(allowed(worth.table, tables.costs, problem.limits), worth.error)
+        self.limited = limited_sums(tables.costs, problem.limits)
         self.index, self.is_cut = -1, False
         self.bounds: dict[float, float | None] = {}
         seeds = np.empty((0, worth.table.encoding.length), dtype=np.int16)
@@ -88,7 +88,7 @@ class _Run:
         """Work on one level, with a stop after each step that found something."""
         first = float(level.limits[0])
         if not self.bounds:
-            self._keep(near_front(self.worth.table, self.tables, self.problem.limits))
+            self._keep(near_front(self.worth.table, self.tables.costs, self.problem.limits))
         if set(self.limited) <= {0}:
             self._settle(first, _error(best_of(level, self.found)))
             yield
