@@ -230,15 +230,6 @@ def _type_name(kind: object) -> str:
     return "an integer" if kind is int else "a string"
 
 
-def split_samples(
-    samples: Sequence[AccuracySample], rng: np.random.Generator, *, held_out: float
-) -> tuple[list[AccuracySample], list[AccuracySample]]:
-    """Deal samples into two parts at random: one to fit on, and a fraction `held_out` to test on."""
-    order = rng.permutation(len(samples))
-    count = round(held_out * len(samples))
-    return [samples[index] for index in order[count:]], [samples[index] for index in order[:count]]
-
-
 def kendall_tau(first: Floats, second: Floats) -> float:
     """Kendall's tau-b of two rankings `(n,)`: 1 in the same order, -1 reversed, 0 unrelated or all tied.
 

@@ -23,7 +23,6 @@ from ofa_nas.accuracy import (
     own_share,
     rmse,
     spearman_rho,
-    split_samples,
     top_k_regret,
     wilson_interval,
 )
@@ -118,15 +117,6 @@ def test_several_processes_may_append_at_once(tmp_path: Path) -> None:
         worker.join()
     expected = {str(_sample(100 * worker + index).arch) for worker in range(3) for index in range(40)}
     assert {sample.arch for sample in SampleStore(path).read()} == expected
-
-
-def test_a_split_deals_every_sample_once_and_repeats_by_seed() -> None:
-    samples = [_sample(index) for index in range(20)]
-    fitted, held_out = split_samples(samples, np.random.default_rng(1), held_out=0.25)
-    assert len(held_out) == 5
-    assert sorted(fitted + held_out, key=lambda sample: sample.arch) == samples
-    assert split_samples(samples, np.random.default_rng(1), held_out=0.25) == (fitted, held_out)
-    assert split_samples(samples, np.random.default_rng(2), held_out=0.25) != (fitted, held_out)
 
 
 def test_the_variance_of_a_share_is_binomial_and_never_zero() -> None:

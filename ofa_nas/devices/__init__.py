@@ -12,6 +12,7 @@ from ofa_nas.devices.agent import AnyModel, Model
 from ofa_nas.devices.agent import Protocol as MeasuringProtocol
 from ofa_nas.errors import DeviceError
 from ofa_nas.plugins import load_plugin
+from ofa_nas.space.precision import FP32, INT8
 
 __all__ = [
     "FP32",
@@ -133,7 +134,6 @@ class Device(Protocol):
 
 
 HOST = "host"
-FP32, INT8 = "fp32", "int8"
 PRECISIONS = (FP32, INT8)  # of weights and activations of the models that are measured
 
 

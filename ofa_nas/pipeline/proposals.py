@@ -6,9 +6,10 @@ from typing import Self
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample, SampleStore
+from ofa_nas.accuracy import AccuracySample
 from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.estimators import Candidate, Estimators
+from ofa_nas.pipeline.predictor_fit import present_samples
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.predictors import Observations, load_module, load_predictor
 from ofa_nas.search.budgets import Budget
@@ -132,7 +133,7 @@ class Planner:
             CheckpointError: There are no samples of these weights.
         """
         files, card = estimators.files, estimators.card
-        samples = [one for one in SampleStore(files.samples).read() if one.supernet == card.sha256]
+        samples = present_samples(files, card)
         if not samples:
             raise CheckpointError(
                 f"{files.samples}: no samples of these weights, and the predictor is fitted to them and "
