@@ -18,8 +18,9 @@ import onnx
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
 from ofa_nas.devices import HOST, MeasuringProtocol, Model, open_device
-from ofa_nas.export.export import ModelCard, export_subnet, model_card
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.card import ModelCard
+from ofa_nas.export.export import export_subnet, model_card
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, slowdown
 from ofa_nas.latency.table import LatencyTable
@@ -154,7 +155,7 @@ def _accuracies(
 
 
 def _top1(model: onnx.ModelProto, card: ModelCard, split: PackedImages) -> float:
-    logits = ModelFile(model, card.normalization).logits(split.images)
+    logits = OrtModel(model, card.normalization).logits(split.images)
     return float((logits.argmax(axis=1) == split.labels).mean())
 
 

@@ -22,7 +22,8 @@ from typing import TypeVar
 import numpy as np
 
 from ofa_nas.devices import HOST, MeasuringProtocol, Visit, open_device
-from ofa_nas.export.export import ModelCard, model_card, read_model
+from ofa_nas.export.card import ModelCard, read_model
+from ofa_nas.export.export import model_card
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.contenders import (
     Contender,
@@ -36,7 +37,7 @@ from ofa_nas.pipeline.contenders import (
     latency_ratio,
     time_contenders,
 )
-from ofa_nas.pipeline.deliver import Stage
+from ofa_nas.pipeline.deliver import Activity
 from ofa_nas.pipeline.device_table import device_table
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.evaluation import Bench
@@ -192,7 +193,7 @@ def _uniform(space: SearchSpace, resolution: int, kernel: int, ratio: int, is_de
     return Architecture(resolution, stages)
 
 
-def _last(stream: Generator[Stage, None, _T]) -> _T:
+def _last(stream: Generator[Activity, None, _T]) -> _T:
     while True:
         try:
             next(stream)

@@ -24,7 +24,7 @@ import torch
 
 from ofa_nas.accuracy import kendall_tau, own_noise, rmse, tau_ceiling
 from ofa_nas.pipeline.evaluation import Bench
-from ofa_nas.pipeline.predictor_fit import Measured, leave_out
+from ofa_nas.pipeline.predictor_fit import SampleSet, leave_out
 from ofa_nas.predictors import Floats, Observations, load_module
 from ofa_nas.predictors.mlp import block_inputs, one_hot
 from ofa_nas.provenance import record_provenance
@@ -136,7 +136,7 @@ def contenders() -> dict[str, Fit]:
     return found | {"boosting (LightGBM)": partial(boosting, lightgbm)}
 
 
-def compare(measured: Measured, *, splits: int, noise: float | None) -> list[Row]:
+def compare(measured: SampleSet, *, splits: int, noise: float | None) -> list[Row]:
     """Every contender on every size, on the same splits."""
     observations, count = measured.observations, len(measured.samples)
     most = count - round(count / 3)
@@ -163,7 +163,7 @@ def compare(measured: Measured, *, splits: int, noise: float | None) -> list[Row
     return rows
 
 
-def coverages(measured: Measured, kind: str, *, splits: int) -> tuple[float, float, int]:
+def coverages(measured: SampleSet, kind: str, *, splits: int) -> tuple[float, float, int]:
     """Share of left-out fifths inside their 90 % intervals: of all, and of those near the predicted front.
 
     Near the front is what a search would choose: hardly any subnet of no more MACs is predicted to be better.
@@ -177,7 +177,7 @@ def coverages(measured: Measured, kind: str, *, splits: int) -> tuple[float, flo
     return float(inside.mean()), float(inside[near].mean()), int(near.sum() / splits)
 
 
-def repeated_noise(supernet: str, measured: Measured, *, count: int, data: str) -> float:
+def repeated_noise(supernet: str, measured: SampleSet, *, count: int, data: str) -> float:
     """Noise of measuring, from evaluating some of the samples on the two halves of as many images."""
     bench = Bench.open(supernet)
     split = bench.predictor_images(data, images=measured.samples[0].images, seed=0)
@@ -213,7 +213,7 @@ def main() -> None:
     if (args.repeat is None) != (args.data is None):
         parser.error("--repeat and --data go together")
     torch.set_num_threads(1)
-    measured = Measured.load(args.supernet)
+    measured = SampleSet.load(args.supernet)
     noise = own_noise(measured.samples)
     if args.repeat:
         noise = repeated_noise(args.supernet, measured, count=args.repeat, data=args.data)

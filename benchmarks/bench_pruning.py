@@ -27,8 +27,9 @@ from ofa_nas.cli.console import make_table, wide
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
 from ofa_nas.devices import HOST, MeasuringProtocol, Model, open_device
-from ofa_nas.export.export import ModelCard, export_subnet, model_card, read_model
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.card import ModelCard, read_model
+from ofa_nas.export.export import export_subnet, model_card
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.files import write_json
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.estimators import Estimators
@@ -244,7 +245,7 @@ def _macs(card: ModelCard) -> int:
 
 
 def _top1(one: File, split: PackedImages) -> float:
-    logits = ModelFile(one.model, one.card.normalization).logits(split.images)
+    logits = OrtModel(one.model, one.card.normalization).logits(split.images)
     return float((logits.argmax(axis=1) == split.labels).mean())
 
 

@@ -21,11 +21,11 @@ import onnx
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, Model, describe_threads, open_device
 from ofa_nas.export.card import ModelCard
-from ofa_nas.export.comparison import Comparison
+from ofa_nas.export.comparison import TorchAgreement
 from ofa_nas.export.export import exact_bytes, export_subnet, give_form, model_card
 from ofa_nas.export.interface import FILE_PRECISIONS, FileForm
-from ofa_nas.export.precision import Trial
-from ofa_nas.export.verify import ModelFile, check_memory
+from ofa_nas.export.precision import QuantizationTrial
+from ofa_nas.export.verify import OrtModel, check_memory
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.evaluation import named_architecture
 from ofa_nas.pipeline.images import supernet_images
@@ -107,7 +107,7 @@ def make(
 ) -> tuple[onnx.ModelProto, ModelCard]:
     """A file of a precision and its card."""
     (*_, last) = give_form(model, replace(card, form=FileForm(precision)), calibration=calibration)
-    assert not isinstance(last, Trial)
+    assert not isinstance(last, QuantizationTrial)
     return last
 
 
@@ -116,7 +116,7 @@ def judge(made: Mapping[str, tuple[onnx.ModelProto, ModelCard]], held_out: Packe
     classes = {}
     rows = []
     for precision, (model, card) in made.items():
-        file = ModelFile(model, card.normalization)
+        file = OrtModel(model, card.normalization)
         classes[precision] = file.logits(held_out.images).argmax(axis=1)
         found = compare(classes[precision], classes[FP32], held_out.labels)
         (peak, *_) = check_memory(
@@ -142,10 +142,10 @@ def judge(made: Mapping[str, tuple[onnx.ModelProto, ModelCard]], held_out: Packe
     return rows
 
 
-def compare(own: Labels, other: Labels, wanted: Labels) -> Comparison:
+def compare(own: Labels, other: Labels, wanted: Labels) -> TorchAgreement:
     """Classes `(n,)` of a file beside those of fp32 and the right ones."""
     right, other_right = own == wanted, other == wanted
-    return Comparison(
+    return TorchAgreement(
         images=len(wanted),
         agreeing=int((own == other).sum()),
         both=int((right & other_right).sum()),

@@ -5,10 +5,10 @@ import pytest
 
 from benchmarks.bench_comparison import Result, compare_all
 from ofa_nas.devices import Visit
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.pipeline.contenders import Contender, Hits
 
-NO_MODEL: ModelFile = None  # type: ignore[assignment]  # nobody runs it here
+NO_MODEL: OrtModel = None  # type: ignore[assignment]  # nobody runs it here
 
 
 def result(group: str, name: str, latency_ms: float, *, even: int, odd: int) -> Result:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ofa_nas.export.card import Quantization
     from ofa_nas.export.verify import Check
-    from ofa_nas.pipeline.deliver import Delivery, Stage
+    from ofa_nas.pipeline.deliver import Activity, Delivery
 
 _TITLES = {
     "numerics": "numerics",
@@ -22,7 +22,7 @@ _TITLES = {
 }
 
 
-def follow(stream: "Iterator[Stage | Delivery]", *, quiet: bool) -> "Delivery":
+def follow(stream: "Iterator[Activity | Delivery]", *, quiet: bool) -> "Delivery":
     """Run a delivery with a progress bar."""
     from ofa_nas.cli.console import progress
     from ofa_nas.pipeline.deliver import Delivery

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ofa_nas.cli.training_run import follow, show_stage
+from ofa_nas.cli.training_run import follow, show_activity
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.deliver import Stage
+    from ofa_nas.pipeline.deliver import Activity
     from ofa_nas.pipeline.prune import PrunedSubnet, PrunePlan
     from ofa_nas.pruning.state import Round
     from ofa_nas.training.recipe import Recipe
@@ -184,12 +184,12 @@ def _show(method: str, done: "PrunedSubnet") -> None:
     show_delivery(done.delivery)
 
 
-def _tell(bar: "ProgressBar", record: "EpochReport | Round | Stage") -> None:
-    from ofa_nas.pipeline.deliver import Stage
+def _tell(bar: "ProgressBar", record: "EpochReport | Round | Activity") -> None:
+    from ofa_nas.pipeline.deliver import Activity
     from ofa_nas.training.train import EpochReport
 
-    if isinstance(record, Stage):
-        show_stage(bar, record)
+    if isinstance(record, Activity):
+        show_activity(bar, record)
     elif isinstance(record, EpochReport):
         bar.tell(f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.largest:.1%}")
     else:

@@ -8,7 +8,7 @@ from ofa_nas.cli.signals import signals_noted
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.deliver import Stage
+    from ofa_nas.pipeline.deliver import Activity
     from ofa_nas.training.recipe import Purpose, Recipe
 
 End = TypeVar("End")
@@ -44,7 +44,7 @@ def follow(
     Args:
         records: Of a training.
         end: Kind of its last record.
-        show: How a record is shown that tells neither of decoding nor of a step: an epoch, a round, a stage.
+        show: How a record is shown that tells neither of decoding nor of a step: an epoch, a round, a check.
         title: What is going on, such as `training`.
         stopped: What is said of a Ctrl-C, such as how to go on.
         quiet: Show no bar.
@@ -80,6 +80,6 @@ def follow(
     return None
 
 
-def show_stage(bar: "ProgressBar", stage: "Stage") -> None:
+def show_activity(bar: "ProgressBar", activity: "Activity") -> None:
     """Where the check of a finished file stands."""
-    bar.move_to(stage.done, total=stage.total or None, note=stage.name)
+    bar.move_to(activity.done, total=activity.total or None, note=activity.name)

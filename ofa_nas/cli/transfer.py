@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.training_run import follow, show_stage
+from ofa_nas.cli.training_run import follow, show_activity
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.deliver import Stage
+    from ofa_nas.pipeline.deliver import Activity
     from ofa_nas.training.recipe import Recipe
     from ofa_nas.transfer.adapt import TransferEpoch
 
@@ -117,10 +117,10 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
     return transfer_recipe(args.method, batch_size=args.batch_size).override(settings)
 
 
-def _show(bar: "ProgressBar", record: "TransferEpoch | Stage") -> None:
-    from ofa_nas.pipeline.deliver import Stage
+def _show(bar: "ProgressBar", record: "TransferEpoch | Activity") -> None:
+    from ofa_nas.pipeline.deliver import Activity
 
-    if isinstance(record, Stage):
-        show_stage(bar, record)
+    if isinstance(record, Activity):
+        show_activity(bar, record)
     else:
         bar.tell(f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.accuracy:.1%}")

@@ -18,7 +18,7 @@ from ofa_nas.space.precision import FP32
 from ofa_nas.space.search_space import SearchSpace
 
 _PREFIX = "ofa_nas."
-Measured = Mapping[str, float | Mapping[str, float]]  # by name; latencies by name of the device
+MeasuredFigures = Mapping[str, float | Mapping[str, float]]  # by name; latencies by name of the device
 LARGEST_MODEL = 2 << 30  # bytes: no protocol buffer is larger
 
 
@@ -111,7 +111,7 @@ class ModelCard:
     latencies: tuple[PredictedLatency, ...] = ()
     form: FileForm = SINGLE_PRECISION
     quantization: Quantization | None = None
-    measured: Measured = field(default_factory=dict)
+    measured: MeasuredFigures = field(default_factory=dict)
     made_by: Mapping[str, str] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
@@ -268,7 +268,7 @@ def _later(found: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _measured(document: Any) -> Measured:
+def _measured(document: Any) -> MeasuredFigures:
     return {
         str(key): {str(name): float(one) for name, one in value.items()}
         if isinstance(value, dict)

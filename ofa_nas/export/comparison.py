@@ -8,7 +8,7 @@ import torch
 
 from ofa_nas.accuracy import Z_90, Top1
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.export.verify import Check, ModelFile
+from ofa_nas.export.verify import Check, OrtModel
 from ofa_nas.supernet.supernet import Subnet
 
 MOST_DROP = 0.01  # one point of top-1
@@ -16,7 +16,7 @@ _AT_ONCE = 100  # images
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TorchAgreement:
     """Classes of a file and of torch, counted over the images so far.
 
     Attributes:
@@ -55,9 +55,9 @@ class Comparison:
         return Z_90 * sqrt(max(apart / self.images - self.drop**2, 0.0) / self.images)
 
 
-def compare_with_torch(file: ModelFile, subnet: Subnet, split: PackedImages) -> Iterator[Comparison]:
+def compare_with_torch(file: OrtModel, subnet: Subnet, split: PackedImages) -> Iterator[TorchAgreement]:
     """Classify images by a file and by torch; yields the counts after every hundred, at the end of all."""
-    counts = Comparison()
+    counts = TorchAgreement()
     for start in range(0, len(split), _AT_ONCE):
         rows = slice(start, min(start + _AT_ONCE, len(split)))
         images, labels = split.images[rows], split.labels[rows]
@@ -65,7 +65,7 @@ def compare_with_torch(file: ModelFile, subnet: Subnet, split: PackedImages) -> 
         with torch.inference_mode():
             other = subnet(file.inputs(images)).argmax(dim=1).numpy()
         right, other_right = own == labels, other == labels
-        counts = Comparison(
+        counts = TorchAgreement(
             rows.stop,
             counts.agreeing + int((own == other).sum()),
             counts.both + int((right & other_right).sum()),
@@ -75,7 +75,7 @@ def compare_with_torch(file: ModelFile, subnet: Subnet, split: PackedImages) -> 
         yield counts
 
 
-def check_comparison(found: Comparison, *, limit: float = MOST_DROP) -> list[Check]:
+def check_comparison(found: TorchAgreement, *, limit: float = MOST_DROP) -> list[Check]:
     """Agreement with torch, and the drop of accuracy within its limit.
 
     The limit is broken when the whole interval of the drop lies above it.

@@ -7,14 +7,11 @@ import onnx
 
 from ofa_nas.export.card import (
     ModelCard,
-    PredictedLatency,
     make_normalization,
-    read_model,
-    save_model,
     with_card,
 )
 from ofa_nas.export.interface import preprocessing_bytes
-from ofa_nas.export.precision import Trial, quantize_subnet, to_half
+from ofa_nas.export.precision import QuantizationTrial, quantize_subnet, to_half
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -22,19 +19,6 @@ from ofa_nas.space.precision import FP16, INT8, peak_bytes, weight_bytes
 from ofa_nas.supernet.supernet import Subnet, Supernet
 from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.evaluate import Images, calibrated_subnet
-
-__all__ = [
-    "ModelCard",
-    "PredictedLatency",
-    "describe_makers",
-    "exact_bytes",
-    "export_subnet",
-    "give_form",
-    "model_card",
-    "read_model",
-    "save_model",
-    "with_card",
-]
 
 
 def model_card(
@@ -72,7 +56,7 @@ def export_subnet(
 
 def give_form(
     model: onnx.ModelProto, card: ModelCard, *, calibration: Images
-) -> Iterator[Trial | tuple[onnx.ModelProto, ModelCard]]:
+) -> Iterator[QuantizationTrial | tuple[onnx.ModelProto, ModelCard]]:
     """Make of an fp32 model with a batch of one the file that its card describes.
 
     Args:
@@ -87,7 +71,7 @@ def give_form(
         model = to_half(model)
     elif card.form.precision == INT8:
         for record in quantize_subnet(model, calibration, card.normalization):
-            if isinstance(record, Trial):
+            if isinstance(record, QuantizationTrial):
                 yield record
             else:
                 model, found = record

@@ -7,9 +7,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto
 
-from ofa_nas.devices import FP32, INT8
 from ofa_nas.errors import FileError
-from ofa_nas.export.export import read_model
+from ofa_nas.export.card import read_model
+from ofa_nas.space.precision import FP16, FP32, INT8
 
 _QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"}
 LARGEST_PX = 4096
@@ -64,7 +64,7 @@ def model_precision(model: onnx.ModelProto) -> str:
     if _QUANTIZED & {node.op_type for node in model.graph.node}:
         return INT8
     halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    return "fp16" if halves else FP32
+    return FP16 if halves else FP32
 
 
 def _fix_batch(path: Path, image: onnx.TypeProto.Tensor) -> None:

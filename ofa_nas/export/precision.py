@@ -15,7 +15,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from ofa_nas.data import Normalization
 from ofa_nas.errors import DataError, FileError
 from ofa_nas.export.card import Quantization
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.quantization import METHODS, find_ranges, quantize_by_ranges
 from ofa_nas.training.evaluate import Images
 
@@ -29,7 +29,7 @@ Group = tuple[str, ...]  # names of nodes
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class QuantizationTrial:
     """A network that was quantised and judged: number `done` of `total`, to learn `what`."""
 
     what: str
@@ -79,7 +79,7 @@ def operator_groups(model: onnx.ModelProto) -> list[Group]:
 
 def quantize_subnet(
     model: onnx.ModelProto, images: Images, normalization: Normalization
-) -> Iterator[Trial | tuple[onnx.ModelProto, Quantization]]:
+) -> Iterator[QuantizationTrial | tuple[onnx.ModelProto, Quantization]]:
     """Quantise a network to int8 and leave in fp32 what costs too much.
 
     Every method finds ranges on some images, and the one with the least distortion of the logits on others is
@@ -113,12 +113,12 @@ def quantize_subnet(
         outcome = judge.judge(ranges, ())
         if best is None or outcome.distortion < best[0].distortion:
             best = outcome, method, ranges
-        yield Trial("finding ranges", done, len(METHODS))
+        yield QuantizationTrial("finding ranges", done, len(METHODS))
     assert best is not None
     outcome, method, ranges = best
     if outcome.distortion > MOST_DISTORTION:
         for record in _leave_out(judge, ranges, outcome, operator_groups(model)):
-            if isinstance(record, Trial):
+            if isinstance(record, QuantizationTrial):
                 yield record
             else:
                 outcome = record
@@ -142,25 +142,25 @@ class _Judge:
 
     def __init__(self, model: onnx.ModelProto, images: Images, normalization: Normalization) -> None:
         self.model, self.images, self.normalization = model, images, normalization
-        self.fp32 = ModelFile(model, normalization)
+        self.fp32 = OrtModel(model, normalization)
         self.wanted = self.fp32.logits(images)
 
     def judge(self, ranges: TensorsData, groups: Sequence[Group]) -> _Outcome:
         kept = [name for group in groups for name in group]
         model = quantize_by_ranges(self.model, ranges, keep=kept)
-        found = ModelFile(model, self.normalization).logits(self.images)
+        found = OrtModel(model, self.normalization).logits(self.images)
         return _Outcome(model, tuple(groups), distortion(found, self.wanted), agreement(found, self.wanted))
 
 
 def _leave_out(
     judge: _Judge, ranges: TensorsData, start: _Outcome, groups: Sequence[Group]
-) -> Iterator[Trial | _Outcome]:
+) -> Iterator[QuantizationTrial | _Outcome]:
     """Neighbours by what they gain, each if it helps; then those back whose neighbour alone was to blame."""
     pairs = list(pairwise(groups))
     alone: list[tuple[float, tuple[Group, Group]]] = []
     for done, pair in enumerate(pairs, start=1):
         alone.append((judge.judge(ranges, pair).distortion, pair))
-        yield Trial("finding what to leave in fp32", done, len(pairs))
+        yield QuantizationTrial("finding what to leave in fp32", done, len(pairs))
     best = start
     for left, pair in sorted(alone, key=lambda one: one[0]):
         if best.distortion <= MOST_DISTORTION or left > (1.0 - LEAST_GAIN) * start.distortion:

@@ -63,7 +63,7 @@ class Check:
     exceeds_budget: bool = False
 
 
-class ModelFile:
+class OrtModel:
     """An exported model in ONNX Runtime, fed with real images: one thread an image, all cores together.
 
     Args:
@@ -141,7 +141,7 @@ class ModelFile:
 
 
 def check_numerics(
-    file: ModelFile,
+    file: OrtModel,
     subnet: Subnet,
     images: Pixels,
     *,
@@ -170,7 +170,7 @@ def check_numerics(
     )
 
 
-def count_correct_in_file(file: ModelFile, split: PackedImages) -> Iterator[Top1]:
+def count_correct_in_file(file: OrtModel, split: PackedImages) -> Iterator[Top1]:
     """Classify images with the file; yields the count after every hundred, the last being that of all."""
     correct = 0
     for start in range(0, len(split), 100):
@@ -233,7 +233,7 @@ def _exceeds(measured: float, limit: float | None) -> bool:
 
 
 def time_file(
-    file: ModelFile,
+    file: OrtModel,
     device: Device,
     protocol: MeasuringProtocol,
     *,
@@ -264,7 +264,7 @@ def time_file(
 
 
 def check_memory(
-    file: ModelFile, address: str, *, predicted: float | None, limit: float | None
+    file: OrtModel, address: str, *, predicted: float | None, limit: float | None
 ) -> list[Check]:
     """Two measured peaks beside liveness, for which alone the budget holds.
 
@@ -296,7 +296,7 @@ def check_memory(
     return checks
 
 
-def _profile(file: ModelFile, address: str) -> Profile:
+def _profile(file: OrtModel, address: str) -> Profile:
     device = open_device(address)
     protocol = MeasuringProtocol(profile_sittings=1, profile_runs=3, profile_skip=1, resident=True)
     profile = next(iter(device.profile([Model("subnet", file.timed())], protocol)))
@@ -308,7 +308,7 @@ def _on(address: str) -> str:
     return "" if address == HOST else f" on {address}"
 
 
-def check_size(file: ModelFile, *, predicted: float | None, limit: float | None) -> Check:
+def check_size(file: OrtModel, *, predicted: float | None, limit: float | None) -> Check:
     """Bytes of the file beside those of its weights."""
     size = float(len(file.content))
     is_met = limit is None or predicted is None or predicted <= limit

@@ -21,7 +21,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.evaluation import Bench
-from ofa_nas.pipeline.predictor_fit import KINDS, Measured, leave_out, present_samples
+from ofa_nas.pipeline.predictor_fit import KINDS, SampleSet, leave_out, present_samples
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
@@ -177,10 +177,10 @@ def stand(aim: Aim, supernet: str, *, seed: int) -> Standing | None:
     card = SupernetCard.load(files.card)
     if len(present_samples(files, card)) < LEAST_TO_JUDGE:
         return None
-    return judge(aim, Measured.load(supernet), seed=seed)
+    return judge(aim, SampleSet.load(supernet), seed=seed)
 
 
-def judge(aim: Aim, measured: Measured, *, seed: int) -> Standing:
+def judge(aim: Aim, measured: SampleSet, *, seed: int) -> Standing:
     """Hold samples against an aim, by the simplest kind of predictor.
 
     The error of tau is Hoeffding's, that of the RMSE follows from the spread of the squared errors.

@@ -8,8 +8,8 @@ from ofa_nas.accuracy import Top1
 from ofa_nas.data import Normalization
 from ofa_nas.devices import HOST, MeasuringProtocol, Visit, is_address, open_device
 from ofa_nas.errors import CheckpointError, ConfigError
-from ofa_nas.export.export import ModelCard, read_model
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.card import ModelCard, read_model
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.contenders import (
     Contender,
@@ -24,7 +24,7 @@ from ofa_nas.pipeline.contenders import (
     latency_ratio,
     time_contenders,
 )
-from ofa_nas.pipeline.deliver import Stage
+from ofa_nas.pipeline.deliver import Activity
 from ofa_nas.pipeline.evaluation import Bench
 from ofa_nas.pipeline.original import find_source
 from ofa_nas.space.architecture import Architecture
@@ -119,7 +119,7 @@ class Comparison:
     comparisons: tuple[Versus, ...]
 
 
-def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[Stage | Comparison]:
+def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[Activity | Comparison]:
     """Classify the same images with every network, time all of them in one interleaved session.
 
     Args:
@@ -127,7 +127,7 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[St
         protocol: How to measure latencies.
 
     Yields:
-        Stages, then the comparison.
+        What is going on, then the comparison.
 
     Raises:
         FileError: A file is none, or none of a classifier.
@@ -139,13 +139,13 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[St
     _check(plan)
     device = open_device(plan.address)
     about = device.info()  # one that cannot be reached is told before anything long
-    yield Stage("loading the supernet")
+    yield Activity("loading the supernet")
     card = ModelCard.from_model(read_model(plan.file), plan.file)
     bench = _open_bench(plan, card)
     split = bench.held_out_images(images=plan.images, seed=plan.seed)
     contenders = [contender_of_file(str(plan.file), plan.file, card, kind="file")]
     for name in plan.baselines:
-        yield Stage(f"reading {name}")
+        yield Activity(f"reading {name}")
         contenders.append(_baseline(name, plan, card, bench))
     _check_normalization(plan, contenders)
     hits: list[Hits | None] = [None] * len(contenders)
@@ -230,7 +230,7 @@ def _versus(
     hits: Hits | None,
     visits: Sequence[Visit],
     *,
-    own_model: ModelFile,
+    own_model: OrtModel,
     own_hits: Hits | None,
     own_visits: Sequence[Visit],
 ) -> Versus:

@@ -13,12 +13,13 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import Device, MeasuringProtocol, Model, Visit
 from ofa_nas.devices.agent import bootstrap_interval
-from ofa_nas.export.export import ModelCard, export_subnet, give_form, model_card, read_model
+from ofa_nas.export.card import ModelCard, read_model
+from ofa_nas.export.export import export_subnet, give_form, model_card
 from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.pipeline.deliver import Stage
+from ofa_nas.pipeline.deliver import Activity
 from ofa_nas.pipeline.evaluation import Bench, named_architecture
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
@@ -45,7 +46,7 @@ class Contender:
 
     name: str
     kind: str
-    model: ModelFile
+    model: OrtModel
     precision: str
     architecture: Architecture | None = None
     macs: int | None = None
@@ -96,7 +97,7 @@ def contender_of_architecture(name: str, bench: Bench, *, form: FileForm = SINGL
     model, _ = made
     note = space.points[name].note if name in space.points else ""
     macs = sum(map(layer_macs, space.layers(arch)))
-    file = ModelFile(model, card.normalization)
+    file = OrtModel(model, card.normalization)
     return Contender(name, "architecture", file, model_precision(model), arch, macs, note)
 
 
@@ -123,7 +124,7 @@ def contender_of_file(
         refusal = f"it was trained on {card.data}, the file on {against.data}"
     macs = sum(map(layer_macs, card.space.layers(card.arch)))
     model = read_model(path)
-    file, precision = ModelFile(model, card.normalization, name=str(path)), model_precision(model)
+    file, precision = OrtModel(model, card.normalization, name=str(path)), model_precision(model)
     return Contender(name, kind, file, precision, card.arch, macs, unknown=unknown, refusal=refusal)
 
 
@@ -147,12 +148,12 @@ def contender_of_foreign(path: Path, normalization: Normalization | None, *, aga
         unknown = f"it takes images of {height} x {width} px, the held-out ones are square"
     elif normalization is None:
         unknown = "nobody told its normalisation: give --input-mean and --input-std"
-    file = ModelFile(model, normalization or against.normalization, name=str(path))
+    file = OrtModel(model, normalization or against.normalization, name=str(path))
     note = "" if unknown else "its classes are taken to be in the order of the file's"
     return Contender(str(path), "foreign", file, model_precision(model), note=note, unknown=unknown)
 
 
-def classify(one: Contender, split: PackedImages) -> Generator[Stage, None, Hits | None]:
+def classify(one: Contender, split: PackedImages) -> Generator[Activity, None, Hits | None]:
     """Which images are classified right, `(n,)`; None where nobody can tell."""
     if one.unknown:
         return None
@@ -160,13 +161,13 @@ def classify(one: Contender, split: PackedImages) -> Generator[Stage, None, Hits
     for start in range(0, len(split), BATCH):
         rows = slice(start, min(start + BATCH, len(split)))
         hits[rows] = one.model.logits(split.images[rows]).argmax(axis=1) == split.labels[rows]
-        yield Stage(f"classifying with {one.name}", rows.stop, len(split))
+        yield Activity(f"classifying with {one.name}", rows.stop, len(split))
     return hits
 
 
 def time_contenders(
     contenders: Sequence[Contender], device: Device, protocol: MeasuringProtocol
-) -> Generator[Stage, None, tuple[list[list[Visit]], list[Measurement]]]:
+) -> Generator[Activity, None, tuple[list[list[Visit]], list[Measurement]]]:
     """Visits of each in the order of rounds, and what they amount to."""
     models = [Model(f"{number} {one.name}", one.model.timed()) for number, one in enumerate(contenders)]
     visits: dict[str, list[Visit]] = {model.name: [] for model in models}
@@ -176,7 +177,7 @@ def time_contenders(
             measured.append(record)
         else:
             visits[record.model].append(record)
-            yield Stage("timing", sum(map(len, visits.values())), protocol.rounds * len(models))
+            yield Activity("timing", sum(map(len, visits.values())), protocol.rounds * len(models))
     device.forget()
     return list(visits.values()), measured
 

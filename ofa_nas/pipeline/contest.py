@@ -19,7 +19,7 @@ IMAGES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Evaluated:
     """A candidate with what it is worth for real.
 
     Attributes:
@@ -37,7 +37,7 @@ class Contender:
 class Contest:
     """Evaluated candidates, by falling accuracy."""
 
-    contenders: tuple[Contender, ...]
+    contenders: tuple[Evaluated, ...]
 
 
 def pick_contenders(result: SearchResult, *, count: int = CONTENDERS) -> list[Candidate]:
@@ -49,7 +49,7 @@ def pick_contenders(result: SearchResult, *, count: int = CONTENDERS) -> list[Ca
 
 def evaluate_contenders(
     candidates: Sequence[Candidate], supernet: str, *, data: str, images: int = IMAGES, seed: int = 0
-) -> Iterator[Contender | Contest]:
+) -> Iterator[Evaluated | Contest]:
     """Evaluate candidates as the files that they would be exported to.
 
     Args:
@@ -82,7 +82,7 @@ def evaluate_contenders(
     yield Contest(tuple(sorted(contenders, key=lambda one: one.accuracy, reverse=True)))
 
 
-def weigh(candidate: Candidate, sample: AccuracySample, *, own: float = 1.0) -> Contender:
+def weigh(candidate: Candidate, sample: AccuracySample, *, own: float = 1.0) -> Evaluated:
     """Prediction and measurement as one, by the inverses of their variances.
 
     The measurement alone counts where the predictor gives no interval.
@@ -94,7 +94,7 @@ def weigh(candidate: Candidate, sample: AccuracySample, *, own: float = 1.0) -> 
     """
     sure, noise = (candidate.half_width / Z_90) ** 2, own * sample.variance
     share = noise / (noise + sure) if sure else 0.0
-    return Contender(candidate, sample, share * candidate.accuracy + (1.0 - share) * sample.accuracy)
+    return Evaluated(candidate, sample, share * candidate.accuracy + (1.0 - share) * sample.accuracy)
 
 
 def _keeps(candidate: Candidate, budget: Budget) -> bool:

@@ -10,25 +10,15 @@ from ofa_nas.accuracy import Top1
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, describe_threads, is_address, open_device
 from ofa_nas.errors import BudgetError, ConfigError, VerificationError
-from ofa_nas.export.comparison import Comparison, check_comparison, compare_with_torch
-from ofa_nas.export.export import (
-    ModelCard,
-    PredictedLatency,
-    describe_makers,
-    exact_bytes,
-    export_subnet,
-    give_form,
-    model_card,
-    read_model,
-    save_model,
-    with_card,
-)
+from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, save_model, with_card
+from ofa_nas.export.comparison import TorchAgreement, check_comparison, compare_with_torch
+from ofa_nas.export.export import describe_makers, exact_bytes, export_subnet, give_form, model_card
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
-from ofa_nas.export.precision import Trial
+from ofa_nas.export.precision import QuantizationTrial
 from ofa_nas.export.verify import (
     TOLERANCES,
     Check,
-    ModelFile,
+    OrtModel,
     check_accuracy,
     check_latency,
     check_macs,
@@ -51,7 +41,7 @@ from ofa_nas.supernet_card import SupernetFiles
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Activity:
     """What is going on, and how far: `done` of `total` steps, 0 of 0 where it is one step."""
 
     name: str
@@ -114,7 +104,7 @@ def deliver(
     *,
     output: Path,
     form: FileForm = SINGLE_PRECISION,
-) -> Iterator[Stage | Delivery]:
+) -> Iterator[Activity | Delivery]:
     """Export an architecture and check the file; the last record is the delivery.
 
     Args:
@@ -128,11 +118,11 @@ def deliver(
         CheckpointError: The supernet or its images are missing or damaged.
         VerificationError: The file does not compute what the supernet does; it is not written.
     """
-    yield Stage("loading the supernet")
+    yield Activity("loading the supernet")
     supernet, card = load_supernet(files)
     calibration = supernet_images(files.calibration, "calibration")
     held_out = supernet_images(files.held_out, "held-out")
-    yield Stage("extracting and calibrating")
+    yield Activity("extracting and calibrating")
     own = replace(
         model_card(files.name, card, arch, {**promise.figures, "accuracy_half_width": promise.half_width}),
         latencies=tuple(one.predicted for one in promise.latencies if one.predicted),
@@ -141,8 +131,8 @@ def deliver(
     )
     subnet, model = export_subnet(supernet, own, calibration=calibration.images)
     for made in give_form(model, own, calibration=calibration.images):
-        if isinstance(made, Trial):
-            yield Stage(f"quantising, {made.what}", made.done, made.total)
+        if isinstance(made, QuantizationTrial):
+            yield Activity(f"quantising, {made.what}", made.done, made.total)
         else:
             model, own = made
     exact = exact_bytes(own)
@@ -152,7 +142,7 @@ def deliver(
         save_model(temporary, with_card(model, own))
         for record in check_file(temporary, subnet, promise, held_out=held_out):
             last = record
-            if isinstance(record, Stage):
+            if isinstance(record, Activity):
                 yield record
         assert isinstance(last, Delivery)
         last = _with_figures(last, model, promise)
@@ -167,7 +157,7 @@ def _with_figures(delivery: Delivery, model: onnx.ModelProto, promise: Promise) 
     final = with_card(model, card)
     save_model(delivery.path, final)
     size = check_size(
-        ModelFile(final, card.normalization),
+        OrtModel(final, card.normalization),
         predicted=promise.figures.get("weight_bytes"),
         limit=promise.limit("model_size"),
     )
@@ -182,7 +172,7 @@ def verify_file(
     device: str | None,
     budgets: Sequence[Budget],
     threads: int = 1,
-) -> Iterator[Stage | Delivery]:
+) -> Iterator[Activity | Delivery]:
     """Check an exported file from what it says of itself; without its supernet, what can be checked still is.
 
     Args:
@@ -211,7 +201,7 @@ def verify_file(
         raise BudgetError(
             "a latency budget needs a device to time the file on: add --device host, or ssh://USER@HOST"
         )
-    yield Stage("loading the supernet")
+    yield Activity("loading the supernet")
     original = find_original(path, card, supernet)
     limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
     timed = LatencyPromise(_meant(card, address), limit_ms, address=address)
@@ -237,7 +227,7 @@ def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
 
 def check_file(
     path: Path, subnet: Subnet | None, promise: Promise, *, held_out: PackedImages | None
-) -> Iterator[Stage | Delivery]:
+) -> Iterator[Activity | Delivery]:
     """Check a file against its subnet and its promise; what needs a subnet or images is left out without.
 
     Raises:
@@ -245,18 +235,18 @@ def check_file(
     """
     model = read_model(path)
     card = ModelCard.from_model(model, path)
-    file = ModelFile(model, card.normalization, name=str(path))
+    file = OrtModel(model, card.normalization, name=str(path))
     checks: list[Check] = []
     for record in _judge_classes(file, card, subnet, promise, held_out=held_out):
-        if isinstance(record, Stage):
+        if isinstance(record, Activity):
             yield record
         else:
             checks.append(record)
     for one in promise.latencies:
         if one.address:
-            yield Stage(f"timing on {_where(one.address)}")
+            yield Activity(f"timing on {_where(one.address)}")
             checks += _latency(file, card, one, threads=promise.threads)
-    yield Stage("measuring memory")
+    yield Activity("measuring memory")
     peak, *others = check_memory(
         file,
         next((one.address for one in promise.latencies if one.address != HOST and one.address), HOST),
@@ -274,19 +264,19 @@ def check_file(
 
 
 def _judge_classes(
-    file: ModelFile,
+    file: OrtModel,
     card: ModelCard,
     subnet: Subnet | None,
     promise: Promise,
     *,
     held_out: PackedImages | None,
-) -> Iterator[Stage | Check]:
+) -> Iterator[Activity | Check]:
     """Numerics, agreement and accuracy, as far as there are a subnet and images."""
     if held_out is None:
         return
     precision = card.form.precision
     if subnet is not None and precision in TOLERANCES:
-        yield Stage("comparing with torch")
+        yield Activity("comparing with torch")
         numerics = check_numerics(file, subnet, held_out.images, tolerance=TOLERANCES[precision])
         if not numerics.is_met:
             raise VerificationError(
@@ -297,11 +287,11 @@ def _judge_classes(
     found = Top1(0, 1)
     if subnet is None or precision == FP32:
         for found in count_correct_in_file(file, held_out):
-            yield Stage("classifying held-out images", found.images, len(held_out))
+            yield Activity("classifying held-out images", found.images, len(held_out))
     else:
-        compared = Comparison()
+        compared = TorchAgreement()
         for compared in compare_with_torch(file, subnet, held_out):
-            yield Stage("classifying held-out images, beside torch", compared.images, len(held_out))
+            yield Activity("classifying held-out images, beside torch", compared.images, len(held_out))
         yield from check_comparison(compared)
         found = compared.top_1
     accuracy = check_accuracy(found, predicted=promise.figures.get("accuracy"), half_width=promise.half_width)
@@ -313,7 +303,7 @@ def _where(address: str) -> str:
     return "this machine" if address == HOST else address
 
 
-def _latency(file: ModelFile, card: ModelCard, promise: LatencyPromise, *, threads: int) -> list[Check]:
+def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, threads: int) -> list[Check]:
     device = open_device(promise.address)
     measured, factor = time_file(
         file,

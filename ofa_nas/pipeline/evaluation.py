@@ -148,11 +148,11 @@ class Bench:
         """How many images 0, 2, 4, … the file of a subnet classifies right, and how many of the others."""
         from ofa_nas.data.packed import PackedImages
         from ofa_nas.export.export import export_subnet, model_card
-        from ofa_nas.export.verify import ModelFile, count_correct_in_file
+        from ofa_nas.export.verify import OrtModel, count_correct_in_file
 
         card = model_card(self.files.name, self.card, arch, {})
         _, model = export_subnet(self.supernet, card, calibration=self.calibration)
-        file = ModelFile(model, card.normalization)
+        file = OrtModel(model, card.normalization)
         right = [0, 0]
         for half in (0, 1):
             part = PackedImages(split.images[half::2], split.labels[half::2], split.class_names)

@@ -9,7 +9,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import CheckpointError, OfaNasError
-from ofa_nas.export.export import ModelCard
+from ofa_nas.export.card import ModelCard
 from ofa_nas.pipeline.evaluation import check_classes
 from ofa_nas.pipeline.images import supernet_images
 from ofa_nas.supernet.checkpoint import load_supernet

@@ -27,7 +27,7 @@ LEAST_GAIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class SampleSet:
     """Samples of a supernet's present weights.
 
     Attributes:
@@ -208,7 +208,7 @@ def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | t
         CheckpointError: Samples are of other weights.
     """
     check_writable(SupernetFiles.find(supernet).predictor)
-    measured = Measured.load(supernet)
+    measured = SampleSet.load(supernet)
     kinds = _candidates(len(measured.samples)) if kind == AUTO else [kind]
     names, tried = list(dict.fromkeys([*kinds, BASELINE])), []
     for done, one in enumerate(names, start=1):
@@ -218,7 +218,7 @@ def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | t
 
 
 def _fit_and_write(
-    measured: Measured, tried: Sequence[LeftOut], *, kind: str, seed: int
+    measured: SampleSet, tried: Sequence[LeftOut], *, kind: str, seed: int
 ) -> tuple[FitReport, Path]:
     by_kind = {one.kind: one for one in tried}
     chosen, reason = choose_kind(tried) if kind == AUTO else (kind, "asked for")

@@ -16,7 +16,7 @@ from ofa_nas.accuracy import (
     top_k_regret,
 )
 from ofa_nas.errors import CheckpointError
-from ofa_nas.pipeline.predictor_fit import BASELINE, KINDS, Measured, leave_out
+from ofa_nas.pipeline.predictor_fit import BASELINE, KINDS, SampleSet, leave_out
 from ofa_nas.predictors import Floats, load_module, load_predictor
 from ofa_nas.space.costs import layer_macs, tabulate
 
@@ -144,7 +144,7 @@ def report_predictor(
         CheckpointError: There is no predictor and no `kind`, or no sample.
         DataError: There are too few samples.
     """
-    measured = Measured.load(supernet)
+    measured = SampleSet.load(supernet)
     kind = kind or _present_kind(measured)
     noise = own_noise(measured.samples)
     kinds = list(dict.fromkeys([kind, *(one for one in KINDS if one != "mlp"), BASELINE]))
@@ -177,7 +177,7 @@ def report_predictor(
     )
 
 
-def _present_kind(measured: Measured) -> str:
+def _present_kind(measured: SampleSet) -> str:
     if not measured.files.predictor.is_file():
         raise CheckpointError(
             f"{measured.files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas "
@@ -223,7 +223,7 @@ class _Trial:
 class _Trials:
     """Splits of the samples into fitted and held-out ones."""
 
-    def __init__(self, measured: Measured, *, noise: float | None, seed: int) -> None:
+    def __init__(self, measured: SampleSet, *, noise: float | None, seed: int) -> None:
         self.encoding, self.observations = measured.encoding, measured.observations
         self.macs = tabulate(self.encoding, layer_macs).total(self.observations.genes).astype(np.float64)
         self.noise, self.seed = noise, seed

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ofa_nas.export.export import PredictedLatency
+from ofa_nas.export.card import PredictedLatency
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.search import SearchResult

@@ -15,12 +15,12 @@ from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages, PackProgress
 from ofa_nas.errors import ConfigError, FileError
-from ofa_nas.export.export import read_model
+from ofa_nas.export.card import read_model
 from ofa_nas.files import read_bytes
-from ofa_nas.pipeline.deliver import Delivery, Stage, deliver
+from ofa_nas.pipeline.deliver import Activity, Delivery, deliver
 from ofa_nas.pipeline.learning import pack_split, save_trained
 from ofa_nas.pipeline.promise import promise_of
-from ofa_nas.pipeline.prune_start import check_classes, cut_supernet, dense_supernet, redraw
+from ofa_nas.pipeline.prune_start import check_known_classes, cut_supernet, dense_supernet, redraw
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.pruning.channels import narrow_space
@@ -130,7 +130,7 @@ class PrunedSubnet:
     gzip_bytes: int
 
 
-PruneRecord = PackProgress | StepReport | Round | EpochReport | Stage | PrunedSubnet
+PruneRecord = PackProgress | StepReport | Round | EpochReport | Activity | PrunedSubnet
 
 
 def prune_recipe() -> Recipe:
@@ -155,7 +155,7 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
     _check_folder(plan)
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_data(plan.data)
-    check_classes(source, data)
+    check_known_classes(source, data)
     if plan.method == "channel":
         narrow_space(source.space, source.arch, keep=plan.keep)
     else:
@@ -303,11 +303,11 @@ def _told(plan: PrunePlan) -> dict[str, object]:
 
 def _finish(
     files: SupernetFiles, before: NetworkSize, rounds: tuple[Round, ...], epochs: tuple[EpochReport, ...]
-) -> Iterator[Stage | PrunedSubnet]:
+) -> Iterator[Activity | PrunedSubnet]:
     space = SupernetCard.load(files.card).space
     promise = promise_of(files, space.largest, table=None, threads=1)
     for record in deliver(files, space.largest, promise, output=files.weights.with_suffix(".onnx")):
-        if isinstance(record, Stage):
+        if isinstance(record, Activity):
             yield record
         else:
             content = read_bytes(record.path, error=FileError)

@@ -14,7 +14,7 @@ from ofa_nas.supernet.supernet import Subnet, Supernet, initialise
 from ofa_nas.supernet.unfold import unfold
 
 
-def check_classes(source: SourceSubnet, data: DataSet) -> None:
+def check_known_classes(source: SourceSubnet, data: DataSet) -> None:
     """Refuse images of other classes than those that the subnet knows.
 
     Raises:

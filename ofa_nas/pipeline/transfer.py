@@ -9,7 +9,7 @@ import torch
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages, PackProgress
-from ofa_nas.pipeline.deliver import Delivery, Stage, deliver
+from ofa_nas.pipeline.deliver import Activity, Delivery, deliver
 from ofa_nas.pipeline.learning import pack_split, save_trained
 from ofa_nas.pipeline.promise import promise_of
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
@@ -78,7 +78,7 @@ class TransferredSubnet:
 
 def transfer_subnet(
     plan: TransferPlan, *, device: torch.device
-) -> Generator[PackProgress | TransferReport | Stage | TransferredSubnet, None, None]:
+) -> Generator[PackProgress | TransferReport | Activity | TransferredSubnet, None, None]:
     """Decode, train, save, export and check; the last record is the result.
 
     Closing the generator between two reports of the training leaves a checkpoint to resume from.
@@ -153,10 +153,10 @@ def _save(
 
 def _finish(
     files: SupernetFiles, arch: Architecture, count: int, epochs: tuple[TransferEpoch, ...]
-) -> Iterator[Stage | TransferredSubnet]:
+) -> Iterator[Activity | TransferredSubnet]:
     promise = promise_of(files, arch, table=None, threads=1)
     for record in deliver(files, arch, promise, output=files.weights.with_suffix(".onnx")):
-        if isinstance(record, Stage):
+        if isinstance(record, Activity):
             yield record
         else:
             yield TransferredSubnet(files, arch, count, epochs, record)

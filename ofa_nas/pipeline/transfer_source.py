@@ -7,7 +7,8 @@ from onnx import TensorProto, numpy_helper
 
 from ofa_nas.data import Normalization
 from ofa_nas.errors import CheckpointError, ConfigError
-from ofa_nas.export.export import ModelCard, model_card, read_model
+from ofa_nas.export.card import ModelCard, read_model
+from ofa_nas.export.export import model_card
 from ofa_nas.onnx_writer import Weights
 from ofa_nas.pipeline.evaluation import named_architecture
 from ofa_nas.pipeline.images import supernet_images

@@ -10,7 +10,7 @@ import torch
 
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import load_sample
-from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.pretrained import imagenet_class_ids

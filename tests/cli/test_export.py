@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet

@@ -16,7 +16,7 @@ import pytest
 
 from ofa_nas.devices import HOST
 from ofa_nas.devices.quiet import quiet
-from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.search.storage import open_storage
 from ofa_nas.space.architecture import Architecture
 from tests.cli.conftest import Command

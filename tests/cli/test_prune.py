@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from ofa_nas.export.export import read_model
+from ofa_nas.export.card import read_model
 from ofa_nas.pipeline.deliver import Delivery, verify_file
 from ofa_nas.pipeline.prune_start import dense_supernet
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet

@@ -8,7 +8,7 @@ import pytest
 
 from ofa_nas.cli.device_arguments import DeviceArgument, read_devices
 from ofa_nas.devices import MeasuringProtocol, open_device
-from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.latency.profile import cached_table_path, profile_device
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace

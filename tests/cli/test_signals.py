@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.cli import main
-from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.cli.conftest import Command

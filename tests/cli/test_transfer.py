@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ofa_nas.errors import ConfigError
-from ofa_nas.export.export import read_model
+from ofa_nas.export.card import read_model
 from ofa_nas.pipeline.deliver import Delivery, verify_file
 from ofa_nas.pipeline.transfer_source import named_subnet, open_subnet
 from ofa_nas.space.architecture import Architecture

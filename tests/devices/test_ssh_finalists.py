@@ -7,7 +7,7 @@ import pytest
 
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError
-from ofa_nas.export.export import PredictedLatency
+from ofa_nas.export.card import PredictedLatency
 from ofa_nas.pipeline.deliver import Delivery, deliver, verify_file
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.finalists import Finals, measure_finalists, pick_finalists

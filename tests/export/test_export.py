@@ -14,17 +14,8 @@ from hypothesis import strategies as st
 from ofa_nas.data import Normalization
 from ofa_nas.data.augment import to_input
 from ofa_nas.errors import FileError
-from ofa_nas.export.card import Quantization
-from ofa_nas.export.export import (
-    ModelCard,
-    PredictedLatency,
-    exact_bytes,
-    export_subnet,
-    model_card,
-    read_model,
-    save_model,
-    with_card,
-)
+from ofa_nas.export.card import ModelCard, PredictedLatency, Quantization, read_model, save_model, with_card
+from ofa_nas.export.export import exact_bytes, export_subnet, model_card
 from ofa_nas.export.interface import FileForm, preprocessing_bytes
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.space.costs import layer_weight_bytes

@@ -10,7 +10,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm, preprocessing_bytes
 from ofa_nas.export.precision import to_half
-from ofa_nas.export.verify import ModelFile, check_memory
+from ofa_nas.export.verify import OrtModel, check_memory
 from ofa_nas.onnx_writer import IMAGE, LOGITS
 from ofa_nas.supernet.checkpoint import load_supernet
 from tests.small_supernet import SmallSupernet
@@ -39,8 +39,8 @@ def test_every_form_gives_the_logits_of_the_plain_one(
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     images = small.held_out.images[:7, :24, :24]  # of the network's own resolution: nothing is resized
-    wanted = ModelFile(plain, UNEVEN).logits(images)
-    file = ModelFile(model, UNEVEN)
+    wanted = OrtModel(plain, UNEVEN).logits(images)
+    file = OrtModel(model, UNEVEN)
     assert (file.batch, file.takes_pixels) == (batch, has_preprocessing)
     tolerance = 2e-2 if is_half else 1e-5
     np.testing.assert_allclose(file.logits(images), wanted, atol=tolerance * np.abs(wanted).max())
@@ -50,22 +50,22 @@ def test_a_dynamic_batch_takes_any_number_at_once(fp32: onnx.ModelProto, small: 
     images = np.ascontiguousarray(small.held_out.images[:5, :24, :24])
     model = FileForm(batch=None, has_preprocessing=True).apply(fp32, UNEVEN)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    wanted = ModelFile(fp32, UNEVEN).logits(images)
+    wanted = OrtModel(fp32, UNEVEN).logits(images)
     for count in (1, 2, 5):
         logits = session.run([LOGITS], {IMAGE: images[:count]})[0]
         np.testing.assert_allclose(logits, wanted[:count], atol=1e-4)
 
 
 def test_what_is_timed_of_a_dynamic_file_is_one_image(fp32: onnx.ModelProto) -> None:
-    dynamic = ModelFile(FileForm(batch=None).apply(fp32, UNEVEN), UNEVEN)
+    dynamic = OrtModel(FileForm(batch=None).apply(fp32, UNEVEN), UNEVEN)
     assert onnx.load_from_string(dynamic.timed()).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
-    fixed = ModelFile(fp32, UNEVEN)
+    fixed = OrtModel(fp32, UNEVEN)
     assert fixed.timed() is fixed.content
 
 
 def test_a_file_of_pixels_can_be_measured(fp32: onnx.ModelProto) -> None:
     model = FileForm(has_preprocessing=True).apply(fp32, UNEVEN)
-    peak, resident = check_memory(ModelFile(model, UNEVEN), "host", predicted=None, limit=None)
+    peak, resident = check_memory(OrtModel(model, UNEVEN), "host", predicted=None, limit=None)
     assert peak.measured >= preprocessing_bytes(24)
     assert resident.measured > 0
 

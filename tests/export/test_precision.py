@@ -15,14 +15,14 @@ from ofa_nas.export.card import Quantization
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.precision import (
     MOST_DISTORTION,
-    Trial,
+    QuantizationTrial,
     agreement,
     distortion,
     operator_groups,
     quantize_subnet,
     to_half,
 )
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.supernet.checkpoint import load_supernet
 from tests.small_supernet import SmallSupernet
 
@@ -38,7 +38,7 @@ def fp32(small: SmallSupernet) -> onnx.ModelProto:
 
 def last(records: Iterable[object]) -> tuple[onnx.ModelProto, Quantization]:
     *trials, made = records
-    assert all(isinstance(one, Trial) and 0 < one.done <= one.total for one in trials)
+    assert all(isinstance(one, QuantizationTrial) and 0 < one.done <= one.total for one in trials)
     assert isinstance(made, tuple)
     return made
 
@@ -66,7 +66,7 @@ def test_half_precision_halves_the_file_and_keeps_its_ends(
     assert list(half.metadata_props) == list(fp32.metadata_props)
     sizes = [sum(len(one.raw_data) for one in model.graph.initializer) for model in (half, fp32)]
     assert 2 * sizes[0] == sizes[1]
-    wanted, found = (ModelFile(model, PLAIN).logits(small.held_out.images) for model in (fp32, half))
+    wanted, found = (OrtModel(model, PLAIN).logits(small.held_out.images) for model in (fp32, half))
     assert 0.0 < distortion(found, wanted) < 1e-4
     assert np.abs(found - wanted).max() < 1e-2 * np.abs(wanted).max()
 
@@ -92,7 +92,7 @@ def test_int8_says_what_it_costs_on_images_that_gave_no_range(
     model, found = last(quantize_subnet(fp32, small.calibration, PLAIN))
     assert found.images == len(small.calibration) // 2
     judging = small.calibration[1::2]
-    logits, wanted = (ModelFile(one, PLAIN).logits(judging) for one in (model, fp32))
+    logits, wanted = (OrtModel(one, PLAIN).logits(judging) for one in (model, fp32))
     assert found.distortion == pytest.approx(distortion(logits, wanted))
     assert found.agreement == agreement(logits, wanted) > 0.8
     assert Quantization.from_document(found.to_document() | {"kept": list(found.kept)}) == found
@@ -122,8 +122,8 @@ def test_the_method_with_the_least_distortion_is_taken(
 @pytest.mark.slow
 def test_a_loud_channel_is_left_in_fp32_and_little_else(fp32: onnx.ModelProto, small: SmallSupernet) -> None:
     loud = with_loud_channel(fp32, times=300.0)
-    wanted = ModelFile(fp32, PLAIN).logits(small.held_out.images)
-    assert agreement(ModelFile(loud, PLAIN).logits(small.held_out.images), wanted) == 1.0
+    wanted = OrtModel(fp32, PLAIN).logits(small.held_out.images)
+    assert agreement(OrtModel(loud, PLAIN).logits(small.held_out.images), wanted) == 1.0
     plain, usual = last(quantize_subnet(fp32, small.calibration, PLAIN))
     model, found = last(quantize_subnet(loud, small.calibration, PLAIN))
     assert {"s0b0/expand", "s0b0/depthwise"} <= set(found.kept)
@@ -132,7 +132,7 @@ def test_a_loud_channel_is_left_in_fp32_and_little_else(fp32: onnx.ModelProto, s
     assert "s0b0/expand.weight" in kept
     assert len(found.kept) <= len(usual.kept) + 6
     held = small.held_out.images
-    logits = [ModelFile(one, PLAIN).logits(held) for one in (plain, model)]
+    logits = [OrtModel(one, PLAIN).logits(held) for one in (plain, model)]
     assert agreement(logits[1], wanted) >= agreement(logits[0], wanted) - 0.05
 
 

@@ -12,7 +12,7 @@ from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.verify import (
-    ModelFile,
+    OrtModel,
     check_accuracy,
     check_latency,
     check_memory,
@@ -59,7 +59,7 @@ def test_the_file_classifies_as_torch_does(
     held_out, normalization = small.held_out, Normalization()
     rows = np.arange(130) % len(held_out)
     split = PackedImages(held_out.images[rows], held_out.labels[rows], held_out.class_names)
-    counts = list(count_correct_in_file(ModelFile(model, normalization), split))
+    counts = list(count_correct_in_file(OrtModel(model, normalization), split))
     assert [count.images for count in counts] == [100, 130]
     assert counts[-1].correct == count_correct(subnet, split, normalization=normalization)
     assert counts[-1].accuracy > 0.3
@@ -69,7 +69,7 @@ def test_numerics_hold_for_the_file_and_not_for_a_spoilt_one(
     exported: tuple[Subnet, onnx.ModelProto], small: SmallSupernet
 ) -> None:
     subnet, model = exported
-    check = check_numerics(ModelFile(model, Normalization()), subnet, small.held_out.images)
+    check = check_numerics(OrtModel(model, Normalization()), subnet, small.held_out.images)
     assert check.is_met
     assert check.measured < 1e-4
     for index in range(len(model.graph.initializer)):
@@ -79,7 +79,7 @@ def test_numerics_hold_for_the_file_and_not_for_a_spoilt_one(
         values = np.array(numpy_helper.to_array(tensor))
         values[0] += 0.5
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-        found = check_numerics(ModelFile(spoilt, Normalization()), subnet, small.held_out.images)
+        found = check_numerics(OrtModel(spoilt, Normalization()), subnet, small.held_out.images)
         assert not found.is_met, tensor.name
 
 
@@ -88,11 +88,11 @@ def test_a_wrong_normalization_breaks_numerics(
 ) -> None:
     subnet, model = exported
     right, shifted = Normalization(), Normalization(mean=(120.0, 127.0, 127.0))
-    file = ModelFile(model, right)
+    file = OrtModel(model, right)
     file.normalization = shifted
-    expected = ModelFile(model, right).logits(small.held_out.images[:8])
+    expected = OrtModel(model, right).logits(small.held_out.images[:8])
     assert np.abs(file.logits(small.held_out.images[:8]) - expected).max() > 1e-3
-    assert check_numerics(ModelFile(model, shifted), subnet, small.held_out.images).is_met  # both alike
+    assert check_numerics(OrtModel(model, shifted), subnet, small.held_out.images).is_met  # both alike
 
 
 def test_a_model_that_cannot_run_is_refused(exported: tuple[Subnet, onnx.ModelProto]) -> None:
@@ -100,7 +100,7 @@ def test_a_model_that_cannot_run_is_refused(exported: tuple[Subnet, onnx.ModelPr
     broken.CopyFrom(exported[1])
     del broken.graph.initializer[3]
     with pytest.raises(VerificationError, match="ONNX Runtime refuses the model"):
-        ModelFile(broken, Normalization())
+        OrtModel(broken, Normalization())
 
 
 @pytest.mark.parametrize(("limit", "is_met"), [(None, True), (1.96, True), (1.89, False)])
@@ -120,7 +120,7 @@ def test_another_speed_of_the_machine_is_told_and_divided_out(
     exported: tuple[Subnet, onnx.ModelProto],
 ) -> None:
     subnet, model = exported
-    file, device = ModelFile(model, Normalization()), open_device("host")
+    file, device = OrtModel(model, Normalization()), open_device("host")
     protocol = MeasuringProtocol(rounds=3, max_rounds=3, visit_ms=1.0, retries=0)
     plain, factor = time_file(file, device, protocol, space=subnet.space, references={})
     assert factor == 1.0
@@ -138,7 +138,7 @@ def test_another_speed_of_the_machine_is_told_and_divided_out(
 
 def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.ModelProto]) -> None:
     subnet, model = exported
-    file = ModelFile(model, Normalization())
+    file = OrtModel(model, Normalization())
     weights = float(sum(map(layer_weight_bytes, subnet.walk)))
     size = check_size(file, predicted=weights, limit=weights)
     assert size.is_met

@@ -262,7 +262,7 @@ def _check_tensors(path: Path) -> None:
 
 
 def _check_onnx(path: Path) -> None:
-    from ofa_nas.export.export import ModelCard, read_model
+    from ofa_nas.export.card import ModelCard, read_model
 
     ModelCard.from_model(read_model(path), path)
 

@@ -15,9 +15,9 @@ from ofa_nas.cli.console import _to_json
 from ofa_nas.devices import agent
 from ofa_nas.devices.job import Answers, Job
 from ofa_nas.errors import DeviceError, FileError, OfaNasError
-from ofa_nas.export.export import ModelCard, read_model
+from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.bundle import _read_about, _read_job
 from ofa_nas.latency.bundle import collect as collect_results
 from ofa_nas.latency.calibration import calibrate
@@ -185,7 +185,7 @@ def run_onnx(path: Path) -> None:
     """Read a file as `verify` does, and classify with it."""
     model = read_model(path)
     card = ModelCard.from_model(model, path)
-    ModelFile(model, card.normalization, name=str(path)).logits(np.zeros((2, 32, 32, 3), np.uint8))
+    OrtModel(model, card.normalization, name=str(path)).logits(np.zeros((2, 32, 32, 3), np.uint8))
 
 
 def read_foreign(path: Path) -> None:

@@ -22,7 +22,7 @@ from ofa_nas.data.packed import open_pack
 from ofa_nas.data.sample import load_images
 from ofa_nas.devices.ssh import Address
 from ofa_nas.errors import DataError, DeviceError, FileError, OfaNasError
-from ofa_nas.export.export import read_model
+from ofa_nas.export.card import read_model
 from ofa_nas.files import ABANDONED_S, replacing, write_bytes
 from ofa_nas.latency.bundle import collect
 from ofa_nas.latency.profile import named_table_path

@@ -14,7 +14,7 @@ from ofa_nas.accuracy import AccuracySample, SampleStore
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline import collecting
 from ofa_nas.pipeline.collecting import CHECK_EVERY, Aim, Standing, collect_until, judge
-from ofa_nas.pipeline.predictor_fit import Measured
+from ofa_nas.pipeline.predictor_fit import SampleSet
 from ofa_nas.predictors import Observations
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.predictors.worlds import LITE, rugged_accuracy
@@ -36,7 +36,7 @@ def made_up(count: int, *, noise: float, seed: int = 0) -> list[AccuracySample]:
 
 
 def standing_of(samples: list[AccuracySample], aim: str) -> Standing:
-    measured = Measured(
+    measured = SampleSet(
         SupernetFiles(Path("x.safetensors")),
         SupernetCard(LITE.space, "", (), (), (), "", {}),
         LITE,

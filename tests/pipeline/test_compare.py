@@ -12,7 +12,7 @@ import pytest
 from ofa_nas.data import Normalization
 from ofa_nas.devices import AnyModel, MeasuringProtocol, Visit
 from ofa_nas.devices.host import Host
-from ofa_nas.export.export import ModelCard, read_model, save_model
+from ofa_nas.export.card import ModelCard, read_model, save_model
 from ofa_nas.export.foreign import model_precision
 from ofa_nas.export.interface import FileForm
 from ofa_nas.pipeline.compare import (

@@ -7,7 +7,7 @@ import pytest
 
 from ofa_nas.accuracy import Z_90, AccuracySample
 from ofa_nas.errors import ConfigError
-from ofa_nas.pipeline.contest import Contender, Contest, evaluate_contenders, pick_contenders, weigh
+from ofa_nas.pipeline.contest import Contest, Evaluated, evaluate_contenders, pick_contenders, weigh
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.evaluation import Bench
 from ofa_nas.pipeline.search import SearchResult, search
@@ -46,7 +46,7 @@ def test_contenders_are_evaluated_as_files_on_images_that_verification_never_see
     picked = pick_contenders(result, count=3)
     *contenders, contest = evaluate_contenders(picked, small.name, data=str(small.data), images=50)
     assert isinstance(contest, Contest)
-    assert [one.candidate for one in contenders if isinstance(one, Contender)] == picked
+    assert [one.candidate for one in contenders if isinstance(one, Evaluated)] == picked
     assert sorted(map(id, contest.contenders)) == sorted(map(id, contenders))
     accuracies = [one.accuracy for one in contest.contenders]
     assert accuracies == sorted(accuracies, reverse=True)

@@ -12,9 +12,9 @@ import ofa_nas.pipeline.deliver
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, save_model
 from ofa_nas.export.interface import FileForm
-from ofa_nas.export.verify import ModelFile
+from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement
-from ofa_nas.pipeline.deliver import Delivery, Stage, deliver, verify_file
+from ofa_nas.pipeline.deliver import Activity, Delivery, deliver, verify_file
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.evaluation import evaluate
 from ofa_nas.pipeline.promise import LatencyPromise, Promise, promise_of, promise_of_result
@@ -53,9 +53,9 @@ def export_to(output: Path, files: SupernetFiles, *budgets: Budget) -> Delivery:
     space = SupernetCard.load(files.card).space
     figures = {"accuracy": 0.5, "weight_bytes": float(weight_bytes(space))}
     promise = Promise(figures=figures, half_width=0.1, budgets=budgets)
-    *stages, delivery = deliver(files, space.middle, promise, output=output)
+    *activities, delivery = deliver(files, space.middle, promise, output=output)
     assert isinstance(delivery, Delivery)
-    assert all(isinstance(stage, Stage) and stage.done <= stage.total for stage in stages)
+    assert all(isinstance(one, Activity) and one.done <= one.total for one in activities)
     return delivery
 
 
@@ -183,7 +183,7 @@ def test_stopping_during_the_checks_leaves_nothing(
     small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
 ) -> None:
     stream = deliver(small.files, tiny.middle, Promise(figures={}), output=tmp_path / "subnet.onnx")
-    while next(stream) != Stage("comparing with torch"):
+    while next(stream) != Activity("comparing with torch"):
         pass
     assert len(list(tmp_path.iterdir())) == 1
     del stream  # the last reference: the generator is closed
@@ -377,7 +377,7 @@ def test_a_file_of_a_batch_promises_no_latency_of_one_image(
 ) -> None:
     timed = []
 
-    def time_file(file: ModelFile, *_: object, **__: object) -> tuple[Measurement, float]:
+    def time_file(file: OrtModel, *_: object, **__: object) -> tuple[Measurement, float]:
         timed.append(
             onnx.load_from_string(file.timed()).graph.input[0].type.tensor_type.shape.dim[0].dim_value
         )
