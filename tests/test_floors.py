@@ -47,7 +47,8 @@ def _is_skipped(node: ast.AST, *, inside_functions: bool) -> bool:
 
 def test_the_floors_of_the_document_are_these() -> None:
     text = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    floor, told = "", {}
+    floor = ""
+    told: dict[str, int] = {}
     for number, rooms in re.findall(r"^\| *(\d?) *\| (`[^|]*) \|", text, re.MULTILINE):
         floor = number or floor
         told |= dict.fromkeys(re.findall(r"`(\w+)`", rooms), int(floor))
