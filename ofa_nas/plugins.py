@@ -44,22 +44,27 @@ def load_plugin(kind: str, name: str) -> Any:
 
 
 def load_complete(kind: str, name: str, offers: Sequence[str], *, what: str) -> Any:
-    """A plug-in by its name, with dashes or underscores, that has all it is to offer.
+    """A plug-in that has all it is to offer.
 
     Args:
         kind: As `load_plugin` takes it.
-        name: Of the plug-in, or a dotted path.
+        name: Likewise.
         offers: Names that the module has to have.
         what: It is, for the message.
 
     Raises:
         ConfigError: There is no such plug-in, or it lacks something.
     """
-    module = load_plugin(kind, name if "." in name else name.replace("-", "_"))
+    module = load_plugin(kind, name)
     missing = [attribute for attribute in offers if not hasattr(module, attribute)]
     if missing:
         raise ConfigError(f"{name}: not {what}: the module lacks {', '.join(missing)}")
     return module
+
+
+def underscored(name: str) -> str:
+    """The name of a plug-in whose words dashes may join on the command line; a dotted path as it is."""
+    return name if "." in name else name.replace("-", "_")
 
 
 def is_trusted(name: str) -> bool:

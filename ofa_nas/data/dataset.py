@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import cast
 
 from ofa_nas.data import DataSet
-from ofa_nas.data.sources import SourcePlugin
+from ofa_nas.data.sources import ATTRIBUTES, SourcePlugin
 from ofa_nas.data.windows import USUAL, Windows, split_windows
 from ofa_nas.errors import ConfigError, DataError
-from ofa_nas.plugins import load_plugin, plugin_names
+from ofa_nas.plugins import load_complete, plugin_names
 
 ROOT_VARIABLE = "OFA_NAS_DATA"
 _ANY_FOLDER = "folder"
@@ -96,7 +96,7 @@ def _package_folder(package: str) -> Path | None:
 
 
 def _load(name: str) -> SourcePlugin:
-    return cast(SourcePlugin, load_plugin("data.sources", name))
+    return cast(SourcePlugin, load_complete("data.sources", name, ATTRIBUTES, what="a data set"))
 
 
 def _recognise(root: Path) -> str:

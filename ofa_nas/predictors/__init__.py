@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.accuracy import AccuracySample
-from ofa_nas.errors import ArchitectureError, CheckpointError, DataError
+from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
 from ofa_nas.files import read_json, write_json
-from ofa_nas.plugins import load_plugin
+from ofa_nas.plugins import load_complete
 from ofa_nas.provenance import Provenance
 from ofa_nas.space.costs import CostTable, full_depth
 from ofa_nas.space.encoding import Encoding, Genes
@@ -30,6 +30,7 @@ COVERAGE = 0.9  # of the intervals
 MIN_SAMPLES = 8
 FOLDS = 10
 LARGEST = 1e3  # prediction: a fraction, wherever a model leads
+_NAMES = ("fit", "from_json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,12 @@ class PredictorModule(Protocol):
 
 
 def load_module(name: str) -> PredictorModule:
-    """A kind of predictor by the name of its module."""
-    return cast(PredictorModule, load_plugin("predictors", name))
+    """A kind of predictor by the name of its module.
+
+    Raises:
+        ConfigError: There is none, or the module is no predictor.
+    """
+    return cast(PredictorModule, load_complete("predictors", name, _NAMES, what="a predictor"))
 
 
 def promised(predictor: Predictor, genes: Genes) -> Floats:
@@ -233,6 +238,8 @@ def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> Predictor
         predictor = load_module(kind).from_json(encoding, parameters)
         _check(predictor, encoding)
         return PredictorFile(predictor, kind, str(content["description"]), dict(content["provenance"]))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: kind: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: a value is missing or wrong: {error!s:.200}; fit it again") from error
 

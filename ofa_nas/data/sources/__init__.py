@@ -5,6 +5,8 @@ from typing import Protocol
 
 from ofa_nas.data import Source
 
+ATTRIBUTES = ("DEFAULT_FOLDERS", "ADDRESS", "CHECKSUM", "is_layout", "splits")
+
 
 class SourcePlugin(Protocol):
     """What a module in this folder offers; `ofa_nas.data.dataset` finds it by its file name.

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from ofa_nas.plugins import load_plugin
+from ofa_nas.plugins import load_complete
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.problem import Floats, Problem, Scored
 from ofa_nas.space.encoding import Genes
@@ -71,8 +71,12 @@ class SearchMethod(Protocol):
 
 
 def load_method(name: str) -> SearchMethod:
-    """A search method by the name of its module."""
-    return cast(SearchMethod, load_plugin("search.methods", name))
+    """A search method by the name of its module.
+
+    Raises:
+        ConfigError: There is none, or the module is no search method.
+    """
+    return cast(SearchMethod, load_complete("search.methods", name, ("search",), what="a search method"))
 
 
 def strongest_method(problem: Problem) -> str:

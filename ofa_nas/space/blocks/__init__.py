@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from ofa_nas.errors import ConfigError
-from ofa_nas.plugins import load_plugin
+from ofa_nas.plugins import load_complete, load_plugin
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Linear, Operator, extent
 from ofa_nas.space.rewrites import REWRITES
@@ -51,9 +51,7 @@ def output_shape(layer: Layer) -> tuple[int, int, int]:
 def lower(layer: Layer) -> tuple[Operator, ...]:
     """Operators of a layer in execution order; names are local to the layer."""
     name, *rewrites = layer.kind.split("+")
-    kind: BlockKind = load_plugin("space.blocks", name)
-    if not hasattr(kind, "lower"):
-        raise ConfigError(f"space.blocks: {name!r} has no function lower(layer), so it is no block kind")
+    kind: BlockKind = load_complete("space.blocks", name, ("lower",), what="a block kind")
     operators = kind.lower(layer)
     for rewrite in rewrites:
         if rewrite not in REWRITES:
