@@ -19,16 +19,15 @@ from ofa_nas.pipeline.device_table import device_table
 from ofa_nas.pipeline.evaluation import check_classes
 from ofa_nas.pipeline.predictor_fit import AUTO
 from ofa_nas.pipeline.run_file import ProfileTable, RunFile, SearchTable, TrainTable
-from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.predictors import load_module
 from ofa_nas.search.budgets import budget_levels, parse_accuracy, parse_budgets, parse_margin
 from ofa_nas.search.methods import load_method
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet_card import SupernetCard, SupernetFiles, supernet_names
+from ofa_nas.supernet.pretrained import PretrainedNetwork
+from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space, find_start
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.recipe import Recipe, Settings
 
-PRETRAINED = "supernet.pretrained"
-DEFAULT_SPACE = "efficientnet_lite"  # of a training from noise
 _DIGEST_EVERY = 256  # images between two records of progress
 
 
@@ -105,8 +104,17 @@ def _key(run: RunFile, key: str) -> Iterator[None]:
 def _supernet(run: RunFile) -> SupernetFiles:
     with _key(run, "supernet"):
         files = SupernetFiles.find(run.supernet)
-        SupernetCard.load(files.card).check_weights(files.name)
+        _space_of(files)
     return files
+
+
+def _space_of(start: SupernetFiles | PretrainedNetwork) -> SearchSpace:
+    """The space of weights that are there."""
+    if not isinstance(start, SupernetFiles):
+        return SearchSpace.load(start.SPACE)
+    card = SupernetCard.load(start.card)
+    card.check_weights(start.name)
+    return card.space
 
 
 def _data(run: RunFile) -> DataSet:
@@ -141,24 +149,13 @@ def _training(
     texts = tuple(Path(text) for text in (table.recipe, table.space) if text and text.endswith(".toml"))
     if table.start is None:
         return named, None, texts
-    start = None
     with _key(run, "train.from"):
-        if table.start in supernet_names() or table.start.endswith(".safetensors"):
-            start = SupernetFiles.find(table.start)
-            card = SupernetCard.load(start.card)
-            card.check_weights(start.name)
-            space = card.space
-        elif table.start in plugin_names(PRETRAINED) or "." in table.start:
-            space = SearchSpace.load(load_plugin(PRETRAINED, table.start).SPACE)
-        else:
-            expected = ", ".join([*supernet_names(), *plugin_names(PRETRAINED)])
-            raise ConfigError(f"{table.start[:200]}: expected one of {expected}, or a .safetensors file")
-        space = space.with_classes(classes)
-        if table.space is not None and space.digest != named.digest:
-            raise ConfigError(
-                f"{table.start[:200]} is of {space.name}, not of {named.name}: leave out train.space"
-            )
-    return space, start, texts
+        found = find_start(table.start)
+        own = _space_of(found)
+        if table.space is not None:
+            check_space(named, own, start=table.start)
+    start = found if isinstance(found, SupernetFiles) else None
+    return own.with_classes(classes), start, texts
 
 
 def _search(run: RunFile) -> None:

@@ -1,25 +1,19 @@
 """Start a supernet from what exists: another supernet, or a pretrained static network."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ofa_nas.assets import asset_names
 from ofa_nas.errors import CheckpointError, ConfigError
-from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
-from ofa_nas.supernet.pretrained import ATTRIBUTES, PretrainedNetwork, imagenet_class_ids
+from ofa_nas.supernet.pretrained import PretrainedNetwork, imagenet_class_ids
 from ofa_nas.supernet.sorting import sort_channels
+from ofa_nas.supernet.starts import find_start
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet_card import SupernetFiles, supernet_names
-
-_PLUGINS = "supernet.pretrained"
-_WEIGHTS = ".safetensors"
+from ofa_nas.supernet_card import SupernetFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,56 +56,22 @@ class Start:
                 return [row_of[name] for name in asked]
         return None
 
-    def check_space(self, space: SearchSpace) -> None:
-        """Refuse another space than that of these weights; the number of classes may differ.
-
-        Raises:
-            ConfigError: Shows both spaces where they first differ.
-        """
-        own = self.space.with_classes(space.classes)
-        if own.digest == space.digest:
-            return
-        here, there = dict(_leaves(own.to_document())), dict(_leaves(space.to_document()))
-        key = next(
-            key
-            for key in (*here, *there)
-            if here.get(key) != there.get(key) and key not in ("name", "description", "source")
-        )
-        raise ConfigError(
-            f"{self.name} starts a supernet of the space {own.name}, not of {space.name}: "
-            f"{key} is {here.get(key, 'absent')}, not {there.get(key, 'absent')}; "
-            "leave --space out to take the space of the start"
-        )
-
 
 def open_start(name: str) -> Start:
     """Read a shipped supernet, a supernet's `.safetensors` file, or a pretrained network.
 
     Args:
-        name: Shipped supernet, path, plug-in of `ofa_nas.supernet.pretrained`, or its dotted path.
+        name: As `find_start` takes it.
 
     Raises:
         ConfigError: There is no such start.
         CheckpointError: A file is missing, damaged, or does not fit its space.
     """
-    startable = asset_names("supernets", suffix=_WEIGHTS)
-    expected = (
-        f"supernets: {', '.join(startable) or 'none'}, or the path of a {_WEIGHTS} file; "
-        f"pretrained networks: {', '.join(plugin_names(_PLUGINS))}, or the dotted path of a module of your "
-        "own"
-    )
-    is_file = os.path.isfile(name)  # noqa: PTH113 - Path would raise for a name that is too long
-    if is_file and not name.endswith(_WEIGHTS):
-        raise ConfigError(f"--from {name[:200]}: is no {_WEIGHTS} file; {expected}")
-    if name in supernet_names() or name.endswith(_WEIGHTS) or os.sep in name:
-        return _of_supernet(name)
-    if name not in plugin_names(_PLUGINS) and "." not in name:
-        raise ConfigError(f"--from {name[:200]}: no such start; {expected}")
     try:
-        network = load_plugin(_PLUGINS, name)
+        found = find_start(name)
     except ConfigError as error:
-        raise ConfigError(f"--from {name[:200]}: no such start, and {error}; {expected}") from error
-    return _of_pretrained(name, network)
+        raise ConfigError(f"--from {error}") from error
+    return _of_supernet(name, found) if isinstance(found, SupernetFiles) else _of_pretrained(name, found)
 
 
 def start_supernet(
@@ -144,8 +104,7 @@ def start_supernet(
     return supernet
 
 
-def _of_supernet(name: str) -> Start:
-    files = SupernetFiles.find(name)
+def _of_supernet(name: str, files: SupernetFiles) -> Start:
     supernet, card = load_supernet(files)
     return Start(
         name=f"{name} (weights {card.sha256[:12]})",
@@ -161,9 +120,6 @@ def _of_supernet(name: str) -> Start:
 
 
 def _of_pretrained(name: str, network: PretrainedNetwork) -> Start:
-    missing = [attribute for attribute in ATTRIBUTES if not hasattr(network, attribute)]
-    if missing:
-        raise ConfigError(f"--from {name}: not a pretrained network: the module lacks {', '.join(missing)}")
     return Start(
         name=name,
         space=SearchSpace.load(network.SPACE).with_classes(len(imagenet_class_ids())),
@@ -212,16 +168,3 @@ def _copy_centred(source: Tensor, target: Tensor, where: str) -> None:
     size = source.shape[-1]
     target.zero_()
     target[..., margin : margin + size, margin : margin + size].copy_(source)
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every plain value of a document with its key path, such as `stages.1.depths`."""
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        items = list(enumerate(value))
-    else:
-        yield path, value
-        return
-    for key, item in items:
-        yield from _leaves(item, f"{path}.{key}" if path else str(key))

@@ -12,13 +12,13 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
+from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space
 from ofa_nas.supernet.supernet import Supernet, scale_branches
 from ofa_nas.training.distributed import local_rank
 from ofa_nas.training.pretrain import FEATURES, new_head
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.train import TrainingData
 
-DEFAULT_SPACE = "efficientnet_lite"
 LEAST_STD = 1e-6  # of the values of a sensor, or it says nothing
 
 
@@ -154,7 +154,7 @@ def first_encoder(
 def _opened(start: str, space: str | None) -> Start:
     own = open_start(start)
     if space is not None:
-        own.check_space(SearchSpace.load(space))
+        check_space(SearchSpace.load(space), own.space, start=own.name)
     return own
 
 

@@ -288,6 +288,7 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("[search]\ndevice = 'toaster'", "run.toml: search.device: toaster: no such latency table"),
         ("[search]\ndevice = 'ssh://-oProxyCommand=x'", "run.toml: search.device: 'ssh://-oProxyCommand"),
         ("[search]\nmethod = 'luck'", "run.toml: search.method: "),
+        ("[search]\nmethod = 'os.path'", "run.toml: search.method: os.path: not a search method: the module"),
         ("[search]\nobjective = 'latency'", "run.toml: search.accuracy: is reached at the least of"),
         ("[search]\nfinalists = 3", "run.toml: search.finalists: are timed on a device"),
         ("[search]\ncontest = true", "run.toml: data: is missing"),
@@ -316,13 +317,21 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("data = '{data}'\n[train]\nrecipe = 'stew'\n[search]", "run.toml: train.recipe: recipe 'stew'"),
         (
             "data = '{data}'\n[train]\nfrom = 'stone'\n[search]",
-            "run.toml: train.from: stone: expected one of",
+            "run.toml: train.from: stone: no such start; supernets: efficientnet_lite, or",
         ),
         (
             "data = '{data}'\n[train]\nspace = 'outer'\n[search]",
             "run.toml: train.space: outer: no such search",
         ),
+        (
+            "data = '{data}'\n[train]\nfrom = 'os.path'\n[search]",
+            "run.toml: train.from: os.path: not a pretrained network: the module lacks SPACE",
+        ),
         ("data = '{data}'\n[train]\n[fit]\nkind = 'tea'\n[search]", "run.toml: fit.kind: "),
+        (
+            "data = '{data}'\n[train]\n[fit]\nkind = 'os.path'\n[search]",
+            "run.toml: fit.kind: os.path: not a predictor: the module lacks fit, from_json",
+        ),
         ("data = '{data}'\n[train]\n[collect]\nuntil = 'x'\n[search]", "run.toml: collect.until: --until x"),
     ],
 )

@@ -13,6 +13,7 @@ from ofa_nas.errors import CheckpointError, ConfigError, SpaceError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.pretrained import imagenet_class_ids
+from ofa_nas.supernet.starts import check_space
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard
 from tests.small_supernet import SmallSupernet
@@ -178,19 +179,23 @@ def test_a_shipped_supernet_is_a_start() -> None:
 def test_the_number_of_classes_may_differ_and_another_space_is_shown(
     trained: Start, tiny: SearchSpace
 ) -> None:
-    trained.check_space(tiny.with_classes(77))
-    trained.check_space(replace(tiny, name="mine", description="the same under another name"))
+    check_space(tiny.with_classes(77), trained.space, start=trained.name)
+    check_space(
+        replace(tiny, name="mine", description="the same under another name"),
+        trained.space,
+        start=trained.name,
+    )
     with pytest.raises(ConfigError) as refused:
-        trained.check_space(SearchSpace.load("efficientnet_lite"))
+        check_space(SearchSpace.load("efficientnet_lite"), trained.space, start=trained.name)
     assert str(refused.value) == (
         f"{trained.name} starts a supernet of the space tiny, not of efficientnet_lite: resolutions is "
-        "[24, 32], not [96, 112, 128, 144, 160]; leave --space out to take the space of the start"
+        "[24, 32], not [96, 112, 128, 144, 160]; leave the space out to take that of the start"
     )
     deeper = replace(tiny.stages[1], depths=(1, 2, 3))
     with pytest.raises(ConfigError, match=r"stages\.1\.depths is \[1, 2\], not \[1, 2, 3\]"):
-        trained.check_space(replace(tiny, stages=(tiny.stages[0], deeper)))
+        check_space(replace(tiny, stages=(tiny.stages[0], deeper)), trained.space, start=trained.name)
     with pytest.raises(ConfigError, match=r"stages\.1\.block is mbconv, not absent"):
-        trained.check_space(replace(tiny, stages=tiny.stages[:1]))
+        check_space(replace(tiny, stages=tiny.stages[:1]), trained.space, start=trained.name)
 
 
 def test_what_is_no_start_is_refused(tmp_path: Path) -> None:
@@ -215,6 +220,7 @@ def test_what_is_no_start_is_refused(tmp_path: Path) -> None:
 PLUGIN = """
 import torch
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.starts import check_space
 from ofa_nas.supernet.supernet import Supernet
 
 SPACE, INPUT_MEAN, INPUT_STD = {space!r}, (0.0, 1.0, 2.0), (3.0, 4.0, 5.0)

@@ -7,9 +7,10 @@ are ImageNet's.
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ATTRIBUTES = ("SPACE", "INPUT_MEAN", "INPUT_STD", "tensors")
 
@@ -27,7 +28,7 @@ class PretrainedNetwork(Protocol):
     INPUT_MEAN: tuple[float, float, float]
     INPUT_STD: tuple[float, float, float]
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> "dict[str, Tensor]":
         """Weights and batch norm statistics under the supernet's names, kernels as the network has them."""
         ...
 

@@ -1,0 +1,86 @@
+"""What a supernet can start from, found by its text: no weights are read, and torch is not imported."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, cast
+
+from ofa_nas.assets import asset_names
+from ofa_nas.errors import ConfigError
+from ofa_nas.plugins import load_complete, load_plugin, plugin_names
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.pretrained import ATTRIBUTES, PretrainedNetwork
+from ofa_nas.supernet_card import SupernetFiles, supernet_names
+
+DEFAULT_SPACE = "efficientnet_lite"  # of a supernet that starts from random weights
+_PLUGINS = "supernet.pretrained"
+_WEIGHTS = ".safetensors"
+
+
+def find_start(text: str) -> SupernetFiles | PretrainedNetwork:
+    """A shipped supernet, a supernet's `.safetensors` file, or a pretrained network.
+
+    Args:
+        text: Shipped supernet, path, plug-in of `ofa_nas.supernet.pretrained`, or its dotted path.
+
+    Raises:
+        ConfigError: There is no such start.
+        CheckpointError: There is no such supernet.
+    """
+    name, startable = text[:200], asset_names("supernets", suffix=_WEIGHTS)
+    expected = (
+        f"supernets: {', '.join(startable) or 'none'}, or the path of a {_WEIGHTS} file; "
+        f"pretrained networks: {', '.join(plugin_names(_PLUGINS))}, or the dotted path of a module of your "
+        "own"
+    )
+    is_file = os.path.isfile(text)  # noqa: PTH113 - Path would raise for a name that is too long
+    if is_file and not text.endswith(_WEIGHTS):
+        raise ConfigError(f"{name}: is no {_WEIGHTS} file; {expected}")
+    if text in supernet_names() or text.endswith(_WEIGHTS) or os.sep in text:
+        return SupernetFiles.find(text)
+    if text not in plugin_names(_PLUGINS) and "." not in text:
+        raise ConfigError(f"{name}: no such start; {expected}")
+    try:
+        load_plugin(_PLUGINS, text)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: no such start, and {error}; {expected}") from error
+    return cast(PretrainedNetwork, load_complete(_PLUGINS, text, ATTRIBUTES, what="a pretrained network"))
+
+
+def check_space(space: SearchSpace, own: SearchSpace, *, start: str) -> None:
+    """Refuse another space than that of a start; the number of classes may differ.
+
+    Args:
+        space: That is asked for.
+        own: That of the start.
+        start: Its name, for the message.
+
+    Raises:
+        ConfigError: Shows both spaces where they first differ.
+    """
+    own = own.with_classes(space.classes)
+    if own.digest == space.digest:
+        return
+    here, there = dict(_leaves(own.to_document())), dict(_leaves(space.to_document()))
+    key = next(
+        key
+        for key in (*here, *there)
+        if here.get(key) != there.get(key) and key not in ("name", "description", "source")
+    )
+    raise ConfigError(
+        f"{start} starts a supernet of the space {own.name}, not of {space.name}: "
+        f"{key} is {here.get(key, 'absent')}, not {there.get(key, 'absent')}; "
+        "leave the space out to take that of the start"
+    )
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every plain value of a document with its key path, such as `stages.1.depths`."""
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        items = list(enumerate(value))
+    else:
+        yield path, value
+        return
+    for key, item in items:
+        yield from _leaves(item, f"{path}.{key}" if path else str(key))
