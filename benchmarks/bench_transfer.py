@@ -25,6 +25,7 @@ from ofa_nas.data.sample import balanced_indices, decode
 from ofa_nas.pipeline.transfer_memory import MethodMemory, method_memories
 from ofa_nas.pipeline.transfer_source import SourceSubnet, named_subnet, open_subnet
 from ofa_nas.provenance import record_provenance
+from ofa_nas.supernet.supernet import place
 from ofa_nas.training.evaluate import count_correct
 from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.recipe import Settings
@@ -114,15 +115,15 @@ def _transfer(
     network = TransferNetwork(space, method)
     network.load_folded(source.weights, list(source.space.layers(source.arch)), where=source.name)
     network.initialise(torch.Generator().manual_seed(args.seed))
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+    place(network, torch.device("cpu"))
     settings = Settings(
         epochs=args.epochs, learning_rate=args.learning_rate, crop_scale=args.crop_scale, seed=args.seed
     )
     recipe = transfer_recipe(name, batch_size=args.batch_size).override(settings)
     few = test.subset(np.arange(_REPORT_IMAGES))
     data = TrainingData(train, few, train.images[:0], source.normalization)
-    place = args.folder / source.space.digest / str(source.arch).replace("/", "-") / f"{name}.safetensors"
-    checkpointing = Checkpointing(place, place.is_file(), 2.0, source.name)
+    path = args.folder / source.space.digest / str(source.arch).replace("/", "-") / f"{name}.safetensors"
+    checkpointing = Checkpointing(path, path.is_file(), 2.0, source.name)
     began = time.process_time()
     for report in adapt(network, data, recipe, checkpointing=checkpointing):
         if isinstance(report, TransferEpoch):

@@ -27,7 +27,7 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.layer import block_name
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
-from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
@@ -52,8 +52,7 @@ def first_twin(start: str, arch: Architecture, data: DataSet, *, seed: int) -> S
         head, layer, rest = key.split(".", 2)
         state[f"{head}.{names.get(layer, layer)}.{rest}"] = value
     twin.load_state_dict(state)
-    twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-    return twin
+    return place(twin, torch.device("cpu"))
 
 
 def alone(recipe: Recipe) -> Recipe:

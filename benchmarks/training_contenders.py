@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.static_network import StaticNetwork
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import soft_cross_entropy
 from ofa_nas.training.distributed import Ranks
@@ -99,8 +99,7 @@ class Workshop:
 
     def _ours(self) -> tuple[Step, Supernet]:
         supernet = Supernet(self.space, torch.Generator().manual_seed(self.setting.seed))
-        supernet.to(self.setting.device)
-        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+        place(supernet, torch.device(self.setting.device))
         learner = Learner(supernet, self.recipe, self.data, Ranks())
         return lambda: learner.step(0), supernet  # the same step every time: the same subnets
 
@@ -109,8 +108,7 @@ class Workshop:
         networks = nn.ModuleList(
             StaticNetwork(self.space, arch, dropout=rate) for arch, rate in zip(archs, rates, strict=True)
         )
-        networks.to(self.setting.device)
-        networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+        place(networks, torch.device(self.setting.device))
         return self._plain_step(networks, list(networks), self.data.x)
 
     def _peer(self, archs: Sequence[Architecture], *, is_channels_last: bool) -> Step:

@@ -3,19 +3,19 @@
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
 from ofa_nas.data import Normalization
-from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
+from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.unlabelled import open_unlabelled
+from ofa_nas.pipeline.training_run import RunPlan, decode_split
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.history import History
-from ofa_nas.training.loop import CHECKPOINT, Checkpointing, check_run_folder
+from ofa_nas.training.loop import CHECKPOINT, check_run_folder
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.prepare import first_encoder
 from ofa_nas.training.pretrain import PretrainingEpoch, PretrainingReport, pretrain
@@ -23,8 +23,8 @@ from ofa_nas.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class PretrainingPlan:
-    """What to pretrain, on what, and where to leave it.
+class PretrainingPlan(RunPlan):
+    """What to pretrain, on what, and where to leave it: `supernet.safetensors` in the run folder.
 
     Attributes:
         space: Search space, by name or TOML file; None for that of the start.
@@ -32,10 +32,6 @@ class PretrainingPlan:
         start: Supernet or pretrained network, as `open_start` takes it, or None.
         loss: As `load_loss` takes it.
         recipe: Every number of the training.
-        folder: Run folder; the supernet becomes `supernet.safetensors` there.
-        image_size: Side of the packed images [px]; None for the native one.
-        resume: Continue from the checkpoint in the run folder.
-        checkpoint_minutes: Minutes between checkpoints.
         has_tensorboard: Write scalars for TensorBoard into the run folder.
     """
 
@@ -44,10 +40,6 @@ class PretrainingPlan:
     start: str | None
     loss: str
     recipe: Recipe
-    folder: Path
-    image_size: int | None = None
-    resume: bool = False
-    checkpoint_minutes: float = 5.0
     has_tensorboard: bool = False
 
 
@@ -88,20 +80,14 @@ def pretrain_supernet(
     load_loss(plan.loss)
     data = open_unlabelled(plan.data)
     first = first_encoder(plan.space, start=plan.start, recipe=plan.recipe, device=device)
-    images: PackedImages | None = None
-    size_px = plan.image_size or data.source.size_px
-    folder = default_pack_folder(data.source, size_px=size_px)
-    for progress in pack_images(data.source, folder, size_px=size_px):
-        yield progress
-        images = progress.packed
-    assert images is not None
+    images = yield from decode_split(data.source, plan.image_size)
     reports = pretrain(
         first.supernet,
         images,
         plan.recipe,
         loss=plan.loss,
         normalization=first.normalization,
-        checkpointing=Checkpointing(checkpoint, plan.resume, plan.checkpoint_minutes, first.start),
+        checkpointing=plan.checkpointing(checkpoint, first.start),
     )
     with (
         closing(History(plan.folder, PretrainingEpoch, has_tensorboard=plan.has_tensorboard)) as history,

@@ -1,7 +1,7 @@
 """From a subnet to a pruned one on the disk, exported and checked: lottery tickets, or channels cut out."""
 
 import gzip
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +13,13 @@ from onnx import TensorProto, numpy_helper
 
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
-from ofa_nas.data.packed import PackedImages, PackProgress
+from ofa_nas.data.packed import PackProgress
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.export.card import read_model
 from ofa_nas.files import read_bytes
-from ofa_nas.pipeline.deliver import Activity, Delivery, deliver
-from ofa_nas.pipeline.learning import pack_split, save_trained
-from ofa_nas.pipeline.promise import promise_of
+from ofa_nas.pipeline.deliver import Activity, Delivery
 from ofa_nas.pipeline.prune_start import check_known_classes, cut_supernet, dense_supernet, redraw
+from ofa_nas.pipeline.training_run import RunPlan, decode_splits, deliver_trained, save_trained
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.pruning.channels import narrow_space
@@ -30,11 +29,11 @@ from ofa_nas.pruning.state import Round, load_ticket, save_ticket
 from ofa_nas.pruning.tickets import LotteryPlan, Ticket, draw_tickets
 from ofa_nas.space.costs import layer_macs, layer_parameters
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import accuracy_of, batches
-from ofa_nas.training.loop import Checkpointing, StepReport, check_run_folder
-from ofa_nas.training.prepare import SplitSizes, predictor_half, training_data
+from ofa_nas.training.loop import StepReport, check_run_folder
+from ofa_nas.training.prepare import SplitSizes, training_data
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.train import EpochReport, TrainingData, train
 
@@ -46,8 +45,8 @@ _LAST_STEPS = 50  # whose mean loss stands for a round
 
 
 @dataclass(frozen=True, slots=True)
-class PrunePlan:
-    """What to prune, how, and where to leave it.
+class PrunePlan(RunPlan):
+    """What to prune, how, and where to leave it: `subnet.safetensors` and `subnet.onnx`.
 
     Attributes:
         subnet: As `open_subnet` takes it.
@@ -56,16 +55,12 @@ class PrunePlan:
         method: `imp` or `channel`.
         recipe: Of one phase: a round, or the training after the cut.
         sizes: Of the images that serve beside training.
-        folder: Run folder; the result becomes `subnet.safetensors` and `subnet.onnx` there.
         keep: Share of the middle channels, by `channel`.
         rounds: How often weights are pruned, by `imp`.
         share: Of the weights that are left, pruned in each round.
         scope: Of the ranking: `global` or `layer`.
         rewind: Step that weights go back to.
         from_scratch: Draw the weights anew: before the first round, or after the cut.
-        image_size: Side of the packed images [px]; None for the native one.
-        resume: Continue in the run folder.
-        checkpoint_minutes: Minutes between checkpoints, by `channel`.
     """
 
     subnet: str
@@ -74,16 +69,12 @@ class PrunePlan:
     method: PruneMethod
     recipe: Recipe
     sizes: SplitSizes
-    folder: Path
     keep: float = 0.5
     rounds: int = 5
     share: float = 0.2
     scope: Scope = "global"
     rewind: int = 0
     from_scratch: bool = False
-    image_size: int | None = None
-    resume: bool = False
-    checkpoint_minutes: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +151,8 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
         narrow_space(source.space, source.arch, keep=plan.keep)
     else:
         _lottery(plan, len(data.train.labels))
-    packs: list[PackedImages] = []
-    for split in (data.train, data.val.subset(predictor_half(data.val))):
-        for progress in pack_split(split, plan.image_size):
-            yield progress
-            if progress.packed is not None:
-                packs.append(progress.packed)
-    prepared = training_data(packs[0], packs[1], plan.sizes, normalization=source.normalization)
+    packs = yield from decode_splits(data, plan.image_size)
+    prepared = training_data(*packs, plan.sizes, normalization=source.normalization)
     supernet, before = _first(source, prepared, plan, device=device)
     rounds: list[Round] = []
     epochs: list[EpochReport] = []
@@ -216,17 +202,13 @@ def _first(
         supernet = cut_supernet(supernet, keep=plan.keep)
     if plan.from_scratch:
         redraw(supernet, seed=plan.recipe.seed)
-    supernet.to(device)
-    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-    return supernet, before
+    return place(supernet, device), before
 
 
 def _retrain(
     supernet: Supernet, data: TrainingData, plan: PrunePlan, *, start: str
 ) -> Generator[StepReport | EpochReport, None, None]:
-    checkpointing = Checkpointing(
-        plan.folder / _STATES["channel"], plan.resume, plan.checkpoint_minutes, _start(plan, start)
-    )
+    checkpointing = plan.checkpointing(plan.folder / _STATES["channel"], _start(plan, start))
     yield from train(supernet, data, plan.recipe, checkpointing=checkpointing)
 
 
@@ -303,24 +285,19 @@ def _told(plan: PrunePlan) -> dict[str, object]:
 
 def _finish(
     files: SupernetFiles, before: NetworkSize, rounds: tuple[Round, ...], epochs: tuple[EpochReport, ...]
-) -> Iterator[Activity | PrunedSubnet]:
+) -> Generator[Activity | PrunedSubnet, None, None]:
     space = SupernetCard.load(files.card).space
-    promise = promise_of(files, space.largest, table=None, threads=1)
-    for record in deliver(files, space.largest, promise, output=files.weights.with_suffix(".onnx")):
-        if isinstance(record, Activity):
-            yield record
-        else:
-            content = read_bytes(record.path, error=FileError)
-            yield PrunedSubnet(
-                files=files,
-                before=before,
-                after=NetworkSize.of(space),
-                rounds=rounds,
-                epochs=epochs,
-                delivery=record,
-                zeros=zeros_of(record.path),
-                gzip_bytes=len(gzip.compress(content, mtime=0)),
-            )
+    delivery = yield from deliver_trained(files, space.largest)
+    yield PrunedSubnet(
+        files=files,
+        before=before,
+        after=NetworkSize.of(space),
+        rounds=rounds,
+        epochs=epochs,
+        delivery=delivery,
+        zeros=zeros_of(delivery.path),
+        gzip_bytes=len(gzip.compress(read_bytes(delivery.path, error=FileError), mtime=0)),
+    )
 
 
 def zeros_of(path: Path) -> int:

@@ -8,7 +8,7 @@ import torch
 from ofa_nas.data.dataset import open_data
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable, moving_together, write_bytes
-from ofa_nas.pipeline.learning import save_images
+from ofa_nas.pipeline.training_run import save_images
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import save_supernet

@@ -13,7 +13,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space
-from ofa_nas.supernet.supernet import Supernet, scale_branches
+from ofa_nas.supernet.supernet import Supernet, place, scale_branches
 from ofa_nas.training.distributed import local_rank
 from ofa_nas.training.pretrain import FEATURES, new_head
 from ofa_nas.training.recipe import Recipe
@@ -163,7 +163,7 @@ def _fresh(
 ) -> FirstSupernet:
     supernet = Supernet(space, torch.Generator().manual_seed(recipe.seed))
     scale_branches(supernet, recipe.branch_scale)
-    return FirstSupernet(_placed(supernet, device), normalization, "random weights", classes)
+    return FirstSupernet(place(supernet, device), normalization, "random weights", classes)
 
 
 def _started(
@@ -171,13 +171,7 @@ def _started(
 ) -> FirstSupernet:
     generator = torch.Generator().manual_seed(seed)
     supernet = start_supernet(own, class_ids=class_ids, class_names=class_names, generator=generator)
-    return FirstSupernet(_placed(supernet, device), _normalization(own), own.name, own.space.classes)
-
-
-def _placed(supernet: Supernet, device: torch.device) -> Supernet:
-    supernet.to(device)
-    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-    return supernet
+    return FirstSupernet(place(supernet, device), _normalization(own), own.name, own.space.classes)
 
 
 def _normalization(start: Start) -> Normalization:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import EVALUATE, TRAIN, ElasticConvolution
-from ofa_nas.supernet.supernet import Subnet
+from ofa_nas.supernet.supernet import Subnet, place
 from ofa_nas.transfer.methods import Method
 from ofa_nas.transfer.network import TransferNetwork
 
@@ -28,8 +28,7 @@ def random_network(space: SearchSpace, method: Method, *, is_lean: bool) -> Subn
         for value in network.parameters():
             if value.ndim > 1:
                 value.normal_(0.0, (2.0 / value[0].numel()) ** 0.5, generator=generator)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-    return network
+    return place(network, torch.device("cpu"))
 
 
 def forward_of(

@@ -13,7 +13,7 @@ from ofa_nas.data import Normalization, Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode, load_sample
 from ofa_nas.errors import ConfigError
-from ofa_nas.pipeline.learning import save_images
+from ofa_nas.pipeline.training_run import save_images
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.prepare import (
