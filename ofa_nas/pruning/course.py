@@ -1,14 +1,12 @@
 """How a supernet of one architecture is trained between two steps, for lottery tickets."""
 
-import math
 import time
 from collections.abc import Iterator
 
-from ofa_nas.errors import DataError, TrainingError
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.loop import StepReport
+from ofa_nas.training.loop import StepReport, check_batch, check_loss
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.step import Learner
 from ofa_nas.training.train import TrainingData
@@ -30,13 +28,9 @@ class SupernetCourse:
     """
 
     def __init__(self, supernet: Supernet, data: TrainingData, recipe: Recipe) -> None:
-        images = len(data.train)
-        if recipe.steps_per_epoch(images) < 1:
-            raise DataError(
-                f"{images} training images are less than one batch of {recipe.batch_size}; lower --batch-size"
-            )
+        check_batch(len(data.train), recipe.batch_size)
         self.supernet, self.recipe = supernet, recipe
-        self.steps = recipe.total_steps(images)
+        self.steps = recipe.total_steps(len(data.train))
         device = next(supernet.parameters()).device
         self._ranks = Ranks()
         self._batches = Batches(
@@ -52,13 +46,10 @@ class SupernetCourse:
         learner = Learner(self.supernet, self.recipe, self._batches, self._ranks)
         told = time.monotonic()
         for step in range(first, last):
-            loss = float(learner.step(step))
             at = self.recipe.position(step, len(self._batches))
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss} at step {step + 1}, learning rate {at.learning_rate:.2g}; "
-                    "lower --learning-rate; rounds that are complete are kept"
-                )
+            loss = check_loss(
+                float(learner.step(step)), step=step + 1, learning_rate=at.learning_rate, checkpoint=None
+            )
             now = time.monotonic()
             speed = self.recipe.batch_size / (now - told)
             yield StepReport(step + 1, self.steps, at.phase.name, loss, at.learning_rate, speed)

@@ -1,7 +1,8 @@
 """The loop over a training's steps: reports, checkpoints, and a stop where the numbers end."""
 
+import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -97,6 +98,7 @@ def check_run_folder(folder: Path, checkpoint: str, *, resume: bool, work: str) 
 
 
 E = TypeVar("E")
+R = TypeVar("R")
 
 
 def check_batch(images: int, batch_size: int) -> None:
@@ -109,6 +111,52 @@ def check_batch(images: int, batch_size: int) -> None:
         raise DataError(
             f"{images} training images are less than one batch of {batch_size}; lower --batch-size"
         )
+
+
+def check_loss(loss: float, *, step: int, learning_rate: float, checkpoint: Path | None) -> float:
+    """A loss that is a number.
+
+    Args:
+        loss: Of a step.
+        step: Steps done, with this one.
+        learning_rate: Of this step.
+        checkpoint: Of the training, where there may be one; None where complete rounds are kept.
+
+    Raises:
+        TrainingError: It is not.
+    """
+    if not math.isfinite(loss):
+        raise _divergence(f"the loss is {loss} at step {step}", learning_rate, checkpoint)
+    return loss
+
+
+def _divergence(what: str, learning_rate: float, checkpoint: Path | None) -> TrainingError:
+    if checkpoint is None:
+        kept = "rounds that are complete are kept"
+    else:
+        kept = f"the last good state is {checkpoint}" if checkpoint.exists() else "nothing was saved yet"
+    return TrainingError(f"{what}, learning rate {learning_rate:.2g}; lower --learning-rate; {kept}")
+
+
+def keep(reports: Iterator[R], save: Callable[[], None], *, minutes: float) -> Generator[R, None, None]:
+    """The reports, with a checkpoint after so many minutes, at the end, and when the stream is closed.
+
+    Args:
+        reports: Of a training.
+        save: Writes a checkpoint, unless this step has one.
+        minutes: Between checkpoints.
+    """
+    saved = time.monotonic()
+    try:
+        for report in reports:
+            yield report
+            if time.monotonic() - saved > 60.0 * minutes:
+                save()
+                saved = time.monotonic()
+    except GeneratorExit:
+        save()
+        raise
+    save()
 
 
 class Loop(Generic[E]):
@@ -146,24 +194,11 @@ class Loop(Generic[E]):
             CheckpointError: There is nothing to resume from, or it is of another training.
             TrainingError: The loss or a weight is not a number.
         """
-        learner, is_first = self.learner, self.learner.ranks.is_first
-        done = 0
+        learner, done = self.learner, 0
         if self.checkpointing.resume:
             done = load_state(self.checkpoint, learner, meta=self.meta)
         learner.ranks.copy_first(learner.supernet)
-        saved = time.monotonic()
-        try:
-            for report in self._reports(done):
-                yield report
-                if is_first and time.monotonic() - saved > 60.0 * self.checkpointing.minutes:
-                    self._save()
-                    saved = time.monotonic()
-        except GeneratorExit:
-            if is_first:
-                self._save()
-            raise
-        if is_first:
-            self._save()
+        yield from keep(self._reports(done), self._save, minutes=self.checkpointing.minutes)
 
     def _reports(self, done: int) -> Iterator[StepReport | E]:
         """Do the steps after the first `done` ones."""
@@ -180,7 +215,9 @@ class Loop(Generic[E]):
                 continue
             at = recipe.position(step, images)
             self.rate = at.learning_rate
-            value = self._finite(float(loss))
+            value = check_loss(
+                float(loss), step=self.done, learning_rate=self.rate, checkpoint=self.checkpoint
+            )
             now = time.monotonic()
             speed = recipe.batch_size * (self.done - told_step) / (now - told)
             yield StepReport(self.done, total, at.phase.name, value, self.rate, speed)
@@ -190,24 +227,13 @@ class Loop(Generic[E]):
             told, told_step = time.monotonic(), self.done
 
     def _save(self) -> None:
-        """Write a checkpoint, unless this step has one."""
-        if self.saved == self.done:
+        """Write a checkpoint, unless this step has one, or another process writes it."""
+        if self.saved == self.done or not self.learner.ranks.is_first:
             return
         if not all(
             bool(torch.isfinite(value).all()) for value in self.learner.supernet.state_dict().values()
         ):
-            raise self._divergence("a weight is not finite")
+            what = f"a weight is not finite at step {self.done}"
+            raise _divergence(what, self.rate, self.checkpoint)
         save_state(self.checkpoint, self.learner, step=self.done, meta=self.meta)
         self.saved = self.done
-
-    def _finite(self, loss: float) -> float:
-        if not -float("inf") < loss < float("inf"):
-            raise self._divergence(f"the loss is {loss}")
-        return loss
-
-    def _divergence(self, what: str) -> TrainingError:
-        path = self.checkpoint
-        saved = f"the last good state is {path}" if path.exists() else "nothing was saved yet"
-        return TrainingError(
-            f"{what} at step {self.done}, learning rate {self.rate:.2g}; lower --learning-rate; {saved}"
-        )

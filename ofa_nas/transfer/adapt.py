@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingError
+from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import count_correct
-from ofa_nas.training.loop import Checkpointing, StepReport
+from ofa_nas.training.loop import Checkpointing, StepReport, check_batch, check_loss, keep
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.state import read_meta, write_state
 from ofa_nas.training.train import TrainingData
@@ -90,25 +90,11 @@ def adapt(
         CheckpointError: There is nothing to resume from, or it is of another transfer.
         TrainingError: The loss is not a number.
     """
-    images = len(data.train)
-    if recipe.steps_per_epoch(images) < 1:
-        raise DataError(
-            f"{images} training images are less than one batch of {recipe.batch_size}; lower --batch-size"
-        )
+    check_batch(len(data.train), recipe.batch_size)
     run = _Run(network, data, recipe, checkpointing)
     if checkpointing.resume:
         run.load()
-    saved = time.monotonic()
-    try:
-        for report in run.reports():
-            yield report
-            if time.monotonic() - saved > 60.0 * checkpointing.minutes:
-                run.save()
-                saved = time.monotonic()
-    except GeneratorExit:
-        run.save()
-        raise
-    run.save()
+    yield from keep(run.reports(), run.save, minutes=checkpointing.minutes)
 
 
 class _Run:
@@ -143,7 +129,8 @@ class _Run:
         told = time.monotonic()
         for step in range(self.done, total):
             rate = recipe.position(step, images).learning_rate
-            losses.append(self._finite(float(self._step(step, rate)), rate))
+            loss = float(self._step(step, rate))
+            losses.append(check_loss(loss, step=step + 1, learning_rate=rate, checkpoint=self.path))
             self.done = step + 1
             now = time.monotonic()
             name = self.network.method.name
@@ -194,15 +181,6 @@ class _Run:
         loss = F.cross_entropy(self.network(x), labels, label_smoothing=self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]  # the optimiser steps in it
         return loss.detach()
-
-    def _finite(self, loss: float, rate: float) -> float:
-        if not -float("inf") < loss < float("inf"):
-            saved = f"the last good state is {self.path}" if self.path.exists() else "nothing was saved yet"
-            raise TrainingError(
-                f"the loss is {loss} at step {self.done + 1}, learning rate {rate:.2g}; "
-                f"lower --learning-rate; {saved}"
-            )
-        return loss
 
     def _accuracy(self) -> float:
         held_out = self.data.held_out
