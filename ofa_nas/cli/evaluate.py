@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
@@ -17,11 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ARCH",
         help="texts, named points of the space, or smallest, middle, largest (those three)",
     )
-    parser.add_argument(
-        "--supernet",
-        default="efficientnet_lite",
-        help="a shipped supernet or a .safetensors file (efficientnet_lite)",
-    )
+    add_supernet(parser)
     parser.add_argument(
         "--data", help="evaluate on the validation images of a data set (the held-out sample)"
     )

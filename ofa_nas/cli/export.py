@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ofa_nas.cli.supernet_arguments import add_supernet
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `export`."""
@@ -10,11 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "arch", help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest"
     )
     parser.add_argument("--output", type=Path, required=True, help="ONNX file to write")
-    parser.add_argument(
-        "--supernet",
-        default="efficientnet_lite",
-        help="a shipped supernet or a .safetensors file (efficientnet_lite)",
-    )
+    add_supernet(parser)
     parser.add_argument(
         "--device",
         help="predict the latency by a table, given by name or file; predict and time it on host or "

@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.supernet_arguments import add_supernet
+
 if TYPE_CHECKING:
     from ofa_nas.pipeline.transfer_memory import MethodMemory
 
@@ -15,11 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest, "
         "or an ONNX file that ofa-nas exported",
     )
-    parser.add_argument(
-        "--supernet",
-        default="efficientnet_lite",
-        help="that an architecture is of; its weights are not needed (efficientnet_lite)",
-    )
+    add_supernet(parser, note=", that an architecture is of; weights are not needed")
     parser.add_argument("--space", help="search space that an architecture is of, instead of a supernet")
     parser.add_argument("--classes", type=int, help="classes of the task (those of the subnet)")
     parser.add_argument("--batch", type=int, default=8, help="images a step (8)")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
@@ -18,11 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("collect", "fit", "report"),
         help="collect: evaluate subnets; fit: fit to what was collected; report: how far to trust it",
     )
-    parser.add_argument(
-        "--supernet",
-        default="efficientnet_lite",
-        help="a shipped supernet or a .safetensors file (efficientnet_lite)",
-    )
+    add_supernet(parser)
     parser.add_argument("--data", help="collect: data set with the supernet's classes")
     add_windows(parser)
     parser.add_argument("--count", type=int, default=150, help="collect: subnets in all (150)")

@@ -2,9 +2,10 @@
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.supernet_arguments import add_first_supernet
+from ofa_nas.cli.training_arguments import add_run, add_settings, add_supernet_training
 from ofa_nas.cli.training_run import chosen_recipe, follow
 
 if TYPE_CHECKING:
@@ -13,19 +14,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `pretrain`."""
-    parser.add_argument(
-        "--space", help="search space, by name or TOML file (that of --from, else efficientnet_lite)"
-    )
+    add_first_supernet(parser)
     parser.add_argument(
         "--data",
         required=True,
         help="images: an .npz file of ofa-nas data, a folder of images, or a data set as train takes it, "
         "whose labels are not looked at",
-    )
-    parser.add_argument(
-        "--from",
-        dest="start",
-        help="what to start from, as train takes it (random weights)",
     )
     parser.add_argument(
         "--loss",
@@ -38,33 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest: the largest subnet alone; sandwich: smaller ones follow it; or a .toml file of your "
         "own (largest)",
     )
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/pretrain"), help="run folder (runs/pretrain)"
+    add_settings(
+        parser,
+        epochs="the recipe's, 200",
+        batch_size="the recipe's, 256, with two views each",
+        learning_rate="the recipe's, of the first phase, in proportion to the batch size",
+        crop_scale="the recipe's, 0.08",
     )
-    parser.add_argument("--resume", action="store_true", help="continue the training in the run folder")
-    parser.add_argument(
-        "--epochs", type=float, help="passes over the images, may be a fraction (the recipe's, 200)"
-    )
-    parser.add_argument("--batch-size", type=int, help="images per step, two views each (the recipe's, 256)")
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        help="rate of the first phase (the recipe's, in proportion to the batch size)",
-    )
-    parser.add_argument("--random-subnets", type=int, help="random subnets per step (the recipe's)")
-    parser.add_argument(
-        "--crop-scale", type=float, help="least share of the area a crop keeps (the recipe's, 0.08)"
-    )
-    parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints (5)"
-    )
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write scalars for TensorBoard into the run folder"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+    add_supernet_training(parser)
+    add_run(parser, "runs/pretrain", work="training")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -73,12 +49,11 @@ def run(args: argparse.Namespace) -> None:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun's; the loss looks at all pairs of a batch
         raise ConfigError("pretrain runs in one process, on one device: start it without torchrun")
-    from ofa_nas.cli.torch_process import prepare_torch
+    from ofa_nas.cli.torch_process import pick_device, prepare_torch
 
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.pipeline.pretraining import PretrainedSupernet, PretrainingPlan, pretrain_supernet
-    from ofa_nas.training.prepare import pick_device
 
     plan = PretrainingPlan(
         space=args.space,

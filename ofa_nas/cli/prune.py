@@ -2,9 +2,10 @@
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ofa_nas.cli.supernet_arguments import add_source_subnet
+from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings
 from ofa_nas.cli.training_run import follow, show_activity
 
 if TYPE_CHECKING:
@@ -18,19 +19,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `prune`."""
-    parser.add_argument(
-        "--from",
-        dest="start",
-        required=True,
-        metavar="SUBNET",
-        help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest, "
-        "or an fp32 ONNX file that ofa-nas exported",
-    )
-    parser.add_argument(
-        "--supernet",
-        default="efficientnet_lite",
-        help="that an architecture is taken from: shipped, or a .safetensors file (efficientnet_lite)",
-    )
+    add_source_subnet(parser)
     parser.add_argument(
         "--data", required=True, help="images of the subnet's classes: a name, NAME=FOLDER, or a folder"
     )
@@ -53,36 +42,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw the weights anew: before the first round of imp, or after the cut of channel",
     )
-    parser.add_argument("--output", type=Path, default=Path("runs/prune"), help="run folder (runs/prune)")
-    parser.add_argument("--resume", action="store_true", help="continue the pruning in the run folder")
-    parser.add_argument(
-        "--epochs", type=float, help="passes over the images, may be a fraction; imp: of each round (5)"
+    add_settings(
+        parser,
+        epochs="5; by imp of each round",
+        batch_size="64",
+        learning_rate="0.02 for 64 images, of SGD",
+        crop_scale="0.35",
     )
-    parser.add_argument("--batch-size", type=int, help="images a step (64)")
-    parser.add_argument("--learning-rate", type=float, help="peak rate of SGD (0.02 for 64 images)")
-    parser.add_argument("--crop-scale", type=float, help="least share of the area a crop keeps (0.35)")
-    parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
-    parser.add_argument("--held-out", type=int, default=1000, help="validation images of the reports (1000)")
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, default=5.0, help="channel: minutes between checkpoints (5)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+    add_held_out(parser)
+    add_run(parser, "runs/prune", work="pruning", kept="channel: ")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prune, train, export and check."""
-    from ofa_nas.cli.torch_process import calm_threads
+    from ofa_nas.cli.torch_process import pick_device, prepare_torch
 
-    calm_threads()
-    import torch
-
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    prepare_torch(threads=args.threads, is_lean=True)
     from ofa_nas.cli.console import give_document
     from ofa_nas.pipeline.prune import PrunedSubnet, prune_subnet
-    from ofa_nas.training.prepare import pick_device
 
     kept = "after the last complete round " if args.method == "imp" else ""
     done = follow(

@@ -18,6 +18,7 @@ from ofa_nas.cli.contest import check_contest, check_data, hold_contest, pick_ca
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
 from ofa_nas.cli.measured import add_measured, check_measured, run_measured
 from ofa_nas.cli.report import add_report, check_report, give_report
+from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
@@ -30,11 +31,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `search`."""
-    parser.add_argument(
-        "--supernet",
-        default="efficientnet_lite",
-        help="a shipped supernet or a .safetensors file (efficientnet_lite)",
-    )
+    add_supernet(parser)
     parser.add_argument(
         "--device",
         dest="devices",

@@ -1,6 +1,10 @@
-"""Settings of the process that must be made before torch is first imported."""
+"""What a command chooses of torch: settings that must be made before it is first imported, and the device."""
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def calm_threads() -> None:
@@ -8,17 +12,45 @@ def calm_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def prepare_torch(*, threads: int | None = None) -> None:
+def prepare_torch(*, threads: int | None = None, is_lean: bool = False) -> None:
     """Import torch for a long computation on this machine.
 
     Args:
         threads: Of the CPU; None for torch's own choice.
+        is_lean: Give freed memory back, where little memory counts for more than time.
     """
     calm_threads()
     import torch
 
     from ofa_nas.training.allocator import keep_freed_memory
 
-    keep_freed_memory()
+    if not is_lean:
+        keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def pick_device(name: str) -> "torch.device":
+    """The torch device of a name: `auto`, `cpu`, `cuda`, `cuda:1`.
+
+    `auto` is this process's own CUDA device where several were started together.
+
+    Raises:
+        ConfigError: There is no such device here.
+    """
+    import torch
+
+    from ofa_nas.errors import ConfigError
+    from ofa_nas.training.distributed import local_rank
+
+    if name == "auto":
+        return torch.device(f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here")
+    return device

@@ -1,9 +1,10 @@
 """`ofa-nas transfer`: a subnet learns another task in little memory, and is exported and checked."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.supernet_arguments import add_source_subnet
+from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings
 from ofa_nas.cli.training_run import follow, show_activity
 from ofa_nas.cli.window_arguments import add_windows
 
@@ -18,19 +19,7 @@ _METHODS = ("full", "last", "bn", "bias", "lite", "lite+bias")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `transfer`."""
-    parser.add_argument(
-        "--from",
-        dest="start",
-        required=True,
-        metavar="SUBNET",
-        help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest, "
-        "or an fp32 ONNX file that ofa-nas exported",
-    )
-    parser.add_argument(
-        "--supernet",
-        default="efficientnet_lite",
-        help="that an architecture is taken from: shipped, or a .safetensors file (efficientnet_lite)",
-    )
+    add_source_subnet(parser)
     parser.add_argument(
         "--data",
         required=True,
@@ -38,37 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_windows(parser)
     parser.add_argument("--method", default="lite+bias", choices=_METHODS, help="what is trained (lite+bias)")
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/transfer"), help="run folder (runs/transfer)"
-    )
-    parser.add_argument("--resume", action="store_true", help="continue the transfer in the run folder")
-    parser.add_argument("--epochs", type=float, help="passes over the images, may be a fraction (5)")
-    parser.add_argument("--batch-size", type=int, help="images a step (8)")
-    parser.add_argument("--learning-rate", type=float, help="peak rate of Adam (the method's)")
-    parser.add_argument("--crop-scale", type=float, help="least share of the area a crop keeps (0.35)")
-    parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
-    parser.add_argument("--held-out", type=int, default=1000, help="validation images of the reports (1000)")
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, default=5.0, help="minutes between checkpoints (5)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+    add_settings(parser, epochs="5", batch_size="8", learning_rate="the method's, of Adam", crop_scale="0.35")
+    add_held_out(parser)
+    add_run(parser, "runs/transfer", work="transfer")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, export and check."""
-    from ofa_nas.cli.torch_process import calm_threads
+    from ofa_nas.cli.torch_process import pick_device, prepare_torch
 
-    calm_threads()
-    import torch
-
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    prepare_torch(threads=args.threads, is_lean=True)
     from ofa_nas.cli.console import give_document, out
     from ofa_nas.cli.delivery import show_delivery
     from ofa_nas.pipeline.transfer import TransferPlan, TransferredSubnet, transfer_subnet
-    from ofa_nas.training.prepare import SplitSizes, pick_device
+    from ofa_nas.training.prepare import SplitSizes
 
     plan = TransferPlan(
         subnet=args.start,

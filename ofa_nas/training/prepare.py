@@ -9,12 +9,10 @@ import torch
 
 from ofa_nas.data import DataSet, Normalization, Source, check_input
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space
 from ofa_nas.supernet.supernet import Supernet, place, scale_branches
-from ofa_nas.training.distributed import local_rank
 from ofa_nas.training.pretrain import FEATURES, new_head
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.train import TrainingData
@@ -204,24 +202,3 @@ def own_normalization(data: DataSet) -> Normalization:
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
     std[std < LEAST_STD * (1.0 + np.abs(mean))] = 1.0  # a sensor that never changes
     return Normalization(tuple(map(float, mean)), tuple(map(float, std)))
-
-
-def pick_device(name: str) -> torch.device:
-    """The torch device of a name: `auto`, `cpu`, `cuda`, `cuda:1`.
-
-    `auto` is this process's own CUDA device where several were started together.
-
-    Raises:
-        ConfigError: There is no such device here.
-    """
-    if name == "auto":
-        return torch.device(f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here")
-    return device

@@ -31,8 +31,10 @@ FRAME = {  # modules of the command line that are no commands
     "signals",
     "step_process",
     "step_run",
+    "supernet_arguments",
     "table_progress",
     "torch_process",
+    "training_arguments",
     "training_run",
     "window_arguments",
 }

@@ -1,4 +1,4 @@
-"""Splits that never mix, and names that become data, weights and devices."""
+"""Splits that never mix, and names that become data and weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from ofa_nas.training.prepare import (
     SplitSizes,
     first_supernet,
     held_out_half,
-    pick_device,
     predictor_half,
     training_data,
 )
@@ -138,14 +137,3 @@ def test_without_space_and_start_there_is_a_default(small: SmallSupernet) -> Non
     data, cpu = open_data(str(small.data)), torch.device("cpu")
     first = first_supernet(None, data, start=None, recipe=SANDWICH, device=cpu)
     assert first.supernet.space == SearchSpace.load("efficientnet_lite").with_classes(10)
-
-
-@pytest.mark.parametrize("name", ["nonsense", "mps", "cuda:99", "cpu:x", ""])
-def test_a_device_that_is_not_here_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^--device {name}: (expected auto, cpu, cuda|torch sees \d+)"):
-        pick_device(name)
-
-
-def test_devices_by_name() -> None:
-    assert pick_device("cpu") == torch.device("cpu")
-    assert pick_device("auto").type in ("cpu", "cuda")

@@ -1,0 +1,49 @@
+"""Arguments of commands that train: the run folder, the recipe's numbers, and what the reports look at."""
+
+import argparse
+from pathlib import Path
+
+
+def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: str = "") -> None:
+    """Add where a training is kept, what it runs on, and its seed.
+
+    Args:
+        parser: Of the command.
+        folder: Where it is kept unless `--output` says otherwise.
+        work: What it is called, such as `training`.
+        kept: What alone has checkpoints, for the help of `--checkpoint-minutes`.
+    """
+    parser.add_argument("--output", type=Path, default=Path(folder), help=f"run folder ({folder})")
+    parser.add_argument("--resume", action="store_true", help=f"continue the {work} in the run folder")
+    parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, help=f"{kept}minutes between checkpoints (5)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+
+
+def add_settings(
+    parser: argparse.ArgumentParser, *, epochs: str, batch_size: str, learning_rate: str, crop_scale: str
+) -> None:
+    """Add the numbers of a recipe that can be changed; the texts say what they are otherwise."""
+    parser.add_argument("--epochs", type=float, help=f"passes over the images, may be a fraction ({epochs})")
+    parser.add_argument("--batch-size", type=int, help=f"images a step ({batch_size})")
+    parser.add_argument("--learning-rate", type=float, help=f"peak learning rate ({learning_rate})")
+    parser.add_argument(
+        "--crop-scale", type=float, help=f"least share of the area a crop keeps ({crop_scale})"
+    )
+
+
+def add_supernet_training(parser: argparse.ArgumentParser) -> None:
+    """Add what only the training of a whole supernet has."""
+    parser.add_argument("--random-subnets", type=int, help="random subnets a step (the recipe's)")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write scalars for TensorBoard into the run folder"
+    )
+
+
+def add_held_out(parser: argparse.ArgumentParser) -> None:
+    """Add how many images the reports look at."""
+    parser.add_argument("--held-out", type=int, default=1000, help="validation images of the reports (1000)")
