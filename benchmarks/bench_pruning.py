@@ -43,8 +43,8 @@ from ofa_nas.space.costs import layer_macs
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from ofa_nas.training.prepare import SplitSizes
 from ofa_nas.training.recipe import Settings
+from ofa_nas.training.splits import SplitSizes
 from ofa_nas.training.train import EpochReport
 
 RUNGS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35)  # MACs of the searched subnets over those of the pruned one

@@ -34,8 +34,8 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from ofa_nas.training.prepare import SplitSizes, held_out_half
 from ofa_nas.training.recipe import Recipe, Settings
+from ofa_nas.training.splits import SplitSizes, held_out_half
 from ofa_nas.training.train import EpochReport
 
 WINDOW = 0.05  # random subnets count when their predicted latency is so near the searched one's

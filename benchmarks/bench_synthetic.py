@@ -32,8 +32,8 @@ from ofa_nas.pipeline.pretraining import with_classifier
 from ofa_nas.provenance import record_provenance
 from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet
+from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
 from ofa_nas.training.loop import Checkpointing
-from ofa_nas.training.prepare import FirstSupernet, first_encoder
 from ofa_nas.training.pretrain import PretrainingEpoch, pretrain
 from ofa_nas.training.recipe import Phase, Recipe, Settings
 from ofa_nas.training.train import TrainingData, train

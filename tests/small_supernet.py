@@ -22,8 +22,8 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.evaluate import Images
 from ofa_nas.training.loop import StepReport
-from ofa_nas.training.prepare import SplitSizes
 from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.splits import SplitSizes
 
 CLASSES, SIZE_PX = 10, 32
 TRAIN_IMAGES, VAL_IMAGES = 40, 20  # of each class

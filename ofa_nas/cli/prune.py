@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> "PrunePlan":
     from ofa_nas.errors import ConfigError
     from ofa_nas.pipeline.prune import PrunePlan
-    from ofa_nas.training.prepare import SplitSizes
+    from ofa_nas.training.splits import SplitSizes
 
     own = {"channel": ("keep",), "imp": ("rounds", "share", "scope", "rewind")}
     other = next(name for name in own if name != args.method)

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan, train_supernet
     from ofa_nas.training.distributed import join_ranks, leave_ranks
-    from ofa_nas.training.prepare import SplitSizes
+    from ofa_nas.training.splits import SplitSizes
 
     plan = TrainingPlan(
         space=args.space,

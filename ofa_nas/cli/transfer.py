@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.console import give_document, out
     from ofa_nas.cli.delivery import show_delivery
     from ofa_nas.pipeline.transfer import TransferPlan, TransferredSubnet, transfer_subnet
-    from ofa_nas.training.prepare import SplitSizes
+    from ofa_nas.training.splits import SplitSizes
 
     plan = TransferPlan(
         subnet=args.start,

@@ -124,7 +124,7 @@ class Bench:
         Raises:
             DataError: The data set has other classes.
         """
-        from ofa_nas.training.prepare import predictor_half
+        from ofa_nas.training.splits import predictor_half
 
         val = self.open_data(data).val
         return _decode(_draw(val.subset(predictor_half(val)), self.card, images, seed))

@@ -12,10 +12,11 @@ from ofa_nas.pipeline.training_run import RunPlan, decode_splits, save_trained
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.first_supernet import first_supernet
 from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder
-from ofa_nas.training.prepare import SplitSizes, first_supernet, training_data
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.train import EpochReport, Report, train
 
 _ALONE = Ranks()

@@ -16,7 +16,7 @@ from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import calibrated_subnet
-from ofa_nas.training.prepare import held_out_half
+from ofa_nas.training.splits import held_out_half
 
 _MOST_IMAGES = 2000  # as ship beside a supernet
 

@@ -14,10 +14,10 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.first_supernet import first_encoder
 from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder
 from ofa_nas.training.losses import load_loss
-from ofa_nas.training.prepare import first_encoder
 from ofa_nas.training.pretrain import PretrainingEpoch, PretrainingReport, pretrain
 from ofa_nas.training.recipe import Recipe
 

@@ -33,8 +33,8 @@ from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import accuracy_of, batches
 from ofa_nas.training.loop import StepReport, check_run_folder
-from ofa_nas.training.prepare import SplitSizes, training_data
 from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.train import EpochReport, TrainingData, train
 
 PruneMethod = Literal["imp", "channel"]

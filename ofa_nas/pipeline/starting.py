@@ -13,7 +13,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from ofa_nas.training.prepare import SplitSizes
+from ofa_nas.training.splits import SplitSizes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.loop import Checkpointing
-from ofa_nas.training.prepare import SplitSizes, held_out_half, predictor_half
+from ofa_nas.training.splits import SplitSizes, held_out_half, predictor_half
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Activity, Delivery

@@ -17,8 +17,8 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder
-from ofa_nas.training.prepare import SplitSizes, training_data
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.transfer.adapt import TransferEpoch, TransferReport, adapt
 from ofa_nas.transfer.methods import METHODS, Method
 from ofa_nas.transfer.network import TransferNetwork, transfer_space

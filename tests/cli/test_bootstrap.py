@@ -15,7 +15,7 @@ from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from ofa_nas.training.prepare import held_out_half
+from ofa_nas.training.splits import held_out_half
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet, write_images
 

@@ -8,7 +8,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sources import hapt
 from ofa_nas.data.windows import Recording, Windows, split_windows, window_source, windows_like, with_windows
 from ofa_nas.errors import ConfigError, DataError
-from ofa_nas.training.prepare import held_out_half, predictor_half
+from ofa_nas.training.splits import held_out_half, predictor_half
 
 NAMES = ("still", "moving")
 

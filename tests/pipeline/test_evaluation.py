@@ -19,7 +19,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet, count_correct
-from ofa_nas.training.prepare import predictor_half
+from ofa_nas.training.splits import predictor_half
 from tests.small_supernet import SUBNETS, SmallSupernet, write_images
 
 

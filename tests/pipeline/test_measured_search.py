@@ -29,7 +29,7 @@ from ofa_nas.search.storage import open_storage
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.training.prepare import predictor_half
+from ofa_nas.training.splits import predictor_half
 from tests.pipeline.simulated_board import ADDRESS, NOISE, simulated_table, true_ms
 from tests.small_supernet import SmallSupernet
 

@@ -20,9 +20,9 @@ from ofa_nas.supernet.elastic import TRAIN, TRAIN_LARGEST
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.first_supernet import first_encoder
 from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.losses.align_uniform import align, terms
-from ofa_nas.training.prepare import first_encoder
 from ofa_nas.training.pretrain import FEATURES, PretrainingEpoch, PretrainingReport, ViewLearner, pretrain
 from ofa_nas.training.recipe import Recipe, Settings
 from tests.training.test_train import restless

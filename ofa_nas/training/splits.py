@@ -1,0 +1,70 @@
+"""Which images train, which are looked at in reports, and which only verification ever sees."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_nas.data import Normalization, Source
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.training.train import TrainingData
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSizes:
+    """How many images serve beside training; all are drawn by `seed`.
+
+    Attributes:
+        reports: Validation images of the reports after each epoch.
+        calibration: Training images of the batch norm statistics in those reports.
+        calibration_sample: Training images that are kept beside the supernet for calibration.
+        held_out_sample: Validation images that are kept beside it for verification.
+        seed: Of the draws.
+    """
+
+    reports: int = 1000
+    calibration: int = 500
+    calibration_sample: int = 600
+    held_out_sample: int = 2000
+    seed: int = 0
+
+
+def predictor_half(val: Source) -> npt.NDArray[np.int64]:
+    """Indices of the half of the validation images that reports and predictors may look at."""
+    return np.flatnonzero(_halves(val) == 0)
+
+
+def held_out_half(val: Source) -> npt.NDArray[np.int64]:
+    """Indices of the other half, that only verification looks at."""
+    return np.flatnonzero(_halves(val) == 1)
+
+
+def _halves(val: Source) -> npt.NDArray[np.int64]:
+    """0 or 1 for each image, half of every class each; the same for the same labels, whatever the seed.
+
+    Images that hang together, as windows of one person do, stay together: every other group is 1.
+    """
+    labels = val.labels
+    if val.groups is not None and len(np.unique(val.groups)) > 1:
+        return np.unique(val.groups, return_inverse=True)[1] % 2
+    halves = np.empty(len(labels), dtype=np.int64)
+    order = np.random.default_rng(0).permutation(len(labels))
+    for label in np.unique(labels):
+        of_class = order[labels[order] == label]
+        halves[of_class] = (np.arange(len(of_class)) + label) % 2
+    return halves
+
+
+def training_data(
+    train: PackedImages, val: PackedImages, sizes: SplitSizes, *, normalization: Normalization
+) -> TrainingData:
+    """Draw the images of the reports and of the calibration."""
+    rng = np.random.default_rng([sizes.seed, 2])
+    held_out = np.sort(rng.permutation(len(val))[: sizes.reports])
+    calibration = rng.permutation(len(train))[: sizes.calibration]
+    return TrainingData(
+        train=train,
+        held_out=val.subset(held_out),
+        calibration=train.subset(calibration).images,
+        normalization=normalization,
+    )
