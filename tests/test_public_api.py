@@ -41,6 +41,7 @@ HEAVY = "{'torch', 'onnx', 'onnxruntime', 'optuna', 'PIL', 'scipy'}"
         ("main(['--help'])", HEAVY + " | {'numpy', 'rich'}"),
         ("main(['spaces'])", HEAVY),
         ("main(['spaces', 'tiny', '--json'])", HEAVY),
+        ("from ofa_nas.supernet.starts import find_start; find_start('efficientnet_lite')", HEAVY),
     ],
 )
 def test_light_work_imports_nothing_heavy(statement: str, banned: str) -> None:
