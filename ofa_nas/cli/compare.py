@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.figures import format_bytes, format_count, format_ms
+
 if TYPE_CHECKING:
     from ofa_nas.data import Normalization
     from ofa_nas.pipeline.compare import Comparison, Figures, Versus
@@ -149,18 +151,17 @@ def _versus_document(one: "Versus") -> dict[str, object]:
 def _show(found: "Comparison") -> None:
     from rich.markup import escape
 
-    from ofa_nas.cli.console import format_bytes, format_count, make_table, out, wide
+    from ofa_nas.cli.console import make_table, out, wide
     from ofa_nas.devices import HOST, describe_threads
-    from ofa_nas.search.budgets import format_amount
 
     table = make_table("", "top-1", "latency", "p90", "MACs", "file", "")
     for one in found.networks:
         accuracy = "unknown"
         if one.top_1 is not None:
             accuracy = f"{one.top_1.accuracy:.1%} ± {100 * one.top_1.half_width:.1f}"
-        latency = format_amount(one.latency.latency_ms, "ms") + (", noisy" if one.latency.noisy else "")
+        latency = format_ms(one.latency.latency_ms) + (", noisy" if one.latency.noisy else "")
         macs = "" if one.macs is None else format_count(one.macs)
-        p90 = format_amount(one.latency.p90_ms, "ms")
+        p90 = format_ms(one.latency.p90_ms)
         table.add_row(
             escape(one.name), accuracy, latency, p90, macs, format_bytes(one.file_bytes), one.precision
         )

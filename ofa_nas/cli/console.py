@@ -174,16 +174,3 @@ def make_table(*headers: str) -> Table:
     for column in table.columns:
         column.no_wrap = True
     return table
-
-
-def format_count(value: float) -> str:
-    """A count in thousands, millions or billions: `41.5 M`."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f}"
-
-
-def format_bytes(value: float) -> str:
-    """Bytes in decimal units, as the budgets are given: `1.25 MB`."""
-    return f"{format_count(value)}B" if value >= 1e3 else f"{value:.0f} B"

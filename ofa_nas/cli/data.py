@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from ofa_nas.figures import format_bytes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `data`."""
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw and write."""
-    from ofa_nas.cli.console import format_bytes, give_document, out, progress
+    from ofa_nas.cli.console import give_document, out, progress
     from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
     from ofa_nas.files import check_writable
 

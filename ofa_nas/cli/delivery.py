@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ofa_nas.figures import format_bytes, format_count, format_ms
+
 if TYPE_CHECKING:
     from ofa_nas.export.card import Quantization
     from ofa_nas.export.verify import Check
@@ -40,7 +42,6 @@ def show_delivery(delivery: "Delivery") -> None:
     from rich.markup import escape
 
     from ofa_nas.cli.console import make_table, out
-    from ofa_nas.search.budgets import format_amount
 
     table = make_table("", "predicted", "measured", "off by", "how")
     table.columns[-1].no_wrap = False
@@ -57,7 +58,7 @@ def show_delivery(delivery: "Delivery") -> None:
         out.print(f"unchecked {escape(reason)}")
     for one in delivery.card.latencies:
         if one.device not in timed:
-            predicted = format_amount(one.latency_ms, "ms")
+            predicted = format_ms(one.latency_ms)
             out.print(
                 f"latency   {predicted} predicted on {escape(one.device)} ({one.provenance}), not measured: "
                 f"ofa-nas verify {delivery.path} --device ssh://USER@HOST times it on a board"
@@ -98,13 +99,11 @@ def _verdict(delivery: "Delivery") -> str:
 
 
 def _amount(value: float, check: "Check") -> str:
-    from ofa_nas.cli.console import format_bytes, format_count
-    from ofa_nas.search.budgets import format_amount
 
     if check.quantity == "numerics":
         return f"{value:.1e}"
     if check.unit == "ms":
-        return format_amount(value, "ms")
+        return format_ms(value)
     if check.quantity == "accuracy_drop":
         return f"{100 * value:+.2f} points"
     if check.unit == "MACs":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_nas.cli.devices import summarise
+from ofa_nas.figures import format_bytes, format_count
 
 if TYPE_CHECKING:
     from ofa_nas.latency.calibration import Calibration
@@ -80,7 +81,7 @@ def _show_model(about: str, *, is_calibrated: bool) -> None:
 
 
 def _show_explanation(found: "Explanation", model: "RooflineModel", *, is_calibrated: bool) -> None:
-    from ofa_nas.cli.console import format_bytes, format_count, make_table, out
+    from ofa_nas.cli.console import make_table, out
 
     table = make_table("layer", "MACs", "bytes", "MAC/B", "bound by", "of the time", "of it memory")
     for one in found.layers:
@@ -103,7 +104,7 @@ def _show_explanation(found: "Explanation", model: "RooflineModel", *, is_calibr
 
 
 def _show_ranking(ranked: "dict[str, Explanation]", *, is_calibrated: bool) -> None:
-    from ofa_nas.cli.console import format_count, make_table, wide
+    from ofa_nas.cli.console import make_table, wide
 
     fastest = next(iter(ranked.values())).total_ms
     table = make_table("relative", *(["latency"] if is_calibrated else []), "MACs", "memory", "architecture")

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms
+
 if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Delivery
     from ofa_nas.pipeline.estimators import Estimators
@@ -194,24 +196,20 @@ def _cost_titles(estimators: "Estimators", timed: list[str]) -> list[str]:
 
 
 def _cells(one: "MeasuredTrial", timed: list[str]) -> list[str]:
-    from ofa_nas.cli.console import format_bytes, format_count
-    from ofa_nas.search.budgets import format_amount
 
     candidate = one.candidate
     cells = [f"{one.top_1.accuracy:.1%}", f"{candidate.accuracy:.1%}"]
     for device, predicted_ms in candidate.latencies_ms.items():
         if device in timed:
             measured_ms = one.latencies_ms.get(device)
-            cells.append("–" if measured_ms is None else format_amount(measured_ms, "ms"))
-        cells.append(format_amount(predicted_ms, "ms"))
+            cells.append("–" if measured_ms is None else format_ms(measured_ms))
+        cells.append(format_ms(predicted_ms))
     peak, weights = format_bytes(candidate.peak_activation_bytes), format_bytes(candidate.weight_bytes)
     return [*cells, format_count(candidate.macs), peak, weights]
 
 
 def _describe_failure(result: "MeasuredResult") -> str:
     """Which budget the nearest of the measured subnets breaks, and by how much."""
-    from ofa_nas.search.budgets import format_amount
-
     if not result.trials:
         return f"no trial of the study {result.study!r} is complete: {result.given_up} failed too often"
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ofa_nas.figures import format_amount
+
 if TYPE_CHECKING:
     from ofa_nas.pipeline.estimators import Estimators
     from ofa_nas.pipeline.search import SearchResult
@@ -50,7 +52,7 @@ def is_plotted(asked: bool | None) -> bool:
 def show_front(result: "SearchResult", estimators: "Estimators") -> None:
     """Print a front's plot; nothing where there are too few points to see anything in it."""
     from ofa_nas.cli.console import out
-    from ofa_nas.search.budgets import KINDS, Budget, format_amount
+    from ofa_nas.search.budgets import KINDS, Budget
 
     front = list(result.front)
     archs = [one.architecture for one in front]

@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from ofa_nas.figures import format_count
+
 if TYPE_CHECKING:
     from ofa_nas.pipeline.predictor_report import PredictorReport
 
 
 def show_report(report: "PredictorReport") -> None:
     """Print scores, regrets and noise."""
-    from ofa_nas.cli.console import format_count, make_table, out, wide
+    from ofa_nas.cli.console import make_table, out, wide
     from ofa_nas.pipeline.predictor_page import BUDGET_HEADERS, HEADERS, describe_noise, score_cells
 
     out.print(f"{report.kind} predictor of {report.supernet}, {report.samples} subnets; errors in points")

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.figures import format_bytes
+
 if TYPE_CHECKING:
     from ofa_nas.devices import Device, MeasuringProtocol
     from ofa_nas.latency.table import ErrorFigures, LatencyTable
@@ -222,7 +224,7 @@ def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, thre
 
 
 def _write_bundle(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import err, format_bytes, give_document, out, progress
+    from ofa_nas.cli.console import err, give_document, out, progress
     from ofa_nas.latency.bundle import Bundle, write_bundle
 
     threads, *_ = _counts(args)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ofa_nas.cli.supernet_arguments import add_source_subnet
 from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings
 from ofa_nas.cli.training_run import follow, show_activity
+from ofa_nas.figures import format_bytes, format_count
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
@@ -138,7 +139,7 @@ def _document(method: str, done: "PrunedSubnet") -> dict[str, Any]:
 
 
 def _show(method: str, done: "PrunedSubnet") -> None:
-    from ofa_nas.cli.console import format_bytes, format_count, make_table, out
+    from ofa_nas.cli.console import make_table, out
     from ofa_nas.cli.delivery import show_delivery
 
     if done.rounds:

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms, format_share, thin
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -57,7 +59,6 @@ def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators
     """Print supernet, the budgets that all answers share, and one row for each value of the list."""
     from ofa_nas.cli.console import make_table, out, wide
     from ofa_nas.pipeline.search import SearchResult
-    from ofa_nas.search.budgets import format_amount
 
     results = [answer for answer in answers if isinstance(answer, SearchResult)]
     pairs = zip(answers[0].budgets, results[-1].budgets, strict=True)
@@ -134,8 +135,6 @@ def _describe_method(results: "Sequence[SearchResult]", estimators: "Estimators"
 
 def describe_margin(budget: "Budget", estimators: "Estimators") -> str:
     """At which predicted latency a budget was searched, and why."""
-    from ofa_nas.search.budgets import format_amount
-
     share = _describe_share(budget, estimators)
     if not budget.margin:
         return share
@@ -144,7 +143,6 @@ def describe_margin(budget: "Budget", estimators: "Estimators") -> str:
 
 
 def _describe_share(budget: "Budget", estimators: "Estimators") -> str:
-    from ofa_nas.search.budgets import format_share
 
     if budget.name != "latency":
         return ""
@@ -194,7 +192,6 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
 
     from ofa_nas.cli.console import make_table, out, wide
     from ofa_nas.devices import describe_threads
-    from ofa_nas.search.budgets import format_amount
 
     table = make_table("top-1", "predicted", "p50", "p90", "budget", "finalist")
     for one in finals.finalists:
@@ -202,9 +199,9 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
         verdict = ["kept" if one.is_within else "exceeded"] if has_budget else []
         table.add_row(
             f"{one.candidate.accuracy:.1%}",
-            format_amount(one.candidate.latencies_ms[finals.device], "ms"),
-            format_amount(one.measured.latency_ms, "ms") + (", noisy" if one.measured.noisy else ""),
-            format_amount(one.measured.p90_ms, "ms"),
+            format_ms(one.candidate.latencies_ms[finals.device]),
+            format_ms(one.measured.latency_ms) + (", noisy" if one.measured.noisy else ""),
+            format_ms(one.measured.p90_ms),
             ", ".join([*verdict, *(["chosen"] if is_chosen else [])]),
             str(one.candidate.architecture),
             style="bold" if is_chosen else "",
@@ -221,32 +218,21 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
 def _show_front(result: "SearchResult") -> None:
     from ofa_nas.cli.console import make_table, wide
 
+    def is_chosen(candidate: "Candidate") -> bool:
+        return candidate.architecture == result.chosen.architecture
+
     table = make_table(*_titles(result.chosen), "architecture")
-    for candidate in _thinned(result):
-        is_chosen = candidate.architecture == result.chosen.architecture
-        table.add_row(*_values(candidate), str(candidate.architecture), style="bold" if is_chosen else "")
+    for candidate in thin(result.front, SHOWN_ON_FRONT, is_kept=is_chosen):
+        style = "bold" if is_chosen(candidate) else ""
+        table.add_row(*_values(candidate), str(candidate.architecture), style=style)
     wide.print(table)
 
 
-def _thinned(result: "SearchResult") -> "list[Candidate]":
-    """The front's ends, the chosen one, and others evenly between them."""
-    front = list(result.front)
-    step = max(1.0, (len(front) - 1) / (SHOWN_ON_FRONT - 1))
-    kept = {round(index * step) for index in range(SHOWN_ON_FRONT)}
-    return [
-        candidate
-        for index, candidate in enumerate(front)
-        if index in kept or candidate.architecture == result.chosen.architecture
-    ]
-
-
 def _values(candidate: "Candidate") -> tuple[str, ...]:
-    from ofa_nas.cli.console import format_bytes, format_count
-    from ofa_nas.search.budgets import format_amount
 
     return (
         f"{candidate.accuracy:.1%}",
-        *(format_amount(value, "ms") for value in candidate.latencies_ms.values()),
+        *(format_ms(value) for value in candidate.latencies_ms.values()),
         format_count(candidate.macs),
         format_bytes(candidate.peak_activation_bytes),
         format_bytes(candidate.weight_bytes),

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ofa_nas.figures import format_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -46,7 +48,6 @@ def _show(card: "ModelCard", document: "Mapping[str, Any]") -> None:
 
 
 def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[str, str]]":
-    from ofa_nas.cli.console import format_bytes
 
     yield "file", f"{document['file']}, {format_bytes(document['bytes'])}, {card.form.precision}"
     yield "subnet", str(card.arch)

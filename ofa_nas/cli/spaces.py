@@ -4,6 +4,8 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ofa_nas.figures import format_bytes, format_count
+
 if TYPE_CHECKING:
     from ofa_nas.space.architecture import Architecture
     from ofa_nas.space.search_space import SearchSpace
@@ -102,7 +104,6 @@ def _list(spaces: list["SearchSpace"]) -> None:
 
 
 def _cells(summary: SpaceSummary) -> tuple[str, ...]:
-    from ofa_nas.cli.console import format_bytes, format_count
 
     ends, px = (summary.smallest, summary.largest), summary.resolutions
     return (

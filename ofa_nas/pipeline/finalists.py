@@ -11,12 +11,13 @@ import numpy as np
 
 from ofa_nas.devices import Device, MeasuringProtocol, Visit
 from ofa_nas.errors import BudgetError
+from ofa_nas.figures import format_amount
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, slowdown, write_network
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate
 from ofa_nas.pipeline.search import SearchResult
-from ofa_nas.search.budgets import Budget, format_amount
+from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.errors import BudgetError
+from ofa_nas.figures import format_share
 from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.search.budgets import Budget, budget_levels, format_share
+from ofa_nas.search.budgets import Budget, budget_levels
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
 from ofa_nas.search.methods import Generation, best_of, load_method, strongest_method
 from ofa_nas.search.problem import Problem, Tables, Worth, stage_swaps

@@ -12,9 +12,10 @@ import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, Top1
 from ofa_nas.errors import ArchitectureError, StudyError
+from ofa_nas.figures import format_share
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.search.budgets import Budget, format_share
+from ofa_nas.search.budgets import Budget
 from ofa_nas.search.study import WORKER, Objective, Trial
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from ofa_nas.figures import format_amount, format_ms
 from ofa_nas.report.document import CheckFigures, Point, SearchDocument, Timed
 from ofa_nas.report.html import Markup, copyable, table, tag
 from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.plots import accuracy_chart, shown, table_chart
 from ofa_nas.report.words import percent
-from ofa_nas.search.budgets import format_amount
 
 TITLES = {
     "numerics": "numerics",
@@ -96,8 +96,8 @@ def _timed(document: SearchDocument, title: str, timed: Timed | None) -> list[st
         row += ["–" if one.together is None else percent(one.together)] if has_weighed else []
         for name in devices:
             found = (one.latency_ms or {}).get(name)
-            row.append(format_amount(one.predicted.latency_ms[name], "ms"))
-            row.append("–" if found is None else format_amount(found, "ms"))
+            row.append(format_ms(one.predicted.latency_ms[name]))
+            row.append("–" if found is None else format_ms(found))
         row += [("kept" if one.is_within else "exceeded")] if has_verdict else []
         rows.append([*row, copyable(one.architecture)])
     chosen = document.main.chosen

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ofa_nas.charts import CROSS, DIAMOND, STAR, Chart, Rule, Series
+from ofa_nas.figures import thin
 from ofa_nas.report.document import Answer, Point, SearchDocument, TableFigures
 from ofa_nas.report.words import (
     cost_keys,
@@ -27,10 +28,8 @@ def thinned(document: SearchDocument) -> list[Point]:
 
 def shown(document: SearchDocument, points: Sequence[Point], *, most: int = MOST_MEASURED) -> list[Point]:
     """So many of some points, evenly, with their ends and those that were chosen."""
-    step = max(1.0, (len(points) - 1) / (most - 1))
-    kept = {round(index * step) for index in range(most)}
     chosen = {answer.chosen.architecture for answer in document.found if answer.chosen}
-    return [one for index, one in enumerate(points) if index in kept or one.architecture in chosen]
+    return thin(points, most, is_kept=lambda one: one.architecture in chosen)
 
 
 def front_chart(document: SearchDocument, key: tuple[str, str] | None = None) -> Chart:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from ofa_nas.figures import format_amount, format_bytes, format_ms, format_share
 from ofa_nas.report.course import beside_words, layer_words, memory_chart, peak_words, time_chart
 from ofa_nas.report.document import Answer, Network, Point, SearchDocument
 from ofa_nas.report.html import Markup, copyable, markup, table, tag
@@ -9,7 +10,6 @@ from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.picture import network_picture
 from ofa_nas.report.plots import all_fronts, thinned
 from ofa_nas.report.words import card_text, cost_keys, cost_text, cost_title, percent
-from ofa_nas.search.budgets import format_amount, format_share
 
 
 def overview(document: SearchDocument) -> Markup:
@@ -127,9 +127,9 @@ def network(document: SearchDocument, found: Network) -> Markup:
             layer.name,
             layer_words(layer),
             format_amount(layer.macs, "MACs"),
-            format_amount(layer.weight_bytes, "bytes"),
-            format_amount(max(operator.live_bytes for operator in layer.operators), "bytes"),
-            *(format_amount(layer.latency_ms[name], "ms") for name in devices),
+            format_bytes(layer.weight_bytes),
+            format_bytes(max(operator.live_bytes for operator in layer.operators)),
+            *(format_ms(layer.latency_ms[name]) for name in devices),
         )
         for layer in found.layers
     ]

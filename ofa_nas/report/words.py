@@ -1,7 +1,8 @@
 """Figures of a report in people's words."""
 
+from ofa_nas.figures import format_amount
 from ofa_nas.report.document import Figures, Point, SearchDocument
-from ofa_nas.search.budgets import KINDS, format_amount
+from ofa_nas.search.budgets import KINDS
 from ofa_nas.space.operators import extent
 
 WRAPPED = 34  # letters of an architecture's text in a line beside its point

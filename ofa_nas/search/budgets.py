@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ofa_nas.errors import BudgetError
+from ofa_nas.figures import format_amount
 
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 _BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
@@ -176,28 +177,3 @@ def parse_accuracy(text: str) -> float:
     if not 0.0 < share <= 1.0:
         raise BudgetError(f"--accuracy {text[:40]!r}: expected a top-1 to reach such as 65% or 0.65")
     return share
-
-
-def format_share(share: float) -> str:
-    """A share for people, three digits: `10.4 %`."""
-    return f"{100.0 * share:.3g} %"
-
-
-def format_amount(value: float, unit: str, *, up: bool = False) -> str:
-    """A cost for people, three digits: `28.4 ms`, `7.95 MB`, `201 M MACs`; `up` never rounds down."""
-    if math.isinf(value):
-        return "no limit"
-    if up:
-        step = 10.0 ** (math.floor(math.log10(value)) - 2)
-        value = math.ceil(value / step - 1e-9) * step
-    if unit == "ms":
-        return f"{_digits(value)} ms" if value < 1000.0 else f"{_digits(value / 1000.0)} s"
-    scale, prefix = next(
-        (scale, prefix) for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (0.0, "")) if value >= scale
-    )
-    amount = _digits(value / scale) if prefix else f"{value:.0f}"
-    return f"{amount} {prefix}B" if unit == "bytes" else f"{amount} {prefix} MACs".replace("  ", " ")
-
-
-def _digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 100.0 else f"{value:.3g}"

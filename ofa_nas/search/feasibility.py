@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ofa_nas.errors import BudgetError
-from ofa_nas.search.budgets import KINDS, Budget, format_amount, format_share
+from ofa_nas.figures import format_amount, format_share
+from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.fronts import allowed, limited_sums, weigh
 from ofa_nas.search.methods import evolution, exact, strongest_method
 from ofa_nas.search.polish import MIN_GAIN, is_improvable

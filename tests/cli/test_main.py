@@ -13,7 +13,6 @@ import pytest
 
 import ofa_nas.cli
 from ofa_nas.cli import COMMANDS, main, module_name
-from ofa_nas.cli.console import format_bytes, format_count
 
 FRAME = {  # modules of the command line that are no commands
     "budget_arguments",
@@ -157,16 +156,6 @@ def test_one_space_shows_its_stages(capsys: pytest.CaptureFixture[str]) -> None:
     assert "hard_swish" in shown
     assert main(["spaces", "tiny", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stages"][1]["depths"] == [1, 2]
-
-
-def test_numbers_are_shown_in_peoples_units() -> None:
-    assert [format_count(value) for value in (7, 1500, 41_516_000, 2.4e9)] == [
-        "7",
-        "1.5 k",
-        "41.5 M",
-        "2.4 G",
-    ]
-    assert [format_bytes(value) for value in (7, 1500, 6_020_000)] == ["7 B", "1.5 kB", "6.02 MB"]
 
 
 @pytest.mark.parametrize(

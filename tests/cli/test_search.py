@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import ofa_nas
 from ofa_nas.assets import find_asset
 from ofa_nas.errors import OfaNasError, TableError
+from ofa_nas.figures import format_amount, format_share
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.search.budgets import format_amount, format_share
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard
 from tests.cli.conftest import Command
