@@ -3,25 +3,12 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ofa_nas.figures import format_bytes, format_count, format_ms
+from ofa_nas.figures import format_ms
 
 if TYPE_CHECKING:
     from ofa_nas.export.card import Quantization
-    from ofa_nas.export.verify import Check
+    from ofa_nas.export.check import Check
     from ofa_nas.pipeline.deliver import Activity, Delivery
-
-_TITLES = {
-    "numerics": "numerics",
-    "agreement": "agreement with torch",
-    "accuracy_drop": "top-1 lost",
-    "accuracy": "top-1",
-    "latency": "latency",
-    "latency_p90": "latency, p90",
-    "peak_memory": "peak memory",
-    "resident_memory": "resident memory",
-    "file_size": "file size",
-    "macs": "MACs",
-}
 
 
 def follow(stream: "Iterator[Activity | Delivery]", *, quiet: bool) -> "Delivery":
@@ -45,13 +32,13 @@ def show_delivery(delivery: "Delivery") -> None:
 
     table = make_table("", "predicted", "measured", "off by", "how")
     table.columns[-1].no_wrap = False
+    share = "{:.1%}".format
     timed = {check.device for check in delivery.checks if check.device}
     for check in delivery.checks:
-        title = _TITLES[check.quantity] + (f" on {check.device}" if check.device and len(timed) > 1 else "")
-        predicted = "" if check.predicted is None else _amount(check.predicted, check)
+        title = check.title + (f" on {check.device}" if check.device and len(timed) > 1 else "")
+        predicted = "" if check.predicted is None else check.text(check.predicted, share=share)
         how = _mark(check) + escape(check.note)
-        cells = (predicted, _amount(check.measured, check), _difference(check), how)
-        table.add_row(escape(title), *cells)
+        table.add_row(escape(title), predicted, check.text(check.measured, share=share), check.deviation, how)
     out.print(table, soft_wrap=False)
     show_quantization(delivery.card.quantization)
     for reason in delivery.unchecked:
@@ -90,30 +77,9 @@ def _mark(check: "Check") -> str:
 def _verdict(delivery: "Delivery") -> str:
     if not delivery.is_met:
         return "[red]a promise is broken, see ✗[/red]"
-    above = dict.fromkeys(_TITLES[check.quantity] for check in delivery.checks if check.exceeds_budget)
+    above = dict.fromkeys(check.title for check in delivery.checks if check.exceeds_budget)
     kept = "every promise kept" if not delivery.unchecked else "every promise kept that could be checked"
     if not above:
         return kept
     verb = "is above its budget" if len(above) == 1 else "are above their budgets"
     return f"{kept}, but as measured {' and '.join(above)} {verb}"
-
-
-def _amount(value: float, check: "Check") -> str:
-
-    if check.quantity == "numerics":
-        return f"{value:.1e}"
-    if check.unit == "ms":
-        return format_ms(value)
-    if check.quantity == "accuracy_drop":
-        return f"{100 * value:+.2f} points"
-    if check.unit == "MACs":
-        return format_count(value)
-    return format_bytes(value) if check.unit == "bytes" else f"{value:.1%}"
-
-
-def _difference(check: "Check") -> str:
-    if check.predicted is None:
-        return ""
-    if check.quantity == "accuracy":
-        return f"{100 * (check.measured - check.predicted):+.1f} points"
-    return f"{check.measured / check.predicted - 1:+.1%}"

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, Device, MeasuringProtocol, Model, Profile, open_device
 from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.errors import VerificationError
+from ofa_nas.export.check import Check
 from ofa_nas.export.interface import with_batch
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_models, slowdown
@@ -34,33 +34,6 @@ TOLERANCES = {FP32: NUMERIC_TOLERANCE, FP16: 1e-2}
 NUMERIC_IMAGES = 8
 STALE_SPEED = 0.03  # by which a machine may differ from its table before that is told
 _PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One figure of a file, as measured, beside what it should be.
-
-    Attributes:
-        quantity: `numerics`, `agreement`, `accuracy_drop`, `accuracy`, `latency`, `latency_p90`,
-            `peak_memory`, `resident_memory`, `file_size` or `macs`.
-        measured: On the file itself.
-        predicted: What the search promised; None where nothing was.
-        unit: `fraction`, `ms`, `bytes` or `MACs`.
-        is_met: False when the figure breaks a promise: numerics off, or a budget exceeded.
-        exceeds_budget: Whether the measured figure is above a budget, though the promise may be kept: a
-            budget of memory or size holds for what was predicted, one of latency allows for noise.
-        note: How it was measured, or why it deviates.
-        device: Of a latency: the name of the table that predicted it, or else where it was measured.
-    """
-
-    quantity: str
-    measured: float
-    predicted: float | None
-    unit: str
-    is_met: bool
-    note: str
-    device: str = ""
-    exceeds_budget: bool = False
 
 
 class OrtModel:

@@ -11,13 +11,13 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, describe_threads, is_address, open_device
 from ofa_nas.errors import BudgetError, ConfigError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, save_model, with_card
+from ofa_nas.export.check import Check
 from ofa_nas.export.comparison import TorchAgreement, check_comparison, compare_with_torch
 from ofa_nas.export.export import describe_makers, exact_bytes, export_subnet, give_form, model_card
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
 from ofa_nas.export.precision import QuantizationTrial
 from ofa_nas.export.verify import (
     TOLERANCES,
-    Check,
     OrtModel,
     check_accuracy,
     check_latency,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ofa_nas.export.check import Check
 from ofa_nas.search.budgets import Budget
 
 
@@ -157,20 +158,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckFigures:
-    """One check of the exported file, as `Check` of the export has it."""
-
-    quantity: str
-    measured: float
-    predicted: float | None
-    unit: str
-    is_met: bool
-    exceeds_budget: bool
-    note: str
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
 class Timed:
     """Networks that were measured before one was chosen, and a line on how."""
 
@@ -221,7 +208,7 @@ class SearchDocument:
     devices: tuple[tuple[str, str], ...]
     answers: tuple[Answer, ...]
     front: tuple[Point, ...]
-    checks: tuple[CheckFigures, ...]
+    checks: tuple[Check, ...]
     finalists: Timed | None
     contest: Timed | None
     study: Timed | None

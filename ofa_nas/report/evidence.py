@@ -2,23 +2,13 @@
 
 from collections.abc import Sequence
 
-from ofa_nas.figures import format_amount, format_ms
-from ofa_nas.report.document import CheckFigures, Point, SearchDocument, Timed
+from ofa_nas.export.check import Check
+from ofa_nas.figures import format_ms
+from ofa_nas.report.document import Point, SearchDocument, Timed
 from ofa_nas.report.html import Markup, copyable, table, tag
 from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.plots import accuracy_chart, shown, table_chart
 from ofa_nas.report.words import percent
-
-TITLES = {
-    "numerics": "numerics",
-    "accuracy": "top-1",
-    "latency": "latency",
-    "latency_p90": "latency, p90",
-    "peak_memory": "peak memory",
-    "resident_memory": "resident memory",
-    "file_size": "file size",
-    "macs": "MACs",
-}
 
 
 def evidence(document: SearchDocument) -> Markup:
@@ -47,29 +37,16 @@ def evidence(document: SearchDocument) -> Markup:
     return section("measured", "Predicted and measured", *parts)
 
 
-def _checks(checks: Sequence[CheckFigures]) -> Markup:
+def _checks(checks: Sequence[Check]) -> Markup:
     rows = []
     for one in checks:
-        title = TITLES.get(one.quantity, one.quantity) + (f" on {one.device}" if one.device else "")
+        title = one.title + (f" on {one.device}" if one.device else "")
         verdict = "broken" if not one.is_met else "kept; above its budget" if one.exceeds_budget else "kept"
-        predicted = "" if one.predicted is None else _check_text(one, one.predicted)
-        rows.append((title, predicted, _check_text(one, one.measured), _off(one), verdict, one.note))
+        predicted = "" if one.predicted is None else one.text(one.predicted, share=percent)
+        measured = one.text(one.measured, share=percent)
+        rows.append((title, predicted, measured, one.deviation, verdict, one.note))
     headers = ("what", "predicted", "measured", "off by", "promise", "how")
     return table(headers, rows, caption="Checks of the exported file")
-
-
-def _check_text(check: CheckFigures, value: float) -> str:
-    if check.quantity == "numerics":
-        return f"{value:.1e}"
-    return percent(value) if check.unit == "fraction" else format_amount(value, check.unit)
-
-
-def _off(check: CheckFigures) -> str:
-    if not check.predicted or check.quantity == "numerics":
-        return ""
-    if check.unit == "fraction":
-        return f"{100 * (check.measured - check.predicted):+.1f} points"
-    return f"{check.measured / check.predicted - 1:+.1%}"
 
 
 def _timed(document: SearchDocument, title: str, timed: Timed | None) -> list[str]:

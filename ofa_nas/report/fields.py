@@ -37,10 +37,15 @@ def amounts(section: Section, key: str) -> dict[str, float]:
     return {name: amount(found, name) for name in found.content}
 
 
+def difference(section: Section, key: str) -> float:
+    """A number of either sign."""
+    return section.number(key, minimum=-LARGEST, maximum=LARGEST)
+
+
 def differences(section: Section, key: str) -> dict[str, float]:
     """An object of numbers of either sign."""
     found = section.section(key)
-    return {name: found.number(name, minimum=-LARGEST, maximum=LARGEST) for name in found.content}
+    return {name: difference(found, name) for name in found.content}
 
 
 def architecture_text(section: Section) -> str:

@@ -148,6 +148,16 @@ def test_checks_of_the_file_stand_beside_what_was_predicted(exported: Found) -> 
     assert "Nothing of this search was measured" not in text
 
 
+def test_checks_have_the_words_of_the_command_line(found: dict[str, Found], write: Write) -> None:
+    checks = [
+        {"quantity": quantity, "measured": value, "unit": "fraction", "is_met": True}
+        for quantity, value in (("agreement", 0.981), ("accuracy_drop", -0.003))
+    ]
+    text = elements(write(found["int8"].content | {"checks": checks})).text
+    assert "agreement with torch 98.1 % kept" in text
+    assert "top-1 lost -0.30 points kept" in text
+
+
 @pytest.mark.slow
 def test_what_was_measured_stands_beside_what_was_predicted(measured: Found) -> None:
     content, text = measured.content, elements(measured).text

@@ -107,3 +107,9 @@ def test_a_run_folder_adds_the_verification_of_its_own_file(found: dict[str, Fou
     verification["architecture"] = content["front"][0]["architecture"]
     (tmp_path / "verification.json").write_text(json.dumps(verification))
     assert read_search(tmp_path).checks == ()
+
+
+def test_a_file_that_beats_torch_is_read(found: dict[str, Found], write: Write) -> None:
+    check = {"quantity": "accuracy_drop", "measured": -0.003, "unit": "fraction", "is_met": True}
+    (read,) = write(found["int8"].content | {"checks": [check]}).document.checks
+    assert read.measured == -0.003

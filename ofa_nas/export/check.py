@@ -1,0 +1,70 @@
+"""One figure of a file beside what it should be, and how people read it, on a screen or on a page."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ofa_nas.figures import format_amount, format_count, format_points
+
+_TITLES = {
+    "numerics": "numerics",
+    "agreement": "agreement with torch",
+    "accuracy_drop": "top-1 lost",
+    "accuracy": "top-1",
+    "latency": "latency",
+    "latency_p90": "latency, p90",
+    "peak_memory": "peak memory",
+    "resident_memory": "resident memory",
+    "file_size": "file size",
+    "macs": "MACs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One figure of a file, as measured, beside what it should be.
+
+    Attributes:
+        quantity: `numerics`, `agreement`, `accuracy_drop`, `accuracy`, `latency`, `latency_p90`,
+            `peak_memory`, `resident_memory`, `file_size` or `macs`.
+        measured: On the file itself.
+        predicted: What the search promised; None where nothing was.
+        unit: `fraction`, `ms`, `bytes` or `MACs`.
+        is_met: False when the figure breaks a promise: numerics off, or a budget exceeded.
+        exceeds_budget: Whether the measured figure is above a budget, though the promise may be kept: a
+            budget of memory or size holds for what was predicted, one of latency allows for noise.
+        note: How it was measured, or why it deviates.
+        device: Of a latency: the name of the table that predicted it, or else where it was measured.
+    """
+
+    quantity: str
+    measured: float
+    predicted: float | None
+    unit: str
+    is_met: bool
+    note: str
+    device: str = ""
+    exceeds_budget: bool = False
+
+    @property
+    def title(self) -> str:
+        """What was checked, without the device; the bare name of a quantity that only later versions know."""
+        return _TITLES.get(self.quantity, self.quantity)
+
+    def text(self, value: float, *, share: Callable[[float], str]) -> str:
+        """A value of this quantity below its title; `share` writes fractions."""
+        if self.quantity == "numerics":
+            return f"{value:.1e}"
+        if self.quantity == "accuracy_drop":
+            return format_points(value, digits=2)
+        if self.unit == "fraction":
+            return share(value)
+        return format_count(value) if self.quantity == "macs" else format_amount(value, self.unit)
+
+    @property
+    def deviation(self) -> str:
+        """By how much the measured figure is above the predicted one: `-1.2%`, of fractions `-1.2 points`."""
+        if not self.predicted:
+            return ""
+        if self.unit == "fraction":
+            return format_points(self.measured - self.predicted)
+        return f"{self.measured / self.predicted - 1:+.1%}"
