@@ -28,7 +28,7 @@ from ofa_nas.pipeline.device_table import device_table
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.provenance import record_provenance
-from ofa_nas.search.budgets import Budget
+from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.encoding import Genes
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Supernet
@@ -68,7 +68,7 @@ def main() -> None:
     estimators = Estimators.load(args.supernet, table)
     rng = np.random.default_rng(args.seed)
     drawn = estimators.encoding.sample(100_000, rng)
-    latencies = estimators.costs["latency", HOST].values(drawn)
+    latencies = estimators.costs[Cost("latency", HOST)].values(drawn)
     budgets = [float(np.quantile(latencies, quantile)) for quantile in QUANTILES]
     chosen = [_search(estimators, budget, args.seed) for budget in budgets]
     near = [_near(drawn, latencies, candidate, args.random) for candidate in chosen]

@@ -31,7 +31,7 @@ from ofa_nas.pipeline.learning import TrainingPlan, train_supernet
 from ofa_nas.pipeline.predictor_fit import fit_predictor
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.provenance import record_provenance
-from ofa_nas.search.budgets import Budget
+from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.recipe import Recipe, Settings
@@ -117,7 +117,7 @@ def compare(args: argparse.Namespace, files: SupernetFiles) -> list[Row]:
     table = next(record for record in device_table(HOST, space) if isinstance(record, LatencyTable))
     estimators = Estimators.load(str(files.weights), table)
     drawn = estimators.encoding.sample(DRAWN, np.random.default_rng(args.seed))
-    latencies = estimators.costs["latency", HOST].values(drawn)
+    latencies = estimators.costs[Cost("latency", HOST)].values(drawn)
     reachable_ms = 1.001 * float(latencies.min()) / (1.0 - estimators.margin(HOST))
     groups = []
     for quantile in QUANTILES:

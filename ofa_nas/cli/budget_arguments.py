@@ -98,12 +98,12 @@ def read_goal(args: argparse.Namespace, device: str) -> "Goal | None":
         BudgetError: The accuracy is none.
     """
     from ofa_nas.pipeline.search import Goal
-    from ofa_nas.search.budgets import parse_accuracy
+    from ofa_nas.search.budgets import Cost, parse_accuracy
 
     if args.objective == "accuracy":
         return None
     name = args.objective.replace("-", "_")
-    return Goal((name, device if name == "latency" else ""), parse_accuracy(args.accuracy))
+    return Goal(Cost(name, device if name == "latency" else ""), parse_accuracy(args.accuracy))
 
 
 def read_budgets(args: argparse.Namespace) -> "tuple[Budget, ...]":

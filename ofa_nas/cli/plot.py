@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ofa_nas.figures import format_amount
-
 if TYPE_CHECKING:
     from ofa_nas.pipeline.estimators import Estimators
     from ofa_nas.pipeline.search import SearchResult
+    from ofa_nas.search.budgets import Cost
 
 WIDTH, HEIGHT = 64, 11  # of the field, in characters
 LEAST_WIDTH = 100  # of a terminal that a plot is shown on without being asked for
@@ -52,7 +51,6 @@ def is_plotted(asked: bool | None) -> bool:
 def show_front(result: "SearchResult", estimators: "Estimators") -> None:
     """Print a front's plot; nothing where there are too few points to see anything in it."""
     from ofa_nas.cli.console import out
-    from ofa_nas.search.budgets import KINDS, Budget
 
     front = list(result.front)
     archs = [one.architecture for one in front]
@@ -60,23 +58,22 @@ def show_front(result: "SearchResult", estimators: "Estimators") -> None:
         front.append(result.chosen)
     if len(front) < LEAST_POINTS:
         return
-    name, device = _axis(result, estimators)
-    xs, ys = [one.cost((name, device)) for one in front], [one.accuracy for one in front]
+    axis = _axis(result, estimators)
+    xs, ys = [one.cost(axis) for one in front], [one.accuracy for one in front]
     chosen = [one.architecture for one in front].index(result.chosen.architecture)
-    ends = [format_amount(value, KINDS[name].unit) for value in (min(xs), max(xs))]
-    title = Budget(name, 0.0, "", device).title
+    ends = [axis.text(value) for value in (min(xs), max(xs))]
     for number, line in enumerate(plot_lines(xs, ys, chosen=chosen)):
         label = {0: f"{max(ys):.1%}", HEIGHT - 1: f"{min(ys):.1%}"}.get(number, "")
         out.print(f"{label:>7} {'┤' if label else '│'}{line.replace(CHOSEN, f'[bold]{CHOSEN}[/bold]')}")
     out.print(f"{'top-1':>7} └{'─' * WIDTH}")
     scale = ", logarithmic" if max(xs) >= LOGARITHMIC * min(xs) else ""
-    space = " " * max(1, WIDTH - sum(map(len, ends)) - len(title) - len(scale))
+    space = " " * max(1, WIDTH - sum(map(len, ends)) - len(axis.title) - len(scale))
     half = len(space) // 2
-    out.print(f"{'':9}{ends[0]}{space[:half]}{title}{scale}{space[half:]}{ends[1]}\n")
+    out.print(f"{'':9}{ends[0]}{space[:half]}{axis.title}{scale}{space[half:]}{ends[1]}\n")
 
 
-def _axis(result: "SearchResult", estimators: "Estimators") -> tuple[str, str]:
+def _axis(result: "SearchResult", estimators: "Estimators") -> "Cost":
     """The cost that the front was searched against."""
     if result.goal is not None and not estimators.costs[result.goal.key].table.is_peak:
         return result.goal.key
-    return next(iter(estimators.costs)) if estimators.tables else ("macs", "")
+    return estimators.first_cost

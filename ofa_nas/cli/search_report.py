@@ -27,14 +27,13 @@ def show_search(
     """Print supernet, budgets, front, evaluated and timed finalists, and the chosen subnet."""
     from ofa_nas.cli.console import out
     from ofa_nas.cli.plot import show_front
-    from ofa_nas.search.budgets import Budget
+    from ofa_nas.search.budgets import Cost
 
     show_source(estimators)
     out.print(f"searched  {_describe_method([result], estimators)}")
     if result.goal is not None:
-        name, device = result.goal.key
-        title = Budget(name, 0.0, "", device).title
-        out.print(f"objective the least {title} that is predicted to reach {result.goal.accuracy:.1%} top-1")
+        goal = f"predicted to reach {result.goal.accuracy:.1%} top-1"
+        out.print(f"objective the least {result.goal.key.title} that is {goal}")
     for budget, binds in zip(result.budgets, result.binding, strict=True):
         verdict = "binds" if binds else "does not bind"
         out.print(f"budget    {budget}: {verdict}{describe_margin(budget, estimators)}")
@@ -44,7 +43,7 @@ def show_search(
     if contest is not None:
         _show_contest(contest, result.chosen)
     if finals is not None:
-        has_budget = any(budget.key == ("latency", finals.device) for budget in result.budgets)
+        has_budget = any(budget.key == Cost("latency", finals.device) for budget in result.budgets)
         _show_finals(finals, estimators, has_budget=has_budget)
     chosen = result.chosen
     out.print(f"subnet    [bold]{chosen.architecture}[/bold]")

@@ -48,12 +48,11 @@ def search_cheapest(
         BudgetError: Nothing is accurate enough, or nothing meets the budgets.
     """
     if goal.key not in estimators.costs:
-        raise BudgetError(f"the least {KINDS[goal.key[0]].title} is that of a device: add --device")
+        raise BudgetError(f"the least {KINDS[goal.key.name].title} is that of a device: add --device")
     (level,) = budget_levels([with_margin(budget, estimators, margin) for budget in budgets])
     rng = np.random.default_rng(seed)
     witness = check_budgets(limited_costs(estimators, level), rng=rng) if level else None
-    first = next(iter(estimators.costs)) if estimators.tables else ("macs", "")
-    heads = [first, goal.key] if estimators.costs[goal.key].table.is_peak else [goal.key]
+    heads = [estimators.first_cost, goal.key] if estimators.costs[goal.key].table.is_peak else [goal.key]
     keys = list(dict.fromkeys([*heads, *(budget.key for budget in level)]))
     problem = make_problem(estimators, keys, [level], seeds=witness)
     method = method or strongest_method(problem)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ofa_nas.errors import CheckpointError, TableError
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.predictors import AdditiveForm, Predictor, load_predictor, promised
-from ofa_nas.search.budgets import KINDS, Budget
+from ofa_nas.search.budgets import KINDS, Budget, Cost
 from ofa_nas.search.feasibility import BudgetedCost
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
@@ -43,15 +43,14 @@ class Candidate:
     weight_bytes: int
     macs: int
 
-    def cost(self, key: tuple[str, str]) -> float:
+    def cost(self, key: Cost) -> float:
         """The predicted cost that budgets of that key limit."""
-        name, device = key
         costs = {
             "peak_memory": self.peak_activation_bytes,
             "model_size": self.weight_bytes,
             "macs": self.macs,
         }
-        return self.latencies_ms[device] if name == "latency" else costs[name]
+        return self.latencies_ms[key.device] if key.name == "latency" else costs[key.name]
 
     def figures(self) -> dict[str, float]:
         """What is predicted anywhere, by name: all but the latencies."""
@@ -83,7 +82,7 @@ class Estimators:
     encoding: Encoding
     predictor: Predictor
     tables: Mapping[str, LatencyTable]
-    costs: Mapping[tuple[str, str], BudgetedCost]
+    costs: Mapping[Cost, BudgetedCost]
     description: str
     precision: str = FP32
 
@@ -110,19 +109,19 @@ class Estimators:
             )
         whole = Encoding.of(card.space)
         found = load_predictor(files.predictor, whole, weights=card.sha256)
-        costs = {("latency", table.name): table.cost_table(encoding) for table in tables}
+        costs = {Cost("latency", table.name): table.cost_table(encoding) for table in tables}
         layer_costs: dict[str, Callable[[Layer], float]] = {
             "peak_memory": partial(peak_bytes, precision=precision),
             "model_size": partial(weight_bytes, precision=precision),
             "macs": layer_macs,
         }
         costs |= {
-            (name, ""): tabulate(encoding, cost, is_peak=KINDS[name].is_peak)
+            Cost(name): tabulate(encoding, cost, is_peak=KINDS[name].is_peak)
             for name, cost in layer_costs.items()
         }
         unlimited = {
-            (name, device): BudgetedCost(Budget(name, np.inf, KINDS[name].unit, device), cost)
-            for (name, device), cost in costs.items()
+            key: BudgetedCost(Budget(key.name, np.inf, key.unit, key.device), cost)
+            for key, cost in costs.items()
         }
         predictor = _narrowed(found.predictor, whole, encoding)
         return cls(files, card, encoding, predictor, by_name, unlimited, found.description, precision)
@@ -137,6 +136,11 @@ class Estimators:
         return tuple(
             size for size in self.card.space.resolutions if size not in self.encoding.space.resolutions
         )
+
+    @property
+    def first_cost(self) -> Cost:
+        """The latency on the first device; MACs without one."""
+        return next(iter(self.costs)) if self.tables else Cost("macs")
 
     def margin(self, device: str) -> float:
         """The share of a latency budget that is kept free unless another is asked for.
@@ -156,10 +160,10 @@ class Estimators:
                 architecture=arch,
                 accuracy=float(accuracies[row]),
                 half_width=float(half_widths[row]),
-                latencies_ms={device: float(values["latency", device][row]) for device in self.tables},
-                peak_activation_bytes=int(values["peak_memory", ""][row]),
-                weight_bytes=int(values["model_size", ""][row]),
-                macs=int(values["macs", ""][row]),
+                latencies_ms={device: float(values[Cost("latency", device)][row]) for device in self.tables},
+                peak_activation_bytes=int(values[Cost("peak_memory")][row]),
+                weight_bytes=int(values[Cost("model_size")][row]),
+                macs=int(values[Cost("macs")][row]),
             )
             for row, arch in enumerate(self.encoding.decode(genes))
         ]

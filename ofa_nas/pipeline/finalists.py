@@ -17,7 +17,7 @@ from ofa_nas.latency.references import reference_models, slowdown, write_network
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate
 from ofa_nas.pipeline.search import SearchResult
-from ofa_nas.search.budgets import Budget
+from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 
@@ -189,7 +189,7 @@ def time_architectures(
 
 
 def _latency_budget(result: SearchResult, device: str) -> Budget | None:
-    return next((budget for budget in result.budgets if budget.key == ("latency", device)), None)
+    return next((budget for budget in result.budgets if budget.key == Cost("latency", device)), None)
 
 
 def _keeps_elsewhere(candidate: Candidate, result: SearchResult, device: str) -> bool:

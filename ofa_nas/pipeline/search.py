@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_share
 from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.search.budgets import Budget, budget_levels
+from ofa_nas.search.budgets import Budget, Cost, budget_levels
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
 from ofa_nas.search.methods import Generation, best_of, load_method, strongest_method
 from ofa_nas.search.problem import Problem, Tables, Worth, stage_swaps
@@ -21,11 +21,11 @@ class Goal:
     """An accuracy to reach at the least cost, instead of the most accuracy within budgets.
 
     Attributes:
-        key: Of the cost that is made small: name and device.
+        key: Of the cost that is made small.
         accuracy: Least predicted top-1, a fraction.
     """
 
-    key: tuple[str, str]
+    key: Cost
     accuracy: float
 
 
@@ -142,7 +142,7 @@ def _add_up(before: SearchResult | None, result: SearchResult) -> SearchResult:
 def _answer(
     problem: Problem,
     estimators: Estimators,
-    keys: Sequence[tuple[str, str]],
+    keys: Sequence[Cost],
     levels: Sequence[tuple[Budget, ...]],
     *,
     method: str | None,
@@ -200,9 +200,9 @@ def with_margin(budget: Budget, estimators: Estimators, margin: float | None) ->
     return replace(budget, margin=share)
 
 
-def _cost_keys(estimators: Estimators, levels: Sequence[tuple[Budget, ...]]) -> list[tuple[str, str]]:
+def _cost_keys(estimators: Estimators, levels: Sequence[tuple[Budget, ...]]) -> list[Cost]:
     """The cost that the front is drawn against, then every other one that has a limit."""
-    first = next(iter(estimators.costs)) if estimators.tables else ("macs", "")
+    first = estimators.first_cost
     for place in _listed(levels):
         listed = levels[-1][place].key
         first = first if estimators.costs[listed].table.is_peak else listed
@@ -221,7 +221,7 @@ def limited_costs(estimators: Estimators, budgets: Sequence[Budget]) -> list[Bud
 
 def make_problem(
     estimators: Estimators,
-    keys: Sequence[tuple[str, str]],
+    keys: Sequence[Cost],
     levels: Sequence[tuple[Budget, ...]],
     *,
     seeds: Genes | None,

@@ -139,8 +139,7 @@ def _answer(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
 def _objective(goal: Goal | None) -> dict[str, Any]:
     if goal is None:
         return {"name": "accuracy", "device": None, "accuracy": None}
-    name, device = goal.key
-    return {"name": name, "device": device or None, "accuracy": goal.accuracy}
+    return {"name": goal.key.name, "device": goal.key.device or None, "accuracy": goal.accuracy}
 
 
 def _shared(result: SearchResult, estimators: Estimators, *, seed: int) -> dict[str, Any]:

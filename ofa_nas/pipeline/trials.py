@@ -15,7 +15,7 @@ from ofa_nas.errors import ArchitectureError, StudyError
 from ofa_nas.figures import format_share
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.search.budgets import Budget
+from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.search.study import WORKER, Objective, Trial
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
@@ -198,6 +198,6 @@ def _block(stage: int, index: int) -> str:
 
 def _table_digest(estimators: Estimators, device: str) -> str:
     """Of the latencies that a search looks at."""
-    table = estimators.costs["latency", device].table
+    table = estimators.costs[Cost("latency", device)].table
     values = np.concatenate([table.fixed.ravel(), table.choices.ravel()])
     return hashlib.sha256(np.nan_to_num(values).round(6).tobytes()).hexdigest()[:8]

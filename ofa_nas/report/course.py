@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from ofa_nas.charts import BARS, Chart, Series
+from ofa_nas.figures import format_bytes, format_ms
 from ofa_nas.report.document import LayerFigures, Network
-from ofa_nas.report.words import cost_text, kernel_text
+from ofa_nas.report.words import kernel_text
 from ofa_nas.space.operators import size_unit
 
 LOW = (760, 300)
 SHORT = 12  # letters of a name where there is little room
 TICKS = 24  # names below the axis of memory, at most
-TIME, MEMORY = ("latency", ""), ("peak_memory", "")
 
 
 def time_chart(network: Network, device: str) -> Chart:
@@ -30,7 +30,7 @@ def time_chart(network: Network, device: str) -> Chart:
                 [ms for _, ms, _ in bars],
                 marker=BARS,
                 texts=[
-                    f"{name}: {cost_text(TIME, ms)}, {ms / (total or 1.0):.1%} of the network\n{words}"
+                    f"{name}: {format_ms(ms)}, {ms / (total or 1.0):.1%} of the network\n{words}"
                     for name, ms, words in bars
                 ],
             )
@@ -43,8 +43,8 @@ def time_chart(network: Network, device: str) -> Chart:
 def beside_words(constant_ms: float) -> str:
     """What the whole network takes beside its layers, or what it saves when they run one after another."""
     if constant_ms < 0.0:
-        return f" The network takes {cost_text(TIME, -constant_ms)} less than the sum of its layers."
-    return f" The network takes {cost_text(TIME, constant_ms)} beside its layers." if constant_ms else ""
+        return f" The network takes {format_ms(-constant_ms)} less than the sum of its layers."
+    return f" The network takes {format_ms(constant_ms)} beside its layers." if constant_ms else ""
 
 
 def memory_chart(network: Network) -> Chart:
@@ -53,8 +53,8 @@ def memory_chart(network: Network) -> Chart:
     sizes = [operator.live_bytes for _, operator in steps]
     peak = max(sizes)
     texts = [
-        f"{layer.name}, {operator.name}: {cost_text(MEMORY, operator.live_bytes)}\n"
-        + "\n".join(f"{name} {cost_text(MEMORY, size)}" for name, size in operator.tensors.items())
+        f"{layer.name}, {operator.name}: {format_bytes(operator.live_bytes)}\n"
+        + "\n".join(f"{name} {format_bytes(size)}" for name, size in operator.tensors.items())
         for layer, operator in steps
     ]
     starts: dict[str, float] = {}
@@ -101,14 +101,13 @@ def peak_words(network: Network) -> str:
     at = [(layer, operator) for layer, operator in steps if operator.live_bytes == peak]
     layer, operator = at[0]
     held = [
-        f"{'the input of the layer' if name == 'input' else f'the output of {name}'} "
-        f"({cost_text(MEMORY, size)})"
+        f"{'the input of the layer' if name == 'input' else f'the output of {name}'} ({format_bytes(size)})"
         for name, size in operator.tensors.items()
     ]
     more = len(at) - 1
     others = f"; {more} more {'moment needs' if more == 1 else 'moments need'} as much" if more else ""
     return (
-        f"The peak of {cost_text(MEMORY, peak)} is in {layer.name}, {layer_words(layer)}, while its "
+        f"The peak of {format_bytes(peak)} is in {layer.name}, {layer_words(layer)}, while its "
         f"{operator.name} runs: alive are {' and '.join(held)}{others}."
     )
 

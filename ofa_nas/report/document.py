@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ofa_nas.export.check import Check
-from ofa_nas.search.budgets import Budget
+from ofa_nas.search.budgets import Budget, Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,10 @@ class Figures:
     weight_bytes: float
     macs: float
 
-    def cost(self, key: tuple[str, str]) -> float:
-        """The cost that budgets of that key limit: name and device."""
-        name, device = key
+    def cost(self, key: Cost) -> float:
+        """The cost that budgets of that key limit."""
         costs = {"peak_memory": self.peak_bytes, "model_size": self.weight_bytes, "macs": self.macs}
-        return self.latency_ms[device] if name == "latency" else costs[name]
+        return self.latency_ms[key.device] if key.name == "latency" else costs[key.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +139,8 @@ class Answer:
     Attributes:
         chosen: The network; None where nothing meets the budgets.
         limits: The budgets.
-        goal: Accuracy that was to be reached, where the least of a cost was sought, and that cost's name and
-            device; else None.
+        goal: Accuracy that was to be reached, where the least of a cost was sought, and that cost; else
+            None.
         bound: Accuracy that nothing within the budgets is predicted to exceed; None where nobody can tell.
         is_exact: Whether the network that was searched out has that accuracy.
         network: Layer by layer; None in documents of before they told that.
@@ -150,7 +149,7 @@ class Answer:
 
     chosen: Point | None
     limits: tuple[Limit, ...]
-    goal: tuple[float, tuple[str, str]] | None = None
+    goal: tuple[float, Cost] | None = None
     bound: float | None = None
     is_exact: bool = False
     network: Network | None = None

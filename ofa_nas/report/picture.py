@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from ofa_nas.report.course import TIME, layer_words, short_name
+from ofa_nas.figures import format_ms
+from ofa_nas.report.course import layer_words, short_name
 from ofa_nas.report.document import LayerFigures, Network
 from ofa_nas.report.html import Markup, markup, tag
-from ofa_nas.report.words import cost_text, kernel_text
+from ofa_nas.report.words import kernel_text
 from ofa_nas.space.operators import size_unit
 
 WIDTH, HEIGHT, LEAST = 58, 54, 6  # of a shape, and the height of one channel [px]
@@ -61,7 +62,7 @@ def _row(
         ms = sum(layer.latency_ms[name] for layer in layers)
         share = ms / total if total else 0.0
         costs.append(
-            tag("span", tag("b", f"{share:.0%}"), f" of the time on {name}: ", _unbroken(cost_text(TIME, ms)))
+            tag("span", tag("b", f"{share:.0%}"), f" of the time on {name}: ", _unbroken(format_ms(ms)))
         )
     shown = tag("div", *costs, attributes={"class": "costs"}) if costs else Markup()
     return tag("li", told, tag("ul", *blocks, attributes={"class": "blocks"}), shown)

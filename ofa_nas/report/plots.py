@@ -4,21 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ofa_nas.charts import CROSS, DIAMOND, STAR, Chart, Rule, Series
-from ofa_nas.figures import thin
+from ofa_nas.figures import format_bytes, format_ms, thin
 from ofa_nas.report.document import Answer, Point, SearchDocument, TableFigures
-from ofa_nas.report.words import (
-    cost_keys,
-    cost_text,
-    cost_title,
-    first_cost,
-    percent,
-    point_text,
-)
+from ofa_nas.report.words import cost_keys, first_cost, percent, point_text
+from ofa_nas.search.budgets import Cost
 
 MOST_POINTS, MOST_MEASURED = 600, 300  # of a front, of a study; what is more is thinned evenly
 WIDE = (760, 440)
 _SCALES = {"ms": (1.0, "ms"), "bytes": (1e6, "MB"), "MACs": (1e6, "M MACs")}
-_UNITS = {"latency": "ms", "peak_memory": "bytes", "model_size": "bytes", "macs": "MACs"}
 
 
 def thinned(document: SearchDocument) -> list[Point]:
@@ -32,20 +25,20 @@ def shown(document: SearchDocument, points: Sequence[Point], *, most: int = MOST
     return thin(points, most, is_kept=lambda one: one.architecture in chosen)
 
 
-def front_chart(document: SearchDocument, key: tuple[str, str] | None = None) -> Chart:
+def front_chart(document: SearchDocument, key: Cost | None = None) -> Chart:
     """Accuracy against a cost, memory by colour, with limits, the chosen networks, and what was measured.
 
     Args:
         document: Of the search.
-        key: Name and device of the cost; without, the one that the front was drawn against.
+        key: The cost; without, the one that the front was drawn against.
     """
     key = key or first_cost(document)
-    scale, unit = _SCALES[_UNITS[key[0]]]
+    scale, unit = _SCALES[key.unit]
     main = document.main
     assert main.chosen
     return Chart(
-        f"{document.supernet}: accuracy and {cost_title(key)}",
-        f"{cost_title(key)} [{unit}], predicted",
+        f"{document.supernet}: accuracy and {key.title}",
+        f"{key.title} [{unit}], predicted",
         "top-1 [%]",
         list(_front_series(document, key, scale)),
         rules=[*_limits(document, key, scale), *_goals(main)],
@@ -58,11 +51,11 @@ def _memory_title(points: Sequence[Point]) -> str:
     peaks = [point.predicted.peak_bytes for point in points]
     if not peaks:
         return ""
-    low, high = (cost_text(("peak_memory", ""), value) for value in (min(peaks), max(peaks)))
+    low, high = (format_bytes(value) for value in (min(peaks), max(peaks)))
     return f"peak memory {low} to {high}" if low != high else f"peak memory {low}"
 
 
-def _front_series(document: SearchDocument, key: tuple[str, str], scale: float) -> Iterator[Series]:
+def _front_series(document: SearchDocument, key: Cost, scale: float) -> Iterator[Series]:
     points = thinned(document)
     yield Series(
         "front",
@@ -97,20 +90,18 @@ def _front_series(document: SearchDocument, key: tuple[str, str], scale: float) 
             [cost / scale],
             [100 * accuracy],
             marker=CROSS,
-            texts=[f"the exported file, measured\ntop-1 {percent(accuracy)}\n{cost_text(key, cost)}"],
+            texts=[f"the exported file, measured\ntop-1 {percent(accuracy)}\n{key.text(cost)}"],
             names=[chosen[-1].architecture],
             colour="accent",
         )
 
 
-def _measured_series(
-    points: Sequence[Point], key: tuple[str, str], scale: float, look: tuple[str, str, str]
-) -> Series:
+def _measured_series(points: Sequence[Point], key: Cost, scale: float, look: tuple[str, str, str]) -> Series:
     """Networks where they were measured to be; what was not measured is where it was predicted."""
     label, marker, colour = look
 
     def cost(point: Point) -> float:
-        measured = (point.latency_ms or {}).get(key[1]) if key[0] == "latency" else None
+        measured = (point.latency_ms or {}).get(key.device) if key.name == "latency" else None
         return (point.predicted.cost(key) if measured is None else measured) / scale
 
     return Series(
@@ -125,32 +116,32 @@ def _measured_series(
     )
 
 
-def _measured_file(document: SearchDocument, key: tuple[str, str]) -> tuple[float, float] | None:
+def _measured_file(document: SearchDocument, key: Cost) -> tuple[float, float] | None:
     """Cost and accuracy of the exported file; None where one of them was not measured."""
     quantity = {
         "latency": "latency",
         "peak_memory": "peak_memory",
         "model_size": "file_size",
         "macs": "macs",
-    }[key[0]]
+    }[key.name]
     found = {
         check.quantity: check.measured
         for check in document.checks
-        if not check.quantity.startswith("latency") or check.device == key[1]
+        if not check.quantity.startswith("latency") or check.device == key.device
     }
     if quantity not in found or "accuracy" not in found:
         return None
     return found[quantity], found["accuracy"]
 
 
-def _limits(document: SearchDocument, key: tuple[str, str], scale: float) -> Iterator[Rule]:
+def _limits(document: SearchDocument, key: Cost, scale: float) -> Iterator[Rule]:
     budgets = dict.fromkeys(
         limit.budget for answer in document.answers for limit in answer.limits if limit.budget.key == key
     )
     for budget in budgets:
-        yield Rule(budget.limit / scale, f"budget {cost_text(key, budget.limit)}")
+        yield Rule(budget.limit / scale, f"budget {key.text(budget.limit)}")
         if budget.margin and len(budgets) == 1:
-            yield Rule(budget.searched_limit / scale, f"with margin {cost_text(key, budget.searched_limit)}")
+            yield Rule(budget.searched_limit / scale, f"with margin {key.text(budget.searched_limit)}")
 
 
 def _goals(answer: Answer) -> Iterator[Rule]:
@@ -182,8 +173,7 @@ def table_chart(table: TableFigures) -> Chart:
         "ms",
         [(measured, predicted) for _, measured, predicted in table.holdouts],
         [
-            f"{architecture}\nmeasured {cost_text(('latency', ''), measured)}\n"
-            f"predicted {cost_text(('latency', ''), predicted)}"
+            f"{architecture}\nmeasured {format_ms(measured)}\npredicted {format_ms(predicted)}"
             for architecture, measured, predicted in table.holdouts
         ],
         [architecture for architecture, _, _ in table.holdouts],
@@ -211,4 +201,4 @@ def all_fronts(document: SearchDocument) -> list[tuple[str, Chart]]:
     """The front against every cost, that of the search first."""
     first = first_cost(document)
     keys = [first, *(key for key in cost_keys(document) if key != first)]
-    return [(cost_title(key), front_chart(document, key)) for key in keys]
+    return [(key.title, front_chart(document, key)) for key in keys]

@@ -32,7 +32,7 @@ from ofa_nas.report.fields import (
     optional,
 )
 from ofa_nas.report.origins import read_facts, read_table
-from ofa_nas.search.budgets import KINDS, Budget
+from ofa_nas.search.budgets import KINDS, Budget, Cost
 from ofa_nas.space.toml_reader import Section
 
 SEARCH, VERIFICATION = "search.json", "verification.json"  # of a run's folder
@@ -158,12 +158,12 @@ def _read_limit(section: Section) -> Limit:
     return Limit(budget, section.content.get("binds") is True)
 
 
-def _read_goal(section: Section) -> tuple[float, tuple[str, str]] | None:
+def _read_goal(section: Section) -> tuple[float, Cost] | None:
     name = section.text("name", choices=COSTS)
     if name == "accuracy":
         return None
     device = section.text("device") if section.content.get("device") is not None else ""
-    return section.number("accuracy", minimum=0.0, maximum=1.0), (name, device)
+    return section.number("accuracy", minimum=0.0, maximum=1.0), Cost(name, device)
 
 
 def _read_network(section: Section) -> Network:

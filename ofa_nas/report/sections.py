@@ -9,7 +9,8 @@ from ofa_nas.report.html import Markup, copyable, markup, table, tag
 from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.picture import network_picture
 from ofa_nas.report.plots import all_fronts, thinned
-from ofa_nas.report.words import card_text, cost_keys, cost_text, cost_title, percent
+from ofa_nas.report.words import card_text, cost_keys, percent
+from ofa_nas.search.budgets import Cost
 
 
 def overview(document: SearchDocument) -> Markup:
@@ -36,14 +37,14 @@ def _cards(document: SearchDocument, answer: Answer) -> Iterator[Markup]:
     for key in cost_keys(document):
         value, limit = figures.cost(key), limits.get(key)
         if limit is None:
-            yield _card(cost_title(key), card_text(key, value), "predicted")
+            yield _card(key.title, card_text(key, value), "predicted")
             continue
         budget = limit.budget
         told = f"of {card_text(key, budget.limit)}" + (
             f", {format_share(budget.margin)} kept free" if budget.margin else ""
         )
         told += "; binds" if limit.binds else ""
-        yield _card(cost_title(key), card_text(key, value), told, share=value / budget.limit)
+        yield _card(key.title, card_text(key, value), told, share=value / budget.limit)
 
 
 def _card(title: str, value: str, note: str, *, share: float | None = None) -> Markup:
@@ -81,7 +82,7 @@ def _answers(document: SearchDocument) -> Markup:
             rows.append((budgets, "–", *("–" for _ in keys), "cannot be met"))
         else:
             rows.append((budgets, *_cells(answer.chosen, keys)))
-    headers = ("budgets", "top-1", *map(cost_title, keys), "architecture")
+    headers = ("budgets", "top-1", *(key.title for key in keys), "architecture")
     chosen = document.answers.index(document.main)
     return markup(
         table(headers, rows, caption="One network for each budget", chosen=chosen),
@@ -90,8 +91,8 @@ def _answers(document: SearchDocument) -> Markup:
     )
 
 
-def _cells(point: Point, keys: Sequence[tuple[str, str]]) -> list[str]:
-    costs = (cost_text(key, point.predicted.cost(key)) for key in keys)
+def _cells(point: Point, keys: Sequence[Cost]) -> list[str]:
+    costs = (key.text(point.predicted.cost(key)) for key in keys)
     return [percent(point.predicted.accuracy), *costs, copyable(point.architecture)]
 
 
@@ -105,7 +106,7 @@ def front(document: SearchDocument) -> Markup:
     count = len(document.front)
     part = f"All {count}" if len(points) == count else f"{len(points)} of {count}"
     listing = table(
-        ("top-1", *map(cost_title, keys), "architecture"),
+        ("top-1", *(key.title for key in keys), "architecture"),
         rows,
         caption="The front",
         chosen=is_chosen.index(True) if True in is_chosen else -1,

@@ -1,8 +1,8 @@
 """Figures of a report in people's words."""
 
-from ofa_nas.figures import format_amount
+from ofa_nas.figures import format_amount, format_bytes, format_ms
 from ofa_nas.report.document import Figures, Point, SearchDocument
-from ofa_nas.search.budgets import KINDS
+from ofa_nas.search.budgets import Cost
 from ofa_nas.space.operators import extent
 
 WRAPPED = 34  # letters of an architecture's text in a line beside its point
@@ -13,30 +13,18 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def cost_title(key: tuple[str, str]) -> str:
-    """A cost: `latency on rpi4`."""
-    name, device = key
-    title = KINDS[name].title
-    return f"{title} on {device}" if device else title
-
-
-def cost_text(key: tuple[str, str], value: float) -> str:
-    """An amount of a cost: `24.8 ms`."""
-    return format_amount(value, KINDS[key[0]].unit)
-
-
-def card_text(key: tuple[str, str], value: float) -> str:
+def card_text(key: Cost, value: float) -> str:
     """An amount of a cost below its title, which says already what is counted: `277 M`."""
-    return cost_text(key, value).removesuffix(" MACs")
+    return key.text(value).removesuffix(" MACs")
 
 
-def cost_keys(document: SearchDocument) -> list[tuple[str, str]]:
+def cost_keys(document: SearchDocument) -> list[Cost]:
     """Every cost that is predicted: latencies, MACs, memory, size."""
-    latencies = [("latency", name) for name, _ in document.devices]
-    return [*latencies, ("macs", ""), ("peak_memory", ""), ("model_size", "")]
+    latencies = [Cost("latency", name) for name, _ in document.devices]
+    return [*latencies, Cost("macs"), Cost("peak_memory"), Cost("model_size")]
 
 
-def first_cost(document: SearchDocument) -> tuple[str, str]:
+def first_cost(document: SearchDocument) -> Cost:
     """The cost that the front is drawn against: by it the front rises, others need not."""
     keys = cost_keys(document)
     if len(document.answers) > 1:  # a list: the cost whose budgets differ
@@ -57,20 +45,17 @@ def figure_lines(figures: Figures) -> list[str]:
     interval = f" ± {100 * figures.half_width:.1f}" if figures.half_width else ""
     return [
         f"top-1 {percent(figures.accuracy)}{interval}",
-        *(f"{cost_text(('latency', name), ms)} on {name}" for name, ms in figures.latency_ms.items()),
-        f"{cost_text(('macs', ''), figures.macs)}",
-        f"peak memory {cost_text(('peak_memory', ''), figures.peak_bytes)}",
-        f"weights {cost_text(('model_size', ''), figures.weight_bytes)}",
+        *(f"{format_ms(ms)} on {name}" for name, ms in figures.latency_ms.items()),
+        format_amount(figures.macs, "MACs"),
+        f"peak memory {format_bytes(figures.peak_bytes)}",
+        f"weights {format_bytes(figures.weight_bytes)}",
     ]
 
 
 def measured_lines(point: Point) -> list[str]:
     """What was measured, one figure a line."""
     lines = [] if point.accuracy is None else [f"measured top-1 {percent(point.accuracy)}"]
-    return lines + [
-        f"measured {cost_text(('latency', name), ms)} on {name}"
-        for name, ms in (point.latency_ms or {}).items()
-    ]
+    return lines + [f"measured {format_ms(ms)} on {name}" for name, ms in (point.latency_ms or {}).items()]
 
 
 def wrapped(architecture: str) -> list[str]:

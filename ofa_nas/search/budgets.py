@@ -45,6 +45,33 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What an architecture may be limited in.
+
+    Attributes:
+        name: A key of `KINDS`.
+        device: What it is measured or estimated on; empty where no device matters.
+    """
+
+    name: str
+    device: str = ""
+
+    @property
+    def title(self) -> str:
+        """Words for people: `latency on rpi4`."""
+        return KINDS[self.name].title + (f" on {self.device}" if self.device else "")
+
+    @property
+    def unit(self) -> str:
+        """`ms`, `bytes` or `MACs`."""
+        return KINDS[self.name].unit
+
+    def text(self, value: float) -> str:
+        """An amount of it: `24.8 ms`."""
+        return format_amount(value, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """The most that an architecture may cost.
 
@@ -63,9 +90,9 @@ class Budget:
     margin: float = 0.0
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Which cost it limits: name and device."""
-        return self.name, self.device
+    def key(self) -> Cost:
+        """Which cost it limits."""
+        return Cost(self.name, self.device)
 
     @property
     def searched_limit(self) -> float:
@@ -81,7 +108,7 @@ class Budget:
     @property
     def title(self) -> str:
         """What it limits, for people: `latency on rpi4`."""
-        return KINDS[self.name].title + (f" on {self.device}" if self.device else "")
+        return self.key.title
 
     def __str__(self) -> str:
         return f"{self.title} ≤ {format_amount(self.limit, self.unit)}"
@@ -133,7 +160,7 @@ def budget_levels(budgets: Iterable[Budget]) -> list[tuple[Budget, ...]]:
     Raises:
         BudgetError: Several costs have more than one limit.
     """
-    limits: dict[tuple[str, str], set[Budget]] = {}
+    limits: dict[Cost, set[Budget]] = {}
     for budget in budgets:
         limits.setdefault(budget.key, set()).add(budget)
     lists = [found for found in limits.values() if len(found) > 1]

@@ -9,12 +9,12 @@ from ofa_nas.errors import BudgetError
 from ofa_nas.pipeline.cheapest import search_cheapest
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.search import Goal, SearchResult
-from ofa_nas.search.budgets import Budget, parse_accuracy
+from ofa_nas.search.budgets import Budget, Cost, parse_accuracy
 from tests.pipeline.enumerated import budget_of, costs_of, keeps, limits_at
 
 
-def key_of(name: str) -> tuple[str, str]:
-    return name, "exact" if name == "latency" else ""
+def key_of(name: str) -> Cost:
+    return Cost(name, "exact" if name == "latency" else "")
 
 
 def cheapest(
@@ -86,7 +86,7 @@ def test_what_nothing_reaches_is_refused_with_the_most_accurate(
     with pytest.raises(BudgetError, match=r"nothing within the budgets .* or raise a budget"):
         cheapest(exact, budgets, Goal(key_of("model_size"), best.accuracy))
     with pytest.raises(BudgetError, match="the least latency is that of a device"):
-        cheapest(exact, [], Goal(("latency", "other"), 0.1))
+        cheapest(exact, [], Goal(Cost("latency", "other"), 0.1))
 
 
 @pytest.mark.parametrize(("text", "share"), [("65%", 0.65), ("0.65", 0.65), ("1", 1.0), ("100%", 1.0)])

@@ -12,7 +12,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.finalists import Finals, measure_finalists, pick_finalists
 from ofa_nas.pipeline.search import Goal, SearchResult, search
-from ofa_nas.search.budgets import Budget
+from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table
 
@@ -199,7 +199,7 @@ def test_finalists_are_timed_on_this_machine(
 
 def test_the_cheapest_at_an_accuracy_is_not_given_up_for_a_more_accurate_one(result: SearchResult) -> None:
     assert len(pick_finalists(result, "exact")) > 1
-    sought = replace(result, chosen=result.front[0], goal=Goal(("macs", ""), 0.1))
+    sought = replace(result, chosen=result.front[0], goal=Goal(Cost("macs"), 0.1))
     assert pick_finalists(sought, "exact") == [result.front[0]]
 
 

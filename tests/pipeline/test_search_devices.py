@@ -11,7 +11,7 @@ from ofa_nas.errors import BudgetError, TableError
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.search import SearchResult, Unmet, search
-from ofa_nas.search.budgets import Budget
+from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.search.methods import Generation
 from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
@@ -48,17 +48,17 @@ def candidates(both: Estimators) -> list[Candidate]:
     return both.candidates(every_architecture())
 
 
-def costs_of(candidate: Candidate) -> dict[tuple[str, str], float]:
+def costs_of(candidate: Candidate) -> dict[Cost, float]:
     return {
-        **{("latency", device): value for device, value in candidate.latencies_ms.items()},
-        ("peak_memory", ""): candidate.peak_activation_bytes,
-        ("macs", ""): candidate.macs,
+        **{Cost("latency", device): value for device, value in candidate.latencies_ms.items()},
+        Cost("peak_memory"): candidate.peak_activation_bytes,
+        Cost("macs"): candidate.macs,
     }
 
 
 def at(candidates: Sequence[Candidate], share: float, name: str, device: str = "") -> Budget:
     """A budget that a share of all architectures keeps."""
-    values = [costs_of(one)[name, device] for one in candidates]
+    values = [costs_of(one)[Cost(name, device)] for one in candidates]
     unit = {"latency": "ms", "peak_memory": "bytes", "macs": "MACs"}[name]
     return Budget(name, float(np.quantile(values, share)), unit, device)
 

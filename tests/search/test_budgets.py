@@ -6,6 +6,7 @@ from ofa_nas.errors import BudgetError
 from ofa_nas.search.budgets import (
     KINDS,
     Budget,
+    Cost,
     budget_levels,
     parse_budget,
     parse_budgets,
@@ -101,7 +102,7 @@ def test_in_a_list_amounts_without_a_unit_have_that_of_the_last(
 ) -> None:
     budgets = parse_budgets(name, text, device="rpi4")
     assert [budget.limit for budget in budgets] == pytest.approx(limits)
-    assert {budget.key for budget in budgets} == {(name, "rpi4")}
+    assert {budget.key for budget in budgets} == {Cost(name, "rpi4")}
 
 
 @pytest.mark.parametrize(
