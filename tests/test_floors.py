@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ofa_nas"
 FLOORS = (
     ("errors",),  # the ground that floor 0 stands on
     ("assets", "charts", "figures", "files", "plugins", "provenance"),
-    ("space",),
+    ("space", "pages"),
     ("devices", "onnx_writer", "quantization", "accuracy", "link_regression", "supernet_card"),
     ("latency", "predictors"),
     ("search",),

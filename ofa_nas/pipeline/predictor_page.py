@@ -1,14 +1,11 @@
 """A report of a predictor as one HTML page with plots, which needs nothing beside it."""
 
-from html import escape
+from ofa_nas.charts import PAGE, Chart, Series, agreement_chart, draw_svg
+from ofa_nas.figures import format_count
+from ofa_nas.pages.html import Markup, table, tag
+from ofa_nas.pages.page import whole_page
+from ofa_nas.pipeline.predictor_report import LATE, RANDOM, PredictorReport, Regret, Score
 
-from ofa_nas.charts import Chart, Series, draw_svg
-from ofa_nas.pipeline.predictor_report import LATE, RANDOM, PredictorReport, Score
-
-STYLE = (
-    "body{font:14px sans-serif;max-width:1100px;margin:2em auto;color:#222}table{border-collapse:collapse}"
-    "td,th{padding:2px 12px;text-align:right}th{border-bottom:1px solid #888}svg{margin:8px 4px}"
-)
 BUDGET_HEADERS = ("MACs", "held out within", "top-1 regret", "top-10 regret")
 HEADERS = (
     "kind",
@@ -57,64 +54,49 @@ def describe_noise(report: PredictorReport) -> str:
     )
 
 
+def regret_cells(regret: Regret) -> tuple[str, ...]:
+    """What trusting it costs at a budget, in the order of `BUDGET_HEADERS`; in points."""
+    regrets = (f"{100 * value:.2f}" for value in (regret.top_1, regret.top_10))
+    return (format_count(regret.macs), f"{regret.subnets:.0f}", *regrets)
+
+
 def report_page(report: PredictorReport) -> str:
     """The page, as text."""
+    title = f"{report.kind} predictor of {report.supernet}: {report.samples} subnets"
     charts = [
         _scatter(report),
         _curve(report, RANDOM, "Learning curve: random thirds held out"),
         _curve(report, LATE, "Early → late: the last third held out"),
     ]
-    rows = "".join(_row("td", score_cells(score)) for score in report.scores)
-    budgets = "".join(
-        _row(
-            "td",
-            (
-                f"{one.macs / 1e6:.1f} M",
-                f"{one.subnets:.0f}",
-                f"{100 * one.top_1:.2f}",
-                f"{100 * one.top_10:.2f}",
-            ),
-        )
-        for one in report.regrets
-    )
-    title = f"{report.kind} predictor of {report.supernet}: {report.samples} subnets"
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
-            f"<h1>{escape(title)}</h1><p>{escape(describe_noise(report))}.</p>",
-            *charts,
-            "<h2>Held-out subnets</h2><p>Means over the splits; errors and regrets in points.</p>",
-            f"<table>{_row('th', HEADERS)}{rows}</table>",
-            "<h2>What trusting it costs, by budget</h2>",
-            f"<table>{_row('th', BUDGET_HEADERS)}{budgets}</table>",
-            "</body></html>\n",
-        ]
+    drawings = [
+        tag("figure", Markup(draw_svg(chart, PAGE)), attributes={"class": "chart"}) for chart in charts
+    ]
+    return whole_page(
+        title,
+        tag("header", tag("h1", title)),
+        tag(
+            "main",
+            tag("p", f"{describe_noise(report)}."),
+            tag("div", *drawings, attributes={"class": "pair"}),
+            tag("h2", "Held-out subnets"),
+            tag("p", "Means over the splits; errors and regrets in points."),
+            table(HEADERS, map(score_cells, report.scores)),
+            tag("h2", "What trusting it costs, by budget"),
+            table(BUDGET_HEADERS, map(regret_cells, report.regrets)),
+        ),
     )
 
 
-def _row(cell: str, texts: tuple[str, ...]) -> str:
-    return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in texts) + "</tr>"
-
-
-def _scatter(report: PredictorReport) -> str:
-    measured = [100 * point.measured for point in report.points]
-    predicted = [100 * point.predicted for point in report.points]
-    ends = [min(measured + predicted), max(measured + predicted)]
-    return draw_svg(
-        Chart(
-            "Predicted without its fifth, and measured",
-            "measured top-1 [%]",
-            "predicted, with 90 % interval [%]",
-            [
-                Series("", measured, predicted, [100 * point.half_width for point in report.points]),
-                Series("equal", ends, ends, is_line=True, is_dashed=True),
-            ],
-        )
+def _scatter(report: PredictorReport) -> Chart:
+    return agreement_chart(
+        "Predicted without its fifth, and measured",
+        ("measured top-1 [%]", "predicted, with 90 % interval [%]"),
+        [(100 * point.measured, 100 * point.predicted) for point in report.points],
+        errors=[100 * point.half_width for point in report.points],
     )
 
 
-def _curve(report: PredictorReport, held_out: str, title: str) -> str:
+def _curve(report: PredictorReport, held_out: str, title: str) -> Chart:
     series = []
     for kind in dict.fromkeys(score.kind for score in report.scores):
         own = [score for score in report.scores if (score.kind, score.held_out) == (kind, held_out)]
@@ -132,7 +114,7 @@ def _curve(report: PredictorReport, held_out: str, title: str) -> str:
         series.append(
             Series("perfect predictions", ends, [report.tau_ceiling] * 2, is_line=True, is_dashed=True)
         )
-    return draw_svg(Chart(title, "subnets fitted to", "Kendall tau", series))
+    return Chart(title, "subnets fitted to", "Kendall tau", series)
 
 
 def _size(score: Score) -> int:

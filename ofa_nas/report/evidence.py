@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from ofa_nas.export.check import Check
 from ofa_nas.figures import format_ms
+from ofa_nas.pages.html import Markup, copyable, table, tag
 from ofa_nas.report.document import Point, SearchDocument, Timed
-from ofa_nas.report.html import Markup, copyable, table, tag
 from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.plots import accuracy_chart, shown, table_chart
 from ofa_nas.report.words import percent

@@ -5,11 +5,11 @@ from hashlib import sha256
 from importlib.resources import files
 from importlib.util import find_spec
 
-from ofa_nas.charts import DARK, LIGHT, Theme
 from ofa_nas.errors import ConfigError
+from ofa_nas.pages.html import Markup, tag
+from ofa_nas.pages.page import whole_page
 from ofa_nas.report.document import SearchDocument
 from ofa_nas.report.evidence import evidence
-from ofa_nas.report.html import Markup, markup, tag
 from ofa_nas.report.sections import course, front, network, origins, overview, title_of
 
 PLOTLY = "plotly"
@@ -33,23 +33,21 @@ def report_page(document: SearchDocument) -> str:
     """
     check_plotly()
     library = _plotly()
-    own = _asset("page.js")
+    own = files("ofa_nas.report").joinpath("page.js").read_text(encoding="utf-8")
     policy = (
         "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
         f"script-src {_digest(library)} {_digest(own)}; base-uri 'none'; form-action 'none'"
     )
-    style = Markup(f"<style>{_variables()}{_asset('page.css')}</style>")
-    head = markup(
-        Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        tag("title", f"{title_of(document)}: ofa-nas"),
-        style,
-    )
+    allowed = Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">')
     scripts = Markup(f"<script>{library}</script><script>{own}</script>")
-    body = tag("body", _header(document), tag("main", *_sections(document)), _footer(), scripts)
-    return f'<!doctype html>\n<html lang="en">{tag("head", head)}{body}</html>\n'
+    return whole_page(
+        f"{title_of(document)}: ofa-nas",
+        _header(document),
+        tag("main", *_sections(document)),
+        _footer(),
+        scripts,
+        head=allowed,
+    )
 
 
 def _header(document: SearchDocument) -> Markup:
@@ -96,27 +94,6 @@ def _plotly() -> str:
     return script
 
 
-def _asset(name: str) -> str:
-    return files("ofa_nas.report").joinpath(name).read_text(encoding="utf-8")
-
-
 def _digest(script: str) -> str:
     """A source of the policy: this very script, and no other."""
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-
-
-def _variables() -> str:
-    """Colours of both themes as CSS variables; the system chooses until the button does."""
-    light, dark = _colours(LIGHT), _colours(DARK)
-    return (
-        f":root{{color-scheme:light;{light}}}"
-        f"@media(prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}"
-        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}"
-    )
-
-
-def _colours(theme: Theme) -> str:
-    named = {name: getattr(theme, name) for name in ("paper", "ink", "faint", "grid", "accent", "limit")}
-    named |= {f"series-{index}": colour for index, colour in enumerate(theme.series)}
-    named |= {f"scale-{index}": colour for index, colour in enumerate(theme.scale)}
-    return "".join(f"--{name}:{colour};" for name, colour in named.items())

@@ -5,7 +5,7 @@ from json import dumps
 from typing import Any
 
 from ofa_nas.charts import PAGE, Chart, draw_svg
-from ofa_nas.report.html import Markup, tag
+from ofa_nas.pages.html import Markup, tag
 from ofa_nas.report.interactive import alternative_of, figure_of
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from ofa_nas.figures import format_ms
+from ofa_nas.pages.html import Markup, markup, tag
 from ofa_nas.report.course import layer_words, short_name
 from ofa_nas.report.document import LayerFigures, Network
-from ofa_nas.report.html import Markup, markup, tag
 from ofa_nas.report.words import kernel_text
 from ofa_nas.space.operators import size_unit
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ofa_nas.charts import CROSS, DIAMOND, STAR, Chart, Rule, Series
+from ofa_nas.charts import CROSS, DIAMOND, STAR, Chart, Rule, Series, agreement_chart
 from ofa_nas.figures import format_bytes, format_ms, thin
 from ofa_nas.report.document import Answer, Point, SearchDocument, TableFigures
 from ofa_nas.report.words import cost_keys, first_cost, percent, point_text
@@ -149,34 +149,17 @@ def _goals(answer: Answer) -> Iterator[Rule]:
         yield Rule(100 * answer.goal[0], f"to reach: {percent(answer.goal[0])}", is_level=True)
 
 
-def agreement_chart(
-    title: str, unit: str, points: Sequence[tuple[float, float]], texts: Sequence[str], names: Sequence[str]
-) -> Chart:
-    """Predicted and measured values as a cloud around the line on which they agree."""
-    measured, predicted = [point[0] for point in points], [point[1] for point in points]
-    ends = [min(measured + predicted), max(measured + predicted)]
-    return Chart(
-        title,
-        f"measured [{unit}]",
-        f"predicted [{unit}]",
-        [
-            Series("networks", measured, predicted, texts=texts, names=names),
-            Series("equal", ends, ends, is_line=True, is_dashed=True, colour="faint"),
-        ],
-    )
-
-
 def table_chart(table: TableFigures) -> Chart:
     """What a table predicted of networks that it had never seen, and what they took."""
     return agreement_chart(
         f"{table.name}: unseen networks",
-        "ms",
+        ("measured [ms]", "predicted [ms]"),
         [(measured, predicted) for _, measured, predicted in table.holdouts],
-        [
+        texts=[
             f"{architecture}\nmeasured {format_ms(measured)}\npredicted {format_ms(predicted)}"
             for architecture, measured, predicted in table.holdouts
         ],
-        [architecture for architecture, _, _ in table.holdouts],
+        names=[architecture for architecture, _, _ in table.holdouts],
     )
 
 
@@ -184,10 +167,10 @@ def accuracy_chart(points: Sequence[Point]) -> Chart:
     """Predicted and measured accuracy of networks that were evaluated."""
     return agreement_chart(
         "Accuracy of evaluated networks",
-        "%",
+        ("measured [%]", "predicted [%]"),
         [(100 * (point.accuracy or 0.0), 100 * point.predicted.accuracy) for point in points],
-        list(map(point_text, points)),
-        [point.architecture for point in points],
+        texts=list(map(point_text, points)),
+        names=[point.architecture for point in points],
     )
 
 

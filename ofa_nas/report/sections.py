@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from ofa_nas.figures import format_amount, format_bytes, format_ms, format_share
+from ofa_nas.pages.html import Markup, copyable, markup, table, tag
 from ofa_nas.report.course import beside_words, layer_words, memory_chart, peak_words, time_chart
 from ofa_nas.report.document import Answer, Network, Point, SearchDocument
-from ofa_nas.report.html import Markup, copyable, markup, table, tag
 from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.picture import network_picture
 from ofa_nas.report.plots import all_fronts, thinned
