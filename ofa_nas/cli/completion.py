@@ -143,10 +143,9 @@ def _addresses() -> list[str]:
 
 
 def _tables() -> list[str]:
-    from ofa_nas.assets import asset_names
-    from ofa_nas.pipeline.device_table import measured_tables
+    from ofa_nas.latency.shelf import Shelf, shipped_names
 
-    return [*asset_names("latency_tables", suffix=".json"), *sorted(set(measured_tables().values()))]
+    return [*shipped_names(), *Shelf.measured().names]
 
 
 def _devices() -> list[str]:

@@ -132,19 +132,15 @@ def run(args: argparse.Namespace) -> None:
 
 def _list(args: argparse.Namespace) -> None:
     """List what there is; a file that cannot be read is named on stderr and left out."""
-    from ofa_nas.assets import asset_folder, cache_folder
     from ofa_nas.cli.console import err, give_document
-    from ofa_nas.errors import TableError
     from ofa_nas.latency.roofline import Roofline, roofline_names
-    from ofa_nas.latency.table import LatencyTable
+    from ofa_nas.latency.shelf import Shelf
 
     found = []
-    for folder in (asset_folder("latency_tables"), cache_folder() / "latency_tables"):
-        for path in sorted(folder.glob("*.json")):
-            try:
-                found.append(summarise(LatencyTable.load(path), path))
-            except TableError as error:
-                err.print(f"left out: {error}", markup=False)
+    for shelf in (Shelf.shipped(), Shelf.measured()):
+        found += [summarise(table, path) for path, table in shelf.tables.items()]
+        for error in shelf.damaged.values():
+            err.print(f"left out: {error}", markup=False)
     boards = [Roofline.load(name) for name in roofline_names()]
     if not give_document(args, {"tables": found, "rooflines": [_describe(board) for board in boards]}):
         _show_tables(found)

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, write, and show how far off each table is; or write a bundle."""
-    from ofa_nas.pipeline.device_table import check_name
+    from ofa_nas.latency.shelf import check_name
 
     _check_combination(args)
     _check_outputs(args)
@@ -175,7 +175,8 @@ def _measure(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import err
     from ofa_nas.devices import HOST, open_device
     from ofa_nas.files import check_writable
-    from ofa_nas.latency.profile import check_threads, named_table_path
+    from ofa_nas.latency.profile import check_threads
+    from ofa_nas.latency.shelf import named_table_path
 
     space, address = _space(args), args.device or HOST
     device = open_device(address)
@@ -255,7 +256,7 @@ def _write_bundle(args: argparse.Namespace) -> None:
 
 def _collect(args: argparse.Namespace) -> None:
     from ofa_nas.latency.bundle import collect
-    from ofa_nas.latency.profile import named_table_path
+    from ofa_nas.latency.shelf import named_table_path
 
     collected = collect(args.collect, args.bundle, name=args.name)
     device = collected.table.device

@@ -9,9 +9,9 @@ from statistics import median
 
 import numpy as np
 
-from ofa_nas.assets import asset_folder
 from ofa_nas.errors import SpaceError
 from ofa_nas.latency.operator_model import FEATURES, solve_nonnegative
+from ofa_nas.latency.shelf import Shelf
 from ofa_nas.latency.table import Holdout, LatencyTable
 from ofa_nas.space.blocks import axes_of, lower
 from ofa_nas.space.costs import every_layer, layer_macs
@@ -62,7 +62,7 @@ def lint_table(
     if held is None:
         return ()
     rows = table_rows(table)
-    compared = shipped_tables() if others is None else others
+    compared = Shelf.shipped().tables.values() if others is None else others
     foreign = {other.name: table_rows(other) for other in compared if other.device.name != table.device.name}
     found = [
         *find_nonpositive(rows),
@@ -81,11 +81,6 @@ def table_rows(table: LatencyTable) -> Rows:
     if table.published:
         return table.published.prices
     return {(0, layer): ms for layer, ms in table.measured.prices.items()} if table.measured else {}
-
-
-def shipped_tables() -> tuple[LatencyTable, ...]:
-    """The tables that ship."""
-    return tuple(LatencyTable.load(path) for path in sorted(asset_folder("latency_tables").glob("*.json")))
 
 
 def _space_of(table: LatencyTable) -> SearchSpace | None:

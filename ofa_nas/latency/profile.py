@@ -1,16 +1,12 @@
-"""Profile a device: draw networks, measure them, and find the table again later."""
+"""Profile a device: draw networks, and measure them."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from ofa_nas.assets import cache_folder
 from ofa_nas.devices import (
     FP32,
-    HOST,
     PRECISIONS,
     Device,
     DeviceInfo,
@@ -18,7 +14,6 @@ from ofa_nas.devices import (
     Model,
     Profile,
     Visit,
-    open_device,
 )
 from ofa_nas.devices.job import pack_model
 from ofa_nas.errors import ConfigError
@@ -42,30 +37,6 @@ class Progress:
     part: str
     done: int
     total: int
-
-
-def profile_host(
-    space: SearchSpace,
-    *,
-    threads: int = 1,
-    seed: int = 0,
-    resolutions: Sequence[int] = (),
-    clock: str = "wall",
-    precision: str = FP32,
-) -> Iterator[Progress | LatencyTable]:
-    """Measure this machine; the last record is the table.
-
-    Args:
-        space: Whose layers to measure, with the number of classes that will be used.
-        threads: Of ONNX Runtime.
-        seed: Of designs, weights and order.
-        resolutions: Some of the space's; all without.
-        clock: `wall` or `cpu`.
-        precision: Of the networks, `fp32` or `int8`.
-    """
-    protocol = MeasuringProtocol(threads=threads, seed=seed, clock=clock)
-    device = open_device(HOST)
-    yield from profile_device(device, space, protocol=protocol, resolutions=resolutions, precision=precision)
 
 
 def profile_device(
@@ -190,49 +161,3 @@ def check_threads(threads: int, info: DeviceInfo) -> None:
     """
     if threads > info.cores:
         raise ConfigError(f"{threads} threads, but {info.name} has {info.cores} cores: ask for fewer")
-
-
-def cached_table_path(
-    space: SearchSpace, info: DeviceInfo, *, threads: int = 1, precision: str = FP32
-) -> Path:
-    """Where a device's table of a space lies in the user's cache folder."""
-    return named_table_path(space, info.name, threads=threads, precision=precision)
-
-
-def named_table_path(space: SearchSpace, name: str, *, threads: int = 1, precision: str = FP32) -> Path:
-    """Where a table of that name would lie there; one for each number of threads and each precision."""
-    use = f"{threads}t" if precision == FP32 else f"{threads}t-{precision}"
-    return (
-        cache_folder() / "latency_tables" / f"{_plain(name)}-{_plain(space.name)}-{space.digest}-{use}.json"
-    )
-
-
-def _plain(name: str) -> str:
-    """What of a name may be part of a file's: a space of somebody else's may be called `../../x`."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:80].lstrip(".")
-
-
-def is_fresh(
-    table: LatencyTable,
-    space: SearchSpace,
-    info: DeviceInfo,
-    *,
-    threads: int = 1,
-    resolutions: Sequence[int] = (),
-    precision: str = FP32,
-) -> bool:
-    """Whether a table was measured on this machine, runtime and space, and holds the resolutions."""
-    held = table.measured
-    return (
-        held is not None
-        and held.digest == space.digest
-        and set(resolutions or space.resolutions) <= set(held.resolutions)
-        and (table.device.threads, table.device.precision) == (threads, precision)
-        and table.device.runtime == f"onnxruntime {info.onnxruntime}"
-        and _machine(held.environment) == _machine(info.environment)
-    )
-
-
-def _machine(environment: object) -> tuple[object, ...]:
-    told = environment if isinstance(environment, dict) else {}
-    return tuple(told.get(key) for key in ("host_name", "cpu", "cores", "architecture"))

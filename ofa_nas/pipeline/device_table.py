@@ -1,22 +1,16 @@
 """From what a user calls a device to its latency table: shipped, a file, measured before, or measured now."""
 
 import logging
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ofa_nas.assets import asset_names, cache_folder, find_asset
-from ofa_nas.devices import FP32, HOST, PRECISIONS, MeasuringProtocol, is_address, open_device
-from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, is_address, open_device
+from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
-from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, named_table_path, profile_device
-from ofa_nas.latency.roofline import refuse_roofline
+from ofa_nas.latency.profile import Progress, profile_device
+from ofa_nas.latency.shelf import find_table, is_fresh, named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
-
-_CACHED = re.compile(r"(?P<name>.+)-[^-]+-[0-9a-f]{12}-[0-9]+t(-int8)?")  # as `named_table_path` makes them
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
 def device_table(
@@ -44,34 +38,10 @@ def device_table(
     if is_address(text):
         yield from _measure(text, space, threads=threads, seed=seed, precision=precision)
         return
-    refuse_roofline(text)
-    found = LatencyTable.load(_find(text, space, threads, precision))
+    _, found = find_table(text, space=space, precision=precision, threads=threads)
     _check_space(found, space)
     _check_use(found, threads, precision)
     yield found
-
-
-def measured_tables() -> dict[Path, str]:
-    """Names of the tables that were measured before, by their files in the user's cache folder."""
-    found = {
-        path: _CACHED.fullmatch(path.stem) for path in (cache_folder() / "latency_tables").glob("*.json")
-    }
-    return {path: match["name"] for path, match in found.items() if match}
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that no table of a user's own may have.
-
-    Raises:
-        ConfigError: Says why, and what would be right.
-    """
-    if name == HOST or name in asset_names("latency_tables", suffix=".json"):
-        raise ConfigError(f"--name {name}: that is the name of another table; choose one such as my-{name}")
-    if not _NAME.fullmatch(name) or name.endswith(".json"):
-        raise ConfigError(
-            f"--name {name[:80]!r}: expected a name such as my-rpi4: at most 64 letters, digits, dots, "
-            "dashes and underscores"
-        )
 
 
 def _measure(
@@ -79,7 +49,7 @@ def _measure(
 ) -> Iterator[Progress | LatencyTable]:
     device = open_device(address)
     info = device.info()
-    path = cached_table_path(space, info, threads=threads, precision=precision)
+    path = named_table_path(space, info.name, threads=threads, precision=precision)
     table = _cached(path)
     if table is not None and is_fresh(table, space, info, threads=threads, precision=precision):
         yield table
@@ -91,29 +61,6 @@ def _measure(
             record.save(path)
             device.forget()
         yield record
-
-
-def _find(text: str, space: SearchSpace, threads: int, precision: str) -> Path:
-    """Path of a table by its own path, a shipped name, or the name of one measured before."""
-    is_path = text.endswith(".json") or os.sep in text
-    shipped_names = asset_names("latency_tables", suffix=".json")
-    if is_path or text in shipped_names:
-        other = f"{text}_{precision}"
-        text = other if other in shipped_names else text
-        return find_asset("latency_tables", text, suffix=".json", error=TableError)
-    best = named_table_path(space, text, threads=threads, precision=precision)
-    if best.is_file():
-        return best
-    own = measured_tables()
-    others = sorted(path for path, name in own.items() if name == text)
-    if others:
-        return others[0]  # of another space or other threads, as its checks will tell
-    measured = f"; measured before: {', '.join(sorted(set(own.values())))}" if own else ""
-    shipped = ", ".join(shipped_names)
-    raise TableError(
-        f"{text[:200]}: no such latency table; shipped: {shipped}{measured}; or give the path of a .json "
-        "file, or the address of a device: host, ssh://USER@HOST"
-    )
 
 
 def _cached(path: Path) -> LatencyTable | None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ofa_nas.assets import asset_folder, asset_names, cache_folder, find_asset
-from ofa_nas.devices import HOST, Device, MeasuringProtocol, describe_threads, is_address, open_device
+from ofa_nas.assets import asset_folder
+from ofa_nas.devices import HOST, Device, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import ConfigError, SpaceError, TableError
 from ofa_nas.latency.lint import Finding, lint_table
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.references import reference_architectures, reference_models, slowdown, write_network
-from ofa_nas.latency.roofline import refuse_roofline
+from ofa_nas.latency.shelf import describe_use, find_table, is_of, is_same_machine
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.table_writer import append_verification
 from ofa_nas.latency.verification import (
@@ -31,7 +31,6 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 
 SSH = "ssh://"
-_IDENTITY = ("host_name", "cpu", "cores", "architecture")  # of a machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +110,12 @@ def plan_verification(
     """
     if not LEAST_NETWORKS <= networks <= MOST_NETWORKS:
         raise ConfigError(f"--networks {networks}: expected {LEAST_NETWORKS} to {MOST_NETWORKS}")
-    path = find_table_file(name, precision=precision, threads=threads)
-    table = LatencyTable.load(path)
-    if not _is_of(table, precision, threads):
+    if is_address(name) and name != HOST:
+        raise TableError(f"{name[:200]} is an address: name the table, and give the address to --device")
+    path, table = find_table(name, precision=precision, threads=threads)
+    if not is_of(table, precision, threads):
         raise TableError(
-            f"latency table {table.name} is of {_use(table)}: --precision and --threads say otherwise"
+            f"latency table {table.name} is of {describe_use(table)}: --precision and --threads say otherwise"
         )
     whole = _find_space(table, space)
     address = _check_address(device) if device else _find_address(table)
@@ -182,62 +182,6 @@ def keep_verification(plan: Plan, found: Verification) -> Path | None:
     return path
 
 
-def find_table_file(name: str, *, precision: str | None = None, threads: int | None = None) -> Path:
-    """File of a table by its path, its shipped name, or the name of one measured before.
-
-    Args:
-        name: Or path.
-        precision: That tells tables of one name apart; without, any.
-        threads: Likewise.
-
-    Raises:
-        TableError: There is none, there are several, or it is a roofline.
-    """
-    shipped = asset_names("latency_tables", suffix=".json")
-    if is_address(name) and name != HOST:
-        raise TableError(f"{name[:200]} is an address: name the table, and give the address to --device")
-    refuse_roofline(name)
-    if name.endswith(".json") or "/" in name or name in shipped:
-        return find_asset("latency_tables", name, suffix=".json", error=TableError)
-    own = _measured_before()
-    namesakes = {path: table for path, table in own.items() if table.name == name}
-    paths = [path for path, table in namesakes.items() if _is_of(table, precision, threads)]
-    if len(paths) != 1 and namesakes:
-        listed = ", ".join(f"{path} ({_use(table)})" for path, table in namesakes.items())
-        raise TableError(
-            f"{name}: {len(paths) or 'none'} of the tables of that name fit; choose by --precision and "
-            f"--threads, or give the path of one: {listed}"
-        )
-    if not paths:
-        measured = ", ".join(sorted({table.name for table in own.values()})) or "none"
-        raise TableError(
-            f"{name[:200]}: no such latency table; shipped: {', '.join(shipped)}; measured before: "
-            f"{measured}; or give the path of a .json file"
-        )
-    return paths[0]
-
-
-def _is_of(table: LatencyTable, precision: str | None, threads: int | None) -> bool:
-    device = table.device
-    return precision in (None, device.precision) and threads in (None, device.threads)
-
-
-def _use(table: LatencyTable) -> str:
-    threads = table.device.threads
-    return f"{table.device.precision}, {describe_threads(threads) if threads else 'threads unknown'}"
-
-
-def _measured_before() -> dict[Path, LatencyTable]:
-    """Tables in the cache folder by their files, without those that cannot be read."""
-    found = {}
-    for path in sorted((cache_folder() / "latency_tables").glob("*.json")):
-        try:
-            found[path] = LatencyTable.load(path)
-        except TableError:
-            continue
-    return found
-
-
 def _find_space(table: LatencyTable, given: str | None) -> SearchSpace:
     held = table.rows_of
     if held is None:
@@ -285,8 +229,7 @@ def _find_address(table: LatencyTable) -> str:
     boards = [text for text in told if text.startswith(SSH)]  # a file may not have other backends imported
     if boards:
         return boards[0]
-    here = open_device(HOST).info().environment
-    if all(here.get(key) == table.measured.environment.get(key) for key in _IDENTITY):
+    if is_same_machine(open_device(HOST).info().environment, table.measured.environment):
         return HOST
     by_hand = (
         "; boards without a network path cannot be verified, only measured anew"

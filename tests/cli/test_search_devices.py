@@ -9,7 +9,8 @@ import pytest
 from ofa_nas.cli.device_arguments import DeviceArgument, read_devices
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.export.card import ModelCard, read_model
-from ofa_nas.latency.profile import cached_table_path, profile_device
+from ofa_nas.latency.profile import profile_device
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
@@ -101,7 +102,7 @@ def keep_host_table(space: SearchSpace) -> None:
     )
     *_, table = profile_device(device, space, protocol=protocol)
     assert isinstance(table, LatencyTable)
-    table.save(cached_table_path(space, device.info()))
+    table.save(named_table_path(space, "host"))
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ import pytest
 
 from ofa_nas.cli.table_progress import describe_table
 from ofa_nas.devices import MeasuringProtocol, open_device, ssh
-from ofa_nas.latency.profile import named_table_path, profile_device
+from ofa_nas.latency.profile import profile_device
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from tests.cli.conftest import Command
 from tests.devices.conftest import Loopback, board

@@ -25,7 +25,7 @@ from ofa_nas.errors import DataError, DeviceError, FileError, OfaNasError
 from ofa_nas.export.card import read_model
 from ofa_nas.files import ABANDONED_S, replacing, write_bytes
 from ofa_nas.latency.bundle import collect
-from ofa_nas.latency.profile import named_table_path
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.plugins import TRUSTED
 from ofa_nas.space.search_space import SearchSpace

@@ -18,10 +18,10 @@ from ofa_nas.latency.lint import (
     find_missing,
     find_nonpositive,
     lint_table,
-    shipped_tables,
     table_rows,
 )
 from ofa_nas.latency.roofline import RooflineModel
+from ofa_nas.latency.shelf import Shelf
 from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
 from ofa_nas.space.costs import full_depth
 from ofa_nas.space.encoding import Encoding
@@ -181,6 +181,6 @@ def test_holdouts_that_nobody_measured_are_found() -> None:  # as in HELP's FBNe
 
 
 def test_an_estimated_table_has_no_rows_to_look_at() -> None:
-    estimated = next(table for table in shipped_tables() if table.provenance == "estimated")
+    estimated = next(table for table in Shelf.shipped().tables.values() if table.provenance == "estimated")
     assert table_rows(estimated) == {}
     assert lint_table(estimated) == ()

@@ -11,8 +11,9 @@ import pytest
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError
 from ofa_nas.latency import session
-from ofa_nas.latency.profile import cached_table_path, check_request, check_threads, is_fresh, profile_device
+from ofa_nas.latency.profile import check_request, check_threads, profile_device
 from ofa_nas.latency.references import reference_models, slowdown, write_network
+from ofa_nas.latency.shelf import is_fresh
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 from tests.pipeline.simulated_board import simulated_table
@@ -37,11 +38,11 @@ def test_an_int8_table_says_so_and_serves_no_fp32_search(
     again = LatencyTable.load(tmp_path / "table.json")
     assert again.device == table.device
     assert again.device.precision == "int8"
-    assert is_fresh(again, tiny, info, resolutions=[24], precision="int8")
-    assert not is_fresh(again, tiny, info, resolutions=[24])
-    fp32 = replace(again, device=replace(again.device, precision="fp32"))
-    assert is_fresh(fp32, tiny, info, resolutions=[24])
-    assert not is_fresh(fp32, tiny, info, resolutions=[24], precision="int8")
+    assert not is_fresh(again, tiny, info, precision="int8")  # of some of its resolutions
+    assert again.measured
+    whole = replace(again, measured=replace(again.measured, resolutions=tiny.resolutions))
+    assert is_fresh(whole, tiny, info, precision="int8")
+    assert not is_fresh(whole, tiny, info)
 
 
 @pytest.mark.slow
@@ -67,18 +68,6 @@ def test_int8_networks_are_really_quantised_and_the_same_every_time(tiny: Search
     kinds = {node.op_type for node in onnx.load_from_string(first.content).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     assert "QuantizeLinear" not in {node.op_type for node in onnx.load_from_string(fp32.content).graph.node}
-
-
-def test_each_precision_and_number_of_threads_has_a_file_of_its_own(tiny: SearchSpace) -> None:
-    info = open_device("host").info()
-    paths = [
-        cached_table_path(tiny, info, threads=threads, precision=precision)
-        for threads in (1, 2)
-        for precision in ("fp32", "int8")
-    ]
-    ends = ["1t", "1t-int8", "2t", "2t-int8"]
-    assert [path.name for path in paths] == [f"host-tiny-{tiny.digest}-{end}.json" for end in ends]
-    assert cached_table_path(tiny, info) == paths[0]
 
 
 def test_unknown_precisions_and_threads_beyond_the_cores_are_refused(tiny: SearchSpace) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ofa_nas.assets import asset_folder
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError, TableError
-from ofa_nas.latency.profile import Progress, cached_table_path, is_fresh, profile_device, profile_host
+from ofa_nas.latency.profile import Progress, profile_device
+from ofa_nas.latency.shelf import is_fresh, named_table_path
 from ofa_nas.latency.table import LatencyTable, judge
 from ofa_nas.space.costs import full_depth
 from ofa_nas.space.encoding import Encoding
@@ -127,24 +128,25 @@ def test_other_classes_are_refused(table: LatencyTable, tiny: SearchSpace) -> No
 
 def test_table_is_fresh_only_for_what_it_was_measured_for(table: LatencyTable, tiny: SearchSpace) -> None:
     info = open_device("host").info()
+    assert table.measured
     assert is_fresh(table, tiny, info)
-    assert is_fresh(table, tiny, info, resolutions=[24])
     assert not is_fresh(table, tiny, info, threads=2)
-    assert not is_fresh(table, tiny, info, resolutions=[24, 40])
+    assert not is_fresh(replace(table, measured=replace(table.measured, resolutions=(24,))), tiny, info)
     assert not is_fresh(table, tiny.with_classes(99), info)
     assert not is_fresh(table, tiny, replace(info, onnxruntime="0.0.0"))
     moved = DeviceInfo(
         info.name, info.cpu, info.cores, info.onnxruntime, {**info.environment, "cpu": "another"}
     )
     assert not is_fresh(table, tiny, moved)
-    assert cached_table_path(tiny, info) != cached_table_path(tiny.with_classes(99), info)
+    assert named_table_path(tiny, "host") != named_table_path(tiny.with_classes(99), "host")
 
 
 def test_unknown_resolution_and_processor_time_of_threads_are_refused(tiny: SearchSpace) -> None:
     with pytest.raises(ConfigError, match="resolution 99 is not in tiny; it has 24, 32"):
-        list(profile_host(tiny, resolutions=[99]))
+        list(profile_device(open_device("host"), tiny, protocol=FAST, resolutions=[99]))
+    protocol = replace(FAST, threads=2, clock="cpu")
     with pytest.raises(ConfigError, match="wall clock"):
-        list(profile_host(tiny, threads=2, clock="cpu"))
+        list(profile_device(open_device("host"), tiny, protocol=protocol))
 
 
 def test_shipped_estimated_table_prices_any_space(tiny: SearchSpace, encoding: Encoding) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError, DeviceError, TableError
-from ofa_nas.latency.profile import named_table_path, profile_device
+from ofa_nas.latency.profile import profile_device
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.device_table import check_name, device_table
+from ofa_nas.pipeline.device_table import device_table
 from ofa_nas.space.search_space import SearchSpace
 
 FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
@@ -46,18 +47,20 @@ def test_a_table_of_another_space_or_other_threads_says_so(measured: LatencyTabl
     assert find(str(path), tiny).name == "my-rpi4"
 
 
-def test_shipped_tables_keep_their_names(tiny: SearchSpace) -> None:
+def test_names_of_boards_and_of_spaces_may_have_hyphens(measured: LatencyTable, tiny: SearchSpace) -> None:
+    space = replace(tiny.with_classes(99), name="my-space")
+    assert measured.measured
+    rows = replace(measured.measured, space=space.name, digest=space.digest, classes=99)
+    replace(measured, name="my-board", measured=rows).save(named_table_path(space, "my-board"))
+    assert find("my-board", space).name == "my-board"
+    with pytest.raises(TableError, match="my-board was measured for my-space with 99 classes"):
+        find("my-board", tiny)
+    with pytest.raises(TableError, match="; measured before: my-board; or give the path"):
+        find("my-board-my", tiny)
+
+
+def test_a_shipped_table_is_found_by_its_name(tiny: SearchSpace) -> None:
     assert find("rpi4", tiny).provenance == "estimated"
-    with pytest.raises(ConfigError, match="choose one such as my-rpi4"):
-        check_name("rpi4")
-    with pytest.raises(ConfigError, match="choose one such as my-host"):
-        check_name("host")
-
-
-@pytest.mark.parametrize("name", ["", "-x", "../x", "a/b", "a b", "a\n", "ü", "x" * 65, "rpi4.json"])
-def test_names_that_could_be_something_else_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="--name"):
-        check_name(name)
 
 
 def test_an_address_is_a_device_and_no_table(tiny: SearchSpace) -> None:

@@ -11,8 +11,8 @@ import ofa_nas.pipeline.deliver
 from ofa_nas.devices import AnyModel, DeviceInfo, MeasuringProtocol, Profile, Visit
 from ofa_nas.errors import TableError
 from ofa_nas.export.interface import FileForm
-from ofa_nas.latency.profile import named_table_path
 from ofa_nas.latency.references import reference_architectures, reference_name
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.deliver import Delivery, deliver
 from ofa_nas.pipeline.device_table import device_table

@@ -10,12 +10,12 @@ import pytest
 from ofa_nas.assets import asset_folder
 from ofa_nas.devices import open_device
 from ofa_nas.errors import ConfigError, DeviceError, SpaceError, TableError
-from ofa_nas.latency.profile import named_table_path
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.device_table import device_table
 from ofa_nas.pipeline.table_verification import (
     Plan,
     Verified,
-    find_table_file,
     keep_verification,
     plan_verification,
     verify_table,
@@ -168,6 +168,13 @@ def test_an_estimated_table_is_verified_where_it_is_told_and_is_not_held_against
     assert (asset_folder("latency_tables") / "rpi4.json").read_bytes() == before
 
 
+def test_the_table_of_int8_networks_is_the_one_that_a_search_takes(tiny: SearchSpace) -> None:
+    plan = plan_verification("rpi4", device=ADDRESS, space="tiny", precision="int8", seed=0)
+    *_, searched = device_table("rpi4", tiny, precision="int8")
+    assert isinstance(searched, LatencyTable)
+    assert plan.table.name == searched.name == "rpi4_int8"
+
+
 def test_a_table_without_a_device_says_what_to_pass() -> None:
     with pytest.raises(TableError, match=r"rpi4 is estimated: there is nothing to verify it on"):
         plan_verification("rpi4", space="tiny", seed=0)
@@ -241,41 +248,17 @@ def test_a_table_of_another_space_is_refused(path: Path, tmp_path: Path) -> None
     assert plan_verification(str(path), device=ADDRESS, space=str(own), seed=0).space.name == "mine"
 
 
-def test_tables_are_found_by_name(tiny: SearchSpace) -> None:
+def test_a_table_is_of_the_precision_that_is_asked_for_and_no_address(tiny: SearchSpace) -> None:
     table = replace(simulated_table(), name="my-rpi4")
-    first = named_table_path(tiny, "my-rpi4")
-    table.save(first)
-    first.with_name("broken.json").write_text("{}", encoding="utf-8")
-    assert find_table_file("my-rpi4") == first
-    assert find_table_file(str(first)) == first
-    assert find_table_file("rpi4").name == "rpi4.json"
-    with pytest.raises(TableError, match=r"my-rpi5: no such latency table; .*measured before: my-rpi4"):
-        find_table_file("my-rpi5")
-    with pytest.raises(TableError, match="name the table, and give the address to --device"):
-        find_table_file("ssh://pi@board")
-    with pytest.raises(TableError, match="rpi5 is a roofline"):
-        find_table_file("rpi5")
-
-
-def test_tables_of_one_name_are_told_apart_by_precision_and_threads(tiny: SearchSpace) -> None:
-    table = replace(simulated_table(), name="my-rpi4")
-    paths = {}
-    for precision, threads in (("fp32", 1), ("fp32", 2), ("int8", 1)):
-        path = named_table_path(tiny, "my-rpi4", precision=precision, threads=threads)
-        device = replace(table.device, precision=precision, threads=threads)
-        replace(table, device=device).save(path)
-        paths[precision, threads] = path
-    for (precision, threads), path in paths.items():
-        assert find_table_file("my-rpi4", precision=precision, threads=threads) == path
-    assert find_table_file("my-rpi4", threads=2) == paths["fp32", 2]
+    path = named_table_path(tiny, "my-rpi4", precision="int8")
+    replace(table, device=replace(table.device, precision="int8")).save(path)
+    table.save(named_table_path(tiny, "my-rpi4"))
     plan = plan_verification("my-rpi4", device=ADDRESS, precision="int8", seed=0)
-    assert (plan.path, plan.table.device.precision) == (paths["int8", 1], "int8")
-    with pytest.raises(TableError, match="my-rpi4: 2 of the tables of that name fit; choose by"):
-        find_table_file("my-rpi4", precision="fp32")
-    with pytest.raises(TableError, match=r"none of the tables .*-1t-int8\.json \(int8, 1 thread\)"):
-        find_table_file("my-rpi4", threads=4)
+    assert (plan.path, plan.table.device.precision) == (path, "int8")
     with pytest.raises(TableError, match="my-rpi4 is of int8, 1 thread: --precision and"):
-        plan_verification(str(paths["int8", 1]), device=ADDRESS, precision="fp32", seed=0)
+        plan_verification(str(path), device=ADDRESS, precision="fp32", seed=0)
+    with pytest.raises(TableError, match="name the table, and give the address to --device"):
+        plan_verification("ssh://pi@board", seed=0)
 
 
 @pytest.mark.parametrize("device", ["rpi4", "toaster"])

@@ -1,0 +1,176 @@
+"""Which latency tables there are, shipped and measured before, and which of them a name means."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ofa_nas.assets import asset_folder, asset_names, cache_folder, find_asset
+from ofa_nas.devices import FP32, HOST, DeviceInfo, describe_threads
+from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.latency.roofline import refuse_roofline
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.space.search_space import SearchSpace
+
+_FOLDER, _SUFFIX = "latency_tables", ".json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_IDENTITY = ("host_name", "cpu", "cores", "architecture")  # of a machine
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The tables of one folder.
+
+    Attributes:
+        tables: By their files, sorted.
+        damaged: Why the other files are none, by file.
+    """
+
+    tables: Mapping[Path, LatencyTable]
+    damaged: Mapping[Path, TableError]
+
+    @classmethod
+    def shipped(cls) -> Self:
+        """Those that came with this tool."""
+        return cls._read(asset_folder(_FOLDER))
+
+    @classmethod
+    def measured(cls) -> Self:
+        """Those that were measured before, in the user's cache folder."""
+        return cls._read(cache_folder() / _FOLDER)
+
+    @classmethod
+    def _read(cls, folder: Path) -> Self:
+        tables, damaged = {}, {}
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            try:
+                tables[path] = LatencyTable.load(path)
+            except TableError as error:
+                damaged[path] = error
+        return cls(tables, damaged)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tables, sorted, each once."""
+        return sorted({table.name for table in self.tables.values()})
+
+
+def shipped_names() -> list[str]:
+    """Names of the tables that came with this tool, sorted."""
+    return asset_names(_FOLDER, suffix=_SUFFIX)
+
+
+def find_table(
+    name: str,
+    *,
+    space: SearchSpace | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> tuple[Path, LatencyTable]:
+    """The table that a user calls so, and its file.
+
+    Args:
+        name: A path, the name of a shipped table, or that of one measured before. The shipped table of a
+            device has another one for int8.
+        space: That tells tables of one name apart; where none fits it, the first of that name is found.
+            Without, any, and exactly one table must fit.
+        precision: That tells them apart; without, any.
+        threads: Likewise.
+
+    Raises:
+        TableError: There is none, there are several, it is damaged, or it is a roofline.
+    """
+    refuse_roofline(name)
+    shipped = shipped_names()
+    if name.endswith(_SUFFIX) or os.sep in name or name in shipped:
+        other = f"{name}_{precision}"
+        path = find_asset(_FOLDER, other if other in shipped else name, suffix=_SUFFIX, error=TableError)
+        return path, LatencyTable.load(path)
+    own = Shelf.measured()
+    if space is not None:
+        best = named_table_path(space, name, threads=threads or 1, precision=precision or FP32)
+        if best in own.damaged:
+            raise own.damaged[best]
+    namesakes = {path: table for path, table in own.tables.items() if table.name == name}
+    fitting = [one for one in namesakes.items() if is_of(one[1], precision, threads, space=space)]
+    if space is not None:
+        fitting = [*fitting, *namesakes.items()][:1]
+    if len(fitting) == 1:
+        return fitting[0]
+    if namesakes:
+        listed = ", ".join(f"{path} ({describe_use(table)})" for path, table in namesakes.items())
+        raise TableError(
+            f"{name}: {len(fitting) or 'none'} of the tables of that name fit; choose by --precision and "
+            f"--threads, or give the path of one: {listed}"
+        )
+    address = "" if space is None else ", or the address of a device: host, ssh://USER@HOST"
+    raise TableError(
+        f"{name[:200]}: no such latency table; shipped: {', '.join(shipped)}; measured before: "
+        f"{', '.join(own.names) or 'none'}; or give the path of a .json file{address}"
+    )
+
+
+def is_of(
+    table: LatencyTable, precision: str | None, threads: int | None, *, space: SearchSpace | None = None
+) -> bool:
+    """Whether a table is of networks of a precision, timed with so many threads, of a space; None is any."""
+    device, held = table.device, table.rows_of
+    return (
+        precision in (None, device.precision)
+        and threads in (None, device.threads)
+        and (space is None or held is None or held.digest == space.digest)
+    )
+
+
+def describe_use(table: LatencyTable) -> str:
+    """Precision and threads of a table, for people."""
+    threads = table.device.threads
+    return f"{table.device.precision}, {describe_threads(threads) if threads else 'threads unknown'}"
+
+
+def named_table_path(space: SearchSpace, name: str, *, threads: int = 1, precision: str = FP32) -> Path:
+    """Where a table of that name would lie in the cache folder: one for each use of threads and precision."""
+    use = f"{threads}t" if precision == FP32 else f"{threads}t-{precision}"
+    return cache_folder() / _FOLDER / f"{_plain(name)}-{_plain(space.name)}-{space.digest}-{use}{_SUFFIX}"
+
+
+def _plain(name: str) -> str:
+    """What of a name may be part of a file's: a space of somebody else's may be called `../../x`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:80].lstrip(".")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no table of a user's own may have.
+
+    Raises:
+        ConfigError: Says why, and what would be right.
+    """
+    if name == HOST or name in shipped_names():
+        raise ConfigError(f"--name {name}: that is the name of another table; choose one such as my-{name}")
+    if not _NAME.fullmatch(name) or name.endswith(_SUFFIX):
+        raise ConfigError(
+            f"--name {name[:80]!r}: expected a name such as my-rpi4: at most 64 letters, digits, dots, "
+            "dashes and underscores"
+        )
+
+
+def is_fresh(
+    table: LatencyTable, space: SearchSpace, info: DeviceInfo, *, threads: int = 1, precision: str = FP32
+) -> bool:
+    """Whether a table was measured on this machine, runtime and space, at all of its resolutions."""
+    held = table.measured
+    return (
+        held is not None
+        and held.digest == space.digest
+        and set(space.resolutions) <= set(held.resolutions)
+        and (table.device.threads, table.device.precision) == (threads, precision)
+        and table.device.runtime == f"onnxruntime {info.onnxruntime}"
+        and is_same_machine(held.environment, info.environment)
+    )
+
+
+def is_same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two environments are of one machine."""
+    return all(one.get(key) == other.get(key) for key in _IDENTITY)
