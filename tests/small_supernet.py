@@ -1,7 +1,7 @@
 """A data set written here, a supernet really trained on it, and a device whose latencies are known."""
 
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +130,7 @@ def exact_table(space: SearchSpace) -> LatencyTable:
         noisy=0,
         throttled=0,
         networks=1,
-        protocol=asdict(MeasuringProtocol()),
+        protocol=MeasuringProtocol(),
         environment={},
         references={},
     )

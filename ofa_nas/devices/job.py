@@ -116,7 +116,7 @@ class Job:
         try:
             document = parse_json(content)
             job = cls(
-                _read_protocol(document["protocol"]),
+                read_protocol(document["protocol"]),
                 tuple(Task(task["kind"], tuple(task["models"])) for task in document["tasks"]),
                 {name: ModelFile(**file) for name, file in document["models"].items()},
                 dict(document["about"]),
@@ -228,13 +228,23 @@ class Answers:
         raise self.error(f"{self.where}: line {self.lines} {fault}: {fix or self.fix}")
 
 
-def _read_protocol(document: Record) -> MeasuringProtocol:
-    """A protocol of numbers that can be counted to; raises TypeError or ValueError."""
-    protocol, default = MeasuringProtocol(**document), asdict(MeasuringProtocol())
-    for name, value in asdict(protocol).items():
-        kinds = (int, float) if isinstance(default[name], float) else (type(default[name]),)
-        if type(value) not in kinds or (not isinstance(value, str) and not 0 <= value <= LARGEST_SETTING):
-            raise ValueError(name)
+def read_protocol(document: Mapping[str, Any]) -> MeasuringProtocol:
+    """The protocol of a job or a table; what it does not tell is as usual, but for cores: it is older then.
+
+    Raises:
+        ValueError: Nobody can measure so; the message begins with the key path.
+    """
+    usual = asdict(MeasuringProtocol())
+    for key, value in document.items():
+        kinds = (int, float) if isinstance(usual.get(key), float) else (type(usual.get(key)),)
+        is_setting = key in usual and type(value) in kinds
+        if not is_setting or not (isinstance(value, str) or 0 <= value <= LARGEST_SETTING):
+            known = ", ".join(usual)
+            raise ValueError(f"protocol.{key[:80]}: {value!r:.80} cannot be measured with; known are {known}")
+    protocol = MeasuringProtocol(**{"pinned": False, **document})
+    counts = (protocol.threads, protocol.rounds, protocol.visit_runs, protocol.passes, protocol.held)
+    if protocol.clock not in ("wall", "cpu") or min(counts) < 1 or protocol.max_rounds < protocol.rounds:
+        raise ValueError("protocol: nobody can measure so")
     return protocol
 
 

@@ -1,7 +1,7 @@
 """The table made of what was measured."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -82,7 +82,7 @@ def make_table(
         noisy=sum(one.noisy for one in measurements.values()),
         throttled=sum(one.throttled for one in measurements.values()),
         networks=len(measurements),
-        protocol=asdict(protocol),
+        protocol=protocol,
         environment=info.environment,
         references={name: one.latency_ms for name, one in measurements.items() if name.startswith(REFERENCE)},
         fitted=tuple(str(arch) for design in session.designs for arch in design.latin + design.anchors),
@@ -111,7 +111,7 @@ def _notes(measured: Measured) -> tuple[str, ...]:
         notes.append(
             f"Noisy: {measured.noisy} of {measured.networks} networks did not settle within the rounds."
         )
-    if measured.protocol.get("threads", 1) > 1 and not measured.protocol.get("spinning", False):
+    if measured.protocol.threads > 1 and not measured.protocol.spinning:
         notes.append("Threads wait for work asleep, not spinning (session.intra_op.allow_spinning=0).")
     if measured.throttled:
         notes.append(

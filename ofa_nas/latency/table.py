@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.accuracy import spearman_rho
+from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.errors import TableError
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.operator_model import OperatorModel
@@ -138,7 +139,7 @@ class Measured:
         noisy: Networks whose interval stayed wider than the protocol asks.
         throttled: Networks during which the device was throttled.
         networks: Networks measured in all.
-        protocol: As `ofa_nas.devices.agent.Protocol`.
+        protocol: How it was measured.
         environment: What the device told of itself.
         references: Latency of each reference network by name [ms]; they tell the machine's speed later.
         fitted: Texts of the designs and anchors; none in tables of before these were kept.
@@ -155,7 +156,7 @@ class Measured:
     noisy: int
     throttled: int
     networks: int
-    protocol: Mapping[str, Any]
+    protocol: MeasuringProtocol
     environment: Mapping[str, Any]
     references: Mapping[str, float]
     fitted: tuple[str, ...] = ()

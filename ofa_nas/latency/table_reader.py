@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ofa_nas.devices import MeasuringProtocol
+from ofa_nas.devices.job import read_protocol
 from ofa_nas.errors import TableError
 from ofa_nas.files import read_json
 from ofa_nas.latency.attribution import LayerLatency
@@ -148,7 +150,7 @@ def _read_measured(root: Section) -> Measured:
         noisy=networks.integer("noisy", minimum=0),
         throttled=networks.integer("throttled", minimum=0),
         networks=networks.integer("measured"),
-        protocol=root.section("protocol").content,
+        protocol=_read_protocol(root.section("protocol")),
         environment=root.section("environment").content,
         references=_read_references(root.section("references")),
         fitted=_read_texts(root, "fitted"),
@@ -158,6 +160,13 @@ def _read_measured(root: Section) -> Measured:
     if len(measured.prices) < len(measured.rows):
         raise TableError(f"{root.path}: rows: a layer stands there twice; each may be there once")
     return measured
+
+
+def _read_protocol(section: Section) -> MeasuringProtocol:
+    try:
+        return read_protocol(section.content)
+    except ValueError as cause:
+        raise TableError(f"{section.path}: {cause}; measure the table anew") from cause
 
 
 def _read_published(root: Section) -> Published:

@@ -77,7 +77,7 @@ def _measured(held: Measured, made_by: Mapping[str, Any]) -> dict[str, Any]:
         "seed": held.seed,
         "fitted": list(held.fitted),
         "networks": {"measured": held.networks, "noisy": held.noisy, "throttled": held.throttled},
-        "protocol": dict(held.protocol),
+        "protocol": asdict(held.protocol),
         "environment": dict(held.environment),
         "references": {name: round(value, 6) for name, value in held.references.items()},
         "validation": {

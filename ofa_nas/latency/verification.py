@@ -4,14 +4,13 @@ Nothing here measures; `pipeline/table_verification.py` does.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.devices import MeasuringProtocol
-from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.errors import ConfigError
 from ofa_nas.latency.table import ErrorFigures, LatencyTable, Measured, judge, noise_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
@@ -283,30 +282,6 @@ def macs_linear_ms(space: SearchSpace, measured: Measured, archs: Sequence[Archi
 
 def _macs(space: SearchSpace, arch: Architecture) -> float:
     return sum(map(layer_macs, space.layers(arch))) / 1e6
-
-
-def protocol_of(table: LatencyTable, *, seed: int) -> MeasuringProtocol:
-    """How a table was measured, with another seed; the usual protocol for one that does not tell.
-
-    Raises:
-        TableError: Its protocol is none of this version.
-    """
-    usual = MeasuringProtocol(threads=table.device.threads or 1, seed=seed)
-    told = {"pinned": False} | dict(table.measured.protocol) if table.measured else {}  # older ones were not
-    kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual)}
-    for key, value in told.items():
-        if key not in kinds or type(value) is not kinds[key]:
-            known = ", ".join(kinds)
-            raise TableError(
-                f"latency table {table.name}: protocol.{key[:80]}: {value!r:.80} cannot be measured with; "
-                f"known are {known}; measure the table anew"
-            )
-    protocol = replace(usual, **told)
-    shares = (protocol.passes, protocol.held)
-    counts = (protocol.threads, protocol.rounds, protocol.max_rounds, protocol.visit_runs, *shares)
-    if protocol.clock not in ("wall", "cpu") or min(counts) < 1 or protocol.max_rounds < protocol.rounds:
-        raise TableError(f"latency table {table.name}: protocol: nobody can measure so; measure it anew")
-    return replace(protocol, seed=seed)
 
 
 def marks_of(table: LatencyTable) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Verify a latency table: time fresh networks on its device, and keep in the table what they showed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from ofa_nas.latency.verification import (
     draw_fresh,
     find_changes,
     macs_linear_ms,
-    protocol_of,
 )
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -123,7 +122,9 @@ def plan_verification(
     if table.measured:
         known.update(table.measured.fitted, (one.architecture for one in table.measured.holdouts))
     archs = draw_fresh(table.narrow(whole), networks, np.random.default_rng(seed), known=known)
-    return Plan(path, table, whole, address, protocol_of(table, seed=seed), archs)
+    usual = MeasuringProtocol(threads=table.device.threads or 1)
+    protocol = replace(table.measured.protocol if table.measured else usual, seed=seed)
+    return Plan(path, table, whole, address, protocol, archs)
 
 
 def verify_table(plan: Plan) -> Iterator[Progress | Verified]:

@@ -77,6 +77,11 @@ def test_a_job_survives_the_journey_and_its_id_tells_jobs_apart() -> None:
     assert len({JOB.id, *(other.id for other in others)}) == 4
 
 
+def test_a_whole_number_serves_for_a_fraction() -> None:
+    job = Job(MeasuringProtocol(visit_ms=50), JOB.tasks, JOB.models, JOB.about)
+    assert Job.parse(job.files(MODELS)["job.json"], where="job.json", error=FileError) == job
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"schema": 1}', b"\xff", b"[" * 100_000])
 def test_what_is_no_job_is_refused(content: bytes) -> None:
     with pytest.raises(FileError, match=r"^bundle\.zip: holds no job"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.assets import asset_folder
+from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.lint import (
     Rows,
@@ -73,7 +74,7 @@ def as_table(rows: Rows, judges: Sequence[Holdout], *, name: str = "board") -> L
         noisy=0,
         throttled=0,
         networks=len(judges),
-        protocol={},
+        protocol=MeasuringProtocol(),
         environment={},
         references={},
     )

@@ -85,10 +85,10 @@ def test_unknown_precisions_and_threads_beyond_the_cores_are_refused(tiny: Searc
 @pytest.mark.slow
 def test_a_table_of_threads_tells_how_they_waited(table: LatencyTable) -> None:
     assert table.measured
-    assert table.measured.protocol["spinning"] is False
+    assert table.measured.protocol.spinning is False
     told = {}
     for threads, spinning in ((1, False), (2, False), (2, True)):
-        protocol = {**table.measured.protocol, "threads": threads, "spinning": spinning}
+        protocol = replace(table.measured.protocol, threads=threads, spinning=spinning)
         notes = session._notes(replace(table.measured, protocol=protocol))
         told[threads, spinning] = any("not spinning" in note for note in notes)
     assert told == {(1, False): False, (2, False): True, (2, True): False}

@@ -141,6 +141,43 @@ def test_table_is_fresh_only_for_what_it_was_measured_for(table: LatencyTable, t
     assert named_table_path(tiny, "host") != named_table_path(tiny.with_classes(99), "host")
 
 
+def told(document: dict[str, Any], path: Path, **protocol: object) -> Path:
+    changed = {**document["protocol"], **protocol}
+    path.write_text(json.dumps({**document, "protocol": changed}), encoding="utf-8")
+    return path
+
+
+def test_a_whole_number_serves_for_a_fraction_as_in_a_job(document: dict[str, Any], tmp_path: Path) -> None:
+    table = LatencyTable.load(told(document, tmp_path / "t.json", visit_ms=50))
+    assert table.measured
+    assert table.measured.protocol == replace(FAST, visit_ms=50.0)
+
+
+def test_before_tables_told_it_cores_were_not_chosen(document: dict[str, Any], tmp_path: Path) -> None:
+    old = json.loads(json.dumps(document))
+    del old["protocol"]["pinned"]
+    table = LatencyTable.load(told(old, tmp_path / "t.json"))
+    assert table.measured
+    assert table.measured.protocol == replace(FAST, pinned=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("turbo", 1, r"t\.json: protocol\.turbo: 1 cannot be measured with; known are threads, "),
+        ("rounds", "9", r"protocol\.rounds: '9' cannot be measured with"),
+        ("rounds", True, r"protocol\.rounds: True cannot be measured with"),
+        ("clock", "sun", "t.json: protocol: nobody can measure so; measure the table anew"),
+        ("max_rounds", 1, "nobody can measure so"),
+    ],
+)
+def test_a_protocol_that_nobody_can_measure_with_is_refused(
+    key: str, value: object, message: str, document: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(TableError, match=message):
+        LatencyTable.load(told(document, tmp_path / "t.json", **{key: value}))
+
+
 def test_unknown_resolution_and_processor_time_of_threads_are_refused(tiny: SearchSpace) -> None:
     with pytest.raises(ConfigError, match="resolution 99 is not in tiny; it has 24, 32"):
         list(profile_device(open_device("host"), tiny, protocol=FAST, resolutions=[99]))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.table_writer import append_verification
@@ -20,7 +19,6 @@ from ofa_nas.latency.verification import (
     find_changes,
     macs_linear_ms,
     marks_of,
-    protocol_of,
 )
 from ofa_nas.space.search_space import SearchSpace
 from tests.pipeline.simulated_board import ENVIRONMENT, simulated_table
@@ -173,29 +171,6 @@ def test_the_line_through_macs_comes_back_from_the_holdouts(tiny: SearchSpace) -
     assert found == pytest.approx(np.array([one.macs_ms for one in left]), abs=1e-5)
     alone = replace(held, holdouts=held.holdouts[:1])
     assert macs_linear_ms(tiny, alone, [tiny.smallest]) is None
-
-
-def test_the_protocol_is_that_of_the_table_with_another_seed() -> None:
-    table = simulated_table()
-    assert protocol_of(table, seed=9) == MeasuringProtocol(rounds=4, max_rounds=4, seed=9)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "told"),
-    [
-        ("turbo", 1, "protocol.turbo: 1 cannot be measured with; known are threads, "),
-        ("rounds", "9", "protocol.rounds: '9' cannot be measured with"),
-        ("clock", "sun", "nobody can measure so"),
-        ("max_rounds", 3, "nobody can measure so"),
-    ],
-)
-def test_a_protocol_that_nobody_can_measure_with_is_refused(key: str, value: object, told: str) -> None:
-    table = simulated_table()
-    assert table.measured
-    protocol = {**table.measured.protocol, key: value}
-    odd = replace(table, measured=replace(table.measured, protocol=protocol))
-    with pytest.raises(TableError, match=told):
-        protocol_of(odd, seed=0)
 
 
 def test_a_verification_is_appended_and_nothing_else_changes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ under another governor, and the user presses Ctrl-C at the fifth visit.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -107,7 +107,7 @@ def simulated_table(*, seed: int = 0) -> LatencyTable:
         noisy=0,
         throttled=0,
         networks=len(fitted) + len(holdouts) + 3,
-        protocol=asdict(PROTOCOL),
+        protocol=PROTOCOL,
         environment=ENVIRONMENT,
         references={reference_name(arch): round(true_ms(arch), 6) for arch in reference_architectures(SPACE)},
         fitted=tuple(fitted),
