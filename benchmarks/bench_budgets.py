@@ -17,12 +17,11 @@ import onnx
 
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
-from ofa_nas.devices import HOST, MeasuringProtocol, Model, open_device
+from ofa_nas.devices import FP32, HOST, MeasuringProtocol, Model, open_device
 from ofa_nas.export.card import ModelCard
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.verify import OrtModel
-from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.latency.references import reference_models, slowdown
+from ofa_nas.latency.references import Timed, time_among_references
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.device_table import device_table
 from ofa_nas.pipeline.estimators import Candidate, Estimators
@@ -108,14 +107,18 @@ def _measure(
     cards = [model_card(files.name, card, one.architecture, one.figures()) for one in chosen]
     exported = [export_subnet(supernet, one, calibration=calibration.images)[1] for one in cards]
     models = [Model(str(number), model.SerializeToString()) for number, model in enumerate(exported)]
-    device = open_device(HOST)
-    protocol = MeasuringProtocol(rounds=20, max_rounds=20)
-    records = measure(device, models + reference_models(card.space), protocol=protocol)
-    found = {record.model: record.latency_ms for record in records if isinstance(record, Measurement)}
-    times = [found.pop(model.name) for model in models]
     table = estimators.tables[HOST]
     assert table.measured is not None
-    factor = slowdown(found, table.measured.references)
+    *_, timed = time_among_references(
+        models,
+        open_device(HOST),
+        space=card.space,
+        then_ms=table.measured.references,
+        precision=FP32,
+        protocol=MeasuringProtocol(rounds=20, max_rounds=20),
+    )
+    assert isinstance(timed, Timed)
+    times = [timed.measurements[model.name].latency_ms for model in models]
     rows = []
     for number, one in enumerate(chosen):
         top1 = _top1(exported[number], cards[number], few)
@@ -125,8 +128,8 @@ def _measure(
                 budget_ms=budgets[number],
                 architecture=str(one.architecture),
                 predicted_ms=one.latencies_ms[HOST],
-                measured_ms=times[number] / factor,
-                raw_ms=times[number],
+                measured_ms=times[number],
+                raw_ms=times[number] * timed.slowdown,
                 predicted_top1=one.accuracy,
                 measured_top1=top1,
                 random_top1=float(np.mean(random)),

@@ -20,8 +20,8 @@ from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.check import Check
 from ofa_nas.export.interface import with_batch
-from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.latency.references import reference_models, slowdown
+from ofa_nas.latency.measure import Measurement
+from ofa_nas.latency.references import Timed, time_among_references
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.precision import FP16, FP32
@@ -227,13 +227,12 @@ def time_file(
     Returns:
         The measurement at the table's speed, and how many times as long the references take now.
     """
-    company = reference_models(space, precision=precision) if references else []
-    models = [Model("subnet", file.timed()), *company]
-    records = measure(device, models, protocol=protocol)
-    found = {record.model: record for record in records if isinstance(record, Measurement)}
-    subnet = found.pop("subnet")
-    factor = slowdown({name: one.latency_ms for name, one in found.items()}, references)
-    return subnet.at_speed(factor), factor
+    models = [Model("subnet", file.timed())]
+    *_, timed = time_among_references(
+        models, device, space=space, then_ms=references, precision=precision, protocol=protocol
+    )
+    assert isinstance(timed, Timed)
+    return timed.measurements["subnet"], timed.slowdown
 
 
 def check_memory(

@@ -4,11 +4,13 @@ A shared machine's speed changes from day to day, and not by the same factor for
 are timed among those of a table, and again beside a file that is checked against it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ofa_nas.devices import FP32, INT8, Model
+from ofa_nas.devices import FP32, INT8, AnyModel, Device, MeasuringProtocol, Model, Visit
+from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import input_shape
 from ofa_nas.space.encoding import Encoding
@@ -16,6 +18,21 @@ from ofa_nas.space.search_space import SearchSpace
 
 REFERENCE = "reference "  # how names of their models begin
 RANDOM_SIZES = 5  # resolutions of which a random architecture is a reference, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Latencies of models that were timed among the references.
+
+    Attributes:
+        measurements: By name, references among them, at the speed that the device had for its table.
+        ratios: How many times as long each reference takes now as for the table, by name.
+        slowdown: The same for all of them; 1 where there are none.
+    """
+
+    measurements: Mapping[str, Measurement]
+    ratios: Mapping[str, float]
+    slowdown: float
 
 
 def reference_architectures(space: SearchSpace) -> tuple[Architecture, ...]:
@@ -78,3 +95,42 @@ def slowdown(now_ms: Mapping[str, float], then_ms: Mapping[str, float]) -> float
     return (
         float(np.exp(np.mean([np.log(now_ms[name] / then_ms[name]) for name in shared]))) if shared else 1.0
     )
+
+
+def time_among_references(
+    models: Sequence[AnyModel],
+    device: Device,
+    *,
+    space: SearchSpace,
+    then_ms: Mapping[str, float],
+    precision: str,
+    protocol: MeasuringProtocol,
+) -> Iterator[Visit | Timed]:
+    """Time models in one interleaved session with the references, of which the largest is the sentinel.
+
+    Args:
+        models: To time.
+        device: Where; it drops what it keeps to go on after an interruption.
+        space: Of the references.
+        then_ms: What they took for the table, by name [ms]; where nobody knows, there are none.
+        precision: Of the references.
+        protocol: How.
+
+    Yields:
+        Visits, then what they found.
+
+    Raises:
+        DeviceError: The device cannot be reached, or refuses a network.
+    """
+    references = reference_models(space, precision=precision)[::-1] if then_ms else []
+    found: dict[str, Measurement] = {}
+    for record in measure(device, [*references, *models], protocol=protocol):
+        if isinstance(record, Measurement):
+            found[record.model] = record
+        else:
+            yield record
+    device.forget()
+    now_ms = {name: one.latency_ms for name, one in found.items()}
+    factor = slowdown(now_ms, then_ms)
+    ratios = {name: now_ms[name] / then for name, then in then_ms.items() if name in now_ms}
+    yield Timed({name: one.at_speed(factor) for name, one in found.items()}, ratios, factor)

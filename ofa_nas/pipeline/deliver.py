@@ -313,7 +313,6 @@ def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, thread
         references=promise.references,
         precision=card.form.precision,
     )
-    device.forget()
     is_of_one = card.form.batch in (1, None)
     predicted = promise.predicted if is_of_one else None  # tables are of one image
     where = f"{_where(promise.address)}, {describe_threads(threads)}"

@@ -3,7 +3,7 @@
 A table says which architectures are worth timing; the device says which of them keeps the budget.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -12,8 +12,8 @@ import numpy as np
 from ofa_nas.devices import Device, MeasuringProtocol, Visit
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_amount
-from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.latency.references import reference_models, slowdown, write_network
+from ofa_nas.latency.measure import Measurement
+from ofa_nas.latency.references import Timed, time_among_references, write_network
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate
 from ofa_nas.pipeline.search import SearchResult
@@ -23,19 +23,6 @@ from ofa_nas.space.search_space import SearchSpace
 
 FINALISTS = 5
 LEAST_SPREAD = 0.1  # of the budget: how far finalists lie apart where there is little or no margin
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """Latencies of architectures.
-
-    Attributes:
-        measurements: At the speed that the device had for its table.
-        slowdown: How many times as long the reference networks take now as they did for the table.
-    """
-
-    measurements: Mapping[Architecture, Measurement]
-    slowdown: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +163,9 @@ def time_architectures(
     precision = table.device.precision
     models = [write_network(space, arch, rng, name=str(arch), precision=precision) for arch in archs]
     then = table.measured.references if table.measured else {}
-    measured: dict[str, Measurement] = {}
-    references = reference_models(space, precision=precision) if then else []
-    for record in measure(device, models + references, protocol=protocol):
-        if isinstance(record, Measurement):
-            measured[record.model] = record
-        else:
-            yield record
-    device.forget()
-    factor = slowdown({name: one.latency_ms for name, one in measured.items()}, then)
-    yield Timed({arch: measured[str(arch)].at_speed(factor) for arch in archs}, factor)
+    yield from time_among_references(
+        models, device, space=space, then_ms=then, precision=precision, protocol=protocol
+    )
 
 
 def _latency_budget(result: SearchResult, device: str) -> Budget | None:
@@ -201,7 +181,7 @@ def _keeps_elsewhere(candidate: Candidate, result: SearchResult, device: str) ->
 
 
 def _judge(candidate: Candidate, timed: Timed, budget: Budget | None) -> Finalist:
-    found = timed.measurements[candidate.architecture]
+    found = timed.measurements[str(candidate.architecture)]
     return Finalist(candidate, found, budget is None or found.latency_ms <= budget.limit)
 
 

@@ -16,9 +16,10 @@ from ofa_nas.devices import MeasuringProtocol, Visit, open_device
 from ofa_nas.devices.quiet import quiet, working
 from ofa_nas.errors import ConfigError
 from ofa_nas.latency.measure import Measurement
+from ofa_nas.latency.references import Timed
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.evaluation import Bench
-from ofa_nas.pipeline.finalists import Timed, time_architectures
+from ofa_nas.pipeline.finalists import time_architectures
 from ofa_nas.pipeline.proposals import Planner
 from ofa_nas.pipeline.search import SearchResult
 from ofa_nas.pipeline.trials import (
@@ -265,7 +266,7 @@ class _Worker:
                 protocol=MeasuringProtocol(threads=self.setup.threads, seed=self.setup.seed),
             ):
                 if isinstance(record, Timed):
-                    return record.measurements[arch]
+                    return record.measurements[str(arch)]
                 yield record
         raise AssertionError("a device ended without a measurement")
 

@@ -11,8 +11,8 @@ from ofa_nas.assets import asset_folder
 from ofa_nas.devices import HOST, Device, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import ConfigError, SpaceError, TableError
 from ofa_nas.latency.lint import Finding, lint_table
-from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.latency.references import reference_architectures, reference_models, slowdown, write_network
+from ofa_nas.latency.measure import Measurement
+from ofa_nas.latency.references import Timed, reference_architectures, time_among_references, write_network
 from ofa_nas.latency.shelf import describe_use, find_table, is_of, is_same_machine
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.table_writer import append_verification
@@ -142,28 +142,25 @@ def verify_table(plan: Plan) -> Iterator[Progress | Verified]:
     device = open_device(plan.address)
     changes = find_changes(held.environment, device.info().environment) if held else ()
     findings = lint_table(table, space=plan.space)
-    found: dict[str, Measurement] = {}
-    for record in _measure(device, plan):
+    timed: Timed | None = None
+    for record in _time(device, plan):
         if isinstance(record, Progress):
             yield record
         else:
-            found[record.model] = record
-    level = held.references if held else {}
-    references = {name: found[name].latency_ms / then for name, then in level.items() if name in found}
-    speed = slowdown({name: one.latency_ms for name, one in found.items()}, level) if references else None
-    measured = {name: one.at_speed(speed or 1.0) for name, one in found.items()}
+            timed = record
+    assert timed
+    found = timed.measurements
     verification = Verification(
         device=plan.address,
-        networks=_compare(plan, predicted, measured),
-        speed=speed,
+        networks=_compare(plan, predicted, found),
+        speed=timed.slowdown if timed.ratios else None,
         changes=changes,
         lint=tuple(f"{one.rule}: {one.message}" for one in findings if one.is_error),
         noisy=sum(one.noisy for one in found.values()),
         throttled=sum(one.throttled for one in found.values()),
         made_by=record_provenance(seed=plan.protocol.seed).to_json(),
     )
-    yield Verified(verification, findings, references)
-    device.forget()
+    yield Verified(verification, findings, timed.ratios)
 
 
 def keep_verification(plan: Plan, found: Verification) -> Path | None:
@@ -243,9 +240,10 @@ def _find_address(table: LatencyTable) -> str:
     )
 
 
-def _measure(device: Device, plan: Plan) -> Iterator[Progress | Measurement]:
+def _time(device: Device, plan: Plan) -> Iterator[Progress | Timed]:
     precision = plan.table.device.precision
-    references = reference_models(plan.space, precision=precision)[::-1] if plan.table.measured else []
+    then = plan.table.measured.references if plan.table.measured else {}
+    references = reference_architectures(plan.space) if then else ()
     visits = (len(references) + len(plan.networks)) * plan.protocol.rounds
     total = len(plan.networks) + visits
     rng = np.random.default_rng(plan.protocol.seed)
@@ -253,9 +251,11 @@ def _measure(device: Device, plan: Plan) -> Iterator[Progress | Measurement]:
     for done, arch in enumerate(plan.networks):
         yield Progress(done, total)
         models.append(write_network(plan.space, arch, rng, name=str(arch), precision=precision))
-    records = measure(device, references + models, protocol=plan.protocol)  # the largest is the sentinel
+    records = time_among_references(
+        models, device, space=plan.space, then_ms=then, precision=precision, protocol=plan.protocol
+    )
     for done, record in enumerate(records, start=len(models)):
-        yield record if isinstance(record, Measurement) else Progress(min(done, total), total)
+        yield record if isinstance(record, Timed) else Progress(min(done, total), total)
 
 
 def _compare(

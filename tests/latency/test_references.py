@@ -1,10 +1,19 @@
 """Reference networks tell how fast a machine is."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ofa_nas.latency.references import reference_architectures, reference_models, slowdown
+from ofa_nas.devices import FP32, AnyModel, DeviceInfo, MeasuringProtocol, Model, Profile, Visit
+from ofa_nas.latency.references import (
+    Timed,
+    reference_architectures,
+    reference_models,
+    reference_name,
+    slowdown,
+    time_among_references,
+)
 from ofa_nas.space.search_space import SearchSpace
 
 
@@ -39,3 +48,55 @@ def test_of_many_resolutions_five_have_a_random_reference() -> None:
     space = SearchSpace.load("mobilenet_v3")
     assert len(space.resolutions) > 5
     assert len(reference_architectures(space)) == 8
+
+
+@dataclass(slots=True)
+class Listener:
+    """A device that takes 4 ms for everything, and remembers in which order it was asked."""
+
+    asked: list[str] = field(default_factory=list)
+    forgotten: int = 0
+
+    def info(self) -> DeviceInfo:
+        raise NotImplementedError
+
+    def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
+        self.asked = [model.name for model in models]
+        for name in self.asked * protocol.rounds:
+            yield Visit(name, (4.0,) * 5, (4.0,) * 5, spoilt=False, throttled=False)
+
+    def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+def time_on(device: Listener, space: SearchSpace, then_ms: dict[str, float]) -> Timed:
+    models, protocol = [Model("own", b"")], MeasuringProtocol(rounds=2)
+    *visits, timed = time_among_references(
+        models, device, space=space, then_ms=then_ms, precision=FP32, protocol=protocol
+    )
+    assert all(isinstance(visit, Visit) for visit in visits)
+    assert isinstance(timed, Timed)
+    return timed
+
+
+def test_models_are_timed_at_the_speed_of_the_references_and_the_largest_is_the_sentinel(
+    tiny: SearchSpace,
+) -> None:
+    device, names = Listener(), [reference_name(arch) for arch in reference_architectures(tiny)]
+    timed = time_on(device, tiny, {names[0]: 1.0, names[1]: 4.0, "gone": 2.0})
+    assert device.asked == [*reversed(names), "own"]
+    assert device.asked[0] == reference_name(tiny.largest)
+    assert timed.slowdown == pytest.approx(2.0)
+    assert timed.ratios == {names[0]: 4.0, names[1]: 1.0}
+    assert timed.measurements["own"].latency_ms == pytest.approx(2.0)
+    assert device.forgotten == 1
+
+
+def test_where_nobody_knows_what_references_took_there_are_none(tiny: SearchSpace) -> None:
+    device = Listener()
+    timed = time_on(device, tiny, {})
+    assert (device.asked, timed.slowdown, timed.ratios) == (["own"], 1.0, {})
+    assert timed.measurements["own"].latency_ms == 4.0

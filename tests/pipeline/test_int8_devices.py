@@ -11,13 +11,13 @@ import ofa_nas.pipeline.deliver
 from ofa_nas.devices import AnyModel, DeviceInfo, MeasuringProtocol, Profile, Visit
 from ofa_nas.errors import TableError
 from ofa_nas.export.interface import FileForm
-from ofa_nas.latency.references import reference_architectures, reference_name
+from ofa_nas.latency.references import Timed, reference_architectures, reference_name
 from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.deliver import Delivery, deliver
 from ofa_nas.pipeline.device_table import device_table
 from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.finalists import Timed, time_architectures
+from ofa_nas.pipeline.finalists import time_architectures
 from ofa_nas.pipeline.promise import LatencyPromise, Promise, promise_of
 from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.precision import FP32, INT8, peak_bytes, weight_bytes
@@ -72,7 +72,7 @@ def test_finalists_are_of_the_precision_of_their_table(precision: str, tiny: Sea
     }
     assert set(device.quantized.values()) == {precision == INT8}
     assert timed.slowdown == pytest.approx(2.0)  # references are known by their names, precision and all
-    assert timed.measurements[tiny.smallest].latency_ms == pytest.approx(1.0)
+    assert timed.measurements[str(tiny.smallest)].latency_ms == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("precision", [FP32, INT8])
