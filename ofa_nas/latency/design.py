@@ -40,14 +40,7 @@ class Design:
         return self.latin + self.anchors + self.holdouts
 
 
-def draw_design(
-    space: SearchSpace,
-    resolution: int,
-    rng: np.random.Generator,
-    *,
-    anchors: int = ANCHORS,
-    holdouts: int = HOLDOUTS,
-) -> Design:
+def draw_design(space: SearchSpace, resolution: int, rng: np.random.Generator) -> Design:
     """Draw the networks to measure at one resolution, all different; fewer where the space is small."""
     encoding = Encoding.of(space)
     latin = _latin(encoding, resolution, rng)
@@ -56,9 +49,9 @@ def draw_design(
     )
     smallest = replace(space.smallest, resolution=resolution)
     small = _different([smallest, *_random(shallow, resolution, 20 * SHALLOW, rng)], set(latin), SHALLOW)
-    count = anchors + holdouts
+    count = ANCHORS + HOLDOUTS
     random = _different(_random(encoding, resolution, 20 * count, rng), {*latin, *small}, count)
-    return Design(resolution, latin, (*small, *random[:anchors]), random[anchors:])
+    return Design(resolution, latin, (*small, *random[:ANCHORS]), random[ANCHORS:])
 
 
 def _random(

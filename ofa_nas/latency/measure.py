@@ -28,10 +28,6 @@ class Measurement:
         low_ms: Lower end of the 95 % bootstrap interval [ms].
         high_ms: Upper end [ms].
         p90_ms: 90th percentile over all runs, as the user would see them [ms].
-        iqr_ms: Inter-quartile range over all runs [ms].
-        wall_ms: Median of visit medians by the wall clock, drift left in [ms].
-        cpu_ms: The same in processor time [ms].
-        visits: How many.
         runs: Timed runs in all.
         noisy: Whether the interval stayed wider than the protocol asks.
         throttled: Whether the device was throttled during half of the visits or more.
@@ -42,17 +38,13 @@ class Measurement:
     low_ms: float
     high_ms: float
     p90_ms: float
-    iqr_ms: float
-    wall_ms: float
-    cpu_ms: float
-    visits: int
     runs: int
     noisy: bool
     throttled: bool
 
     def at_speed(self, factor: float) -> "Measurement":
         """The same measurement on a machine that takes `1 / factor` of the time."""
-        times = ("latency_ms", "low_ms", "high_ms", "p90_ms", "iqr_ms", "wall_ms", "cpu_ms")
+        times = ("latency_ms", "low_ms", "high_ms", "p90_ms")
         return replace(self, **{name: getattr(self, name) / factor for name in times})
 
     @property
@@ -112,18 +104,13 @@ def _summarise(
     values = steady[where]
     runs = np.concatenate([_runs(visit, protocol.clock) for visit in own])
     low, high = bootstrap_interval(values.tolist())
-    lower, upper, p90 = np.percentile(runs, [25, 75, 90])
     latency = float(np.median(values))
     return Measurement(
         model=name,
         latency_ms=latency,
         low_ms=low,
         high_ms=high,
-        p90_ms=float(p90),
-        iqr_ms=float(upper - lower),
-        wall_ms=float(np.median([np.median(visit.wall_ms) for visit in own])),
-        cpu_ms=float(np.median([np.median(visit.cpu_ms) for visit in own])),
-        visits=len(own),
+        p90_ms=float(np.percentile(runs, 90)),
         runs=len(runs),
         noisy=high - low > protocol.interval * latency,
         throttled=2 * sum(visit.throttled for visit in own) >= len(own),

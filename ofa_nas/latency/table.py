@@ -108,14 +108,14 @@ class Holdout:
         architecture: Text of it.
         measured_ms: Measured [ms].
         predicted_ms: By this table [ms].
-        macs_ms: By a line through the MACs of the same anchors [ms].
+        macs_ms: By a line through the MACs of the same anchors [ms]; None of a table without anchors.
         uncertainty: Standard error of the measurement over it; 0 after one visit, which tells nothing of it.
     """
 
     architecture: str
     measured_ms: float
     predicted_ms: float
-    macs_ms: float
+    macs_ms: float | None
     uncertainty: float
 
 

@@ -12,7 +12,7 @@ from ofa_nas.latency.published import Published, PublishedRow
 from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.latency.table import SCHEMA, ErrorFigures, Holdout, LatencyTable, Measured, TableDevice
 from ofa_nas.latency.table_writer import COLUMNS
-from ofa_nas.latency.verification import FreshNetwork, Verification
+from ofa_nas.latency.verification import Verification
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.toml_reader import Section
 
@@ -224,7 +224,7 @@ def _read_verification(section: Section) -> Verification:
     section.known += ["speed", "passed", "faults", "stale", "figures"]  # but the speed, they follow
     found = Verification(
         device=section.text("device"),
-        networks=tuple(map(_read_fresh, section.sections("networks"))),
+        networks=tuple(_read_holdout(one, may_lack_line=True) for one in section.sections("networks")),
         speed=section.number("speed", minimum=1e-6, maximum=1e6) if has_speed else None,
         changes=_read_texts(section, "changes"),
         lint=_read_texts(section, "lint"),
@@ -237,20 +237,6 @@ def _read_verification(section: Section) -> Verification:
         if not text.isprintable():  # they will be shown to people
             raise TableError(f"{section.path}: {section.key}: expected printable texts, got {text!r:.80}")
     return found
-
-
-def _read_fresh(section: Section) -> FreshNetwork:
-    has_line = section.content.get("macs_ms") is not None
-    section.known.append("macs_ms")
-    network = FreshNetwork(
-        architecture=section.text("architecture"),
-        measured_ms=section.number("measured_ms", minimum=1e-6, maximum=LARGEST_MS),
-        predicted_ms=section.number("predicted_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS),
-        macs_ms=section.number("macs_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS) if has_line else None,
-        uncertainty=section.number("uncertainty", minimum=0.0, maximum=1e3),
-    )
-    section.close()
-    return network
 
 
 def _read_intercepts(root: Section, count: int) -> tuple[float, ...]:
@@ -289,12 +275,14 @@ def _read_row(section: Section) -> LayerLatency:
     return row
 
 
-def _read_holdout(section: Section) -> Holdout:
+def _read_holdout(section: Section, *, may_lack_line: bool = False) -> Holdout:
+    is_without = may_lack_line and section.content.get("macs_ms") is None
+    section.known.append("macs_ms")
     holdout = Holdout(
         architecture=section.text("architecture"),
         measured_ms=section.number("measured_ms", minimum=1e-6, maximum=LARGEST_MS),
         predicted_ms=section.number("predicted_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS),
-        macs_ms=section.number("macs_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS),
+        macs_ms=None if is_without else section.number("macs_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS),
         uncertainty=section.number("uncertainty", minimum=0.0, maximum=1e3),
     )
     section.close()

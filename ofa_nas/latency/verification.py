@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.errors import ConfigError
-from ofa_nas.latency.table import ErrorFigures, LatencyTable, Measured, judge, noise_of
+from ofa_nas.latency.table import ErrorFigures, Holdout, LatencyTable, Measured, judge, noise_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
@@ -25,25 +25,6 @@ LOUD = 0.02  # noise floor at which a device is too busy for a verdict
 # Of an environment, what a table stands and falls with; the rest of it may change.
 ENVIRONMENT = ("board", "cpu", "cores", "architecture", "governor", "frequencies_mhz", "onnxruntime")
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class FreshNetwork:
-    """A network that the table had never seen.
-
-    Attributes:
-        architecture: Text of it.
-        measured_ms: At the table's speed level [ms].
-        predicted_ms: By the table [ms].
-        macs_ms: By the line through the MACs of the table's own anchors [ms]; None where there is none.
-        uncertainty: Standard error of the measurement over it.
-    """
-
-    architecture: str
-    measured_ms: float
-    predicted_ms: float
-    macs_ms: float | None
-    uncertainty: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +52,7 @@ class Verification:
 
     Attributes:
         device: Address of the device that timed them.
-        networks: All of them.
+        networks: All of them, measured at the table's speed.
         speed: How many times as long the references take now as for the table; None where it has none.
         changes: What of the environment is not as it was for the table.
         lint: Errors that the lints of the table found.
@@ -81,7 +62,7 @@ class Verification:
     """
 
     device: str
-    networks: tuple[FreshNetwork, ...]
+    networks: tuple[Holdout, ...]
     speed: float | None
     changes: tuple[str, ...]
     lint: tuple[str, ...]
@@ -269,6 +250,7 @@ def macs_linear_ms(space: SearchSpace, measured: Measured, archs: Sequence[Archi
     points: dict[int, dict[float, float]] = {}
     for holdout in measured.holdouts:
         arch = space.parse(holdout.architecture)
+        assert holdout.macs_ms is not None, "a measured table has anchors"
         points.setdefault(arch.resolution, {})[_macs(space, arch)] = holdout.macs_ms
     if any(len(points.get(arch.resolution, ())) < 2 for arch in archs):
         return None

@@ -14,12 +14,11 @@ from ofa_nas.latency.lint import Finding, lint_table
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import Timed, reference_architectures, time_among_references, write_network
 from ofa_nas.latency.shelf import describe_use, find_table, is_of, is_same_machine
-from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.table import Holdout, LatencyTable
 from ofa_nas.latency.table_writer import append_verification
 from ofa_nas.latency.verification import (
     LEAST_NETWORKS,
     MOST_NETWORKS,
-    FreshNetwork,
     Verification,
     draw_fresh,
     find_changes,
@@ -260,11 +259,11 @@ def _time(device: Device, plan: Plan) -> Iterator[Progress | Timed]:
 
 def _compare(
     plan: Plan, predicted: Sequence[float], measured: Mapping[str, Measurement]
-) -> tuple[FreshNetwork, ...]:
+) -> tuple[Holdout, ...]:
     held = plan.table.measured
     by_macs = macs_linear_ms(plan.space, held, plan.networks) if held else None
     return tuple(
-        FreshNetwork(
+        Holdout(
             architecture=str(arch),
             measured_ms=round(measured[str(arch)].latency_ms, 6),
             predicted_ms=round(predicted[number], 6),

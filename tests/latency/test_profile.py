@@ -99,7 +99,7 @@ def test_a_table_worse_than_macs_warns() -> None:
     assert measured
     assert not [note for note in session._notes(measured) if "MACs" in note]
     holdouts = tuple(
-        replace(one, predicted_ms=one.macs_ms, macs_ms=one.predicted_ms) for one in measured.holdouts
+        replace(one, predicted_ms=one.macs_ms or 0.0, macs_ms=one.predicted_ms) for one in measured.holdouts
     )
     (note,) = [note for note in session._notes(replace(measured, holdouts=holdouts)) if "MACs" in note]
     error, by_macs = measured.errors(by_macs=True).mape, measured.errors().mape

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from ofa_nas.errors import ConfigError, TableError
-from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.table import Holdout, LatencyTable
 from ofa_nas.latency.table_writer import append_verification
 from ofa_nas.latency.verification import (
-    FreshNetwork,
     Verification,
     draw_fresh,
     find_changes,
@@ -53,7 +52,7 @@ MADE_BY = {"made_on": "2026-11-23T10:00:00+00:00", "command": "ofa-nas verify-ta
 def verification(change: Callable[[int, float], float] = lambda _, ms: ms, **fields: Any) -> Verification:
     """The recorded networks, their predictions changed by number and value."""
     networks = tuple(
-        FreshNetwork(f"network {number}", measured, change(number, predicted), by_macs, uncertainty)
+        Holdout(f"network {number}", measured, change(number, predicted), by_macs, uncertainty)
         for number, (measured, predicted, by_macs, uncertainty) in enumerate(RECORDED)
     )
     usual = Verification("host", networks, 1.0, (), (), 0, 0, MADE_BY)
@@ -64,7 +63,7 @@ def exact(errors: list[float]) -> Verification:
     """Twenty networks, 1, 2, … ms, with these errors first and none behind."""
     padded = errors + [0.0] * (20 - len(errors))
     networks = tuple(
-        FreshNetwork(f"network {number}", ms, ms * (1.0 + error), None, 0.0)
+        Holdout(f"network {number}", ms, ms * (1.0 + error), None, 0.0)
         for number, (ms, error) in enumerate(zip(np.arange(1.0, 21.0), padded, strict=True))
     )
     return replace(verification(), networks=networks)
