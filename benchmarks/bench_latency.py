@@ -9,6 +9,7 @@ the sums stand beside.
 
 import argparse
 import json
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -39,9 +40,15 @@ def main() -> None:
         clock=args.clock, seed=args.seed, rounds=args.rounds, max_rounds=-(-args.rounds * 6 // 5)
     )
     space = replace(SearchSpace.load(args.space), resolutions=tuple(sorted(args.resolution)))
+    began = time.perf_counter()
     records = profile_device(open_device("host"), space, protocol=protocol)
     table = next(record for record in records if isinstance(record, LatencyTable))
+    seconds = time.perf_counter() - began
     assert table.measured
+    print(
+        f"built in {seconds / 60:.1f} minutes, {seconds / len(space.resolutions):.0f} s a resolution, "
+        f"of {table.measured.networks} networks and {len(table.measured.references)} references\n"
+    )
     alone = isolated_errors(space, table.measured, protocol) if args.isolated else {}
     _print(table.measured, alone)
     figures = {
@@ -60,6 +67,7 @@ def main() -> None:
                 "space": space.name,
                 "clock": args.clock,
                 "rounds": args.rounds,
+                "seconds": seconds,
                 "figures": figures,
                 "made_by": made_by,
             }

@@ -16,7 +16,9 @@ def test_a_short_run_judges_all_three_on_the_same_networks(
     monkeypatch.setattr(sys, "argv", arguments.split())
     main()
     *told, line = capsys.readouterr().out.splitlines()
-    figures = json.loads(line)["figures"]["24"]
+    document = json.loads(line)
+    assert told[0].startswith(f"built in {document['seconds'] / 60:.1f} minutes, ")
+    figures = document["figures"]["24"]
     for name, shown in (("table", "table"), ("macs_linear", "MACs linear"), ("isolated", "layers alone")):
         assert figures[name]["mape"] > 0.0
         (row,) = [row for row in told if f" {shown} " in row]
