@@ -203,22 +203,36 @@ def probe_state() -> Json:
 
 
 def examine(model_bytes: int = 0, threads: int = 1) -> Json:
-    """Describe a board that is about to be measured, with `warnings`; arguments as in `find_faults`.
+    """Describe a machine that is about to be measured, with `warnings`; arguments as in `find_faults`.
 
     Raises:
         AgentError: It cannot be measured, or must not be as it is.
     """
-    trial = subprocess.run([sys.executable, "-c", "import onnxruntime"], stderr=subprocess.PIPE, check=False)
-    if trial.returncode < 0:  # a crash is no exception that could be caught here
-        told = (_installed_runtime(), -trial.returncode, _cpu_name())
+    crash = 0
+    if "onnxruntime" not in sys.modules:  # a crash is no exception that could be caught here
+        line = [sys.executable, "-c", "import onnxruntime"]
+        crash = -subprocess.run(line, stderr=subprocess.PIPE, check=False).returncode
+    if crash > 0:
+        told = (_installed_runtime(), crash, _cpu_name())
         raise AgentError("onnxruntime %s crashes (signal %d) on this %s: install another version" % told)
-    machine, available = probe(), re.search(r"MemAvailable:\s+(\d+)", _read("/proc/meminfo"))
-    machine["free_bytes"] = int(available.group(1)) * 1024 if available else 0
-    machine["load"] = os.getloadavg()[0]
+    machine = {**probe(), "free_bytes": free_bytes()}
+    machine["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     refusals, machine["warnings"] = find_faults(machine, model_bytes, threads)
     if refusals:
         raise AgentError("; ".join(refusals))
     return machine
+
+
+def free_bytes() -> int:
+    """Memory that programs may still take; 0 where nobody knows."""
+    available = re.search(r"MemAvailable:\s+(\d+)", _read("/proc/meminfo"))
+    return int(available.group(1)) * 1024 if available else 0
+
+
+def find_memory_faults(model_bytes: int, free: int) -> List[str]:
+    """Why models that need so much at once must not be measured where so much is free."""
+    told = "the models need %d MiB of memory, %d are free: end other programs"
+    return [told % (model_bytes >> 20, free >> 20)] * (0 < free < model_bytes)
 
 
 def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str], List[str]]:
@@ -227,14 +241,13 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
     `model_bytes` are needed at once, `free_bytes` of `machine` are there; 0 where nobody knows.
     """
     bits, heat = int(machine["state"]["throttled"] or "0", 16), machine["state"]["temperature_c"]
-    free, governor = machine["free_bytes"], machine["governor"]
-    hot, cores = "%.0f degrees C: let it cool" % heat, (threads, machine["cores"])
-    sizes = (model_bytes >> 20, free >> 20)
-    memory = "the models need %d MiB of memory, %d are free: end other programs" % sizes
+    hot, governor = "%.0f degrees C: let it cool" % heat, machine["governor"]
     performance = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
     refusals = [text for bit, text in enumerate(THROTTLING) if bits >> bit & 1]
-    refusals += [hot] * (heat >= HOT_C) + [memory] * (0 < free < model_bytes)
-    refusals += ["%d threads, but %d cores: ask for fewer" % cores] * (threads > machine["cores"])
+    refusals += [hot] * (heat >= HOT_C) + find_memory_faults(model_bytes, machine["free_bytes"])
+    refusals += ["%d threads, but %d cores: ask for fewer" % (threads, machine["cores"])] * (
+        threads > machine["cores"]
+    )
     warnings = ["since its start: " + text for bit, text in enumerate(THROTTLING) if bits >> 16 >> bit & 1]
     warnings += [hot] * (WARM_C <= heat < HOT_C)
     warnings += ["busy with something else: load %.1f" % machine["load"]] * (machine["load"] > 0.5)
@@ -720,8 +733,9 @@ def run_job(folder: str, first_sent: int | None = None) -> None:
     results = Results(os.path.join(folder, "results.jsonl"), first_sent)
     done = done_tasks(results)
     if len(done) < len(files):
-        held_bytes = 2 * max(map(_held_bytes, tasks, files, [protocol] * len(files)))
-        machine = {**examine(held_bytes, protocol.threads), "job": job["id"], "process": os.getpid()}
+        sizes = [[file["bytes"] for file in some] for some in files]
+        needed = max(needed_bytes(one, task["kind"], protocol) for one, task in zip(sizes, tasks))
+        machine = {**examine(needed, protocol.threads), "job": job["id"], "process": os.getpid()}
         _check_unchanged(results, machine)
         results.append(machine)
     for number, task in enumerate(tasks):
@@ -737,10 +751,9 @@ def run_job(folder: str, first_sent: int | None = None) -> None:
         results.append({"task": number, "kind": "done"})
 
 
-def _held_bytes(task: Json, files: Sequence[Json], protocol: Protocol) -> int:
-    """The most bytes of models that a task has in sessions at once; the sentinel is one more."""
-    sizes = sorted(file["bytes"] for file in files)
-    return int(sum(sizes[-1 - protocol.held :] if task["kind"] == "time" else sizes[-1:]))
+def needed_bytes(sizes: Sequence[int], kind: str, protocol: Protocol) -> int:
+    """The most memory that models of such sizes take at once; a task that times has the sentinel besides."""
+    return 2 * sum(sorted(sizes)[-1 - (protocol.held if kind == "time" else 0) :])
 
 
 def _check_unchanged(results: Results, machine: Json) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices.job import PackedModel
 from ofa_nas.errors import DeviceError
 
 
@@ -11,18 +12,24 @@ class Host:
     """The machine that this process runs on."""
 
     def info(self) -> DeviceInfo:
-        """Describe it."""
+        """Describe it as it is now.
+
+        Raises:
+            DeviceError: It cannot be measured, or must not be as it is.
+        """
         with _refusals():
-            return DeviceInfo.from_json(agent.probe(), name="host")
+            return DeviceInfo.from_json(agent.examine(), name="host")
 
     def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         """Time models in interleaved visits; the first model is the sentinel."""
         with _refusals():
+            _check_memory(models, "time", protocol)
             yield from map(Visit.from_json, agent.time_models(models, protocol))
 
     def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
         """Profile models, each in several sittings."""
         with _refusals():
+            _check_memory(models, "profile", protocol)
             yield from map(Profile.from_json, agent.profile_models(models, protocol))
 
     def forget(self) -> None:
@@ -38,6 +45,13 @@ def connect(address: str) -> Device:
     if address != "host":
         raise DeviceError(f"{address[:80]}: this machine is called host, without anything behind it")
     return Host()
+
+
+def _check_memory(models: Sequence[AnyModel], kind: str, protocol: MeasuringProtocol) -> None:
+    sizes = [one.file.bytes if isinstance(one, PackedModel) else len(one.content) for one in models]
+    faults = agent.find_memory_faults(agent.needed_bytes(sizes, kind, protocol), agent.free_bytes())
+    if faults:
+        raise agent.AgentError(faults[0])
 
 
 @contextmanager

@@ -101,12 +101,8 @@ def make_table(
 
 
 def _notes(measured: Measured) -> tuple[str, ...]:
-    warnings = measured.environment.get("warnings", [])  # of boards, which the agent looks at first
-    notes = [f"Before it was measured, the board warned: {text}." for text in warnings]
-    if not notes and measured.environment.get("governor", "") not in ("", "performance"):
-        notes.append(
-            f"Measured under the frequency governor {measured.environment['governor']}, not performance."
-        )
+    warnings = measured.environment.get("warnings", [])
+    notes = [f"Before it was measured, the device warned: {text}." for text in warnings]
     if measured.noisy:
         notes.append(
             f"Noisy: {measured.noisy} of {measured.networks} networks did not settle within the rounds."

@@ -1,16 +1,19 @@
 """Measuring with real ONNX Runtime sessions, and the agent on its own."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ofa_nas.devices import MeasuringProtocol, Model, agent, open_device
+from ofa_nas.devices.job import pack_model
 from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.latency.attribution import assign_nodes, layer_shares
 from ofa_nas.latency.references import write_network
@@ -37,6 +40,40 @@ def test_host_tells_what_it_is() -> None:
     assert info.cores >= 1
     assert "CPUExecutionProvider" in info.environment["providers"]
     json.dumps(info.environment, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"temperature_c": 81.0}, "81 degrees C: let it cool"),
+        ({"throttled": "0x1"}, "the supply voltage"),
+    ],
+)
+def test_a_host_in_no_state_to_be_measured_is_refused_as_a_board_is(
+    state: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = {"frequency_mhz": 0.0, "temperature_c": 45.0, "throttled": ""}
+    monkeypatch.setattr(agent, "probe_state", lambda: calm | state)
+    with pytest.raises(DeviceError, match=f"^host: {told}"):
+        open_device("host").info()
+
+
+def test_a_busy_host_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0))
+    assert "busy with something else: load 1.5" in open_device("host").info().environment["warnings"]
+    monkeypatch.delattr(os, "getloadavg")  # as on Windows
+    assert not any("busy" in text for text in open_device("host").info().environment["warnings"])
+
+
+def test_models_that_do_not_fit_are_refused_on_the_host(
+    tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(tiny, tiny.smallest)
+    monkeypatch.setattr(agent, "free_bytes", lambda: 2 * len(model.content) - 1)
+    for models in ([model], [pack_model(model)]):
+        for measure in (open_device("host").time, open_device("host").profile):
+            with pytest.raises(DeviceError, match=r"^host: the models need \d+ MiB of memory"):
+                next(iter(measure(models, FAST)))
 
 
 def test_every_model_is_visited_in_every_round(tiny: SearchSpace) -> None:

@@ -105,7 +105,7 @@ def test_what_the_board_warned_of_stands_in_the_table(bundle: Path, lines: list[
     board = {**json.loads(lines[0]), "warnings": ["governor ondemand"], "governor": "ondemand"}
     results.write_text("".join([json.dumps(board) + "\n", *lines[1:]]), encoding="utf-8")
     notes = collect(results, bundle, name="my-board").table.notes
-    assert notes[0] == "Before it was measured, the board warned: governor ondemand."
+    assert notes[0] == "Before it was measured, the device warned: governor ondemand."
 
 
 @pytest.mark.slow
