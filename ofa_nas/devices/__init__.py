@@ -66,7 +66,7 @@ class Visit:
         wall_ms: Wall time of each run [ms].
         cpu_ms: Processor time of each run [ms].
         spoilt: Whether the machine was not itself meanwhile, and repeating did not help.
-        throttled: Whether frequency or throttle bits said so.
+        throttled: Whether frequency, throttle bits or heat said so.
     """
 
     model: str

@@ -269,7 +269,9 @@ def time_models(models: Sequence[AnyModel], protocol: Protocol, done: Sequence[J
     """
     rng = np.random.default_rng(protocol.seed)
     known = {(record["model"], record["round"]): record for record in done}
-    wanted, history = list(range(len(models))), []  # type: Tuple[List[int], List[float]]
+    wanted = list(range(len(models)))
+    told = [record.get("frequency_mhz") for record in done]
+    course = Course([], max([one for one in told if isinstance(one, float)], default=0.0))
     with on_own_cores(protocol):
         for turns in _passes(protocol):
             if turns[0] >= protocol.rounds:
@@ -277,7 +279,7 @@ def time_models(models: Sequence[AnyModel], protocol: Protocol, done: Sequence[J
             order = [int(index) for index in rng.permutation(wanted)]
             for start in range(0, len(order), protocol.held):
                 group = order[start : start + protocol.held]
-                for record in _visit_group(models, group, turns, protocol, known, history, rng):
+                for record in _visit_group(models, group, turns, protocol, known, course, rng):
                     known[record["model"], record["round"]] = record
                     yield record
 
@@ -290,8 +292,10 @@ def _passes(protocol: Protocol) -> List[range]:
 
 
 def _is_unsettled(name: str, known: Dict[Tuple[str, int], Json], protocol: Protocol) -> bool:
-    runs = [known[name, turn][protocol.clock + "_ms"] for turn in range(protocol.rounds)]
-    return interval_width([float(np.median(one)) for one in runs]) > protocol.interval
+    visits = [known[name, turn] for turn in range(protocol.rounds)]
+    calm = [one for one in visits if not one.get("spoilt")]
+    medians = [float(np.median(one[protocol.clock + "_ms"])) for one in calm]
+    return 2 * len(calm) < len(visits) or interval_width(medians) > protocol.interval
 
 
 def _visit_group(
@@ -300,7 +304,7 @@ def _visit_group(
     turns: range,
     protocol: Protocol,
     known: Dict[Tuple[str, int], Json],
-    history: List[float],
+    course: Course,
     rng: np.random.Generator,
 ) -> Iterator[Json]:
     """Visits of some models in turns, but for those that are known; their sessions end with it."""
@@ -311,7 +315,7 @@ def _visit_group(
             some = order[start : start + protocol.sentinel_every]
             missing = [index for index in some if (models[index].name, turn) not in known]
             if missing:
-                watch = watch or _Watch(models, group, protocol, history)
+                watch = watch or _Watch(models, group, protocol, course)
                 visits, state = watch.visit_calmly(missing)
                 for index, visit in zip(missing, visits):
                     yield {"kind": "visit", "model": models[index].name, "round": turn, **state, **visit}
@@ -469,22 +473,44 @@ class Runner:
         return {"wall_ms": wall_ms, "cpu_ms": cpu_ms}
 
 
+@dataclass
+class Course:
+    """What a whole measurement has seen so far, over all groups of models."""
+
+    sentinel_ms: List[float]
+    top_frequency: float  # of the first own core [MHz]; of visits before an interruption too
+
+    def judge(self, sentinel_ms: float, state: Json, tolerance: float) -> Json:
+        """Whether visits count, as the sentinel behind them took and the machine's state then tell."""
+        self.sentinel_ms.append(sentinel_ms)
+        self.top_frequency = max(self.top_frequency, state["frequency_mhz"])
+        least, latest = SENTINEL_HISTORY
+        usual = float(np.median(self.sentinel_ms[-latest:]))
+        strays = len(self.sentinel_ms) > least and abs(sentinel_ms - usual) > tolerance * usual
+        throttled = bool(int(state["throttled"] or "0", 16) & 0xF)  # the low bits tell of this moment
+        throttled |= state["frequency_mhz"] < 0.97 * self.top_frequency or state["temperature_c"] >= HOT_C
+        return {
+            "spoilt": throttled or strays,
+            "throttled": throttled,
+            "frequency_mhz": state["frequency_mhz"],
+        }
+
+
 class _Watch:
-    """Repeats visits that were spoilt, as the sentinel, the frequency and the throttle bits tell.
+    """Repeats visits that were spoilt, as the sentinel and the machine's state tell.
 
     No more are repeated than a few rounds hold: on a machine that never rests, it does not help.
     """
 
     def __init__(
-        self, models: Sequence[AnyModel], group: Sequence[int], protocol: Protocol, history: List[float]
+        self, models: Sequence[AnyModel], group: Sequence[int], protocol: Protocol, course: Course
     ) -> None:
         self.runners = {index: Runner(models[index], protocol) for index in sorted({0, *group})}
         for runner in self.runners.values():
             runner.warm_up(protocol)
         self.protocol = protocol
         self.retries_left = -(-len(group) // protocol.sentinel_every) * protocol.retries
-        self.history = history  # of the sentinel, over all groups
-        self.top_frequency = 0.0
+        self.course = course
 
     def visit_calmly(self, indices: Sequence[int]) -> Tuple[List[Json], Json]:
         for attempt in range(1 + self.protocol.retries):
@@ -498,18 +524,8 @@ class _Watch:
 
     def _judge(self) -> Json:
         figures = self.runners[0].visit(self.protocol)[self.protocol.clock + "_ms"]
-        self.history.append(float(np.median(figures)))
-        least, latest = SENTINEL_HISTORY
-        usual = float(np.median(self.history[-latest:]))
-        strays = abs(self.history[-1] - usual) > self.protocol.sentinel_tolerance * usual
-        state = probe_state()
-        self.top_frequency = max(self.top_frequency, state["frequency_mhz"])
-        throttled = state["frequency_mhz"] < 0.97 * self.top_frequency
-        throttled |= bool(int(state["throttled"] or "0", 16) & 0xF)  # the low bits tell of this moment
-        return {
-            "spoilt": throttled or (strays and len(self.history) > least),
-            "throttled": throttled,
-        }
+        tolerance = self.protocol.sentinel_tolerance
+        return self.course.judge(float(np.median(figures)), probe_state(), tolerance)
 
 
 def _profile(model: AnyModel, protocol: Protocol) -> Json:

@@ -1,7 +1,8 @@
 """Latencies of whole networks from interleaved visits.
 
 A machine's speed drifts while it measures. Since all networks are visited in turns, what neighbouring visits
-have in common is drift, and is divided out before the median over a network's visits is taken.
+have in common is drift, and is divided out before the median over a network's visits is taken: of
+those during which the machine was itself, as long as there are any.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +28,9 @@ class Measurement:
         latency_ms: Median over its visits of their medians, drift divided out [ms].
         low_ms: Lower end of the 95 % bootstrap interval [ms].
         high_ms: Upper end [ms].
-        p90_ms: 90th percentile over all runs, as the user would see them [ms].
-        runs: Timed runs in all.
-        noisy: Whether the interval stayed wider than the protocol asks.
+        p90_ms: 90th percentile over the runs of these visits, as the user would see them [ms].
+        runs: Timed runs of these visits.
+        noisy: Whether the interval stayed wider than the protocol asks, or most visits were spoilt.
         throttled: Whether the device was throttled during half of the visits or more.
     """
 
@@ -101,8 +102,10 @@ def _summarise(
     protocol: MeasuringProtocol,
 ) -> Measurement:
     own = [visits[place] for place in where]
-    values = steady[where]
-    runs = np.concatenate([_runs(visit, protocol.clock) for visit in own])
+    calm = [place for place in where if not visits[place].spoilt]
+    counted = calm or where.tolist()
+    values = steady[counted]
+    runs = np.concatenate([_runs(visits[place], protocol.clock) for place in counted])
     low, high = bootstrap_interval(values.tolist())
     latency = float(np.median(values))
     return Measurement(
@@ -112,7 +115,7 @@ def _summarise(
         high_ms=high,
         p90_ms=float(np.percentile(runs, 90)),
         runs=len(runs),
-        noisy=high - low > protocol.interval * latency,
+        noisy=high - low > protocol.interval * latency or 2 * len(calm) < len(own),
         throttled=2 * sum(visit.throttled for visit in own) >= len(own),
     )
 

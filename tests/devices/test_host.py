@@ -123,6 +123,38 @@ def test_spoilt_visits_are_repeated_a_bounded_number_of_times(tiny: SearchSpace)
     assert not visits[0].spoilt
 
 
+def test_heat_spoils_visits(tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"frequency_mhz": 0.0, "temperature_c": agent.HOT_C, "throttled": "0x0"}
+    monkeypatch.setattr(agent, "probe_state", lambda: state)
+    visits = list(open_device("host").time([model_of(tiny, tiny.smallest)], FAST))
+    assert [(visit.spoilt, visit.throttled) for visit in visits] == [(True, True)] * FAST.rounds
+
+
+def test_a_group_that_is_wholly_slower_than_the_one_before_is_throttled(
+    tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frequencies = iter([1800.0] + [1000.0] * 99)
+    state = {"temperature_c": 45.0, "throttled": "0x0"}
+    monkeypatch.setattr(agent, "probe_state", lambda: {**state, "frequency_mhz": next(frequencies)})
+    models = [Model(f"{number}", model_of(tiny, tiny.smallest).content) for number in range(2)]
+    alone = replace(FAST, held=1, rounds=1, max_rounds=1, passes=1)
+    records = list(agent.time_models(models, alone))
+    assert [record["throttled"] for record in records] == [False, True]
+    first = [records[0]]
+    assert [record["throttled"] for record in agent.time_models(models, alone, first)] == [True]  # resumed
+
+
+def test_a_model_whose_visits_were_mostly_spoilt_is_not_settled(tiny: SearchSpace) -> None:
+    models = [model_of(tiny, tiny.smallest)]
+    protocol = replace(FAST, max_rounds=5, interval=1e9)
+    for spoilt, left in (((True, True, False), 2), ((True, False, False), 0), ((True,) * 3, 2)):
+        done = [
+            {"model": models[0].name, "round": turn, "wall_ms": [1.0], "cpu_ms": [1.0], "spoilt": one}
+            for turn, one in enumerate(spoilt)
+        ]
+        assert len(list(agent.time_models(models, protocol, done))) == left
+
+
 @pytest.mark.parametrize("name", ["tiny", "efficientnet_lite", "mobilenet_v3"])
 def test_every_layer_finds_nodes_of_its_own_in_a_profile(name: str) -> None:
     space = SearchSpace.load(name)

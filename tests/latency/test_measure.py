@@ -1,5 +1,7 @@
 """Medians of interleaved visits, drift divided out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,17 @@ def test_wide_interval_is_noisy_and_slow_device_is_throttled() -> None:
     assert one.noisy
     assert one.throttled
     assert one.low_ms < one.latency_ms < one.high_ms
+
+
+def test_spoilt_visits_count_only_where_there_are_no_others() -> None:
+    visits = visits_of([1.0], [1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0])
+    some = [replace(visit, spoilt=visit.wall_ms[0] > 1.0) for visit in visits]
+    (one,) = summarise(some[:8], protocol=MeasuringProtocol())
+    assert (one.latency_ms, one.p90_ms, one.runs, one.noisy) == (1.0, 1.0, 20, False)
+    (mostly,) = summarise(some, protocol=MeasuringProtocol())
+    assert (mostly.latency_ms, mostly.noisy) == (1.0, True)
+    (wholly,) = summarise([replace(visit, spoilt=True) for visit in visits], protocol=MeasuringProtocol())
+    assert (wholly.latency_ms, wholly.noisy) == (5.0, True)
 
 
 def test_processor_time_serves_where_the_protocol_asks() -> None:
