@@ -141,7 +141,7 @@ class Answers:
         error: Class to raise.
         fix: What to do about a damaged line.
         lines: Read so far.
-        machines: What the board told of itself, at every start of the agent.
+        machines: What the board told of itself, at every start of the agent: each time the same board.
         done: Tasks that are.
         seen: Measurements read: task, model, and number of the round or sitting.
     """
@@ -159,6 +159,12 @@ class Answers:
     def is_complete(self) -> bool:
         """Whether every task is done."""
         return len(self.done) == len(self.job.tasks)
+
+    @property
+    def machine(self) -> Record:
+        """What the board told at first, with the warnings of all starts."""
+        warnings = [text for machine in self.machines for text in machine["warnings"]]
+        return {**self.machines[0], "warnings": list(dict.fromkeys(warnings))}
 
     def read(self, line: bytes) -> tuple[int, Visit | Profile] | None:
         """The number of a task and a measurement; None where the line tells of something else.
@@ -189,6 +195,11 @@ class Answers:
             self._fail("belongs to another job", fix="take the results and the bundle that belong together")
         if not is_board(record):
             self._fail("does not describe a board")
+        for key in agent.FIXED if self.machines else ():
+            first, own = self.machines[0].get(key), record.get(key)
+            if first != own:
+                told = f"tells of {key} {own!r:.80}, the first line of {first!r:.80}"
+                self._fail(told, fix="take the results of one board, as the agent wrote them")
         self.machines.append(record)
 
     def _finish(self, record: Record) -> None:

@@ -133,7 +133,8 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
         name: Of the table.
 
     Raises:
-        FileError: The results are damaged, not finished, or of another bundle; the message names the line.
+        FileError: The results are damaged, not finished, of several boards, or of another bundle; the message
+            names the line.
     """
     job = _read_job(bundle)
     about = _read_about(job, bundle)
@@ -149,7 +150,7 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
             f"{results}: ends behind line {answers.lines}, part {part} of {len(job.tasks)} not done: {AGAIN}"
         )
     session = Session.of(about.designs, found, job.protocol)
-    info = DeviceInfo.from_json(answers.machines[0], name=name)
+    info = DeviceInfo.from_json(answers.machine, name=name)
     table = make_table(about.space, session, info=info, protocol=job.protocol, precision=about.precision)
     return Collected(table, about.space)
 

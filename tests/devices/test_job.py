@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofa_nas.devices import MeasuringProtocol, Model, Profile, Visit
+from ofa_nas.devices import MeasuringProtocol, Model, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.errors import FileError
 
@@ -111,6 +111,20 @@ def test_a_second_start_is_part_of_the_answers() -> None:
     records = list(whole())
     assert read([*records[:4], BOARD, *records[4:]]).is_complete
     assert not read(records[:-1]).is_complete
+
+
+@pytest.mark.parametrize("key", agent.FIXED)
+def test_a_later_start_on_another_board_is_refused(key: str) -> None:
+    records = list(whole())
+    value: object = 8 if key == "cores" else "another"
+    told = rf"^results\.jsonl: line 5 tells of {key} {value!r}, the first line of .*: take the results of one"
+    with pytest.raises(FileError, match=told):
+        read([*records[:4], {**BOARD, key: value}, *records[4:]])
+
+
+def test_warnings_of_all_starts_count_once_each() -> None:
+    hot, busy = {**BOARD, "warnings": ["hot"]}, {**BOARD, "warnings": ["busy", "hot"], "load": 1.0}
+    assert read([BOARD, hot, busy]).machine == {**BOARD, "warnings": ["hot", "busy"]}
 
 
 @pytest.mark.parametrize(

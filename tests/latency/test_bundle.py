@@ -106,6 +106,10 @@ def test_what_the_board_warned_of_stands_in_the_table(bundle: Path, lines: list[
     results.write_text("".join([json.dumps(board) + "\n", *lines[1:]]), encoding="utf-8")
     notes = collect(results, bundle, name="my-board").table.notes
     assert notes[0] == "Before it was measured, the device warned: governor ondemand."
+    again = {**board, "warnings": ["75 degrees C"]}
+    results.write_text("".join([json.dumps(board) + "\n", lines[1], json.dumps(again) + "\n", *lines[2:]]))
+    notes = collect(results, bundle, name="my-board").table.notes
+    assert notes[1] == "Before it was measured, the device warned: 75 degrees C."
 
 
 @pytest.mark.slow
