@@ -17,7 +17,7 @@ from ofa_nas.errors import OfaNasError
 from ofa_nas.files import parse_json
 
 SCHEMA = 1
-LARGEST_MS = 1e7
+LEAST_MS, LARGEST_MS = 1e-4, 1e7  # of a run; the agent rounds to the least
 MOST_CORES = 4096  # of a board, as tables are read
 LARGEST_SETTING = 2**63  # of a protocol; seeds are that large
 LEVEL = 1  # of gzip: 6 takes seven times as long on random weights, and saves a quarter
@@ -222,7 +222,7 @@ class Answers:
         if (number, model, turn) in self.seen:
             self._fail("measures the same again", fix="take the file as the agent wrote it")
         self.seen.add((number, str(model), int(turn)))
-        is_whole = _is_visit(record) if kind == "visit" else _is_profile(record)
+        is_whole = _is_visit(record, self.job.protocol.clock) if kind == "visit" else _is_profile(record)
         if not is_whole:
             self._fail("holds figures that nothing can have measured")
         return number, Visit.from_json(record) if kind == "visit" else Profile.from_json(record)
@@ -280,14 +280,16 @@ def _is_time(value: Any) -> bool:
     return is_number and 0 <= value <= LARGEST_MS
 
 
-def _is_visit(record: Record) -> bool:
+def _is_visit(record: Record, clock: str) -> bool:
+    """Whether it can have been measured; where processor time is the clock, that cannot be nothing."""
     walls, cpus = record.get("wall_ms"), record.get("cpu_ms")
     return (
         isinstance(walls, list)
         and isinstance(cpus, list)
         and len(walls) == len(cpus) > 0
         and all(map(_is_time, walls + cpus))
-        and min(walls) > 0
+        and min(walls) >= LEAST_MS
+        and (clock == "wall" or min(cpus) >= LEAST_MS)
         and isinstance(record.get("spoilt"), bool)
         and isinstance(record.get("throttled"), bool)
     )

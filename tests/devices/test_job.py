@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,6 +155,7 @@ def test_warnings_of_all_starts_count_once_each() -> None:
         ({**VISIT, "wall_ms": []}, "line 2 holds figures that nothing can have measured"),
         ({**VISIT, "wall_ms": [0.0, 1.0]}, "holds figures"),
         ({**VISIT, "wall_ms": [1.0]}, "holds figures"),
+        ({**VISIT, "wall_ms": [1e-300, 1.0]}, "holds figures"),
         ({**VISIT, "wall_ms": "12"}, "holds figures"),
         ({**VISIT, "wall_ms": [1.0, -1.0]}, "holds figures"),
         ({**VISIT, "cpu_ms": [True, True]}, "holds figures"),
@@ -170,6 +172,17 @@ def test_warnings_of_all_starts_count_once_each() -> None:
 def test_a_wrong_answer_is_refused_with_its_line(record: Any, told: str) -> None:
     with pytest.raises(FileError, match=f"^results.jsonl: {'' if told.startswith('line') else '.*'}{told}"):
         read([BOARD, record])
+
+
+def test_no_processor_time_is_refused_where_it_is_the_clock() -> None:
+    protocol = replace(JOB.protocol, clock="cpu")
+    job = Job(protocol, JOB.tasks, JOB.models, JOB.about)
+    answers = Answers(job, "results.jsonl", FileError, fix="run the agent again")
+    answers.read(json.dumps({**BOARD, "job": job.id}).encode())
+    with pytest.raises(
+        FileError, match=r"^results\.jsonl: line 2 holds figures that nothing can have measured"
+    ):
+        answers.read(json.dumps(VISIT).encode())
 
 
 def test_the_same_measurement_twice_is_refused() -> None:
