@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ofa_nas.devices import FP32, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.errors import FileError, OfaNasError
@@ -149,9 +151,15 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
         raise FileError(
             f"{results}: ends behind line {answers.lines}, part {part} of {len(job.tasks)} not done: {AGAIN}"
         )
-    session = Session.of(about.designs, found, job.protocol)
     info = DeviceInfo.from_json(answers.machine, name=name)
-    table = make_table(about.space, session, info=info, protocol=job.protocol, precision=about.precision)
+    try:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            session = Session.of(about.designs, found, job.protocol)
+            table = make_table(
+                about.space, session, info=info, protocol=job.protocol, precision=about.precision
+            )
+    except (FloatingPointError, np.linalg.LinAlgError) as error:
+        raise FileError(f"{results}: its figures are too far apart for a table: measure it again") from error
     return Collected(table, about.space)
 
 

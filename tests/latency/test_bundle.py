@@ -113,6 +113,18 @@ def test_what_the_board_warned_of_stands_in_the_table(bundle: Path, lines: list[
 
 
 @pytest.mark.slow
+def test_figures_that_no_table_can_hold_are_refused(bundle: Path, lines: list[str], results: Path) -> None:
+    records = [json.loads(line) for line in lines]
+    for number, record in enumerate(records):
+        if record["kind"] == "visit":
+            ms = 1e7 if number % 2 else 1e-4
+            record.update(wall_ms=[ms], cpu_ms=[ms])
+    results.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    with pytest.raises(FileError, match=r"results\.jsonl: its figures are too far apart"):
+        collect(results, bundle, name="my-board")
+
+
+@pytest.mark.slow
 def test_results_that_do_not_fit_are_refused_with_line_and_fix(
     bundle: Path, lines: list[str], results: Path, tmp_path: Path, tiny: SearchSpace
 ) -> None:
