@@ -5,9 +5,14 @@ Python 3.8, numpy and onnxruntime, and imports nothing of this tool. Records are
 As a program it measures the job in its folder into `results.jsonl`; what stands there is not measured again.
 """
 
-# ruff: noqa: B905, RUF007, UP006, UP031, UP035, PTH100, PTH118, PTH120, PTH123, PTH207, T201 - for Python 3.8; a program
+# ruff: noqa: B905, RUF007, UP006, UP031, UP035, UP036, PTH100, PTH118, PTH120, PTH123, PTH207, T201 - for Python 3.8; a program
 
 from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 8):
+    sys.exit("refused: Python 3.8 or later is needed, this is %d.%d" % sys.version_info[:2])
 
 import argparse
 import gc
@@ -22,7 +27,6 @@ import signal
 import stat
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -68,6 +72,7 @@ _OWN = {  # what of its own records this program reads when it goes on, by their
     "profile": {"sitting": int, **_PLACE},
     "done": {"task": int},
 }  # type: Dict[str, Dict[str, Any]]
+OLDEST_RUNTIME = 1, 12  # models are of opset 17; also the first to know `EXACT_PRODUCTS`
 RUNTIMES = {"3.8": "==1.19.2", "3.9": "==1.19.2", "3.10": "==1.23.2"}  # the last with wheels for aarch64
 # Bits 0 to 3 of `vcgencmd get_throttled`, for now; 16 bits higher, for any time since the start of the board.
 THROTTLING = (
@@ -168,8 +173,13 @@ def probe() -> Json:
         import numpy  # noqa: F401, ICN001
         import onnxruntime
     except ImportError as error:
-        wanted = "numpy onnxruntime" + RUNTIMES.get("%d.%d" % sys.version_info[:2], "")
-        raise AgentError("%s: %s -m pip install %s" % (error, sys.executable, wanted)) from error
+        raise AgentError("%s: %s" % (error, _advice())) from error
+    version = onnxruntime.__version__
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST_RUNTIME:
+        least = "%d.%d" % OLDEST_RUNTIME
+        raise AgentError(
+            "onnxruntime %s is too old, %s is the least: %s --upgrade" % (version, least, _advice())
+        )
     return {
         "kind": "device",
         "host_name": platform.node(),
@@ -180,13 +190,19 @@ def probe() -> Json:
         "c_library": " ".join(platform.libc_ver()),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": version,
         "providers": list(onnxruntime.get_available_providers()),
         "board": _read("/proc/device-tree/model"),
         "governor": _read(CORE_FOLDER % 0 + "cpufreq/scaling_governor"),
         "frequencies_mhz": [_frequency(0, "cpuinfo_%s_freq" % end) for end in ("min", "max")],
         "state": probe_state(),
     }
+
+
+def _advice() -> str:
+    """How to install what is needed."""
+    wanted = "numpy onnxruntime" + RUNTIMES.get("%d.%d" % sys.version_info[:2], "")
+    return "%s -m pip install %s" % (sys.executable, wanted)
 
 
 def probe_state() -> Json:
@@ -529,16 +545,16 @@ class _Watch:
 
 
 def _profile(model: AnyModel, protocol: Protocol) -> Json:
-    with tempfile.TemporaryDirectory() as folder:
-        runner = Runner(model, protocol, profile_prefix=os.path.join(folder, "profile"))
-        for _ in range(protocol.profile_skip + protocol.profile_runs):
-            runner.run()
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            runner = Runner(model, protocol, profile_prefix=os.path.join(folder, "profile"))
+            for _ in range(protocol.profile_skip + protocol.profile_runs):
+                runner.run()
             with open(runner.session.end_profiling(), encoding="utf-8") as file:
                 events = json.load(file)
-        except (OSError, ValueError) as error:
-            told = "ONNX Runtime could not write its profile below %s: make room there"
-            raise AgentError(told % tempfile.gettempdir()) from error
+    except (OSError, ValueError) as error:
+        told = "ONNX Runtime could not write its profile below %s: make room there"
+        raise AgentError(told % (tempfile.tempdir or "a folder for temporary files")) from error
     return read_profile(events, skip=protocol.profile_skip)
 
 
@@ -672,7 +688,8 @@ class Results:
         self.path, self.first_sent = path, first_sent
         self.records = []  # type: List[Json]
         _check_results(path)
-        self.file = open(path, "ab+", buffering=0)  # noqa: SIM115 - until this program ends
+        with self._writing():
+            self.file = open(path, "ab+", buffering=0)  # noqa: SIM115 - until this program ends
         self._lock()
         self.file.seek(0)
         lines = self.file.read().split(b"\n")
@@ -683,13 +700,21 @@ class Results:
                 self.file.close()
                 told = (path, len(self.records) + 1)
                 raise AgentError("%s: line %d is damaged: delete the file to start over" % told) from error
-        self.file.truncate(self.file.tell() - len(lines[-1]))
+        with self._writing():
+            self.file.truncate(self.file.tell() - len(lines[-1]))
 
     def append(self, record: Json) -> None:
-        """Have a line on the disk before anything else happens."""
+        """Have a line on the disk before anything else happens.
+
+        Raises:
+            AgentError: It cannot be written; what there is of it will be dropped.
+        """
         line = json.dumps(record).encode()
-        self.file.write(line + b"\n")
-        os.fsync(self.file.fileno())
+        with self._writing():
+            left = line + b"\n"
+            while left:  # a disk that is nearly full takes a part
+                left = left[self.file.write(left) :]
+            os.fsync(self.file.fileno())
         self._take(line, record)
 
     def of_task(self, number: int) -> List[Json]:
@@ -702,6 +727,14 @@ class Results:
         self.records.append(record)
         if self.first_sent is not None and len(self.records) > self.first_sent:
             os.write(1, line + b"\n")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            told = "%s: cannot be written: %s; make room, or have the folder writable, and start again"
+            raise AgentError(told % (self.path, error.strerror)) from error
 
     def _lock(self) -> None:
         import fcntl

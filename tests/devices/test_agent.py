@@ -22,6 +22,7 @@ from ofa_nas.devices import MeasuringProtocol, agent
 from ofa_nas.devices.job import Job, Task, pack_model
 from ofa_nas.latency.references import reference_models
 from ofa_nas.space.search_space import SearchSpace
+from tests.hardening.privileges import read_only
 
 SOURCE = Path(agent.__file__).read_text(encoding="utf-8")
 FAST = MeasuringProtocol(
@@ -124,6 +125,27 @@ def test_a_real_old_python_runs_it(version: str, tmp_path: Path) -> None:
     assert f"-m pip install numpy onnxruntime{agent.RUNTIMES[version]}" in told["text"]
 
 
+def test_a_python_that_is_too_old_is_told_in_one_line(tmp_path: Path) -> None:
+    python = find_python("3.7")
+    if python is None:
+        pytest.skip("no python3.7 here")
+    (tmp_path / "agent.py").write_text(SOURCE, encoding="utf-8")
+    done = subprocess.run([python, str(tmp_path / "agent.py")], capture_output=True, text=True, check=False)
+    assert done.stderr == "refused: Python 3.8 or later is needed, this is 3.7\n"
+
+
+@pytest.mark.parametrize(("version", "is_refused"), [("1.11.1", True), ("1.12.0", False), ("2.0+cpu", False)])
+def test_a_runtime_that_cannot_run_the_models_is_refused(
+    version: str, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.__version__", version)
+    if is_refused:
+        with pytest.raises(agent.AgentError, match=r"1\.11\.1 is too old, 1\.12 is the least: .*--upgrade"):
+            agent.probe()
+    else:
+        assert agent.probe()["onnxruntime"] == version
+
+
 def test_a_32_bit_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(struct, "calcsize", lambda _: 4)
     with pytest.raises(agent.AgentError, match=r"32-bit.*install a 64-bit system"):
@@ -169,6 +191,63 @@ def test_a_disk_too_full_for_a_profile_is_said_in_words(tiny: SearchSpace, tmp_p
     )
     assert done.returncode == agent.REFUSED
     assert "refused: ONNX Runtime could not write its profile below" in done.stdout
+
+
+FULL_DISK = """
+import os, resource, signal, sys
+import agent
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))
+results = agent.Results("results.jsonl", None)
+try:
+    results.append({"kind": "done", "task": 10**20})
+except agent.AgentError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits the size of a file in a process of its own")
+def test_a_disk_too_full_for_a_measurement_is_said_and_what_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(SOURCE, encoding="utf-8")
+    path, line = tmp_path / "results.jsonl", b'{"kind": "done", "task": 0}\n'
+    path.write_bytes(line)
+    room = len(line) + 5  # for a part of the next one
+    command = [sys.executable, "-c", FULL_DISK, str(room)]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("results.jsonl: cannot be written: File too large"), done.stderr
+    assert path.stat().st_size == room
+    agent.Results(str(path), None).file.close()
+    assert path.read_bytes() == line
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="gives up rights in a process of its own")
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_folder_that_nobody_may_write_into_is_said_in_words(
+    is_begun: bool, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    unpack(tmp_path, tiny)
+    if is_begun:
+        (tmp_path / "results.jsonl").touch()
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop()); from tests.hardening.privileges import *;"
+        "respect_permissions(); from ofa_nas.devices import agent; sys.exit(agent.main())"
+    )
+    with read_only(tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parents[2])],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == agent.REFUSED, done.stderr
+    assert "results.jsonl: cannot be written: Permission denied; make room, or" in done.stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no thread on a core")
