@@ -5,7 +5,7 @@ Python 3.8, numpy and onnxruntime, and imports nothing of this tool. Records are
 As a program it measures the job in its folder into `results.jsonl`; what stands there is not measured again.
 """
 
-# ruff: noqa: B905, RUF007, UP006, UP031, UP035, UP036, PTH100, PTH118, PTH120, PTH123, PTH207, T201 - for Python 3.8; a program
+# ruff: noqa: B905, RUF007, UP006, UP031, UP035, UP036, PTH100, PTH115, PTH118, PTH119, PTH120, PTH123, PTH207, T201 - for Python 3.8; a program
 
 from __future__ import annotations
 
@@ -682,6 +682,7 @@ class Results:
     """The lines of `results.jsonl`, locked; half a line at its end is dropped: that is measured again.
 
     With `first_sent`, lines from that one on go to stdout; and an agent that a lost connection left is ended.
+    Who holds the lock stands in `agent.pid` beside it.
     """
 
     def __init__(self, path: str, first_sent: int | None) -> None:
@@ -739,18 +740,34 @@ class Results:
     def _lock(self) -> None:
         import fcntl
 
+        folder = os.path.dirname(os.path.realpath(self.path))
+        note = os.path.join(folder, "agent.pid")
         for _ in range(100):
             with suppress(BlockingIOError):
-                return fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with self._writing(), open(note, "w", encoding="ascii") as file:
+                    file.write("%d" % os.getpid())
+                return
             if self.first_sent is None:
                 break
-            self.file.seek(0)
-            holders = re.findall(rb'"process": (\d+)', self.file.read())
-            if holders:
-                with suppress(ProcessLookupError):
-                    os.kill(int(holders[-1]), signal.SIGTERM)
+            holder = re.fullmatch(r"[1-9][0-9]{0,8}", _read(note))
+            if holder and _is_agent(int(holder.group()), folder):
+                with suppress(OSError):
+                    os.kill(int(holder.group()), signal.SIGTERM)
             time.sleep(0.1)
+        self.file.close()
         raise AgentError("another agent writes %s: wait, or end that one" % self.path)
+
+
+def _is_agent(process: int, folder: str) -> bool:
+    """Whether a process is this program, at work in a folder; never where the system has no /proc."""
+    words = _read("/proc/%d/cmdline" % process).split("\0")
+    programs = [word for word in words if os.path.basename(word) == "agent.py"]
+    with suppress(OSError):
+        start = os.readlink("/proc/%d/cwd" % process)
+        places = [os.path.realpath(os.path.join(start, word)) for word in words if word]
+        return bool(programs) and (folder in places or os.path.join(folder, "agent.py") in places)
+    return False
 
 
 def _is_own(record: Any) -> bool:

@@ -402,6 +402,54 @@ def test_a_second_agent_in_the_same_folder_is_refused(tiny: SearchSpace, tmp_pat
     assert "another agent writes" in done.stdout
 
 
+@pytest.mark.parametrize("written", ["", "0", "-1", "x", "9" * 12, "9" * 9999, "another process"])
+def test_nothing_but_an_agent_of_the_same_folder_is_ended(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    path = tmp_path / "results.jsonl"
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    other = tmp_path / "other" / "agent.py"
+    other.parent.mkdir()
+    other.write_text("import time; print(flush=True); time.sleep(60)", encoding="utf-8")
+    with (
+        subprocess.Popen([sys.executable, str(other)], stdout=subprocess.PIPE) as process,
+        path.open("ab") as held,
+    ):
+        assert process.stdout
+        process.stdout.readline()
+        held.write(b'{"kind": "device", "process": %d}\n' % process.pid)
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        pid = str(process.pid) if written == "another process" else written
+        (tmp_path / "agent.pid").write_text(pid, encoding="ascii")
+        with pytest.raises(agent.AgentError, match="another agent writes"):
+            agent.Results(str(path), 0)
+        assert process.poll() is None
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_an_agent_that_still_looks_at_its_board_is_ended_too(tiny: SearchSpace, tmp_path: Path) -> None:
+    """It holds the lock, and has not written a line yet."""
+    unpack(tmp_path / "job", tiny)
+    tool = tmp_path / "bin" / "vcgencmd"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\ntouch {tmp_path}/looks\nexec sleep 4\n", encoding="utf-8")
+    tool.chmod(0o755)
+    process = start(tmp_path / "job", PATH=f"{tool.parent}:{os.environ['PATH']}")
+    for _ in range(2000):
+        if (tmp_path / "looks").exists():
+            break
+        time.sleep(0.01)
+    results = agent.Results(str(tmp_path / "job" / "results.jsonl"), 0)
+    results.file.close()
+    assert not results.records
+    process.communicate()
+    assert process.returncode == 130
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"no gzip", gzip.compress(b"another model")], ids=["empty", "no gzip", "another model"]
 )
