@@ -311,7 +311,7 @@ def _is_unsettled(name: str, known: Dict[Tuple[str, int], Json], protocol: Proto
     visits = [known[name, turn] for turn in range(protocol.rounds)]
     calm = [one for one in visits if not one.get("spoilt")]
     medians = [float(np.median(one[protocol.clock + "_ms"])) for one in calm]
-    return 2 * len(calm) < len(visits) or interval_width(medians) > protocol.interval
+    return 2 * len(calm) <= len(visits) or interval_width(medians) > protocol.interval
 
 
 def _visit_group(

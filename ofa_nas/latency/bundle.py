@@ -41,7 +41,8 @@ It needs Python 3.8 or later, 64-bit, with numpy and onnxruntime: python3 -m pip
 results.jsonl; ended by whatever means, it goes on where it stopped when started again.
 
 It refuses, and says why and what helps:
-- a 32-bit Python, a missing onnxruntime, one that crashes on this processor (1.21.0 on a Raspberry Pi 4);
+- a 32-bit Python, a missing onnxruntime, one before 1.12;
+- one that crashes on this processor (1.21.0 on a Raspberry Pi 4);
 - a supply voltage that is too low, a capped frequency, throttling, a board at {hot:.0f} degrees C or more;
 - less free memory than the models take, fewer cores than threads asked for ({threads});
 - results begun under another governor, kernel, Python or onnxruntime.

@@ -26,11 +26,11 @@ class Measurement:
     Attributes:
         model: Its name.
         latency_ms: Median over its visits of their medians, drift divided out [ms].
-        low_ms: Lower end of the 95 % bootstrap interval [ms].
+        low_ms: Lower end of the 95 % bootstrap interval, of all visits where half or more were spoilt [ms].
         high_ms: Upper end [ms].
         p90_ms: 90th percentile over the runs of these visits, as the user would see them [ms].
         runs: Timed runs of these visits.
-        noisy: Whether the interval stayed wider than the protocol asks, or most visits were spoilt.
+        noisy: Whether the interval stayed wider than the protocol asks, or half of the visits were spoilt.
         throttled: Whether the device was throttled during half of the visits or more.
     """
 
@@ -106,16 +106,18 @@ def _summarise(
     counted = calm or where.tolist()
     values = steady[counted]
     runs = np.concatenate([_runs(visits[place], protocol.clock) for place in counted])
-    low, high = bootstrap_interval(values.tolist())
     latency = float(np.median(values))
+    is_spoilt = 2 * len(calm) <= len(own)
+    spread = steady[where] if is_spoilt else values  # the few that are left would look too sure
+    low, high = bootstrap_interval(spread.tolist())
     return Measurement(
         model=name,
         latency_ms=latency,
-        low_ms=low,
-        high_ms=high,
+        low_ms=min(low, latency),
+        high_ms=max(high, latency),
         p90_ms=float(np.percentile(runs, 90)),
         runs=len(runs),
-        noisy=high - low > protocol.interval * latency or 2 * len(calm) < len(own),
+        noisy=high - low > protocol.interval * latency or is_spoilt,
         throttled=2 * sum(visit.throttled for visit in own) >= len(own),
     )
 

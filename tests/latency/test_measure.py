@@ -67,14 +67,15 @@ def test_wide_interval_is_noisy_and_slow_device_is_throttled() -> None:
 
 
 def test_spoilt_visits_count_only_where_there_are_no_others() -> None:
-    visits = visits_of([1.0], [1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0])
+    visits = visits_of([1.0], [1.0] * 5 + [5.0] * 5)
     some = [replace(visit, spoilt=visit.wall_ms[0] > 1.0) for visit in visits]
-    (one,) = summarise(some[:8], protocol=MeasuringProtocol())
-    assert (one.latency_ms, one.p90_ms, one.runs, one.noisy) == (1.0, 1.0, 20, False)
-    (mostly,) = summarise(some, protocol=MeasuringProtocol())
-    assert (mostly.latency_ms, mostly.noisy) == (1.0, True)
+    (one,) = summarise(some[:9], protocol=MeasuringProtocol())
+    assert (one.latency_ms, one.p90_ms, one.runs, one.noisy, one.uncertainty) == (1.0, 1.0, 25, False, 0.0)
+    (half,) = summarise(some, protocol=MeasuringProtocol())
+    assert (half.latency_ms, half.runs, half.noisy) == (1.0, 25, True)
+    assert half.uncertainty > 0.5  # five visits that agree do not make up for five that were spoilt
     (wholly,) = summarise([replace(visit, spoilt=True) for visit in visits], protocol=MeasuringProtocol())
-    assert (wholly.latency_ms, wholly.noisy) == (5.0, True)
+    assert (wholly.latency_ms, wholly.runs, wholly.noisy) == (3.0, 50, True)
 
 
 def test_processor_time_serves_where_the_protocol_asks() -> None:
