@@ -287,7 +287,7 @@ def time_models(models: Sequence[AnyModel], protocol: Protocol, done: Sequence[J
     known = {(record["model"], record["round"]): record for record in done}
     wanted = list(range(len(models)))
     told = [record.get("frequency_mhz") for record in done]
-    course = Course([], max([one for one in told if isinstance(one, float)], default=0.0))
+    course = Course([], [one for one in told if isinstance(one, float)])
     with on_own_cores(protocol):
         for turns in _passes(protocol):
             if turns[0] >= protocol.rounds:
@@ -494,17 +494,19 @@ class Course:
     """What a whole measurement has seen so far, over all groups of models."""
 
     sentinel_ms: List[float]
-    top_frequency: float  # of the first own core [MHz]; of visits before an interruption too
+    frequencies_mhz: List[float]  # of the first own core; of visits before an interruption too
 
     def judge(self, sentinel_ms: float, state: Json, tolerance: float) -> Json:
         """Whether visits count, as the sentinel behind them took and the machine's state then tell."""
         self.sentinel_ms.append(sentinel_ms)
-        self.top_frequency = max(self.top_frequency, state["frequency_mhz"])
+        # The usual one, not the highest: a processor that boosts for a moment does not keep it up.
+        usual_mhz = float(np.median(self.frequencies_mhz)) if self.frequencies_mhz else 0.0
+        self.frequencies_mhz.append(state["frequency_mhz"])
         least, latest = SENTINEL_HISTORY
         usual = float(np.median(self.sentinel_ms[-latest:]))
         strays = len(self.sentinel_ms) > least and abs(sentinel_ms - usual) > tolerance * usual
         throttled = bool(int(state["throttled"] or "0", 16) & 0xF)  # the low bits tell of this moment
-        throttled |= state["frequency_mhz"] < 0.97 * self.top_frequency or state["temperature_c"] >= HOT_C
+        throttled |= state["frequency_mhz"] < 0.97 * usual_mhz or state["temperature_c"] >= HOT_C
         return {
             "spoilt": throttled or strays,
             "throttled": throttled,

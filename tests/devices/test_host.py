@@ -144,6 +144,15 @@ def test_a_group_that_is_wholly_slower_than_the_one_before_is_throttled(
     assert [record["throttled"] for record in agent.time_models(models, alone, first)] == [True]  # resumed
 
 
+def test_a_boost_at_the_beginning_does_not_spoil_the_rest() -> None:
+    course, state = agent.Course([], []), {"temperature_c": 45.0, "throttled": ""}
+    found = [
+        course.judge(1.0, {**state, "frequency_mhz": mhz}, 0.03)["throttled"]
+        for mhz in [4600.0, *[4200.0] * 4, 3000.0]
+    ]
+    assert found == [False, True, True, False, False, True]
+
+
 def test_a_model_whose_visits_were_mostly_spoilt_is_not_settled(tiny: SearchSpace) -> None:
     models = [model_of(tiny, tiny.smallest)]
     protocol = replace(FAST, max_rounds=5, interval=1e9)
