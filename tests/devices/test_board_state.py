@@ -1,0 +1,116 @@
+"""What a board's state does to a job: what the agent reads of it, as a program and for a whole job."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ofa_nas.devices import MeasuringProtocol, agent
+from ofa_nas.devices.job import Job, Task, pack_model
+from tests.devices.recorded_sessions import copying_models, path_with_vcgencmd
+
+PROTOCOL = MeasuringProtocol(rounds=3, max_rounds=3, visit_ms=0.0, retries=0, warm_up_windows=1)
+
+
+def unpack(folder: Path, *, protocol: MeasuringProtocol = PROTOCOL, kind: str = "time", size: int = 0) -> Job:
+    """A job over four models, as it lies on a board; they are said to have so many bytes."""
+    packed = [pack_model(model) for model in copying_models(4)]
+    files = {model.name: replace(model.file, bytes=size or model.file.bytes) for model in packed}
+    job = Job(protocol, (Task(kind, tuple(files)),), files, {})
+    for name, content in job.files(packed).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return job
+
+
+def start_agent(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", str(folder / "agent.py"), *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def records_of(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def free_mib() -> int:
+    (told,) = re.findall(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="ascii"))
+    return int(told) >> 10
+
+
+def test_what_throttles_a_board_meanwhile_stands_in_its_results(tmp_path: Path) -> None:
+    """Its `vcgencmd` is asked when the job begins, then with every visit of the sentinel."""
+    unpack(tmp_path)
+    path = path_with_vcgencmd(tmp_path, ["0x50000", "0x50000", "0x50005"])
+    done = start_agent(tmp_path, PATH=path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    device, *visits, last = records_of(tmp_path)
+    assert device["state"]["throttled"] == "0x50000"
+    assert [text for text in device["warnings"] if text.startswith("since its start: ")] == [
+        f"since its start: {agent.THROTTLING[bit]}" for bit in (0, 2)
+    ]
+    found = [(visit["round"], visit["throttled"], visit["spoilt"]) for visit in visits]
+    assert found[4:] == [(1, True, True)] * 4 + [(2, True, True)] * 4
+    assert [turn for turn, *_ in found[:4]] == [0] * 4  # whatever this machine's frequency says of those
+    assert last == {"task": 0, "kind": "done"}
+
+
+def test_a_board_that_is_throttled_now_is_not_measured(tmp_path: Path) -> None:
+    unpack(tmp_path)
+    path = path_with_vcgencmd(tmp_path, ["0x4"])
+    for options in ((), ("--check",)):
+        done = start_agent(tmp_path, *options, PATH=path)
+        assert done.returncode == agent.REFUSED
+        assert agent.THROTTLING[2] in done.stdout
+    assert not (tmp_path / "results.jsonl").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(
+    ("kind", "held", "share", "is_refused"),
+    [
+        ("time", 24, 1, True),  # all four at once
+        ("time", 1, 12, False),  # one in turns and the sentinel
+        ("profile", 24, 1, True),  # one at a time
+        ("profile", 24, 6, False),
+    ],
+)
+def test_models_that_do_not_fit_into_free_memory_are_refused(
+    kind: str, held: int, share: int, is_refused: bool, tmp_path: Path
+) -> None:
+    """Each is said to have such a part of what is free; a session takes twice its model."""
+    protocol = replace(PROTOCOL, held=held, profile_runs=2, profile_sittings=1)
+    unpack(tmp_path, protocol=protocol, kind=kind, size=(free_mib() << 20) // share)
+    done = start_agent(tmp_path)
+    told = re.search(r"the models need (\d+) MiB of memory, (\d+) are free: end other", done.stdout)
+    if is_refused:
+        assert done.returncode == agent.REFUSED
+        assert told
+        assert int(told.group(1)) > int(told.group(2)) > 0
+        assert not (tmp_path / "results.jsonl").read_bytes()
+    else:
+        assert (done.returncode, told) == (0, None), done.stdout + done.stderr
+        assert records_of(tmp_path)[-1] == {"task": 0, "kind": "done"}
+
+
+@pytest.mark.parametrize(("load", "is_told"), [(0.3, False), (1.7, True)])
+def test_a_board_that_is_busy_tells_how_much(
+    load: float, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 9.0, 9.0))
+    machine = agent.examine()
+    assert machine["load"] == load
+    assert (f"busy with something else: load {load}" in machine["warnings"]) == is_told
+    assert any("busy" in text for text in machine["warnings"]) == is_told
