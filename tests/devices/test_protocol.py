@@ -1,5 +1,6 @@
 """What the agent really runs, and what it tells of that: warm-up, visits, sentinel, profiles, sessions."""
 
+import glob
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ VISIT = 1 + PROTOCOL.visit_runs  # runs
 
 @pytest.fixture
 def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """On a board that tells no frequency, unless a test writes it below `tmp_path`."""
+    """On a board that tells no temperature, and a frequency only where a test writes it below `tmp_path`."""
     monkeypatch.setattr(agent, "CORE_FOLDER", f"{tmp_path}/cpu%d/")
+    monkeypatch.setattr(glob, "glob", lambda _: [])
     return record_sessions(monkeypatch)
 
 
