@@ -118,7 +118,7 @@ def _measure(
         protocol=MeasuringProtocol(rounds=20, max_rounds=20),
     )
     assert isinstance(timed, Timed)
-    times = [timed.measurements[model.name].latency_ms for model in models]
+    times = [timed.at_table_speed[model.name].latency_ms for model in models]
     rows = []
     for number, one in enumerate(chosen):
         top1 = _top1(exported[number], cards[number], few)

@@ -205,9 +205,13 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
             str(one.candidate.architecture),
             style="bold" if is_chosen else "",
         )
-    speed = f", at the table's speed (the device now takes {finals.slowdown:.2f} times as long)"
     device = estimators.tables[finals.device]
-    how = speed if device.measured else ""
+    how = f", at the table's speed (the device now takes {finals.slowdown:.2f} times as long)"
+    how = how if device.measured else ""
+    if finals.stale:
+        reasons = "; ".join(finals.stale)
+        how = f", as fast as it is now: the table {device.name} is stale ({reasons}), so measure it anew "
+        how += "(ofa-nas profile)"
     if device.device.threads is None:
         how += f", with {describe_threads(finals.threads)} (the table {device.name} does not tell its own)"
     out.print(f"finalists timed on {escape(finals.address)}{escape(how)}:\n")

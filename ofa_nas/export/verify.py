@@ -1,7 +1,7 @@
 """Check an exported file itself: numerics, accuracy, latency and memory, each beside what was predicted."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,7 +32,6 @@ NUMERIC_TOLERANCE = 1e-4  # of the largest logit; what fp32 in another order of 
 # Half precision: 2 to 3 thousandths in efficientnet_lite. int8 has none: its classes are compared.
 TOLERANCES = {FP32: NUMERIC_TOLERANCE, FP16: 1e-2}
 NUMERIC_IMAGES = 8
-STALE_SPEED = 0.03  # by which a machine may differ from its table before that is told
 _PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
@@ -169,7 +168,7 @@ def check_accuracy(found: Top1, *, predicted: float | None, half_width: float) -
 
 def check_latency(
     found: Measurement,
-    factor: float,
+    stale: Sequence[str],
     *,
     predicted: float | None,
     limit: float | None,
@@ -181,8 +180,8 @@ def check_latency(
     The budget is broken when the whole 95 % interval of the median lies above it.
 
     Args:
-        found: At the speed at which the table was measured.
-        factor: How many times as long the reference networks take now as they did then.
+        found: At the speed at which the table was measured; as it is where the table is stale.
+        stale: Why the table's milliseconds are not those of the device any more; nothing if they are.
         predicted: By the table [ms].
         limit: Budget [ms].
         device: See `Check`.
@@ -191,9 +190,8 @@ def check_latency(
     is_met, exceeds = limit is None or found.low_ms <= limit, _exceeds(found.latency_ms, limit)
     note = f"median of {found.runs} runs, {where}"
     note += ", noisy" if found.noisy else ""
-    if abs(factor - 1.0) > STALE_SPEED:
-        now = found.latency_ms * factor
-        note += f"; at the table's speed: the device now takes {factor:.2f} times as long ({now:.3g} ms)"
+    if stale:
+        note += f"; the table is stale: {'; '.join(stale)}: measure it anew (ofa-nas profile)"
     note += "" if is_met else f"; over the budget of {limit:.3g} ms"
     return [
         Check("latency", found.latency_ms, predicted, "ms", is_met, note, device, exceeds),
@@ -213,7 +211,8 @@ def time_file(
     space: SearchSpace,
     references: Mapping[str, float],
     precision: str = FP32,
-) -> tuple[Measurement, float]:
+    changes: tuple[str, ...] = (),
+) -> tuple[Measurement, tuple[str, ...]]:
     """Time a file on a device, among the reference networks of a latency table.
 
     Args:
@@ -223,16 +222,22 @@ def time_file(
         space: Of the references.
         references: What they took for the table, by name [ms]; empty for no table.
         precision: Of the references.
+        changes: What of the environment is not as it was for the table.
 
     Returns:
-        The measurement at the table's speed, and how many times as long the references take now.
+        The measurement, at the table's speed unless the table is stale; and why it is.
     """
-    models = [Model("subnet", file.timed())]
     *_, timed = time_among_references(
-        models, device, space=space, then_ms=references, precision=precision, protocol=protocol
+        [Model("subnet", file.timed())],
+        device,
+        space=space,
+        then_ms=references,
+        precision=precision,
+        protocol=protocol,
+        changes=changes,
     )
     assert isinstance(timed, Timed)
-    return timed.measurements["subnet"], timed.slowdown
+    return timed.judged["subnet"], timed.stale
 
 
 def check_memory(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ofa_nas.devices import FP32, INT8, AnyModel, Device, MeasuringProtocol, Model, Visit
 from ofa_nas.latency.measure import Measurement, measure
+from ofa_nas.latency.verification import why_stale
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import input_shape
 from ofa_nas.space.encoding import Encoding
@@ -25,14 +26,31 @@ class Timed:
     """Latencies of models that were timed among the references.
 
     Attributes:
-        measurements: By name, references among them, at the speed that the device had for its table.
+        now: By name, references among them, as they were measured.
         ratios: How many times as long each reference takes now as for the table, by name.
         slowdown: The same for all of them; 1 where there are none.
+        changes: What of the environment is not as it was for the table.
     """
 
-    measurements: Mapping[str, Measurement]
+    now: Mapping[str, Measurement]
     ratios: Mapping[str, float]
     slowdown: float
+    changes: tuple[str, ...] = ()
+
+    @property
+    def at_table_speed(self) -> dict[str, Measurement]:
+        """By name, at the speed that the device had for its table."""
+        return {name: one.at_speed(self.slowdown) for name, one in self.now.items()}
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """Why the table's milliseconds are not those of the device any more; nothing if they are."""
+        return why_stale(self.changes, self.slowdown if self.ratios else None)
+
+    @property
+    def judged(self) -> Mapping[str, Measurement]:
+        """What a budget is held against: at the table's speed, or as measured where the table is stale."""
+        return self.now if self.stale else self.at_table_speed
 
 
 def reference_architectures(space: SearchSpace) -> tuple[Architecture, ...]:
@@ -105,6 +123,7 @@ def time_among_references(
     then_ms: Mapping[str, float],
     precision: str,
     protocol: MeasuringProtocol,
+    changes: tuple[str, ...] = (),
 ) -> Iterator[Visit | Timed]:
     """Time models in one interleaved session with the references, of which the largest is the sentinel.
 
@@ -115,6 +134,7 @@ def time_among_references(
         then_ms: What they took for the table, by name [ms]; where nobody knows, there are none.
         precision: Of the references.
         protocol: How.
+        changes: What of the environment is not as it was for the table.
 
     Yields:
         Visits, then what they found.
@@ -133,4 +153,4 @@ def time_among_references(
     now_ms = {name: one.latency_ms for name, one in found.items()}
     factor = slowdown(now_ms, then_ms)
     ratios = {name: now_ms[name] / then for name, then in then_ms.items() if name in now_ms}
-    yield Timed({name: one.at_speed(factor) for name, one in found.items()}, ratios, factor)
+    yield Timed(found, ratios, factor, changes)

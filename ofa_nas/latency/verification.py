@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.table import ErrorFigures, Holdout, LatencyTable, Measured, judge, noise_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
@@ -23,7 +23,8 @@ LEVEL_TOLERANCE = 0.03  # by which references may differ from the table's before
 DRAWS = 50  # for each network that is wanted: a small space may be exhausted
 LOUD = 0.02  # noise floor at which a device is too busy for a verdict
 # Of an environment, what a table stands and falls with; the rest of it may change.
-ENVIRONMENT = ("board", "cpu", "cores", "architecture", "governor", "frequencies_mhz", "onnxruntime")
+MACHINE = ("board", "cpu", "cores", "architecture")
+ENVIRONMENT = (*MACHINE, "governor", "frequencies_mhz", "onnxruntime")
 Floats = npt.NDArray[np.float64]
 
 
@@ -119,9 +120,7 @@ class Verification:
     @property
     def stale(self) -> tuple[str, ...]:
         """Why the table's milliseconds are not those of the device as it is now."""
-        is_level = self.speed is None or abs(self.speed - 1.0) <= LEVEL_TOLERANCE
-        level = () if is_level else (f"the references take {self.speed:.3f} times as long as they did",)
-        return self.changes + level
+        return why_stale(self.changes, self.speed)
 
     @property
     def _measured_ms(self) -> Floats:
@@ -206,8 +205,43 @@ def find_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, 
         then: As the table tells it.
         now: As the device tells it.
     """
-    changed = [key for key in ENVIRONMENT if key in then and then[key] != now.get(key)]
+    return _differences(ENVIRONMENT, then, now)
+
+
+def find_changes_of_machine(table: LatencyTable, now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What has changed on the machine of a measured table; of any other table nobody knows.
+
+    Args:
+        table: Of the machine.
+        now: The environment, as the device tells it.
+
+    Raises:
+        TableError: The device is another machine.
+    """
+    then = table.measured.environment if table.measured else {}
+    if others := _differences(MACHINE, then, now):
+        raise TableError(
+            f"latency table {table.name} was measured on another machine than the one that is to be timed: "
+            f"{'; '.join(others)}; give the address of its own, or measure this one (ofa-nas profile)"
+        )
+    return find_changes(then, now)
+
+
+def _differences(keys: Sequence[str], then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    changed = [key for key in keys if key in then and then[key] != now.get(key)]
     return tuple(f"{key} was {then[key]!r:.80}, is {now.get(key)!r:.80}" for key in changed)
+
+
+def why_stale(changes: Sequence[str], speed: float | None) -> tuple[str, ...]:
+    """Why a table's milliseconds are not those of its device any more; nothing if they are.
+
+    Args:
+        changes: Of the environment.
+        speed: How many times as long the references take now; None where nobody knows.
+    """
+    is_level = speed is None or abs(speed - 1.0) <= LEVEL_TOLERANCE
+    level = () if is_level else (f"the references take {speed:.3f} times as long as they did",)
+    return (*changes, *level)
 
 
 def draw_fresh(

@@ -29,6 +29,7 @@ from ofa_nas.export.verify import (
     time_file,
 )
 from ofa_nas.files import replacing
+from ofa_nas.latency.verification import find_changes_of_machine
 from ofa_nas.pipeline.images import supernet_images
 from ofa_nas.pipeline.original import find_original
 from ofa_nas.pipeline.promise import LatencyPromise, Promise
@@ -305,24 +306,27 @@ def _where(address: str) -> str:
 
 def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, threads: int) -> list[Check]:
     device = open_device(promise.address)
-    measured, factor = time_file(
+    table = promise.table
+    changes = find_changes_of_machine(table, device.info().environment) if table and table.measured else ()
+    measured, stale = time_file(
         file,
         device,
         MeasuringProtocol(threads=threads),
         space=card.space,
         references=promise.references,
         precision=card.form.precision,
+        changes=changes,
     )
     is_of_one = card.form.batch in (1, None)
     predicted = promise.predicted if is_of_one else None  # tables are of one image
     where = f"{_where(promise.address)}, {describe_threads(threads)}"
-    where += "" if promise.are_threads_known else " (the table does not tell its own)"
+    where += " (the table does not tell its own)" if table and table.device.threads is None else ""
     where += "" if is_of_one else f", {card.form.batch} images at once"
     if predicted and predicted.device != promise.address:
         where += f", predicted for {predicted.device} ({predicted.provenance})"
     return check_latency(
         measured,
-        factor,
+        stale,
         predicted=predicted.latency_ms if predicted else None,
         limit=promise.limit_ms,
         device=predicted.device if predicted else promise.address,

@@ -15,6 +15,7 @@ from ofa_nas.figures import format_amount
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import Timed, time_among_references, write_network
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.verification import find_changes_of_machine
 from ofa_nas.pipeline.estimators import Candidate
 from ofa_nas.pipeline.search import SearchResult
 from ofa_nas.search.budgets import Budget, Cost
@@ -31,7 +32,7 @@ class Finalist:
 
     Attributes:
         candidate: With its predictions.
-        measured: At the speed that the device had for its table.
+        measured: At the speed that the device had for its table; as it is where the table is stale.
         is_within: Whether the measured median keeps the latency budget; true without one.
     """
 
@@ -51,6 +52,7 @@ class Finals:
         threads: Of ONNX Runtime.
         finalists: The most wanted first.
         chosen: The first of those within the budget.
+        stale: Why the table's milliseconds are not those of the device any more; nothing if they are.
     """
 
     device: str
@@ -59,6 +61,7 @@ class Finals:
     threads: int
     finalists: tuple[Finalist, ...]
     chosen: Candidate
+    stale: tuple[str, ...]
 
 
 def pick_finalists(result: SearchResult, device: str, *, count: int = FINALISTS) -> list[Candidate]:
@@ -114,6 +117,7 @@ def measure_finalists(
 
     Raises:
         BudgetError: None of them keeps the latency budget.
+        TableError: The device is another machine than the table's.
         DeviceError: The device cannot be reached, or refuses a network.
     """
     archs = [one.architecture for one in candidates]
@@ -129,8 +133,8 @@ def measure_finalists(
     kept = [one.candidate for one in finalists if one.is_within]
     if not kept:
         assert budget
-        raise BudgetError(_describe_failure(finalists, budget, address))
-    yield Finals(table.name, address, timed.slowdown, protocol.threads, finalists, kept[0])
+        raise BudgetError(_describe_failure(finalists, budget, address, stale=timed.stale))
+    yield Finals(table.name, address, timed.slowdown, protocol.threads, finalists, kept[0], timed.stale)
 
 
 def time_architectures(
@@ -141,7 +145,7 @@ def time_architectures(
     table: LatencyTable,
     protocol: MeasuringProtocol,
 ) -> Iterator[Visit | Timed]:
-    """Time architectures in one interleaved session, at the speed that the device had for its table.
+    """Time architectures in one interleaved session, among the reference networks of the device's table.
 
     They have the layers of the space, the precision of the table and random weights: a latency does not
     depend on those.
@@ -157,14 +161,16 @@ def time_architectures(
         Visits, then what they found.
 
     Raises:
+        TableError: The device is another machine than the table's.
         DeviceError: The device cannot be reached, or refuses a network.
     """
+    changes = find_changes_of_machine(table, device.info().environment) if table.measured else ()
     rng = np.random.default_rng(protocol.seed)
     precision = table.device.precision
     models = [write_network(space, arch, rng, name=str(arch), precision=precision) for arch in archs]
     then = table.measured.references if table.measured else {}
     yield from time_among_references(
-        models, device, space=space, then_ms=then, precision=precision, protocol=protocol
+        models, device, space=space, then_ms=then, precision=precision, protocol=protocol, changes=changes
     )
 
 
@@ -181,18 +187,21 @@ def _keeps_elsewhere(candidate: Candidate, result: SearchResult, device: str) ->
 
 
 def _judge(candidate: Candidate, timed: Timed, budget: Budget | None) -> Finalist:
-    found = timed.measurements[str(candidate.architecture)]
+    found = timed.judged[str(candidate.architecture)]
     return Finalist(candidate, found, budget is None or found.latency_ms <= budget.limit)
 
 
-def _describe_failure(finalists: tuple[Finalist, ...], budget: Budget, address: str) -> str:
+def _describe_failure(
+    finalists: tuple[Finalist, ...], budget: Budget, address: str, *, stale: tuple[str, ...]
+) -> str:
     nearest = min(finalists, key=lambda one: one.measured.latency_ms)
     predicted = nearest.candidate.latencies_ms[budget.device]
     found = nearest.measured.latency_ms
     margin = min(99, ceil(100.0 * (1.0 - predicted / found)) + 1)
+    told = f"; the table {budget.device} is stale ({'; '.join(stale)})" if stale else ""
     return (
         f"{budget}: none of {len(finalists)} finalists keeps it on {address}; the nearest takes "
         f"{format_amount(found, budget.unit)} where {format_amount(predicted, budget.unit)} was predicted "
-        f"({nearest.candidate.architecture}); measure the table anew (ofa-nas profile), or search with "
+        f"({nearest.candidate.architecture}){told}; measure the table anew (ofa-nas profile), or search with "
         f"--margin {margin}%"
     )

@@ -266,7 +266,7 @@ class _Worker:
                 protocol=MeasuringProtocol(threads=self.setup.threads, seed=self.setup.seed),
             ):
                 if isinstance(record, Timed):
-                    return record.measurements[str(arch)]
+                    return record.judged[str(arch)]
                 yield record
         raise AssertionError("a device ended without a measurement")
 

@@ -1,7 +1,7 @@
 """What an exported file is chosen for: figures that were predicted of it, and budgets that it must keep."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ofa_nas.export.card import PredictedLatency
 from ofa_nas.latency.table import LatencyTable
@@ -23,16 +23,14 @@ class LatencyPromise:
     Attributes:
         predicted: By the device's table; None where nobody predicted anything.
         limit_ms: Budget; None without one.
-        references: What the reference networks took for the table, by name [ms]; empty where nobody knows.
+        table: That predicted; None where nobody did.
         address: Where the file is timed: `host`, `ssh://…`; empty to time it nowhere.
-        are_threads_known: False where the table does not tell how many threads its latencies are of.
     """
 
     predicted: PredictedLatency | None = None
     limit_ms: float | None = None
-    references: Mapping[str, float] = field(default_factory=dict)
+    table: LatencyTable | None = None
     address: str = ""
-    are_threads_known: bool = True
 
     @classmethod
     def of(
@@ -40,8 +38,12 @@ class LatencyPromise:
     ) -> "LatencyPromise":
         """What a table predicts."""
         predicted = PredictedLatency(table.name, table.provenance, latency_ms)
-        references = table.measured.references if table.measured else {}
-        return cls(predicted, limit_ms, references, address, table.device.threads is not None)
+        return cls(predicted, limit_ms, table, address)
+
+    @property
+    def references(self) -> Mapping[str, float]:
+        """What the reference networks took for the table, by name [ms]; empty where nobody knows."""
+        return self.table.measured.references if self.table and self.table.measured else {}
 
 
 @dataclass(frozen=True, slots=True)

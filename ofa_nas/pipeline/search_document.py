@@ -210,6 +210,7 @@ def _finals(finals: Finals) -> dict[str, Any]:
         "device": finals.device,
         "address": finals.address,
         "slowdown": finals.slowdown,
+        "stale": list(finals.stale),
         "threads": finals.threads,
         "networks": [
             {

@@ -148,7 +148,7 @@ def verify_table(plan: Plan) -> Iterator[Progress | Verified]:
         else:
             timed = record
     assert timed
-    found = timed.measurements
+    found = timed.at_table_speed
     verification = Verification(
         device=plan.address,
         networks=_compare(plan, predicted, found),

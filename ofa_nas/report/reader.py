@@ -248,6 +248,8 @@ def _read_finalists(section: Section) -> Timed:
 
     slowdown = section.number("slowdown", minimum=0.0, maximum=1e6)
     told = f"timed on {section.text('address')}, at the speed of the table {device}"
+    if section.content.get("stale"):
+        told = f"timed on {section.text('address')}, as fast as it is now, for the table {device} is stale"
     told += f": the device now takes {slowdown:.2f} times as long"
     return Timed(told, each(section, "networks", read))
 

@@ -104,7 +104,7 @@ def test_a_latency_budget_is_broken_when_the_whole_interval_is_above_it(
     limit: float | None, is_met: bool
 ) -> None:
     median, tail = check_latency(
-        MEASURED, 1.0, predicted=1.5, limit=limit, device="host", where="this machine"
+        MEASURED, (), predicted=1.5, limit=limit, device="host", where="this machine"
     )
     assert (median.measured, median.predicted, median.is_met) == (2.0, 1.5, is_met)
     assert ("over the budget of" in median.note) == (not is_met)
@@ -112,24 +112,24 @@ def test_a_latency_budget_is_broken_when_the_whole_interval_is_above_it(
     assert (tail.quantity, tail.measured, tail.is_met) == ("latency_p90", 2.5, True)
 
 
-def test_another_speed_of_the_machine_is_told_and_divided_out(
+def test_a_file_beside_a_stale_table_is_judged_by_the_milliseconds_of_now(
     exported: tuple[Subnet, onnx.ModelProto],
 ) -> None:
     subnet, model = exported
     file, device = OrtModel(model, Normalization()), open_device("host")
     protocol = MeasuringProtocol(rounds=3, max_rounds=3, visit_ms=1.0, retries=0)
-    plain, factor = time_file(file, device, protocol, space=subnet.space, references={})
-    assert factor == 1.0
+    plain, stale = time_file(file, device, protocol, space=subnet.space, references={})
+    assert stale == ()
     then = {model.name: 1e-6 for model in reference_models(subnet.space)}
-    slower, factor = time_file(file, device, protocol, space=subnet.space, references=then)
-    assert factor > 100.0
-    assert slower.latency_ms < plain.latency_ms / 10.0
-    note = check_latency(slower, factor, predicted=None, limit=None, device="host", where="here")[0].note
-    assert "times as long" in note
-    assert (
-        "times as long"
-        not in check_latency(slower, 1.01, predicted=None, limit=None, device="", where="")[0].note
-    )
+    now, stale = time_file(file, device, protocol, space=subnet.space, references=then)
+    assert now.latency_ms > plain.latency_ms / 10.0  # it would be a hundredth at the table's speed
+    note = check_latency(now, stale, predicted=None, limit=None, device="host", where="here")[0].note
+    assert "the table is stale: the references take" in note
+    assert "measure it anew (ofa-nas profile)" in note
+    assert "stale" not in check_latency(now, (), predicted=None, limit=None, device="", where="")[0].note
+    changes = ("governor was 'a', is 'b'",)
+    _, stale = time_file(file, device, protocol, space=subnet.space, references={}, changes=changes)
+    assert stale == changes
 
 
 def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.ModelProto]) -> None:

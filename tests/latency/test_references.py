@@ -91,7 +91,9 @@ def test_models_are_timed_at_the_speed_of_the_references_and_the_largest_is_the_
     assert device.asked[0] == reference_name(tiny.largest)
     assert timed.slowdown == pytest.approx(2.0)
     assert timed.ratios == {names[0]: 4.0, names[1]: 1.0}
-    assert timed.measurements["own"].latency_ms == pytest.approx(2.0)
+    assert timed.at_table_speed["own"].latency_ms == pytest.approx(2.0)
+    assert timed.judged["own"].latency_ms == 4.0  # as it is, for the table is stale
+    assert timed.stale == ("the references take 2.000 times as long as they did",)
     assert device.forgotten == 1
 
 
@@ -99,4 +101,4 @@ def test_where_nobody_knows_what_references_took_there_are_none(tiny: SearchSpac
     device = Listener()
     timed = time_on(device, tiny, {})
     assert (device.asked, timed.slowdown, timed.ratios) == (["own"], 1.0, {})
-    assert timed.measurements["own"].latency_ms == 4.0
+    assert timed.judged["own"].latency_ms == 4.0

@@ -373,11 +373,11 @@ def test_a_file_of_a_batch_promises_no_latency_of_one_image(
 ) -> None:
     timed = []
 
-    def time_file(file: OrtModel, *_: object, **__: object) -> tuple[Measurement, float]:
+    def time_file(file: OrtModel, *_: object, **__: object) -> tuple[Measurement, tuple[str, ...]]:
         timed.append(
             onnx.load_from_string(file.timed()).graph.input[0].type.tensor_type.shape.dim[0].dim_value
         )
-        return MEASURED, 1.0
+        return MEASURED, ()
 
     monkeypatch.setattr(ofa_nas.pipeline.deliver, "time_file", time_file)
     predicted = LatencyPromise(PredictedLatency("host", "measured", 1.0), address="host")

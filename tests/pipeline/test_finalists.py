@@ -1,12 +1,12 @@
 """Finalists: which are timed, and which of them is taken."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from ofa_nas.devices import AnyModel, DeviceInfo, MeasuringProtocol, Profile, Visit, open_device
-from ofa_nas.errors import BudgetError
+from ofa_nas.errors import BudgetError, TableError
 from ofa_nas.latency.references import reference_architectures, reference_name
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Candidate, Estimators
@@ -26,9 +26,10 @@ class KnownDevice:
 
     latencies_ms: Mapping[str, float]
     forgotten: int = 0
+    environment: dict[str, object] = field(default_factory=dict)
 
     def info(self) -> DeviceInfo:
-        return DeviceInfo("known", "none", 1, "none", {})
+        return DeviceInfo("known", "none", 1, "none", self.environment)
 
     def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         for _ in range(protocol.rounds):
@@ -166,18 +167,82 @@ def test_a_table_that_is_far_too_fast_fails_with_the_margin_it_needs(
     assert 1.5 * latency_of(finals.chosen) <= LIMIT_MS
 
 
-def test_latencies_are_judged_at_the_speed_that_the_device_had_for_its_table(
-    result: SearchResult, table: LatencyTable, tiny: SearchSpace
-) -> None:
-    names = [reference_name(arch) for arch in reference_architectures(tiny)]
+def with_references(table: LatencyTable, tiny: SearchSpace, **environment: object) -> LatencyTable:
+    """The table of an environment, with references of 3 ms each."""
     assert table.measured
-    known = replace(table, measured=replace(table.measured, references=dict.fromkeys(names, 3.0)))
-    slow = times_as_long(result, 2.0)
-    slow.latencies_ms = {**slow.latencies_ms, **dict.fromkeys(names, 6.0)}
-    finals = finals_of(result, known, tiny, slow)
-    assert finals.slowdown == pytest.approx(2.0)
+    references = {reference_name(arch): 3.0 for arch in reference_architectures(tiny)}
+    return replace(
+        table, measured=replace(table.measured, references=references, environment=dict(environment))
+    )
+
+
+def finals_at(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace, factor: float, **environment: object
+) -> Finals:
+    """Finals on a device that takes so many times as long for everything."""
+    device = times_as_long(result, factor)
+    assert table.measured
+    references = {name: factor * then for name, then in table.measured.references.items()}
+    device.latencies_ms = {**device.latencies_ms, **references}
+    device.environment = dict(environment)
+    return finals_of(result, table, tiny, device)
+
+
+@pytest.mark.parametrize("factor", [0.971, 1.029])
+def test_within_the_tolerance_latencies_are_judged_at_the_speed_of_the_table(
+    factor: float, result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    finals = finals_at(result, with_references(table, tiny), tiny, factor)
+    assert finals.slowdown == pytest.approx(factor)
+    assert finals.stale == ()
     assert all(one.is_within for one in finals.finalists)
     assert finals.finalists[0].measured.latency_ms == pytest.approx(latency_of(finals.chosen))
+
+
+@pytest.mark.parametrize("factor", [0.05, 0.96, 1.04, 1.0 / (1.0 - MARGIN)])
+def test_a_stale_table_has_its_finalists_judged_by_the_milliseconds_of_now(
+    factor: float, result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    finals = finals_at(result, with_references(table, tiny), tiny, factor)
+    assert finals.stale == (f"the references take {factor:.3f} times as long as they did",)
+    for one in finals.finalists:
+        assert one.measured.latency_ms == pytest.approx(factor * latency_of(one.candidate))
+        assert one.is_within == (one.measured.latency_ms <= LIMIT_MS)
+
+
+def test_a_table_of_another_governor_is_stale_at_any_speed(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    known = with_references(table, tiny, governor="performance")
+    finals = finals_at(result, known, tiny, 1.02, governor="powersave")
+    assert finals.stale == ("governor was 'performance', is 'powersave'",)
+    first = finals.finalists[0]
+    assert first.measured.latency_ms == pytest.approx(1.02 * latency_of(first.candidate))
+
+
+def test_a_stale_table_stands_in_the_failure(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    with pytest.raises(BudgetError, match=r"the table exact is stale \(the references take 2.000 times"):
+        finals_at(result, with_references(table, tiny), tiny, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "there", "here"),
+    [
+        ("cpu", "Cortex-A72", "EPYC"),
+        ("architecture", "aarch64", "x86_64"),
+        ("cores", 4, 2),
+        ("board", "Raspberry Pi 4 Model B", ""),
+    ],
+)
+def test_another_machine_than_that_of_the_table_is_refused_before_it_is_timed(
+    key: str, there: object, here: object, result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    known = with_references(table, tiny, **{key: there})
+    told = f"latency table exact was measured on another machine .* {key} was {there!r}, is {here!r}"
+    with pytest.raises(TableError, match=told):
+        finals_at(result, known, tiny, 1.0, **{key: here})
 
 
 def test_finalists_are_timed_on_this_machine(

@@ -72,7 +72,7 @@ def test_finalists_are_of_the_precision_of_their_table(precision: str, tiny: Sea
     }
     assert set(device.quantized.values()) == {precision == INT8}
     assert timed.slowdown == pytest.approx(2.0)  # references are known by their names, precision and all
-    assert timed.measurements[str(tiny.smallest)].latency_ms == pytest.approx(1.0)
+    assert timed.at_table_speed[str(tiny.smallest)].latency_ms == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("precision", [FP32, INT8])
@@ -90,8 +90,8 @@ def test_a_file_is_timed_against_references_of_its_precision(
     assert len(device.quantized) > 3
     assert set(device.quantized.values()) == {precision == INT8}
     latency = next(check for check in delivery.checks if check.quantity == "latency")
-    assert latency.measured == pytest.approx(1.0)
-    assert "the device now takes 2.00 times as long" in latency.note
+    assert latency.measured == pytest.approx(2.0)  # as it is: the references tell that the table is stale
+    assert "the references take 2.000 times as long as they did" in latency.note
 
 
 def test_a_device_has_a_table_for_each_precision(tiny: SearchSpace) -> None:
@@ -131,3 +131,18 @@ def test_costs_of_a_search_are_those_of_its_precision(small: SmallSupernet, tiny
     assert promise.figures == pytest.approx(candidate.figures())
     fp32 = Estimators.load(small.name).candidates(estimators.encoding.encode([tiny.middle]))[0]
     assert candidate.accuracy == fp32.accuracy  # nothing is taken off silently: it is told
+
+
+def test_a_file_is_not_timed_on_another_machine_than_that_of_its_table(
+    small: SmallSupernet, tiny: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, table = Listener(), table_of(tiny, FP32)
+    assert table.measured
+    there = replace(table, measured=replace(table.measured, environment={"cpu": "Cortex-A72"}))
+    monkeypatch.setattr(ofa_nas.pipeline.deliver, "open_device", lambda _: device)
+    promise = Promise(figures={}, latencies=(LatencyPromise.of(there, 1.0, address="host"),))
+    path = tmp_path / "subnet.onnx"
+    with pytest.raises(TableError, match=r"was measured on another machine .* cpu was 'Cortex-A72'"):
+        list(deliver(small.files, tiny.smallest, promise, output=path))
+    assert not device.quantized
+    assert not path.exists()
