@@ -176,14 +176,14 @@ def _measure(args: argparse.Namespace) -> None:
     from ofa_nas.devices import HOST, open_device
     from ofa_nas.files import check_writable
     from ofa_nas.latency.profile import check_threads
-    from ofa_nas.latency.shelf import named_table_path
+    from ofa_nas.latency.shelf import default_name, named_table_path
 
     space, address = _space(args), args.device or HOST
     device = open_device(address)
     info = device.info()
     for text in info.environment.get("warnings", []):
         err.print(f"{address} warns: {text}", markup=False)
-    counts, name = _counts(args), args.name or info.name
+    counts, name = _counts(args), args.name or default_name(address, info)
     check_threads(max(counts), info)
     precision = _precision(args)
     paths = {

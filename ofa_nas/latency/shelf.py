@@ -16,6 +16,7 @@ from ofa_nas.space.search_space import SearchSpace
 
 _FOLDER, _SUFFIX = "latency_tables", ".json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_PORT = re.compile(r":([0-9]+)(?:/|$)")
 _IDENTITY = ("host_name", "cpu", "cores", "architecture")  # of a machine
 
 
@@ -139,6 +140,28 @@ def named_table_path(space: SearchSpace, name: str, *, threads: int = 1, precisi
 def _plain(name: str) -> str:
     """What of a name may be part of a file's: a space of somebody else's may be called `../../x`."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:80].lstrip(".")
+
+
+def default_name(address: str, info: DeviceInfo) -> str:
+    """How the table of a device is called without a name of its own: like the host, with the port if given.
+
+    Args:
+        address: Of the device.
+        info: Of it.
+
+    Raises:
+        ConfigError: No table of a user's own may have that name.
+    """
+    if address == HOST:
+        return info.name
+    port = _PORT.search(address)
+    name = f"{info.name}-{port[1]}" if port else info.name
+    if name == HOST or name in shipped_names() or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{address}: its table would be called {name[:80]}, which is the name of another table or none: "
+            f"measure it with ofa-nas profile --device {address} --name my-{info.name[:50]}"
+        )
+    return name
 
 
 def check_name(name: str) -> None:

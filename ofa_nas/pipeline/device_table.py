@@ -8,7 +8,7 @@ from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, is_address, ope
 from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
 from ofa_nas.latency.profile import Progress, profile_device
-from ofa_nas.latency.shelf import find_table, is_fresh, named_table_path
+from ofa_nas.latency.shelf import default_name, find_table, is_fresh, named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 
@@ -33,6 +33,7 @@ def device_table(
         TableError: There is no such table, it is damaged, it is of another space, precision or number of
             threads, or it is a roofline, which only ranks.
         FileError: A table that is to be measured cannot be written.
+        ConfigError: A device that is to be measured has the name of another table.
         DeviceError: The device cannot be reached or measured.
     """
     if is_address(text):
@@ -49,14 +50,15 @@ def _measure(
 ) -> Iterator[Progress | LatencyTable]:
     device = open_device(address)
     info = device.info()
-    path = named_table_path(space, info.name, threads=threads, precision=precision)
+    name = default_name(address, info)
+    path = named_table_path(space, name, threads=threads, precision=precision)
     table = _cached(path)
     if table is not None and is_fresh(table, space, info, threads=threads, precision=precision):
         yield table
         return
     check_writable(path)
     protocol = MeasuringProtocol(threads=threads, seed=seed)
-    for record in profile_device(device, space, protocol=protocol, precision=precision):
+    for record in profile_device(device, space, protocol=protocol, name=name, precision=precision):
         if isinstance(record, LatencyTable):
             record.save(path)
             device.forget()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ofa_nas.devices import DeviceInfo
 from ofa_nas.errors import ConfigError, TableError
-from ofa_nas.latency.shelf import Shelf, check_name, find_table, named_table_path
+from ofa_nas.latency.shelf import Shelf, check_name, default_name, find_table, named_table_path
 from ofa_nas.space.search_space import SearchSpace
 from tests.pipeline.simulated_board import simulated_table
 
@@ -78,6 +79,26 @@ def test_names_of_other_tables_are_refused() -> None:
         check_name("rpi4")
     with pytest.raises(ConfigError, match="choose one such as my-host"):
         check_name("host")
+
+
+@pytest.mark.parametrize(
+    ("address", "board", "name"),
+    [
+        ("host", "host", "host"),
+        ("ssh://pi@raspberrypi.local", "raspberrypi-local", "raspberrypi-local"),
+        ("ssh://pi@localhost:2222/usr/bin/python3", "localhost", "localhost-2222"),
+        ("ssh://pi@localhost:2223", "localhost", "localhost-2223"),
+        ("ssh://[fe80::12]", "fe80-12", "fe80-12"),
+    ],
+)
+def test_a_table_is_called_like_its_device_and_the_port(address: str, board: str, name: str) -> None:
+    assert default_name(address, DeviceInfo(board, "none", 1, "none", {})) == name
+
+
+@pytest.mark.parametrize(("address", "board"), [("ssh://rpi4", "rpi4"), ("ssh://host", "host")])
+def test_an_alias_that_is_the_name_of_another_table_needs_a_name(address: str, board: str) -> None:
+    with pytest.raises(ConfigError, match=f"ofa-nas profile --device {address} --name my-{board}"):
+        default_name(address, DeviceInfo(board, "none", 1, "none", {}))
 
 
 @pytest.mark.parametrize("name", ["", "-x", "../x", "a/b", "a b", "a\n", "ü", "x" * 65, "rpi4.json"])

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+import ofa_nas.pipeline.device_table
 from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.devices.host import Host
 from ofa_nas.errors import ConfigError, DeviceError, TableError
 from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.shelf import named_table_path
@@ -78,3 +80,14 @@ def test_a_fresh_table_of_this_machine_is_not_measured_again(
     table = replace(measured, name="host", measured=replace(measured.measured, digest=small.digest))
     table.save(named_table_path(small, "host"))
     assert [type(record) for record in device_table("host", small)] == [LatencyTable]
+
+
+@pytest.mark.parametrize("address", ["ssh://rpi4", "ssh://host"])
+def test_a_board_that_is_called_like_another_table_is_not_measured(
+    address: str, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = replace(open_device("host").info(), name=address.removeprefix("ssh://"))
+    monkeypatch.setattr(Host, "info", lambda _: info)
+    monkeypatch.setattr(ofa_nas.pipeline.device_table, "open_device", lambda _: Host())
+    with pytest.raises(ConfigError, match=f"ofa-nas profile --device {address} --name my-"):
+        find(address, tiny)
