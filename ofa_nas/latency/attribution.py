@@ -124,10 +124,12 @@ def layer_shares(profiles: Sequence[Profile], layers: Sequence[Layer]) -> dict[s
     shares: dict[str, list[float]] = defaultdict(list)
     others: dict[str, list[float]] = defaultdict(list)
     for profile in profiles:
-        total = sum(node.ms for node in profile.nodes)
+        total = sum(node.ms for node in profile.nodes) or 1.0
         whole = {layer.name: [0.0, 0.0] for layer in layers}
         assigned = assign_nodes([node.name for node in profile.nodes], layers)
         for node, (name, is_operator) in zip(profile.nodes, assigned, strict=True):
+            if not name:
+                continue  # no node of the profile tells its layer
             whole[name][0] += node.ms / total
             whole[name][1] += 0.0 if is_operator else node.ms / total
         for name, (share, other) in whole.items():

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from statistics import median
 
 import numpy as np
 
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Profile, Visit
+from ofa_nas.errors import DeviceError
 from ofa_nas.latency.attribution import Attribution, LayerLatency, Network, attribute
 from ofa_nas.latency.design import Design
 from ofa_nas.latency.measure import Measurement, summarise
@@ -17,6 +19,8 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
+
+LEAST_MS = 1e-6  # of a layer: a table holds six digits behind the point
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,14 @@ def make_table(
     protocol: MeasuringProtocol,
     precision: str,
 ) -> LatencyTable:
-    """Attribute, fit on designs and anchors, judge on hold-outs."""
+    """Attribute, fit on designs and anchors, judge on hold-outs.
+
+    Raises:
+        DeviceError: The profiles show no time of a layer.
+    """
     fits = [_attribute(space, session, design) for design in session.designs]
     rows = _pool([fit.rows for fit in fits])
+    _check_times(rows, session.designs, fits)
     prices = {row.layer: row.ms for row in rows}
     intercepts = []
     for design, fit in zip(session.designs, fits, strict=True):
@@ -133,6 +142,21 @@ def _attribute(space: SearchSpace, session: Session, design: Design) -> Attribut
         for arch in design.latin
     ]
     return attribute(profiled, [_network(space, session, arch) for arch in design.anchors])
+
+
+def _check_times(
+    rows: Sequence[LayerLatency], designs: Sequence[Design], fits: Sequence[Attribution]
+) -> None:
+    """Refuse rows without a time; `fits` are those of the designs."""
+    for row in rows:
+        if row.ms < LEAST_MS:
+            own = [row.layer in {one.layer for one in fit.rows} for fit in fits]
+            sizes = ", ".join(str(design.resolution) for design in compress(designs, own))
+            raise DeviceError(
+                f"layer {row.layer.name} ({row.layer.kind}) has no time at {sizes} px: the profiles of ONNX "
+                "Runtime show no node of it, or one below a microsecond; measure other resolutions "
+                "(--resolution), or with another onnxruntime"
+            )
 
 
 def _pool(fits: Sequence[Sequence[LayerLatency]]) -> tuple[LayerLatency, ...]:

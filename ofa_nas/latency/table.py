@@ -321,11 +321,12 @@ class LatencyTable:
         """Write the table, rows one a line and sorted; the old file stays until the new one is whole.
 
         Raises:
+            TableError: The file could not be read again; nothing was written. The message names the key.
             FileError: It cannot be written.
         """
-        from ofa_nas.latency.table_writer import write_table  # it writes what this module defines
+        from ofa_nas.latency.table_writer import table_document, write_document  # of what is defined here
 
-        write_table(self, path)
+        write_document(table_document(self), path)
 
     @staticmethod
     def load(path: Path) -> "LatencyTable":

@@ -1,6 +1,8 @@
 """Read latency tables and check all of them: a malformed file is one error that names file and key."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.devices.job import read_protocol
@@ -17,6 +19,7 @@ from ofa_nas.space.layer import Layer
 from ofa_nas.space.toml_reader import Section
 
 LARGEST_MS = 1e7
+ROUNDED = 1e-6  # by which an error may differ from that of the hold-outs, whose times are rounded
 _COUNTS = (
     "in_channels",
     "mid_channels",
@@ -34,7 +37,16 @@ def read_table(path: Path) -> LatencyTable:
     Raises:
         TableError: The file is missing or wrong; the message names file and key.
     """
-    root = Section(path, "", read_json(path, error=TableError), TableError)
+    return parse_table(read_json(path, error=TableError), path)
+
+
+def parse_table(document: dict[str, Any], path: Path) -> LatencyTable:
+    """Make a table of the document of its file.
+
+    Raises:
+        TableError: The document is wrong; the message names file and key.
+    """
+    root = Section(path, "", document, TableError)
     root.integer("schema", minimum=SCHEMA, maximum=SCHEMA)
     provenance = root.text("provenance", choices=("measured", "estimated", "imported"))
     judged = _read_judgement(root, provenance)
@@ -56,6 +68,8 @@ def read_table(path: Path) -> LatencyTable:
     if provenance == "estimated":
         root.known += ["networks", "made_by"]  # what the model was fitted to, for readers
     root.close()
+    if table.measured:
+        _check_summary(table.measured, root.section("validation"))
     _check_printable(table, path)
     return table
 
@@ -88,6 +102,19 @@ def _read_judgement(root: Section, provenance: str) -> tuple[str, ErrorFigures |
     return f"{kind}s", _read_errors(validation.section(f"{kind}_left_out"))
 
 
+def _check_summary(measured: Measured, validation: Section) -> None:
+    """Refuse errors that are not those of the hold-outs: a search keeps its margin by them."""
+    for key, by_macs in (("holdouts", False), ("macs_linear", True)):
+        own, told = measured.errors(by_macs=by_macs), _read_errors(validation.section(key))
+        for name in (field.name for field in fields(ErrorFigures)):
+            found, expected = getattr(told, name), getattr(own, name)
+            if found is not None and abs(found - expected) > ROUNDED:
+                raise TableError(
+                    f"{validation.path}: validation.{key}.{name}: expected {expected:.6g}, as the table's "
+                    f"hold-outs show, got {found:.6g}"
+                )
+
+
 def _read_errors(section: Section) -> ErrorFigures:
     sure = {
         key: section.number(key, minimum=-100.0, maximum=1e6)
@@ -112,6 +139,10 @@ def _read_device(section: Section) -> TableDevice:
         batch=section.integer("batch"),
     )
     section.close()
+    if device.batch != 1:
+        raise TableError(
+            f"{section.path}: device.batch: expected 1, for latencies are of one image, got {device.batch}"
+        )
     return device
 
 

@@ -18,12 +18,8 @@ LAYER_FIELDS = tuple(field.name for field in fields(Layer) if field.name != "nam
 COLUMNS = ("resolution", *LAYER_FIELDS, "ms", "spread")  # of an imported table's rows
 
 
-def write_table(table: LatencyTable, path: Path) -> None:
-    """Write a table.
-
-    Raises:
-        FileError: It cannot be written.
-    """
+def table_document(table: LatencyTable) -> dict[str, Any]:
+    """What the file of a table holds."""
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "name": table.name,
@@ -46,7 +42,24 @@ def write_table(table: LatencyTable, path: Path) -> None:
         }
     if table.history:
         document["history"] = [one.to_json() for one in table.history]
-    write_bytes(path, _layout(document).encode())
+    return document
+
+
+def write_document(document: Mapping[str, Any], path: Path) -> None:
+    """Write the document of a table, once it was read as its file will be.
+
+    Raises:
+        TableError: A table that holds this could not be read; nothing was written.
+        FileError: It cannot be written.
+    """
+    from ofa_nas.latency.table_reader import parse_table  # it knows the columns of this module
+
+    try:
+        text = _layout(document)
+    except ValueError as cause:
+        raise TableError(f"{path}: not written, for a figure is not a finite number") from cause
+    parse_table(json.loads(text), path)
+    write_bytes(path, text.encode())
 
 
 def append_verification(path: Path, found: Verification, *, verified: LatencyTable) -> None:
@@ -66,7 +79,7 @@ def append_verification(path: Path, found: Verification, *, verified: LatencyTab
         raise TableError(f"{path}: was replaced while it was verified; verify the table that is there now")
     document = read_json(path, error=TableError)
     document["history"] = [*document.get("history", []), found.to_json()]
-    write_bytes(path, _layout(document).encode())
+    write_document(document, path)
 
 
 def _measured(held: Measured, made_by: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,18 @@ def test_import_writes_a_table_and_says_what_it_is(command: Command, tmp_path: P
     assert "kernel" in {finding["rule"] for finding in document["findings"]}
 
 
+def test_a_table_that_could_not_be_read_is_not_calibrated(
+    refused: Callable[..., str], timed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "board.json"
+    command = ("devices", "calibrate", "rpi5", timed, "--output", output)
+    assert "board.json: device.threads: expected" in refused(*command, "--threads", "5000")
+    assert "board.json: device: expected printable text" in refused(*command, "--runtime", "a\x1b[2J")
+    named = timed.rename(tmp_path / "a\x1b[2J.csv")
+    assert "expected printable text" in refused(*command[:3], named, *command[4:])
+    assert not output.exists()
+
+
 def test_a_table_without_time_is_not_imported(refused: Callable[..., str], tmp_path: Path) -> None:
     path = write_file(tmp_path / "164.yaml", 164)
     head, _, rest = path.read_text(encoding="utf-8").partition("mean: ")

@@ -1,11 +1,13 @@
 """What stands in a table is what was measured, whatever the machine's speed was meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, NodeTime, Profile, Visit
+from ofa_nas.errors import DeviceError
 from ofa_nas.latency.profile import Networks
 from ofa_nas.latency.references import REFERENCE, reference_architectures, reference_name
 from ofa_nas.latency.session import Session, make_table
@@ -33,14 +35,33 @@ def profile_of(arch: Architecture) -> Profile:
     return Profile(str(arch), tuple(nodes), 0)
 
 
-@pytest.fixture(scope="module")
-def table() -> LatencyTable:
+def table_of(profile: Callable[[Architecture], Profile]) -> LatencyTable:
     networks = Networks.draw(SPACE, SPACE.resolutions, seed=0)
-    profiles = [profile_of(SPACE.parse(name)) for name in networks.profiled]
+    profiles = [profile(SPACE.parse(name)) for name in networks.profiled]
     references = [reference_name(arch) for arch in reference_architectures(SPACE)]
     session = Session.of(networks.designs, [*profiles, *visits([*references, *networks.names])], PROTOCOL)
     info = DeviceInfo.from_json(ENVIRONMENT, name="simulated")
     return make_table(SPACE, session, info=info, protocol=PROTOCOL, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def table() -> LatencyTable:
+    return table_of(profile_of)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_layer_without_a_node_is_named_with_its_resolutions(is_named: bool) -> None:
+    last = [layer.name for layer in SPACE.layers(SPACE.largest)][-1]
+
+    def without(arch: Architecture) -> Profile:
+        nodes = profile_of(arch).nodes
+        kept = [node for node in nodes if node.name.partition("/")[0] != last]
+        silent = [replace(node, ms=0.0) for node in nodes]
+        return replace(profile_of(arch), nodes=tuple(kept if is_named else silent))
+
+    name, sizes = (last, "24, 32 px") if is_named else ("stem", "24 px")  # its size differs at each
+    with pytest.raises(DeviceError, match=rf"layer {name} \(.*\) has no time at {sizes}: the profiles"):
+        table_of(without)
 
 
 def test_a_machine_that_changes_its_speed_leaves_a_true_table(table: LatencyTable) -> None:

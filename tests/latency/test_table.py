@@ -320,3 +320,42 @@ def test_control_characters_never_reach_a_terminal(
     path.write_text(json.dumps(spoilt), encoding="utf-8")
     with pytest.raises(TableError, match=rf"{key}: expected printable text, got 'a \\x1b\[31mred\\x07 text'"):
         LatencyTable.load(path)
+
+
+@pytest.mark.parametrize("key", ["mape", "p50", "p95", "worst", "bias", "spearman", "within_5", "within_10"])
+@pytest.mark.parametrize("of", ["holdouts", "macs_linear"])
+def test_a_summary_that_is_not_that_of_the_holdouts_is_refused(
+    of: str, key: str, document: dict[str, Any], tmp_path: Path
+) -> None:
+    path, validation = tmp_path / "edited.json", document["validation"]
+    edited = {**validation, of: {**validation[of], key: validation[of][key] - 0.001}}
+    path.write_text(json.dumps({**document, "validation": edited}))
+    with pytest.raises(TableError, match=rf"edited.json: validation.{of}.{key}: expected .* hold-outs show"):
+        LatencyTable.load(path)
+
+
+def test_a_table_of_several_images_at_once_is_refused(document: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "edited.json"
+    path.write_text(json.dumps({**document, "device": {**document["device"], "batch": 64}}))
+    with pytest.raises(TableError, match=r"edited.json: device.batch: expected 1, .* got 64"):
+        LatencyTable.load(path)
+
+
+def test_a_table_that_could_not_be_read_is_not_written(table: LatencyTable, tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    device = table.device
+    for wrong in (
+        replace(device, threads=5000),
+        replace(device, runtime="onnx\x1b[2J"),
+        replace(device, cpu="one\ncore"),
+    ):
+        with pytest.raises(TableError, match=r"table.json: device"):
+            replace(table, device=wrong).save(path)
+    assert table.measured
+    first, *others = table.measured.rows
+    rows = (replace(first, ms=0.0, other_ms=0.0), *others)
+    with pytest.raises(TableError, match=r"rows\[\d+\].ms: expected a number from 1e-06"):
+        replace(table, measured=replace(table.measured, rows=rows)).save(path)
+    with pytest.raises(TableError, match="a figure is not a finite number"):
+        replace(table, measured=replace(table.measured, intercepts_ms=(float("nan"),))).save(path)
+    assert not path.exists()
