@@ -162,8 +162,9 @@ def _show_calibration(found: "Calibration", board: "Roofline") -> None:
         f"depthwise MACs {model.depthwise_slowdown:.2g} times as long, {model.overhead_ms:.2g} ms an operator"
     )
     out.print(
-        f"{found.table.judged_on} left out: off by {error.mape:.1%} on average, {error.p95:.1%} at the 95th "
-        f"percentile, {error.worst:.1%} at worst; rank correlation {error.spearman or 0.0:.2f}"
+        f"{found.table.judged_on} left out: off by {error.mape:.1%} on average, {error.p50:.1%} at the "
+        f"median, {error.p95:.1%} at the 95th percentile, {error.worst:.1%} at worst; rank correlation "
+        f"{error.spearman or 0.0:.2f}"
     )
 
 

@@ -67,6 +67,7 @@ class TableSummary:
 
     Attributes:
         error: Mean error on what had no part in it, a fraction; None where nobody knows.
+        p50: Their median.
         p95: Their 95th percentile.
         judged_on: What that was: `networks`, or `blocks` timed alone.
         verified_on: Day of the last verification; empty without one.
@@ -84,6 +85,7 @@ class TableSummary:
     resolutions: tuple[int, ...]
     made_on: str
     error: float | None
+    p50: float | None
     p95: float | None
     judged_on: str
     verified_on: str
@@ -111,6 +113,7 @@ def summarise(table: "LatencyTable", path: Path) -> TableSummary:
         resolutions=held.resolutions if held else (),
         made_on=str(table.made_by.get("made_on", ""))[:10],
         error=table.error.mape if table.error else None,
+        p50=table.error.p50 if table.error else None,
         p95=table.error.p95 if table.error else None,
         judged_on=table.judged_on,
         verified_on=table.history[-1].made_on if table.history else "",
@@ -149,11 +152,12 @@ def _list(args: argparse.Namespace) -> None:
 
 def _show_tables(found: list[TableSummary]) -> None:
     from ofa_nas.cli.console import make_table, out
+    from ofa_nas.devices import describe_threads
 
     table = make_table("device", "space", "measured with", "mean error")
     for one in found:
         sizes = f"{one.resolutions[0]}-{one.resolutions[-1]} px" if one.resolutions else "any px"
-        threads = f"{one.threads} thread{'s' * (one.threads > 1)}" if one.threads else "threads unknown"
+        threads = describe_threads(one.threads) if one.threads else "threads unknown"
         source = "\n".join([*one.runtime.split(", "), f"{threads}, {one.precision}", one.made_on]).strip()
         table.add_row(
             "\n".join([one.name, one.provenance, *one.marks]),
@@ -164,6 +168,9 @@ def _show_tables(found: list[TableSummary]) -> None:
     if not any(one.name == "host" for one in found):
         table.add_row("host\nnot measured yet", "", "", "")
     out.print(table)
+    for one in found:
+        if one.notes:
+            out.print("\n".join([f"{one.name}:", *(f"  {note}" for note in one.notes)]), markup=False)
     out.print(
         "estimated: nobody here could measure the board. imported: somebody else's table, as published."
     )
@@ -176,7 +183,9 @@ def _show_tables(found: list[TableSummary]) -> None:
 
 def _errors(one: TableSummary) -> str:
     verified = ["verified", one.verified_on] if one.verified_on else []
-    figures = ["unknown"] if one.error is None else [f"{one.error:.1%}", f"p95 {one.p95:.1%}"]
+    figures = (
+        ["unknown"] if one.error is None else [f"{one.error:.1%}", f"p50 {one.p50:.1%}", f"p95 {one.p95:.1%}"]
+    )
     return "\n".join(figures + verified)
 
 

@@ -305,11 +305,11 @@ def summarise(table: "LatencyTable") -> dict[str, object]:
 
 
 def _show(table: "LatencyTable") -> None:
-    from ofa_nas.cli.console import make_table, out
+    from ofa_nas.cli.console import make_table, out, wide
 
     assert table.measured
     held = table.measured
-    shown = make_table("px", "by", "mean", "p95", "worst", "bias", "< 5 %", "< 10 %", "rank", "noise")
+    shown = make_table("px", "by", "mean", "p50", "p95", "worst", "bias", "< 5 %", "< 10 %", "rank", "noise")
     for size in (*held.resolutions, None):
         floor = held.noise_floor(resolution=size)
         noise = "unknown" if floor is None else f"{floor:.1%}"
@@ -319,13 +319,13 @@ def _show(table: "LatencyTable") -> None:
     device = table.device
     out.print(f"{device.name}: {device.cpu}, {device.runtime}, threads: {device.threads}, {device.precision}")
     out.print(f"{held.space}, {held.classes} classes: {len(held.rows)} layers; errors on unseen networks:")
-    out.print(shown)
+    wide.print(shown)
     out.print("MACs: a line through the MACs of the same anchors. Noise: what exact predictions would show.")
     for note in table.notes:
         out.print(note)
 
 
 def _cells(figures: "ErrorFigures") -> tuple[str, ...]:
-    errors = (f"{value:.1%}" for value in (figures.mape, figures.p95, figures.worst))
+    errors = (f"{value:.1%}" for value in (figures.mape, figures.p50, figures.p95, figures.worst))
     shares = (f"{value:.0%}" for value in (figures.within_5 or 0.0, figures.within_10 or 0.0))
     return (*errors, f"{figures.bias:+.1%}", *shares, f"{figures.spearman or 0.0:.3f}")

@@ -34,30 +34,55 @@ def find_table(
 
 def describe_table(table: "LatencyTable") -> str:
     """What the latencies rest on, how far off they were, what to do about it; and what doubts the table."""
-    return _describe(table) + _doubt(table)
+    return _describe(table) + _unrest(table) + _doubt(table)
 
 
 def _describe(table: "LatencyTable") -> str:
     from rich.markup import escape  # these may be somebody else's words
 
-    device = escape(f"{table.name} ({table.device.cpu}; {table.device.runtime})")
+    from ofa_nas.devices import describe_threads
+    from ofa_nas.latency.table import RUNTIME_NOT_STATED
+
+    device = table.device
+    runtime = "a runtime that is not stated" if device.runtime == RUNTIME_NOT_STATED else device.runtime
+    threads = describe_threads(device.threads) if device.threads else "threads unknown"
+    stands = escape(f"stands for {runtime}, {threads}") + (" (notes: ofa-nas devices)" if table.notes else "")
     advice = "Measure your own: ofa-nas profile --device ssh://USER@HOST --name my-board"
     if table.published:
         told = escape(f"{'; '.join(table.sources)}; licence {table.published.licence}")
         return (
-            f"{table.name} ({table.device.name}): [bold]imported[/bold] from {told}; "
+            f"{escape(f'{table.name} ({device.name})')}: [bold]imported[/bold] from {told}; {stands}; "
             f"nobody here can tell how far off it is. {advice}"
         )
     error = table.error
     assert error, "whoever measured or fitted a table also judged it"
-    figures = f"off by {error.mape:.1%} on average and {error.p95:.1%} at the 95th percentile"
+    figures = (
+        f"off by {error.mape:.1%} on average, {error.p50:.1%} at the median and {error.p95:.1%} at the 95th "
+        "percentile"
+    )
     if table.measured:
         by_macs = table.measured.errors(by_macs=True)
         count = len(table.measured.holdouts)
         figures = f"{figures} on {count} unseen subnets (MACs fitted linearly: {by_macs.mape:.1%})"
-        return f"{device}: measured; {figures}"
+        return f"{escape(f'{table.name} ({device.cpu}; {runtime})')}: measured; {figures}"
     basis = "by a calibrated roofline" if _is_roofline(table) else "from published measurements"
-    return f"{device}: [bold]estimated[/bold] {basis}; {figures} on {table.judged_on} left out. {advice}"
+    return (
+        f"{escape(f'{table.name} ({device.cpu})')}: [bold]estimated[/bold] {basis}, and {stands}; {figures} "
+        f"on {table.judged_on} left out. {advice}"
+    )
+
+
+def _unrest(table: "LatencyTable") -> str:
+    """What most of the networks of a measured table suffered from; empty if nothing."""
+    held = table.measured
+    if held is None:
+        return ""
+    told = {
+        f"\n[bold]noisy[/bold]: {held.noisy} of {held.networks} networks did not settle": held.noisy,
+        f"\n[bold]throttled[/bold]: the device slowed down during {held.throttled} of {held.networks} "
+        "networks": held.throttled,
+    }
+    return "".join(f"{text}, when measured" for text, count in told.items() if 2 * count > held.networks)
 
 
 def _doubt(table: "LatencyTable") -> str:

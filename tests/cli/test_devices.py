@@ -159,3 +159,12 @@ def test_what_cannot_be_done_is_refused(refused: Callable[..., str], timed: Path
     assert not table.exists()
     line = refused("devices", "explain", "latency_tables/rpi4.json", LARGE, *TINY)
     assert "is no calibrated roofline" in line
+
+
+def test_notes_and_medians_are_listed(command: Command) -> None:
+    printed = command("devices")
+    assert "p50 2.8%" in printed.out
+    assert "rpi4:" in printed.out.splitlines()
+    assert "  The middle half of those took 0.86 to 1.24 times as long." in printed.out.splitlines()
+    tables = {one["name"]: one for one in command("devices", "--json").document["tables"]}
+    assert (tables["rpi4"]["p50"], tables["note10"]["p50"]) == (0.0284, None)

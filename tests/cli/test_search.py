@@ -153,10 +153,34 @@ def test_people_are_told_how_far_off_a_measured_table_is(
         "search", "--supernet", small.name, "--device", tmp_path / "board.json", "--latency", "3ms"
     )
     assert printed.status == 0
-    assert "measured; off by 0.0% on average" in printed.text
+    assert "measured; off by 0.0% on average, 0.0% at the median and 0.0% at the 95th" in printed.text
     assert "on 1 unseen subnets" in printed.text
     assert "estimated" not in printed.text
     assert "≤ 3 ms: binds; no margin" in printed.text
+
+
+def test_people_are_told_what_an_estimated_table_stands_for(command: Command, small: SmallSupernet) -> None:
+    told = command("search", "--supernet", small.name, "--device", "rpi4", "--threads", "4").text
+    assert "estimated from published measurements, and stands for TensorFlow Lite 2.7.1, ruy" in told
+    assert "threads unknown (notes: ofa-nas devices)" in told
+    assert "on average, 2.8% at the median and 10.4% at the 95th percentile" in told
+
+
+@pytest.mark.parametrize(
+    ("noisy", "throttled", "told"),
+    [(6, 0, ["noisy: 6 of 10"]), (5, 5, []), (6, 7, ["noisy: 6 of 10", "slowed down during 7 of 10"])],
+)
+def test_people_are_told_that_most_of_a_table_is_unrest(
+    noisy: int, throttled: int, told: list[str],
+    command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path,
+) -> None:  # fmt: skip
+    table = exact_table(tiny)
+    assert table.measured
+    measured = replace(table.measured, noisy=noisy, throttled=throttled, networks=10)
+    replace(table, measured=measured).save(tmp_path / "board.json")
+    text = command("search", "--supernet", small.name, "--device", tmp_path / "board.json").text
+    assert all(one in text for one in told)
+    assert text.count("when measured") == len(told)
 
 
 def test_a_found_subnet_is_exported_verified_and_evaluated(
