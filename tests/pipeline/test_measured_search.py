@@ -126,13 +126,14 @@ def test_the_most_accurate_as_measured_is_chosen(estimators: Estimators, setup: 
     )
 
 
-def test_latencies_are_measured_at_the_speed_of_the_table(
-    estimators: Estimators, setup: MeasuredSetup
+@pytest.mark.parametrize(("speed", "told"), [(1.025, 1.0), (1.3, 1.3)])
+def test_latencies_are_measured_at_the_speed_of_the_table_unless_it_is_stale(
+    speed: float, told: float, estimators: Estimators, setup: MeasuredSetup
 ) -> None:
-    slow = replace(setup, trials=2, addresses={DEVICE: f"{ADDRESS}speed=1.3"})
+    slow = replace(setup, trials=2, addresses={DEVICE: f"{ADDRESS}speed={speed}"})
     result = result_of(estimators, slow)
     for one in result.trials:
-        true = true_ms(one.candidate.architecture)
+        true = told * true_ms(one.candidate.architecture)
         assert one.latencies_ms[DEVICE] == pytest.approx(true, rel=5 * NOISE)
         assert one.first_cost == one.latencies_ms[DEVICE] != one.candidate.latencies_ms[DEVICE]
 
