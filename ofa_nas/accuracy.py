@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -56,10 +57,11 @@ class AccuracySample:
         arch: Text of the architecture.
         correct: Images whose top-1 class was right.
         images: Images looked at.
-        split: Which images they were, such as `tiny_imagenet/holdout`.
+        split: Data set and draw of the images, such as `tiny_imagenet/predictor, seed 0`.
         calibration: How its batch norm was calibrated, such as `2048 images, seed 0`.
         supernet: Digest of the weights it was cut from.
         correct_even: Of `correct`, those among the images 0, 2, 4, …; -1 where nobody counted them.
+        digest: Of the images and of those of the calibration; empty in files from before there was one.
     """
 
     arch: str
@@ -69,11 +71,17 @@ class AccuracySample:
     calibration: str = ""
     supernet: str = ""
     correct_even: int = -1
+    digest: str = ""
 
     @property
     def accuracy(self) -> float:
         """Top-1 as a fraction."""
         return self.correct / self.images
+
+    @property
+    def data(self) -> str:
+        """Name of the data set that the images are of."""
+        return self.split.rpartition("/")[0]
 
     @property
     def variance(self) -> float:
@@ -146,10 +154,19 @@ class SampleStore:
         with file:
             is_mine = _try_lock_byte(file.fileno(), int.from_bytes(digest[:7]))
             # Only now: it may have been stored since anybody looked.
-            yield is_mine and sample.unmeasured not in {one.unmeasured for one in self.read()}
+            yield is_mine and sample.arch not in self.evaluated(sample)
+
+    def evaluated(self, sample: AccuracySample) -> list[str]:
+        """Texts of the architectures that are stored from the same weights, images and calibration.
+
+        What is stored without a digest is taken for the same as far as it tells.
+        """
+        blank = replace(sample.unmeasured, arch="")
+        same = (blank, replace(blank, digest=""))
+        return [one.arch for one in self.read() if replace(one.unmeasured, arch="") in same]
 
     def read(self) -> list[AccuracySample]:
-        """Every sample, in the order first stored; of several of one architecture and split, the latest.
+        """Every sample, in the order first stored; of an evaluation that was stored again, the latest.
 
         Raises:
             DataError: A line is no sample; the message names file and line.
@@ -159,7 +176,7 @@ class SampleStore:
         samples = [_read_line(line, f"{self.path}:{number}") for number, line in enumerate(lines, start=1)]
         if _is_json(tail):
             samples.append(_read_line(tail, f"{self.path}:{len(lines) + 1}"))
-        return list({(sample.arch, sample.split): sample for sample in samples}.values())
+        return list({sample.unmeasured: sample for sample in samples}.values())
 
 
 def _lock(descriptor: int) -> None:
@@ -228,6 +245,33 @@ def _read_line(line: bytes, where: str) -> AccuracySample:
 
 def _type_name(kind: object) -> str:
     return "an integer" if kind is int else "a string"
+
+
+def of_one_data_set(samples: Sequence[AccuracySample], own: str) -> list[AccuracySample]:
+    """Samples on images of one data set: of `own` where there are any, else of the one with most samples.
+
+    Of two data sets of one name, whose digests differ for one draw, it is the one with more samples.
+    """
+    counts = Counter(sample.data for sample in samples)
+    data = own if own in counts else max(counts, key=counts.__getitem__, default="")
+    named = [sample for sample in samples if sample.data == data]
+    draws = [(sample.split, sample.images, sample.calibration) for sample in named]
+    seen = Counter((draw, one.digest) for draw, one in zip(draws, named, strict=True) if one.digest)
+    usual = dict(draw for draw, _ in reversed(seen.most_common()))
+    return [one for draw, one in zip(draws, named, strict=True) if one.digest in ("", usual.get(draw))]
+
+
+def one_of_each(samples: Sequence[AccuracySample]) -> list[AccuracySample]:
+    """One sample of each architecture: of most images, the latest of equals.
+
+    Args:
+        samples: Of the same weights.
+    """
+    best: dict[str, AccuracySample] = {}
+    for sample in samples:
+        if sample.arch not in best or sample.images >= best[sample.arch].images:
+            best[sample.arch] = sample
+    return list(best.values())
 
 
 def kendall_tau(first: Floats, second: Floats) -> float:

@@ -19,6 +19,8 @@ from ofa_nas.accuracy import (
     bias,
     kendall_deviation,
     kendall_tau,
+    of_one_data_set,
+    one_of_each,
     own_noise,
     own_share,
     rmse,
@@ -47,6 +49,38 @@ def test_the_latest_of_an_architecture_counts_once_per_split(tmp_path: Path) -> 
     for sample in (_sample(1, correct=10), _sample(2), _sample(1, correct=20), _sample(1, split="other")):
         store.append(sample)
     assert store.read() == [_sample(1, correct=20), _sample(2), _sample(1, split="other")]
+
+
+def test_measurements_of_other_weights_images_or_calibration_stand_beside_each_other(tmp_path: Path) -> None:
+    store, first = SampleStore(tmp_path / "samples.jsonl"), replace(_sample(1), supernet="a", digest="1")
+    others = [
+        replace(first, supernet="b"),
+        replace(first, images=200),
+        replace(first, calibration="10 images"),
+        replace(first, digest="2"),
+    ]
+    for sample in (first, *others):
+        store.append(sample)
+    assert store.read() == [first, *others]
+
+
+def test_of_one_architecture_the_sample_on_most_images_counts() -> None:
+    many, few, again = _sample(1), replace(_sample(1), images=60), replace(_sample(1), split="again")
+    assert one_of_each([many, _sample(2), few]) == [many, _sample(2)]
+    assert one_of_each([few, many, _sample(2), again]) == [again, _sample(2)]
+
+
+def test_samples_on_other_data_are_left_aside() -> None:
+    own = [replace(_sample(index), split="own/predictor, seed 0", digest="1") for index in range(3)]
+    others = [replace(_sample(index), split="others/predictor, seed 0") for index in range(4)]
+    of_that_name = [replace(sample, digest="2") for sample in own[:2]]
+    untold = replace(_sample(9), split="own/predictor, seed 0")
+    seeds = [replace(sample, split="own/predictor, seed 1", digest="3") for sample in own]
+    mixed = [*others, *of_that_name, *own, untold, *seeds]
+    assert of_one_data_set(mixed, "own") == [*own, untold, *seeds]
+    assert of_one_data_set(mixed, "others") == others
+    assert of_one_data_set([*others, *own], "neither") == others
+    assert of_one_data_set([], "own") == []
 
 
 @pytest.mark.parametrize("kept", [1, 20, 60])
@@ -224,3 +258,8 @@ def test_a_claim_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
     store.append(sample)
     with store.claim(sample) as is_free:
         assert not is_free
+    with store.claim(replace(sample, digest="0123")) as is_free:  # the stored one may be of these images
+        assert not is_free
+    store.append(replace(other, digest="4567"))
+    with store.claim(replace(other, digest="0123")) as is_free:
+        assert is_free

@@ -1,7 +1,7 @@
 """Samples for an accuracy predictor: which subnets are evaluated, and when they are enough."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
@@ -104,18 +104,19 @@ class Collection:
     def plan(
         cls, supernet: str, *, count: int, data: str, images: int, seed: int, near_front: bool = False
     ) -> Self:
-        """Choose `count` subnets, some of which may have been evaluated already.
+        """Choose what makes the subnets that were evaluated so far `count`, or a part of the front.
 
-        They are spread over MACs, or taken from the front that the present predictor finds: it is too
-        optimistic exactly there, where it chose, until it has seen such subnets. The images are drawn from
-        the half of the validation images that verification never sees.
+        They are spread over MACs, or as many are taken from the front that the present predictor finds,
+        whatever was evaluated elsewhere: it is too optimistic exactly there, where it chose, until it has
+        seen such subnets. The images are drawn from the half of the validation images that verification
+        never sees.
 
         Raises:
             CheckpointError: The supernet is missing or damaged.
             FileError: The samples cannot be written beside it.
             DataError: The data set has other classes.
         """
-        from ofa_nas.training.collect import stratified_sample
+        from ofa_nas.training.collect import fill_up, stratified_sample
 
         if count < 1:
             raise ConfigError(f"--count {count}: expected 1 or more")
@@ -123,14 +124,14 @@ class Collection:
         check_writable(bench.files.samples)
         split = bench.predictor_images(data, images=images, seed=seed)
         blank = bench.blank_sample(split, seed=seed)
+        known = set(map(bench.card.space.parse, SampleStore(bench.files.samples).evaluated(blank)))
         if near_front:
-            archs = _front(supernet, count, seed)
+            archs = [arch for arch in _front(supernet, count, seed) if arch not in known]
         else:
             encoding = Encoding.of(bench.card.space)
-            archs = stratified_sample(encoding, count, np.random.default_rng([seed, 3]))
-        done = {sample.unmeasured for sample in SampleStore(bench.files.samples).read()}
-        pending = (arch for arch in archs if replace(blank, arch=str(arch)).unmeasured not in done)
-        return cls(bench, split, blank, tuple(pending))
+            drawn = stratified_sample(encoding, count, np.random.default_rng([seed, 3]))
+            archs = fill_up(encoding, drawn, known)
+        return cls(bench, split, blank, tuple(archs))
 
     def samples(self) -> Iterator[AccuracySample]:
         """Evaluate them and append each to the supernet's samples.

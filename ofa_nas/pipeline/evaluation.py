@@ -1,5 +1,6 @@
 """Real accuracies of subnets, extracted and calibrated as they would be exported."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, Top1
+from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ArchitectureError, ConfigError, DataError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
@@ -15,7 +17,6 @@ from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 if TYPE_CHECKING:
     from ofa_nas.data import DataSet, Source
-    from ofa_nas.data.packed import PackedImages
     from ofa_nas.supernet.supernet import Supernet
     from ofa_nas.training.evaluate import Images
 
@@ -29,6 +30,17 @@ class Evaluation:
     architecture: Architecture
     top_1: Top1
     macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnImages(PackedImages):
+    """Images for samples of accuracy.
+
+    Attributes:
+        data: Name of the data set that they were drawn from.
+    """
+
+    data: str
 
 
 def named_architecture(space: SearchSpace, text: str) -> Architecture:
@@ -105,7 +117,7 @@ class Bench:
 
         return open_data(windows_like(data, self.card.data))
 
-    def held_out_images(self, *, images: int | None, seed: int) -> "PackedImages":
+    def held_out_images(self, *, images: int | None, seed: int) -> PackedImages:
         """Those beside the supernet's weights, at most so many, drawn by `seed`.
 
         Raises:
@@ -118,7 +130,7 @@ class Bench:
         check_images(self.files.held_out, "held-out")
         return _decode(_draw(load_sample(self.files.held_out), self.card, images, seed))
 
-    def predictor_images(self, data: str, *, images: int, seed: int) -> "PackedImages":
+    def predictor_images(self, data: str, *, images: int, seed: int) -> DrawnImages:
         """Draw from the half of a data set's validation images that verification never sees.
 
         Raises:
@@ -126,27 +138,29 @@ class Bench:
         """
         from ofa_nas.training.splits import predictor_half
 
-        val = self.open_data(data).val
-        return _decode(_draw(val.subset(predictor_half(val)), self.card, images, seed))
+        found = self.open_data(data)
+        half = found.val.subset(predictor_half(found.val))
+        drawn = _decode(_draw(half, self.card, images, seed))
+        return DrawnImages(drawn.images, drawn.labels, drawn.class_names, found.name)
 
-    def blank_sample(self, split: "PackedImages", *, seed: int) -> AccuracySample:
+    def blank_sample(self, split: DrawnImages, *, seed: int) -> AccuracySample:
         """A sample of such images, all but its architecture and what was right."""
         return AccuracySample(
             arch="",
             correct=0,
             images=len(split),
-            split=f"{self.card.data}/{PREDICTOR_SPLIT}, seed {seed}",
+            split=f"{split.data}/{PREDICTOR_SPLIT}, seed {seed}",
             calibration=f"{len(self.calibration)} images",
             supernet=self.card.sha256,
+            digest=_digest(split.images, split.labels, self.calibration),
         )
 
-    def count_correct(self, arch: Architecture, split: "PackedImages") -> int:
+    def count_correct(self, arch: Architecture, split: PackedImages) -> int:
         """How many images the file of a subnet classifies right."""
         return sum(self.count_halves(arch, split))
 
-    def count_halves(self, arch: Architecture, split: "PackedImages") -> tuple[int, int]:
+    def count_halves(self, arch: Architecture, split: PackedImages) -> tuple[int, int]:
         """How many images 0, 2, 4, … the file of a subnet classifies right, and how many of the others."""
-        from ofa_nas.data.packed import PackedImages
         from ofa_nas.export.export import export_subnet, model_card
         from ofa_nas.export.verify import OrtModel, count_correct_in_file
 
@@ -195,7 +209,15 @@ def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -
     return source.subset(np.sort(np.random.default_rng([seed, 4]).permutation(len(source))[:images]))
 
 
-def _decode(source: "Source") -> "PackedImages":
+def _decode(source: "Source") -> PackedImages:
     from ofa_nas.data.sample import decode
 
     return decode(source)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:12]

@@ -1,6 +1,8 @@
 """The accuracy predictor of a supernet: which kind its samples speak for, fitted, judged and written."""
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +10,16 @@ from typing import Self
 
 import numpy as np
 
-from ofa_nas.accuracy import Z_90, AccuracySample, SampleStore, kendall_tau, own_noise, rmse
+from ofa_nas.accuracy import (
+    Z_90,
+    AccuracySample,
+    SampleStore,
+    kendall_tau,
+    of_one_data_set,
+    one_of_each,
+    own_noise,
+    rmse,
+)
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import check_writable
 from ofa_nas.predictors import Floats, Observations, load_module, save_predictor
@@ -28,7 +39,7 @@ LEAST_GAIN = 0.05
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """Samples of a supernet's present weights.
+    """Samples of a supernet's present weights, one an architecture and all on one data set.
 
     Attributes:
         files: The supernet's.
@@ -65,7 +76,27 @@ class SampleSet:
 
 
 def present_samples(files: SupernetFiles, card: SupernetCard) -> list[AccuracySample]:
-    """Samples of the weights that a supernet has now, in the order in which they were stored."""
+    """Samples of the weights that a supernet has now, in the order in which they were stored.
+
+    There is one of each architecture, on most images, and all are on one data set: the supernet's own if it
+    has any on that, else that of most samples.
+    """
+    return one_of_each(of_one_data_set(_of_weights(files, card), card.data))
+
+
+def tell_left_aside(files: SupernetFiles, card: SupernetCard) -> None:
+    """Warn of samples on other images than those of `present_samples`, by the names of their splits."""
+    samples = _of_weights(files, card)
+    kept = of_one_data_set(samples, card.data)
+    aside = Counter(one.split for one in samples) - Counter(one.split for one in kept)
+    for split, count in aside.items():
+        logging.getLogger(__name__).warning(
+            "%s: %d samples of %s are left aside: they are on other images than the %d of %s",
+            *(files.samples, count, split, len(kept), kept[0].split),
+        )
+
+
+def _of_weights(files: SupernetFiles, card: SupernetCard) -> list[AccuracySample]:
     return [sample for sample in SampleStore(files.samples).read() if sample.supernet == card.sha256]
 
 
@@ -209,6 +240,7 @@ def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | t
     """
     check_writable(SupernetFiles.find(supernet).predictor)
     measured = SampleSet.load(supernet)
+    tell_left_aside(measured.files, measured.card)
     kinds = _candidates(len(measured.samples)) if kind == AUTO else [kind]
     names, tried = list(dict.fromkeys([*kinds, BASELINE])), []
     for done, one in enumerate(names, start=1):
@@ -222,6 +254,7 @@ def _fit_and_write(
 ) -> tuple[FitReport, Path]:
     by_kind = {one.kind: one for one in tried}
     chosen, reason = choose_kind(tried) if kind == AUTO else (kind, "asked for")
+    splits = dict.fromkeys(sample.split for sample in measured.samples)
     predictor = load_module(chosen).fit(
         measured.encoding, measured.observations, rng=np.random.default_rng(seed)
     )
@@ -231,7 +264,7 @@ def _fit_and_write(
         kind=chosen,
         encoding=measured.encoding,
         weights=measured.card.sha256,
-        description=f"top-1 on {measured.samples[0].split}; {len(measured.samples)} subnets",
+        description=f"top-1 on {' and '.join(splits)}; {len(measured.samples)} subnets",
         provenance=record_provenance(seed=seed),
     )
     report = FitReport(

@@ -16,7 +16,7 @@ from ofa_nas.accuracy import (
     top_k_regret,
 )
 from ofa_nas.errors import CheckpointError
-from ofa_nas.pipeline.predictor_fit import BASELINE, KINDS, SampleSet, leave_out
+from ofa_nas.pipeline.predictor_fit import BASELINE, KINDS, SampleSet, leave_out, tell_left_aside
 from ofa_nas.predictors import Floats, load_module, load_predictor
 from ofa_nas.space.costs import layer_macs, tabulate
 
@@ -145,6 +145,7 @@ def report_predictor(
         DataError: There are too few samples.
     """
     measured = SampleSet.load(supernet)
+    tell_left_aside(measured.files, measured.card)
     kind = kind or _present_kind(measured)
     noise = own_noise(measured.samples)
     kinds = list(dict.fromkeys([kind, *(one for one in KINDS if one != "mlp"), BASELINE]))

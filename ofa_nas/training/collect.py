@@ -1,6 +1,6 @@
 """Evaluate many subnets of a supernet for real: what an accuracy predictor is fitted to."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,26 @@ def stratified_sample(encoding: Encoding, count: int, rng: np.random.Generator) 
     return (ends + [middle[index] for index in rng.permutation(len(middle))])[:count]
 
 
+def fill_up(
+    encoding: Encoding, archs: Sequence[Architecture], known: Collection[Architecture]
+) -> list[Architecture]:
+    """Those of a sample that make some known architectures as many, in their order.
+
+    Each known one that is not of the sample stands for what is nearest to it by MACs and not known. So it
+    does for everybody, however many of the sample are known already.
+    """
+    left = [arch for arch in archs if arch not in known]
+    others = sorted(set(known) - set(archs), key=str)
+    if not left or not others:
+        return left
+    macs = np.log(tabulate(encoding, layer_macs).total(encoding.encode([*left, *others])))
+    gaps = np.abs(macs[: len(left)] - macs[len(left) :, None])
+    stood_for = np.zeros(len(left), dtype=np.bool_)
+    for row in gaps[: len(left)]:
+        stood_for[np.argmin(np.where(stood_for, np.inf, row))] = True
+    return [arch for arch, is_known in zip(left, stood_for, strict=True) if not is_known]
+
+
 def collect(
     archs: Sequence[Architecture],
     store: SampleStore,
@@ -53,11 +73,8 @@ def collect(
     Yields:
         Samples as they are stored.
     """
-    done = {sample.unmeasured for sample in store.read()}
     for arch in archs:
         sample = replace(blank, arch=str(arch)).unmeasured
-        if sample in done:
-            continue
         with store.claim(sample) as is_free:
             if not is_free:
                 continue

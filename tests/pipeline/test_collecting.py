@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,13 @@ import pytest
 from ofa_nas.accuracy import AccuracySample, SampleStore
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline import collecting
-from ofa_nas.pipeline.collecting import CHECK_EVERY, Aim, Standing, collect_until, judge
-from ofa_nas.pipeline.predictor_fit import SampleSet
+from ofa_nas.pipeline.collecting import CHECK_EVERY, Aim, Collection, Standing, collect_until, judge
+from ofa_nas.pipeline.predictor_fit import SampleSet, fit_predictor
 from ofa_nas.predictors import Observations
+from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.predictors.worlds import LITE, rugged_accuracy
-from tests.small_supernet import SUBNETS, SmallSupernet
+from tests.small_supernet import SUBNETS, SmallSupernet, write_images
 
 IMAGES = 2000
 
@@ -89,6 +93,81 @@ def test_nobody_knows_the_noise_of_samples_without_halves() -> None:
     samples = [AccuracySample(one.arch, one.correct, IMAGES, "s") for one in made_up(60, noise=0.02)]
     standing = standing_of(samples, "rmse=0.8")
     assert (standing.best, standing.is_reachable) == (None, True)
+
+
+def stored(files: SupernetFiles, samples: Sequence[AccuracySample]) -> None:
+    for sample in samples:
+        SampleStore(files.samples).append(sample)
+
+
+def test_a_subnet_that_was_measured_often_is_left_out_as_a_whole(
+    small: SmallSupernet, tmp_path: Path
+) -> None:
+    files, rng = small.copy_to(tmp_path / "run"), np.random.default_rng(0)
+    files.samples.unlink()
+    card = SupernetCard.load(files.card)
+    encoding = Encoding.of(card.space)
+    archs = encoding.decode(np.unique(encoding.sample(100, rng), axis=0)[:60])
+    shuffled = rng.integers(400, 1600, len(archs))
+    stored(
+        files,
+        [
+            AccuracySample(
+                str(arch), int(correct), IMAGES, f"shapes/predictor, seed {seed}", supernet=card.sha256
+            )
+            for seed in range(6)
+            for arch, correct in zip(archs, shuffled, strict=True)
+        ],
+    )
+    report, path = fit_predictor(str(files.weights), kind="additive", seed=0)
+    assert report.samples == len(archs)
+    assert abs(report.tau) < 0.3
+    assert f"{len(archs)} subnets" in json.loads(path.read_text())["description"]
+
+
+def test_samples_of_other_weights_and_of_fewer_images_displace_none(
+    small: SmallSupernet, tmp_path: Path
+) -> None:
+    files = small.copy_to(tmp_path / "run")
+    before = SampleSet.load(str(files.weights)).samples
+    stored(files, [replace(one, supernet="f" * 64) for one in before])
+    stored(files, [replace(one, correct=1, correct_even=0, images=10) for one in before])
+    assert SampleSet.load(str(files.weights)).samples == before
+
+
+def test_samples_on_other_data_are_left_aside_by_name(
+    small: SmallSupernet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = small.copy_to(tmp_path / "run")
+    before = SampleSet.load(str(files.weights)).samples
+    others = [replace(one, split="others/predictor, seed 0", correct=1, correct_even=0) for one in before]
+    stored(files, others[:5])
+    report, _ = fit_predictor(str(files.weights), kind="additive", seed=0)
+    assert (report.samples, report.tau) == (SUBNETS, small.fitted.tau)
+    assert "5 samples of others/predictor, seed 0 are left aside" in caplog.text
+
+
+@pytest.fixture
+def other_data(tmp_path: Path) -> Path:
+    """Other images of the same classes in a folder of the same name."""
+    return write_images(tmp_path / "elsewhere" / "shapes", train=2)
+
+
+def test_other_images_of_the_same_name_are_other_data(
+    small: SmallSupernet, other_data: Path, tmp_path: Path
+) -> None:
+    def pending(data: Path) -> int:
+        plan = Collection.plan(str(files.weights), count=SUBNETS, data=str(data), images=60, seed=0)
+        return len(plan.archs)
+
+    files = small.copy_to(tmp_path / "run")
+    assert (pending(small.data), pending(other_data)) == (0, SUBNETS)
+    files.samples.write_text(re.sub(r', "digest": "\w+"', "", files.samples.read_text()))  # as it was once
+    assert (pending(small.data), pending(other_data)) == (0, 0)
+    card = SupernetCard.load(files.card)
+    shutil.copytree(other_data, renamed := other_data.with_name("others"))
+    assert card.data == "shapes"
+    assert pending(renamed) == SUBNETS
 
 
 def test_collecting_stops_when_it_is_enough(

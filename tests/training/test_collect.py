@@ -9,7 +9,8 @@ from ofa_nas.accuracy import SampleStore
 from ofa_nas.pipeline.collecting import Collection
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.training.collect import stratified_sample
+from ofa_nas.training.collect import fill_up, stratified_sample
+from tests.predictors.worlds import LITE
 from tests.small_supernet import SUBNETS, SmallSupernet
 
 
@@ -38,6 +39,30 @@ def test_the_seed_decides_the_sample(encoding: Encoding) -> None:
     first, again, other = (stratified_sample(encoding, 20, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert first == again
     assert set(first) != set(other)
+
+
+@pytest.mark.parametrize(("first", "then"), [(60, 90), (150, 200), (24, 24), (30, 20)])
+def test_a_larger_sample_is_filled_up_and_stays_spread(first: int, then: int) -> None:
+    known = stratified_sample(LITE, first, np.random.default_rng(0))
+    drawn = stratified_sample(LITE, then, np.random.default_rng(0))
+    more = fill_up(LITE, drawn, known)
+    assert len(more) == max(0, then - first)
+    assert not set(more) & set(known)
+    for begun in (more[:7], more):  # another worker, or the same one again
+        rest = [arch for arch in more if arch not in begun]
+        assert fill_up(LITE, drawn, [*begun, *known]) == rest
+    if more:
+        macs = np.log([sum(map(layer_macs, LITE.space.layers(arch))) for arch in known + more])
+        counts = np.histogram(macs, bins=10)[0]
+        assert counts.min() > 0.7 * then / 10
+
+
+def test_more_are_added_to_what_the_store_holds(small: SmallSupernet) -> None:
+    plan = Collection.plan(small.name, count=SUBNETS + 6, data=str(small.data), images=60, seed=0)
+    assert len(plan.archs) == 6
+    assert not {str(arch) for arch in plan.archs} & {
+        one.arch for one in SampleStore(small.files.samples).read()
+    }
 
 
 def test_what_the_store_holds_is_not_evaluated_again(small: SmallSupernet, tmp_path: Path) -> None:
