@@ -24,7 +24,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:", re.ASCII)  # two letters or more
 _FIRST_WORDS = b'{"op_code":'  # of every line of a journal
 LONGEST_HEAD = 4096  # bytes of a journal that are looked at before Optuna reads it
 LOCK_WAIT_S = 60.0  # SQLite: how long a worker waits for the transactions of others
-OPENINGS = 6  # of a database, while other workers make its tables
+OPENINGS = 6  # of a database, while other workers make its tables; no more once `LOCK_WAIT_S` are over
 _MADE_MEANWHILE = ("already exists", "unique constraint", "duplicate key", "database is locked")
 _SQLITE = {"connect_args": {"timeout": LOCK_WAIT_S}}
 # What Optuna was seen to raise for journals and databases that somebody else has written to.
@@ -161,12 +161,13 @@ def _make_tables(address: str, options: dict[str, Any]) -> "RDBStorage":
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import SQLAlchemyError
 
+    end = time.monotonic() + LOCK_WAIT_S
     for attempt in range(OPENINGS - 1):
         try:
             return RDBStorage(address, engine_kwargs=dict(options))
         except (StorageInternalError, SQLAlchemyError) as error:
             told = _reason(error).lower()
-            if not any(sign in told for sign in _MADE_MEANWHILE):
+            if time.monotonic() >= end or not any(sign in told for sign in _MADE_MEANWHILE):
                 raise
             time.sleep(0.1 * 2**attempt)
     return RDBStorage(address, engine_kwargs=dict(options))

@@ -12,6 +12,7 @@ import optuna
 import pytest
 
 from ofa_nas.errors import ConfigError, FileError, StudyError
+from ofa_nas.search import storage
 from ofa_nas.search import study as module
 from ofa_nas.search.storage import open_storage, storage_name
 from ofa_nas.search.study import ATTEMPTS, MISSED, Objective, State, Study, counted_trials
@@ -337,6 +338,29 @@ def test_a_place_that_cannot_be_written_is_refused(prefix: str, tmp_path: Path) 
         open_storage(f"{prefix}{tmp_path}/file/study")
     with pytest.raises(FileError, match="it is a folder"):
         open_storage(f"{prefix}{tmp_path}")
+
+
+def test_a_database_that_stays_locked_is_waited_for_once(
+    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(empty_database, tmp_path / "study.db"))
+    opened: list[str] = []
+
+    class Counted(optuna.storages.RDBStorage):
+        def __init__(self, address: str, **options: Any) -> None:
+            opened.append(address)
+            super().__init__(address, **options)
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", Counted)
+    monkeypatch.setattr(storage, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(storage, "_SQLITE", {"connect_args": {"timeout": 0.1}})
+    with sqlite3.connect(path) as connection:
+        connection.execute("begin exclusive")
+        with pytest.raises(StudyError, match=r"study\.db: cannot be used: .*database is locked"):
+            open_storage(f"sqlite:///{path}")
+    connection.close()
+    assert len(opened) == 1
+    open_storage(f"sqlite:///{path}")
 
 
 def test_a_password_is_never_shown() -> None:
