@@ -105,6 +105,14 @@ class AccuracySample:
         """Which evaluation this is, without what it found."""
         return replace(self, correct=0, correct_even=-1)
 
+    def is_alike(self, other: "AccuracySample") -> bool:
+        """Whether weights, images and calibration are those of another sample, as far as it tells.
+
+        One without a digest may be of any images of that name.
+        """
+        own, others = (replace(one.unmeasured, arch="", digest="") for one in (self, other))
+        return own == others and self.digest in ("", other.digest)
+
 
 class SampleStore:
     """A JSON-lines file that only grows; a run that was killed leaves a torn last line at most.
@@ -157,13 +165,8 @@ class SampleStore:
             yield is_mine and sample.arch not in self.evaluated(sample)
 
     def evaluated(self, sample: AccuracySample) -> list[str]:
-        """Texts of the architectures that are stored from the same weights, images and calibration.
-
-        What is stored without a digest is taken for the same as far as it tells.
-        """
-        blank = replace(sample.unmeasured, arch="")
-        same = (blank, replace(blank, digest=""))
-        return [one.arch for one in self.read() if replace(one.unmeasured, arch="") in same]
+        """Texts of the architectures that are stored from the same weights, images and calibration."""
+        return [one.arch for one in self.read() if one.is_alike(sample)]
 
     def read(self) -> list[AccuracySample]:
         """Every sample, in the order first stored; of an evaluation that was stored again, the latest.

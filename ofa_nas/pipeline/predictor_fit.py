@@ -75,19 +75,21 @@ class SampleSet:
         return cls(files, card, encoding, tuple(samples), Observations.of(encoding, samples))
 
 
-def present_samples(files: SupernetFiles, card: SupernetCard) -> list[AccuracySample]:
+def present_samples(
+    files: SupernetFiles, card: SupernetCard, *, data: str | None = None
+) -> list[AccuracySample]:
     """Samples of the weights that a supernet has now, in the order in which they were stored.
 
-    There is one of each architecture, on most images, and all are on one data set: the supernet's own if it
-    has any on that, else that of most samples.
+    There is one of each architecture, on most images, and all are on one data set: `data`, without the
+    supernet's own, if there are any on that, else the one of most samples.
     """
-    return one_of_each(of_one_data_set(_of_weights(files, card), card.data))
+    return one_of_each(of_one_data_set(_of_weights(files, card), data or card.data))
 
 
-def tell_left_aside(files: SupernetFiles, card: SupernetCard) -> None:
+def tell_left_aside(files: SupernetFiles, card: SupernetCard, *, data: str | None = None) -> None:
     """Warn of samples on other images than those of `present_samples`, by the names of their splits."""
     samples = _of_weights(files, card)
-    kept = of_one_data_set(samples, card.data)
+    kept = of_one_data_set(samples, data or card.data)
     aside = Counter(one.split for one in samples) - Counter(one.split for one in kept)
     for split, count in aside.items():
         logging.getLogger(__name__).warning(

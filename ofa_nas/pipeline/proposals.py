@@ -1,18 +1,22 @@
 """What a measured search measures next: near the front of a predictor that knows what was measured so far."""
 
+import hashlib
+import json
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample
+from ofa_nas.accuracy import AccuracySample, Top1, one_of_each
 from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.predictor_fit import present_samples
+from ofa_nas.pipeline.predictor_fit import present_samples, tell_left_aside
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.predictors import Observations, load_module, load_predictor
 from ofa_nas.search.budgets import Budget
+from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 
 NEIGHBOURS = 2000  # mutations of the front that are looked at where its own members do not suffice
@@ -24,7 +28,7 @@ def refit(estimators: Estimators, samples: Sequence[AccuracySample], *, kind: st
 
     Args:
         estimators: Of the supernet.
-        samples: Of its weights.
+        samples: Of its weights, one an architecture.
         kind: Of the predictor.
         seed: Of the fit.
 
@@ -32,7 +36,7 @@ def refit(estimators: Estimators, samples: Sequence[AccuracySample], *, kind: st
         DataError: There are too few, or one is of another space.
     """
     whole = Encoding.of(estimators.card.space)
-    observations = Observations.of(whole, sorted(samples, key=lambda one: (one.arch, one.split, one.correct)))
+    observations = Observations.of(whole, sorted(samples, key=lambda one: one.arch))
     fitted = load_module(kind).fit(whole, observations, rng=np.random.default_rng(seed))
     return estimators.with_predictor(fitted)
 
@@ -104,7 +108,7 @@ class Planner:
         method: Of further searches; None for the strongest.
         margin: As `searched` was searched with.
         kind: Of predictor.
-        samples: Of the supernet.
+        samples: Of the supernet, one an architecture.
     """
 
     estimators: Estimators
@@ -133,20 +137,41 @@ class Planner:
             CheckpointError: There are no samples of these weights.
         """
         files, card = estimators.files, estimators.card
-        samples = present_samples(files, card)
+        samples = present_samples(files, card, data=blank.data)
         if not samples:
             raise CheckpointError(
                 f"{files.samples}: no samples of these weights, and the predictor is fitted to them and "
                 "to trials; make some with ofa-nas predictor collect"
             )
+        tell_left_aside(files, card, data=blank.data)
+        if samples[0].data != blank.data:
+            logging.getLogger(__name__).warning(
+                "%s: of %s, but trials are of %s, and the predictor is fitted to both: collect of these",
+                *(files.samples, samples[0].split, blank.split),
+            )
         kind = load_predictor(files.predictor, Encoding.of(card.space), weights=card.sha256).kind
         return cls(estimators, searched, blank, seed, method, margin, kind, samples)
+
+    def about(self) -> dict[str, str]:
+        """What it plans by, in words: whoever has another of them measures something else."""
+        predictor = json.dumps(self.estimators.predictor.to_json(), sort_keys=True)
+        return {
+            "the predictor": f"{self.kind} {_digest(predictor)}",
+            "the samples": f"{len(self.samples)} {_digest(str(sorted(map(str, self.samples))))}",
+            "the method": self.method or "the strongest",
+        }
+
+    def known_top_1(self, arch: Architecture) -> Top1 | None:
+        """What a sample tells that was measured just as trials are; None where there is none."""
+        known = (one for one in self.samples if one.arch == str(arch) and one.is_alike(self.blank))
+        return next((Top1(one.correct, one.images) for one in known), None)
 
     def search(self, measured: Sequence[AccuracySample]) -> tuple[Estimators, SearchResult]:
         """Fit the predictor to the supernet's samples and to those that were measured, and search."""
         if not measured:
             return self.estimators, self.searched
-        known = refit(self.estimators, [*self.samples, *measured], kind=self.kind, seed=self.seed)
+        samples = one_of_each([*self.samples, *measured])
+        known = refit(self.estimators, samples, kind=self.kind, seed=self.seed)
         *_, last = search(
             known, self.searched.budgets, method=self.method, seed=self.seed, margin=self.margin
         )
@@ -160,3 +185,7 @@ class Planner:
         known, result = self.search(measured)
         rng = np.random.default_rng([self.seed, 5, number])
         return propose(known, result, tried, count=count, rng=rng)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

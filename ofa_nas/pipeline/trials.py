@@ -97,7 +97,7 @@ def params(encoding: Encoding, arch: Architecture) -> dict[str, Any]:
 
 
 def about(
-    estimators: Estimators, budgets: Sequence[Budget], blank: AccuracySample, *, kind: str, seed: int
+    estimators: Estimators, budgets: Sequence[Budget], blank: AccuracySample, *, seed: int
 ) -> dict[str, str]:
     """What a study is made for, in words: two workers may share one if they agree in all of it.
 
@@ -105,7 +105,6 @@ def about(
         estimators: Of the supernet.
         budgets: With their margins.
         blank: The trials' samples without what was measured.
-        kind: Of the predictor.
         seed: Of everything random.
     """
     tables = [f"{device} {_table_digest(estimators, device)}" for device in estimators.tables]
@@ -113,10 +112,9 @@ def about(
     return {
         "the supernet weights": blank.supernet[:12],
         "the search space": f"{estimators.card.space.name} {estimators.card.space.digest}",
-        "the images": f"{blank.images} of {blank.split}, calibrated on {blank.calibration}",
+        "the images": f"{blank.images} of {blank.split}, calibrated on {blank.calibration} ({blank.digest})",
         "the latency tables": ", ".join(tables) or "none",
         "the budgets": "; ".join(limits) or "none",
-        "the predictor": kind,
         "the seed": str(seed),
     }
 

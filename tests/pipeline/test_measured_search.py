@@ -21,7 +21,8 @@ from ofa_nas.pipeline.measured_search import (
     TrialBegun,
     measured_search,
 )
-from ofa_nas.pipeline.proposals import Planner, propose
+from ofa_nas.pipeline.predictor_fit import fit_predictor
+from ofa_nas.pipeline.proposals import Planner, propose, refit
 from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.pipeline.trials import MeasuredTrial, choices, params
 from ofa_nas.search.budgets import Budget
@@ -31,7 +32,7 @@ from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.training.splits import predictor_half
 from tests.pipeline.simulated_board import ADDRESS, NOISE, simulated_table, true_ms
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import SmallSupernet, write_images
 
 DEVICE, LIMIT_MS = "simulated", 1.8
 IMAGES = 40
@@ -235,6 +236,49 @@ def test_a_study_with_other_settings_is_refused_by_what_differs(
         result_of(estimators, setup, limit_ms=1.7)
 
 
+def test_a_study_is_refused_to_whoever_would_plan_otherwise(
+    small: SmallSupernet, setup: MeasuredSetup, tmp_path: Path
+) -> None:
+    files = small.copy_to(tmp_path / "run")
+    own = Estimators.load(str(files.weights), simulated_table())
+    result_of(own, replace(setup, trials=1))
+    with pytest.raises(StudyError, match="made for the method the strongest, not evolution"):
+        list(measured_search(own, searched(own), setup, method="evolution"))
+    samples = files.samples.read_bytes()
+    files.samples.write_bytes(b"".join(samples.splitlines(keepends=True)[1:]))
+    with pytest.raises(StudyError, match=r"made for the samples 24 \w{8}, not 23 "):
+        result_of(own, setup)
+    fit_predictor(str(files.weights), kind="additive", seed=0)
+    files.samples.write_bytes(samples)
+    with pytest.raises(StudyError, match=r"made for the predictor additive \w{8}, not additive "):
+        result_of(Estimators.load(str(files.weights), simulated_table()), setup)
+
+
+def test_a_study_on_other_images_of_the_same_name_is_refused(
+    estimators: Estimators, setup: MeasuredSetup, tmp_path: Path
+) -> None:
+    result_of(estimators, replace(setup, trials=1))
+    others = write_images(tmp_path / "elsewhere" / "shapes", train=2)
+    with pytest.raises(StudyError, match=r"made for the images 40 of shapes/predictor, seed 0.*, not 40 of"):
+        result_of(estimators, replace(setup, data=str(others)))
+
+
+def test_a_sample_that_was_measured_as_trials_are_is_not_measured_again(
+    small: SmallSupernet, setup: MeasuredSetup, tmp_path: Path
+) -> None:
+    files = small.copy_to(tmp_path / "run")
+    own = Estimators.load(str(files.weights), simulated_table())
+    bench = Bench.open(str(files.weights))
+    blank = bench.blank_sample(bench.predictor_images(setup.data, images=IMAGES, seed=0), seed=0)
+    best = searched(own).chosen.architecture
+    SampleStore(files.samples).append(replace(blank, arch=str(best), correct=1))
+    for trials, told in ((1, {Top1(1, IMAGES)}), (2, {Top1(1, IMAGES)})):
+        found = result_of(own, replace(setup, trials=trials)).trials
+        assert {one.top_1 for one in found if one.candidate.architecture == best} == told
+    other = replace(setup, seed=1, study="other")
+    assert result_of(own, replace(other, trials=1)).trials[0].top_1.correct > 1
+
+
 def test_numbers_without_sense_and_a_supernet_without_samples_are_refused(
     small: SmallSupernet, estimators: Estimators, setup: MeasuredSetup, tmp_path: Path
 ) -> None:
@@ -273,6 +317,15 @@ def test_the_predictor_learns_from_trials(planner: Planner) -> None:
     higher = known.candidates(genes)[0].accuracy
     assert lower < before.accuracy < higher
     assert planner.search([]) == (planner.estimators, planner.searched)
+
+
+def test_an_architecture_is_fitted_once(planner: Planner) -> None:
+    known = planner.samples[3]
+    fewer = replace(known, images=10, correct=0, correct_even=0)
+    again, _ = planner.search([fewer])
+    genes = planner.estimators.encoding.sample(20, np.random.default_rng(0))
+    without = refit(planner.estimators, planner.samples, kind=planner.kind, seed=0)
+    assert np.array_equal(again.predictor.predict(genes), without.predictor.predict(genes))
 
 
 def test_the_order_of_trials_does_not_matter(planner: Planner) -> None:
