@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.errors import ConfigError
-from ofa_nas.search.problem import Floats, Problem, Swap
+from ofa_nas.search.problem import Floats, Problem, Swap, as_numbers, error_rates
 from ofa_nas.space.encoding import Genes
 
 _MOST = int(np.iinfo(np.int16).max)
@@ -30,8 +31,14 @@ class ChoiceSpace:
     counts: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not self.counts or not all(1 <= count <= _MOST for count in self.counts):
-            raise ConfigError(f"choices {self.counts}: expected one count a gene, each from 1 to {_MOST}")
+        told = f"choices {self.counts!r:.80}: expected one count a gene, each from 1 to {_MOST}"
+        try:
+            counts = tuple(map(index, self.counts))  # an array or a list serves, too
+        except TypeError as error:
+            raise ConfigError(told) from error
+        if not counts or not all(1 <= count <= _MOST for count in counts):
+            raise ConfigError(told)
+        object.__setattr__(self, "counts", counts)
 
     @property
     def cardinality(self) -> int:
@@ -77,35 +84,54 @@ class ChoiceSpace:
         """A search over the space; everything is minimised.
 
         Args:
-            predict: Genes `(n, d)` → error rates `(n,)`.
+            predict: Genes `(n, d)` → error rates `(n,)`; NaN where nobody knows: such a row is no answer.
             costs: Genes `(n, d)` → costs `(n,)` or `(n, k)`, positive; none means that nothing is limited.
-            limits: The most of each cost, in order; costs beyond the last one given have no limit.
+            limits: The most of each cost, in order, above 0; costs beyond the last one given have no limit.
             levels: More limits of the first cost, below the one in `limits`, to be answered in the same run.
 
         Raises:
-            ConfigError: There are more limits than costs, or levels that are not below the first limit.
+            ConfigError: A limit is no number above 0, there are more limits than costs, levels are not below
+                the first limit, or `costs` gives something else; while it is searched, `costs` or `predict`
+                does.
         """
-        first = _columns(costs, self.sample(1, np.random.default_rng(0)))
-        count = first.shape[1]
-        if len(limits) > count or any(level >= limit for level in levels for limit in limits[:1]):
+        count = _columns(costs, self.sample(1, np.random.default_rng(0))).shape[1]
+        most, lower = _limits(limits, "limits"), _limits(levels, "levels")
+        if len(most) > count or any(level >= limit for level in lower for limit in most[:1]):
             raise ConfigError(
-                f"limits {list(limits)}, levels {list(levels)}: expected at most {count} limits, one a cost, "
-                "and levels below the first"
+                f"limits {most.tolist()}, levels {lower.tolist()}: expected at most {count} limits, one a "
+                "cost, and levels below the first"
             )
         return Problem(
             space=self,
-            predict=lambda genes: np.asarray(predict(genes), dtype=np.float64),
-            costs=lambda genes: _columns(costs, genes),
-            limits=np.array([*limits, *[np.inf] * (count - len(limits))], dtype=np.float64),
+            predict=lambda genes: error_rates(predict, genes),
+            costs=lambda genes: _columns(costs, genes, count=count),
+            limits=np.concatenate([most, np.full(count - len(most), np.inf)]),
             names=tuple(f"cost {number}" for number in range(1, 1 + count)),
-            levels=tuple(levels),
+            levels=tuple(lower.tolist()),
             swaps=self.swaps(),
         )
 
 
-def _columns(costs: Callable[[Genes], npt.NDArray[Any]] | None, genes: Genes) -> Floats:
-    """Costs `(n, k)` of genes `(n, d)`; one that is always 1 where there are none."""
+def _limits(limits: Sequence[float], what: str) -> Floats:
+    values = as_numbers(limits, what)
+    if values.ndim != 1 or not (values > 0.0).all():
+        raise ConfigError(f"{what} {limits!r:.80}: expected a list of numbers above 0")
+    return values
+
+
+def _columns(
+    costs: Callable[[Genes], npt.NDArray[Any]] | None, genes: Genes, *, count: int | None = None
+) -> Floats:
+    """Costs `(n, k)` of genes `(n, d)`, `count` each; one that is always 1 where there are none."""
     if costs is None:
         return np.ones((len(genes), 1))
-    values = np.asarray(costs(genes), dtype=np.float64)
-    return values[:, None] if values.ndim == 1 else values
+    values = as_numbers(costs(genes), "costs")
+    columns = values[:, None] if values.ndim == 1 else values
+    if columns.shape != (len(genes), count or max((1, *columns.shape[1:2]))):
+        raise ConfigError(
+            f"costs: gave an array {values.shape} for {len(genes)} rows of genes; expected (n,) or (n, k), "
+            "one row for each and always as many columns"
+        )
+    if not np.isfinite(columns).all():
+        raise ConfigError("costs: gave a cost that is not finite; expected numbers")
+    return columns

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.errors import ConfigError
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.stages import Stage
@@ -53,7 +54,7 @@ class Scored:
 
     Attributes:
         genes: `(n, d)` int16.
-        errors: `(n,)` predicted error rates in [0, 1].
+        errors: `(n,)` predicted error rates in [0, 1]; infinite where nobody knows.
         costs: `(n, k)`.
     """
 
@@ -149,6 +150,37 @@ class Problem:
     def violations(self, costs: Floats) -> Floats:
         """By how much costs `(n, k)` exceed the limits, relative to each and added up, `(n,)`."""
         return np.asarray(np.maximum(costs / self.limits - 1.0, 0.0).sum(axis=1))
+
+
+def error_rates(predict: Callable[[Genes], Any], genes: Genes) -> Floats:
+    """What `predict` says of genes `(n, d)`, `(n,)`; a NaN is infinite, for what nobody knows is no answer.
+
+    Raises:
+        ConfigError: It gives no error rate for each row.
+    """
+    if not len(genes):
+        return np.empty(0)
+    errors = as_numbers(predict(genes), "predict")
+    if errors.shape != (len(genes),):
+        raise ConfigError(
+            f"predict: gave an array {errors.shape} for {len(genes)} rows of genes; expected one error rate "
+            f"for each, ({len(genes)},)"
+        )
+    if np.isneginf(errors).any():
+        raise ConfigError("predict: gave an error rate of minus infinity; expected numbers, or NaN")
+    return np.where(np.isnan(errors), np.inf, errors)
+
+
+def as_numbers(values: Any, what: str) -> Floats:
+    """What a callable gave, or a user did, as float64.
+
+    Raises:
+        ConfigError: They are no numbers; the message begins with `what`.
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{what}: expected an array of numbers, got {values!r:.80}") from error
 
 
 def stage_swaps(encoding: Encoding) -> tuple[Swap, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,40 @@ def test_limits_that_do_not_fit_are_refused(limits: list[float], levels: list[fl
         SPACE.problem(
             lambda genes: genes[:, 0] / 5, costs=lambda genes: genes[:, 0], limits=limits, levels=levels
         )
+
+
+@pytest.mark.parametrize("counts", [5, 2.5, (2.5,), "ab", [[2, 3]], np.ones((2, 2), dtype=int), None])
+def test_counts_that_are_no_counts_are_refused(counts: Any) -> None:
+    with pytest.raises(ConfigError, match="expected one count a gene"):
+        ChoiceSpace(counts)
+
+
+def test_counts_may_be_an_array() -> None:
+    assert ChoiceSpace(np.array([2, 3])) == ChoiceSpace([2, 3]) == ChoiceSpace((2, 3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limits", [5.0, [0.0], [-1.0], [float("nan")], ["much"], [[1.0]], None])
+@pytest.mark.parametrize("name", ["limits", "levels"])
+def test_limits_that_are_no_numbers_above_zero_are_refused(name: str, limits: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{name}.*: expected"):
+        SPACE.problem(lambda genes: genes[:, 0] / 5, costs=lambda genes: genes[:, 0], **{name: limits})
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [
+        lambda _: 1.0,
+        lambda genes: np.ones(len(genes) + 1),
+        lambda genes: np.ones((len(genes), 0)),
+        lambda genes: np.ones((len(genes), 2, 2)),
+        lambda genes: np.full(len(genes), np.nan),
+        lambda genes: ["dear"] * len(genes),
+        lambda genes: np.ones((len(genes), 1 + (len(genes) > 1))),
+    ],
+)
+def test_what_are_no_costs_is_refused(costs: Any) -> None:
+    with pytest.raises(ConfigError, match=r"costs: .*expected"):
+        SPACE.problem(lambda genes: genes[:, 0] / 5, costs=costs, limits=[5.0]).costs(EVERY[:9])
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 2**32), st.floats(0, 1))

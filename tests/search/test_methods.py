@@ -1,10 +1,13 @@
 """The contract of every search method, on a space small enough to enumerate."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import plugin_names
 from ofa_nas.search.methods import Generation, best_of, evolution, load_method
 from ofa_nas.search.pareto import non_dominated
@@ -17,6 +20,7 @@ from tests.search.worlds import (
     PEAK,
     TINY,
     enumerated_best,
+    error_rate,
     every_architecture,
     made_up_problem,
     tiny_problem,
@@ -163,6 +167,62 @@ def test_it_never_spends_more_than_it_may(method: str, most: int) -> None:
     allowed = int(most * SHARE.get(method, 1))
     assert counted.count <= last.evaluations <= allowed
     assert method in {"exact", "evolution"} or last.evaluations > 0.9 * allowed  # which end of themselves
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 60])
+@pytest.mark.parametrize("seeds", [0, 1, 20])
+def test_it_yields_something_however_little_it_may_spend(method: str, most: int, seeds: int) -> None:
+    counted = Counted(ADDITIVE)
+    seeded = TINY.sample(seeds, np.random.default_rng(0)) if seeds else None
+    problem = replace(counted.problem, seeds=seeded)
+    rng = np.random.default_rng(1)
+    generations = list(load_method(method).search(problem, rng=rng, max_evaluations=most))
+    assert generations
+    assert counted.count == generations[-1].evaluations <= most
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_nothing_to_spend_is_refused(method: str, most: int) -> None:
+    with pytest.raises(ConfigError, match=f"max_evaluations {most}: expected 1 or more"):
+        next(iter(load_method(method).search(ADDITIVE, rng=np.random.default_rng(0), max_evaluations=most)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda errors: errors[:, None], r"gave an array \(\d+, 1\) for \d+ rows of genes"),
+        (lambda _: 0.5, r"gave an array \(\) for"),
+        (lambda errors: errors[:-1], r"gave an array"),
+        (lambda errors: ["low"] * len(errors), "expected an array of numbers, got"),
+        (lambda errors: errors - np.inf, "minus infinity"),
+    ],
+)
+def test_what_is_no_error_for_each_is_refused(
+    method: str, answer: Callable[[Floats], Any], told: str
+) -> None:
+    problem = replace(ADDITIVE, predict=lambda genes: answer(ADDITIVE.predict(genes)))
+    with pytest.raises(ConfigError, match=f"predict: .*{told}"):
+        run(method, problem, seed=1, most=2000)
+
+
+@pytest.mark.parametrize("method", [*SEARCHING, "optuna"])
+def test_gaps_in_a_table_are_no_answers(method: str) -> None:
+    def predict(genes: Genes) -> Floats:
+        return np.where(genes.sum(axis=1) % 3 == 0, np.nan, error_rate(genes))
+
+    problem = replace(tiny_problem(LIMITS[4]), predict=predict)
+    everything = every_architecture()
+    known = everything[everything.sum(axis=1) % 3 != 0]
+    scored = problem.score(known)
+    last = run(method, problem, seed=1)
+    assert last.best is not None
+    assert (last.front.genes.sum(axis=1) % 3 != 0).all()
+    if method != "optuna":
+        assert last.best.errors[0] == scored.errors[problem.is_feasible(scored.costs)].min()
+    nothing = replace(problem, predict=lambda genes: np.full(len(genes), np.nan))
+    last = run(method, nothing, seed=1, most=3000)
+    assert last.best is None
+    assert not len(last.front)
 
 
 def test_populations_evolve_apart_until_they_are_joined_where_the_error_is_no_sum() -> None:

@@ -1,7 +1,7 @@
 """Search methods, one module each: `search(problem, *, rng, max_evaluations)` yields generations and ends.
 
 A method never returns an architecture over a limit and draws from `rng` only. It yields one generation or
-more, and the last holds its answer.
+more, and the last holds its answer. It asks a `Meter` for errors.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_complete
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Floats, Problem, Scored
+from ofa_nas.search.problem import Floats, Problem, Scored, error_rates
 from ofa_nas.space.encoding import Genes
 
 DEFAULT_MAX_EVALUATIONS = 250_000
@@ -42,15 +43,20 @@ class Generation:
 
 
 class Meter:
-    """Counts the architectures whose error a method asks for.
+    """Counts the architectures whose error a method asks for, and takes `error_rates` only.
 
     Attributes:
         problem: The same one, counted.
         evaluations: So far.
         left: To spend; who asks for more has not looked.
+
+    Raises:
+        ConfigError: Nothing may be spent; later, `predict` gives no error rate for each row of genes.
     """
 
     def __init__(self, problem: Problem, max_evaluations: int) -> None:
+        if max_evaluations < 1:
+            raise ConfigError(f"max_evaluations {max_evaluations}: expected 1 or more")
         self.evaluations, self.left = 0, max_evaluations
         self._predict = problem.predict
         self.problem = replace(problem, predict=self._count)
@@ -58,7 +64,7 @@ class Meter:
     def _count(self, genes: Genes) -> Floats:
         assert len(genes) <= self.left
         self.evaluations, self.left = self.evaluations + len(genes), self.left - len(genes)
-        return self._predict(genes)
+        return error_rates(self._predict, genes)
 
 
 class SearchMethod(Protocol):
@@ -67,7 +73,11 @@ class SearchMethod(Protocol):
     def search(
         self, problem: Problem, *, rng: np.random.Generator, max_evaluations: int = DEFAULT_MAX_EVALUATIONS
     ) -> Iterator[Generation]:
-        """Search until nothing gets better or `max_evaluations` are spent; never more."""
+        """Search until nothing gets better or `max_evaluations` are spent; never more.
+
+        Raises:
+            ConfigError: `max_evaluations` is below 1, or the problem's callables give no numbers.
+        """
 
 
 def load_method(name: str) -> SearchMethod:
@@ -87,8 +97,8 @@ def strongest_method(problem: Problem) -> str:
 
 
 def best_of(problem: Problem, scored: Scored) -> Scored | None:
-    """The one row of least error within all limits, the cheapest of equals; None if there is none."""
-    feasible = np.flatnonzero(problem.is_feasible(scored.costs))
+    """The one row of least finite error within all limits, the cheapest of equals; None if there is none."""
+    feasible = np.flatnonzero(problem.is_feasible(scored.costs) & (scored.errors < np.inf))
     if not len(feasible):
         return None
     order = np.lexsort((scored.costs[feasible, 0], scored.errors[feasible]))

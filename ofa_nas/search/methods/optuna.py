@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofa_nas.search.methods import Generation, best_of, front_of
+from ofa_nas.search.methods import Generation, Meter, best_of, front_of
 from ofa_nas.search.problem import GeneSpace, Problem
 from ofa_nas.space.encoding import ABSENT, Encoding, Genes
 
@@ -32,16 +32,16 @@ def search(
     from optuna.trial import TrialState
 
     started = time.process_time()
+    meter = Meter(problem, max_evaluations)
+    problem = meter.problem
     code = _Code(problem.space, rng)
     study = _new_study(int(rng.integers(2**32)))
     for row in problem.space.sample(0, rng) if problem.seeds is None else problem.seeds:
         study.enqueue_trial(code.parameters(row))
     front = problem.score(problem.space.sample(0, rng))
-    evaluations = index = asked = 0
-    while evaluations < max_evaluations and asked < MAX_ASKED * max_evaluations:
-        trials = [
-            study.ask(code.distributions) for _ in range(min(POPULATION, max_evaluations - evaluations))
-        ]
+    index = asked = 0
+    while meter.left and asked < MAX_ASKED * max_evaluations:
+        trials = [study.ask(code.distributions) for _ in range(min(POPULATION, meter.left))]
         genes = np.concatenate([code.genes(trial.params) for trial in trials])
         is_canonical = problem.space.is_canonical(genes)
         scored = problem.score(genes[is_canonical])
@@ -55,8 +55,9 @@ def search(
                 trial.set_constraint(name, max(cost / limit - 1.0, 0.0))
             study.tell(trial, (error, float(costs[0])))
         front = front_of(problem, front.join(scored))
-        evaluations, asked = evaluations + len(scored), asked + len(trials)
-        yield Generation(index, evaluations, best_of(problem, front), front, time.process_time() - started)
+        asked += len(trials)
+        best, cpu_seconds = best_of(problem, front), time.process_time() - started
+        yield Generation(index, meter.evaluations, best, front, cpu_seconds)
         index += 1
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, best_of, front_of
+from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, Meter, best_of, front_of
 from ofa_nas.search.problem import Problem
 
 BATCH = 4096
@@ -16,14 +16,16 @@ def search(
 ) -> Iterator[Generation]:
     """Draw architectures and keep the best; see `SearchMethod.search`."""
     started = time.process_time()
-    kept = problem.score(problem.space.sample(1, rng) if problem.seeds is None else problem.seeds)
-    best, front, evaluations, index = best_of(problem, kept), front_of(problem, kept), len(kept), 0
+    meter = Meter(problem, max_evaluations)
+    problem = meter.problem
+    seeds = problem.space.sample(1, rng) if problem.seeds is None else problem.seeds
+    kept = problem.score(seeds[: meter.left])
+    best, front, index = best_of(problem, kept), front_of(problem, kept), 0
     while True:
-        yield Generation(index, evaluations, best, front, time.process_time() - started)
-        count = min(BATCH, max_evaluations - evaluations)
-        if count <= 0:
+        yield Generation(index, meter.evaluations, best, front, time.process_time() - started)
+        if not meter.left:
             return
-        scored = problem.score(problem.space.sample(count, rng))
+        scored = problem.score(problem.space.sample(min(BATCH, meter.left), rng))
         best = best_of(problem, scored if best is None else best.join(scored))
         front = front_of(problem, front.join(scored))
-        evaluations, index = evaluations + count, index + 1
+        index += 1
