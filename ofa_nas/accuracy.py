@@ -84,6 +84,11 @@ class AccuracySample:
         return self.split.rpartition("/")[0]
 
     @property
+    def draw(self) -> tuple[str, int, str]:
+        """Which images and calibration it names; whether they are those of another sample, digests tell."""
+        return self.split, self.images, self.calibration
+
+    @property
     def variance(self) -> float:
         """Variance of `accuracy` that comes from the choice of images: binomial, never zero.
 
@@ -258,10 +263,9 @@ def of_one_data_set(samples: Sequence[AccuracySample], own: str) -> list[Accurac
     counts = Counter(sample.data for sample in samples)
     data = own if own in counts else max(counts, key=counts.__getitem__, default="")
     named = [sample for sample in samples if sample.data == data]
-    draws = [(sample.split, sample.images, sample.calibration) for sample in named]
-    seen = Counter((draw, one.digest) for draw, one in zip(draws, named, strict=True) if one.digest)
+    seen = Counter((sample.draw, sample.digest) for sample in named if sample.digest)
     usual = dict(draw for draw, _ in reversed(seen.most_common()))
-    return [one for draw, one in zip(draws, named, strict=True) if one.digest in ("", usual.get(draw))]
+    return [sample for sample in named if sample.digest in ("", usual.get(sample.draw))]
 
 
 def one_of_each(samples: Sequence[AccuracySample]) -> list[AccuracySample]:

@@ -144,10 +144,16 @@ class Planner:
                 "to trials; make some with ofa-nas predictor collect"
             )
         tell_left_aside(files, card, data=blank.data)
-        if samples[0].data != blank.data:
+        others = [
+            one
+            for one in samples
+            if one.data != blank.data or (one.draw == blank.draw and one.digest not in ("", blank.digest))
+        ]
+        if others:
             logging.getLogger(__name__).warning(
-                "%s: of %s, but trials are of %s, and the predictor is fitted to both: collect of these",
-                *(files.samples, samples[0].split, blank.split),
+                "%s: %d samples of %s are on other data than the trials; the predictor learns from both: "
+                "collect some on the data of the trials",
+                *(files.samples, len(others), others[0].split),
             )
         kind = load_predictor(files.predictor, Encoding.of(card.space), weights=card.sha256).kind
         return cls(estimators, searched, blank, seed, method, margin, kind, samples)

@@ -263,6 +263,19 @@ def test_a_study_on_other_images_of_the_same_name_is_refused(
         result_of(estimators, replace(setup, data=str(others)))
 
 
+def test_samples_on_other_data_than_the_trials_are_told(
+    setup: MeasuredSetup, estimators: Estimators, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result_of(estimators, replace(setup, trials=1, images=60))
+    assert not caplog.text
+    others = write_images(tmp_path / "elsewhere" / "shapes", train=2)
+    for name in ("shapes", "others"):
+        others = others.rename(others.with_name(name))
+        caplog.clear()
+        result_of(estimators, replace(setup, trials=1, images=60, data=str(others), study=name))
+        assert "24 samples of shapes/predictor, seed 0 are on other data than the trials" in caplog.text
+
+
 def test_a_sample_that_was_measured_as_trials_are_is_not_measured_again(
     small: SmallSupernet, setup: MeasuredSetup, tmp_path: Path
 ) -> None:
