@@ -35,6 +35,7 @@ from ofa_nas.training.evaluate import accuracy_of, batches
 from ofa_nas.training.loop import StepReport, check_run_folder
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
+from ofa_nas.training.state import data_meta
 from ofa_nas.training.train import EpochReport, TrainingData, train
 
 PruneMethod = Literal["imp", "channel"]
@@ -223,11 +224,10 @@ def _draw(
     path = plan.folder / _STATES["imp"]
     meta: dict[str, object] = {  # but the rounds: there may be more
         "recipe": asdict(plan.recipe),
-        "images": len(data.train),
         "space": supernet.space.digest,
         "lottery": {"share": plan.share, "scope": plan.scope, "rewind": plan.rewind},
         "start": _start(plan, start),
-        "normalization": asdict(data.normalization),
+        **data_meta(data.train, data.normalization),
     }
     last, rounds = load_ticket(path, supernet, meta=meta) if plan.resume else (None, [])
     if last is not None and last.round > plan.rounds:

@@ -174,10 +174,8 @@ class Loop(Generic[E]):
         self.images = len(learner.batches)
         self.meta: dict[str, object] = {
             "recipe": asdict(learner.recipe),
-            "images": self.images,
             "space": learner.supernet.space.digest,
             "start": checkpointing.start,
-            "normalization": asdict(learner.batches.normalization),
             **meta,
         }
         self.done = self.saved = 0

@@ -22,6 +22,7 @@ from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import Checkpointing, EpochEnd, Loop, StepReport, check_batch
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.recipe import Position, Recipe
+from ofa_nas.training.state import data_meta
 from ofa_nas.training.step import Learner, without_momentum
 
 # Source: Baradad et al. 2021, arXiv:2106.05963, and its code: 128 numbers, by weights of N(0, 0.02) on 4,096
@@ -87,9 +88,8 @@ def pretrain(
     check_batch(len(images), recipe.batch_size)
     device = next(encoder.parameters()).device
     batches = Batches(images, recipe, normalization=normalization, device=device, ranks=Ranks())
-    yield from _Loop(
-        ViewLearner(encoder, recipe, batches, loss), checkpointing, {"loss": loss}
-    ).kept_reports()
+    meta = {"loss": loss, **data_meta(images, normalization)}
+    yield from _Loop(ViewLearner(encoder, recipe, batches, loss), checkpointing, meta).kept_reports()
 
 
 def new_head(encoder: Supernet, generator: torch.Generator) -> None:

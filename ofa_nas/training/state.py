@@ -1,20 +1,43 @@
 """A training on disk: weights, momentum, teacher and position in one file, replaced by one rename."""
 
+import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import safe_open
 from torch import Tensor
 
+from ofa_nas.data import Normalization
+from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import parse_json, replacing
 from ofa_nas.supernet.checkpoint import check_tensors, load_tensors, read_tensors, write_tensors
 from ofa_nas.training.step import Learner
 
 _WEIGHT, _MOMENTUM, _TEACHER, _META = "weight:", "momentum:", "teacher:", "training"
+_DATA = "data"  # which older checkpoints do not tell of
+_SAMPLE = 64  # images that stand for all
 _MOST_STEPS = 10**12
+
+
+def data_meta(images: PackedImages, normalization: Normalization) -> dict[str, object]:
+    """What a resumed training must agree with of its data: all labels, and a sample of the images."""
+    digest = hashlib.sha256(images.labels.tobytes())
+    for index in np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(int):
+        digest.update(images.images[index].tobytes())
+    return {
+        "images": len(images),
+        "normalization": asdict(normalization),
+        _DATA: {
+            "image_size": images.size_px,
+            "classes": images.class_names,
+            "content": digest.hexdigest()[:16],
+        },
+    }
 
 
 def save_state(path: Path, learner: Learner, *, step: int, meta: dict[str, object]) -> None:
@@ -87,7 +110,12 @@ def read_meta(path: Path, *, meta: dict[str, object]) -> dict[str, Any]:
     """
     found = _read_meta(path)
     now = json.loads(json.dumps(meta))  # tuples become lists
-    changes = [change for key in now for change in _changes(key, found.get(key), now[key])]
+    changes = [
+        change
+        for key in now
+        if key in found or key != _DATA
+        for change in _changes(key, found.get(key), now[key])
+    ]
     if changes:
         raise CheckpointError(
             f"{path}: made with {'; '.join(changes)[:600]}; "

@@ -11,6 +11,7 @@ from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import Images, accuracy_of
 from ofa_nas.training.loop import Checkpointing, EpochEnd, Loop, StepReport, check_batch
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.state import data_meta
 from ofa_nas.training.step import Learner
 
 _ALONE = Ranks()
@@ -90,7 +91,7 @@ class _Loop(Loop[EpochReport]):
     """Reports of an epoch are accuracies on held-out images."""
 
     def __init__(self, learner: Learner, data: TrainingData, checkpointing: Checkpointing) -> None:
-        super().__init__(learner, checkpointing, meta={})
+        super().__init__(learner, checkpointing, meta=data_meta(data.train, data.normalization))
         self.data = data
 
     def epoch_report(self, end: EpochEnd) -> EpochReport:

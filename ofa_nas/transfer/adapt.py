@@ -17,7 +17,7 @@ from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import count_correct
 from ofa_nas.training.loop import Checkpointing, StepReport, check_batch, check_loss, keep
 from ofa_nas.training.recipe import Phase, Recipe
-from ofa_nas.training.state import read_meta, write_state
+from ofa_nas.training.state import data_meta, read_meta, write_state
 from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.network import TransferNetwork
 from ofa_nas.transfer.optimizer import FreeingAdam
@@ -114,11 +114,10 @@ class _Run:
         self.done = self.saved = 0
         self.meta: dict[str, object] = {
             "recipe": asdict(recipe),
-            "images": len(data.train),
             "space": network.space.digest,
             "method": network.method.name,
             "start": checkpointing.start,
-            "normalization": asdict(data.normalization),
+            **data_meta(data.train, data.normalization),
         }
 
     def reports(self) -> Iterator[TransferReport]:

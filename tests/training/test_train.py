@@ -1,18 +1,22 @@
 """Training: what a step does, that it learns, and that nothing is lost when it stops."""
 
+import json
 import math
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
@@ -207,7 +211,7 @@ def assert_same_tensors(first: Path, second: Path) -> None:
             24,
             r"recipe\.label_smoothing = 0\.1, now it is 0\.5; recipe\.seed = 0, now it is 1",
         ),
-        (SHORT, 32, "images = 24, now it is 32"),
+        (SHORT, 32, r"images = 24, now it is 32; data\.content = \w{16}, now it is \w{16}"),
     ],
 )
 def test_resuming_with_other_settings_names_what_differs(
@@ -219,6 +223,52 @@ def test_resuming_with_other_settings_names_what_differs(
         list(
             train(restless(tiny), noise(tiny, images), recipe, checkpointing=Checkpointing(path, resume=True))
         )
+
+
+def resume_with(train_images: PackedImages, space: SearchSpace, path: Path) -> None:
+    data = replace(noise(space), train=train_images)
+    list(train(restless(space), data, SHORT, checkpointing=Checkpointing(path, resume=True)))
+
+
+def test_resuming_with_other_data_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
+    path, images = tmp_path / "state", noise(tiny).train
+    list(run(restless(tiny), SHORT, path))
+    first, second, *others = images.class_names
+    with pytest.raises(
+        CheckpointError,
+        match=r"data\.classes\.0 = class 0, now it is class 1; data\.classes\.1 = class 1, now it is class 0",
+    ):
+        resume_with(replace(images, class_names=(second, first, *others)), tiny, path)
+    for changed in (
+        replace(images, labels=images.labels[::-1].copy()),
+        replace(images, images=255 - images.images),
+    ):
+        with pytest.raises(
+            CheckpointError, match=r"made with data\.content = \w{16}, now it is \w{16}; resume"
+        ):
+            resume_with(changed, tiny, path)
+    with pytest.raises(
+        CheckpointError, match=r"made with data\.image_size = 32, now it is 16; data\.content"
+    ):
+        resume_with(replace(images, images=images.images[:, ::2, ::2]), tiny, path)
+    resume_with(replace(images, images=images.images.copy()), tiny, path)
+
+
+def test_a_checkpoint_that_does_not_tell_of_its_data_can_be_resumed(
+    tiny: SearchSpace, tmp_path: Path
+) -> None:
+    path = tmp_path / "state"
+    list(run(restless(tiny), SHORT, path))
+    change_meta(path, lambda meta: meta.pop("data"))
+    list(run(restless(tiny), SHORT, path, resume=True))
+
+
+def change_meta(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what a checkpoint says of itself."""
+    with safe_open(path, framework="pt") as file:
+        meta = json.loads(file.metadata()["training"])
+    change(meta)
+    save_file(read_tensors(path), path, metadata={"training": json.dumps(meta)})
 
 
 def test_resuming_from_another_start_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:

@@ -100,6 +100,15 @@ def test_another_transfer_does_not_go_on_from_it(tiny: SearchSpace, tmp_path: Pa
     bias = replace(recipe(epochs=0.2), phases=recipe("bias", epochs=0.2).phases)
     with pytest.raises(CheckpointError, match=r"method = lite\+bias, now it is bias"):
         list(adapt(network(tiny, "bias"), DATA, bias, checkpointing=again))
+    with pytest.raises(CheckpointError, match=r"data\.classes\.0 = left, now it is above"):
+        list(
+            adapt(
+                network(tiny),
+                replace(DATA, train=turned(DATA.train)),
+                recipe(epochs=0.2),
+                checkpointing=again,
+            )
+        )
     missing = Checkpointing(tmp_path / "none.safetensors", resume=True)
     with pytest.raises(CheckpointError, match="cannot be read"):
         list(adapt(network(tiny), DATA, recipe(), checkpointing=missing))
