@@ -205,7 +205,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
     """
     for name, least in LEAST.items():
         value = getattr(args, name, None)
-        if value is not None and value < least:
+        if value is not None and not value >= least:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {least} or more")
 
 

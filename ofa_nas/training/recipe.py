@@ -40,7 +40,7 @@ class Phase:
         kernel_sizes: How many of a stage's largest kernel sizes may be chosen; 0 for all.
         depths: Of its depths.
         expand_ratios: Of its expand ratios.
-        sort_channels: Sort middle channels by importance before the first step.
+        sort_channels: Sort middle channels by importance before the first step; not of the first phase.
     """
 
     name: str
@@ -147,6 +147,11 @@ class Recipe:
             raise RecipeError(
                 f"recipe {self.name}: phases[0].teacher: frozen is the largest subnet after the first phase, "
                 "so the first phase needs none or largest"
+            )
+        if self.phases[0].sort_channels:
+            raise RecipeError(
+                f"recipe {self.name}: phases[0].sort_channels: a start comes sorted, and random weights have "
+                "no order; a later phase can sort"
             )
         for phase in self.phases:
             if phase.teacher == "none" and phase.random_subnets:

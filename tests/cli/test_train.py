@@ -87,6 +87,7 @@ def test_another_recipe_is_trained_by_name(
         (["--random-subnets", "-1"], "--random-subnets -1: expected a number from 0 to 64"),
         (["--learning-rate", "-0.1"], "--learning-rate -0.1: expected a number above 0"),
         (["--crop-scale", "0"], "--crop-scale 0.0: expected a share"),
+        (["--checkpoint-minutes", "nan"], "--checkpoint-minutes nan: expected 0.0 or more"),
         (["--resume"], "checkpoint.safetensors: nothing to resume: leave out --resume"),
     ],
 )

@@ -112,6 +112,7 @@ GOOD = '[[phases]]\nname = "a"\nteacher = "largest"\nepochs = 1\nlearning_rate =
         (GOOD.replace("largest", "frozen"), r"phases\[0\].teacher: frozen is the largest subnet after the"),
         (GOOD.replace("largest", "none") + "random_subnets = 2\n", r"random_subnets need a teacher"),
         (GOOD + GOOD.replace("largest", "frozen"), r"phase a: needs random_subnets of 1 or more"),
+        (GOOD + "sort_channels = true\n", r"phases\[0\].sort_channels: a start comes sorted, and random"),
         ("batch_size = 1\n" + GOOD, r"batch_size: expected an integer from 2"),
         ('divergence = "x"\n' + GOOD, r"divergence: expected one of cross_entropy, alpha"),
         ("[[phases", "not valid TOML"),
