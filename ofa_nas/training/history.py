@@ -52,7 +52,7 @@ class History(Generic[E]):
             FileError: The file cannot be written.
         """
         if not self._has_begun:
-            self._begin(report.step)
+            self._begin(report)
         if (
             isinstance(report, StepReport)
             and report.step % _EVERY_STEPS
@@ -91,8 +91,9 @@ class History(Generic[E]):
         if self._writer is not None:
             self._writer.close()
 
-    def _begin(self, step: int) -> None:
-        kept = [line for line in self._lines() if line["step"] < step]
+    def _begin(self, report: StepReport | E) -> None:
+        step, is_epoch = report.step, not isinstance(report, StepReport)
+        kept = [line for line in self._lines() if (line["step"], line["kind"] == "epoch") < (step, is_epoch)]
         write_bytes(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._has_begun = True
         if self._has_tensorboard:

@@ -11,7 +11,7 @@ import torch
 
 from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingError
 from ofa_nas.files import check_folder_writable
-from ofa_nas.training.state import load_state, save_state
+from ofa_nas.training.state import EpochEnd, Standing, load_state, save_state
 from ofa_nas.training.step import Learner
 
 CHECKPOINT = "checkpoint.safetensors"  # of a run folder
@@ -56,17 +56,6 @@ class Checkpointing:
     resume: bool = False
     minutes: float = 5.0
     start: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochEnd:
-    """Where the loop stands at the end of an epoch, or of the training; as the reports of epochs tell it."""
-
-    step: int
-    epoch: float
-    phase: str
-    loss: float
-    elapsed_s: float
 
 
 def check_run_folder(folder: Path, checkpoint: str, *, resume: bool, work: str) -> Path:
@@ -178,8 +167,9 @@ class Loop(Generic[E]):
             "start": checkpointing.start,
             **meta,
         }
-        self.done = self.saved = 0
-        self.rate = 0.0
+        self.done, self.rate = 0, 0.0
+        self.due: EpochEnd | None = None
+        self.saved = Standing(0)
 
     def epoch_report(self, end: EpochEnd) -> E:
         """What is told at the end of an epoch."""
@@ -192,20 +182,22 @@ class Loop(Generic[E]):
             CheckpointError: There is nothing to resume from, or it is of another training.
             TrainingError: The loss or a weight is not a number.
         """
-        learner, done = self.learner, 0
+        learner = self.learner
         if self.checkpointing.resume:
-            done = load_state(self.checkpoint, learner, meta=self.meta)
+            self.saved = load_state(self.checkpoint, learner, meta=self.meta)
+        self.done, self.due = self.saved.step, self.saved.due
         learner.ranks.copy_first(learner.supernet)
-        yield from keep(self._reports(done), self._save, minutes=self.checkpointing.minutes)
+        yield from keep(self._reports(), self._save, minutes=self.checkpointing.minutes)
 
-    def _reports(self, done: int) -> Iterator[StepReport | E]:
-        """Do the steps after the first `done` ones."""
-        recipe, images, is_first = self.learner.recipe, self.images, self.learner.ranks.is_first
+    def _reports(self) -> Iterator[StepReport | E]:
+        """Do the steps that are left."""
+        recipe, images = self.learner.recipe, self.images
         total, per_epoch = recipe.total_steps(images), recipe.steps_per_epoch(images)
         every = _CUDA_REPORT_STEPS if self.learner.batches.device.type == "cuda" else 1
+        yield from self._due_report()
         began = told = time.monotonic()
-        self.done = self.saved = told_step = done
-        for step in range(done, total):
+        told_step = self.done
+        for step in range(self.done, total):
             loss = self.learner.step(step)
             self.done = step + 1
             is_epoch = self.done == total or self.done % per_epoch == 0
@@ -218,20 +210,29 @@ class Loop(Generic[E]):
             )
             now = time.monotonic()
             speed = recipe.batch_size * (self.done - told_step) / (now - told)
+            if is_epoch:
+                terms, epoch = self.learner.take_terms(), self.done / per_epoch
+                self.due = EpochEnd(self.done, epoch, at.phase.name, value, terms, now - began)
             yield StepReport(self.done, total, at.phase.name, value, self.rate, speed)
-            if is_epoch and is_first:
-                end = EpochEnd(self.done, self.done / per_epoch, at.phase.name, value, now - began)
-                yield self.epoch_report(end)
+            yield from self._due_report()
             told, told_step = time.monotonic(), self.done
 
+    def _due_report(self) -> Iterator[E]:
+        """The report of an epoch that has ended, from the first process."""
+        if self.due is not None and self.learner.ranks.is_first:
+            report = self.epoch_report(self.due)
+            self.due = None
+            yield report
+
     def _save(self) -> None:
-        """Write a checkpoint, unless this step has one, or another process writes it."""
-        if self.saved == self.done or not self.learner.ranks.is_first:
+        """Write a checkpoint, unless there is one of this moment, or another process writes it."""
+        now = Standing(self.done, self.due)
+        if self.saved == now or not self.learner.ranks.is_first:
             return
         if not all(
             bool(torch.isfinite(value).all()) for value in self.learner.supernet.state_dict().values()
         ):
             what = f"a weight is not finite at step {self.done}"
             raise _divergence(what, self.rate, self.checkpoint)
-        save_state(self.checkpoint, self.learner, step=self.done, meta=self.meta)
-        self.saved = self.done
+        save_state(self.checkpoint, self.learner, at=now, meta=self.meta)
+        self.saved = now

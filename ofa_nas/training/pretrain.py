@@ -19,10 +19,10 @@ from ofa_nas.supernet.sorting import sort_channels
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.loop import Checkpointing, EpochEnd, Loop, StepReport, check_batch
+from ofa_nas.training.loop import Checkpointing, Loop, StepReport, check_batch
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.recipe import Position, Recipe
-from ofa_nas.training.state import data_meta
+from ofa_nas.training.state import EpochEnd, data_meta
 from ofa_nas.training.step import Learner, without_momentum
 
 # Source: Baradad et al. 2021, arXiv:2106.05963, and its code: 128 numbers, by weights of N(0, 0.02) on 4,096
@@ -187,6 +187,5 @@ class _Loop(Loop[PretrainingEpoch]):
 
     def epoch_report(self, end: EpochEnd) -> PretrainingEpoch:
         """Means over the steps since the report before."""
-        assert isinstance(self.learner, ViewLearner)
-        terms = self.learner.take_terms()
-        return PretrainingEpoch(end.step, end.epoch, end.phase, sum(terms.values()), terms, end.elapsed_s)
+        loss = sum(end.terms.values())
+        return PretrainingEpoch(end.step, end.epoch, end.phase, loss, end.terms, end.elapsed_s)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,42 @@ from ofa_nas.training.step import Learner
 _WEIGHT, _MOMENTUM, _TEACHER, _META = "weight:", "momentum:", "teacher:", "training"
 _DATA = "data"  # which older checkpoints do not tell of
 _SAMPLE = 64  # images that stand for all
+_DUE = "due"
 _MOST_STEPS = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """Where a training stands at the end of an epoch, or of all; as the reports of epochs tell it.
+
+    Attributes:
+        step: Done so far.
+        epoch: Passes over the images so far.
+        phase: Name of the recipe's phase.
+        loss: Of the last step.
+        terms: Of `Learner.take_terms`.
+        elapsed_s: Since the training began or went on [s].
+    """
+
+    step: int
+    epoch: float
+    phase: str
+    loss: float
+    terms: dict[str, float]
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a training stands.
+
+    Attributes:
+        step: Steps done.
+        due: The epoch that ended with the last of them, if its report is still to be made.
+    """
+
+    step: int
+    due: EpochEnd | None = None
 
 
 def data_meta(images: PackedImages, normalization: Normalization) -> dict[str, object]:
@@ -40,13 +75,13 @@ def data_meta(images: PackedImages, normalization: Normalization) -> dict[str, o
     }
 
 
-def save_state(path: Path, learner: Learner, *, step: int, meta: dict[str, object]) -> None:
+def save_state(path: Path, learner: Learner, *, at: Standing, meta: dict[str, object]) -> None:
     """Write a checkpoint. Everything random follows from seed and step, so no generator is stored.
 
     Args:
         path: File to replace.
         learner: Its supernet, optimiser and teacher.
-        step: Steps done.
+        at: Where it stands.
         meta: What a resumed training must agree with.
     """
     tensors = {_WEIGHT + name: value.detach() for name, value in learner.supernet.state_dict().items()}
@@ -54,7 +89,8 @@ def save_state(path: Path, learner: Learner, *, step: int, meta: dict[str, objec
         tensors[_MOMENTUM + name] = learner.optimizer.state[parameter]["momentum_buffer"]
     if learner.teacher is not None:
         tensors |= {_TEACHER + name: value.detach() for name, value in learner.teacher.state_dict().items()}
-    write_state(path, tensors, step=step, meta=meta)
+    due = None if at.due is None else asdict(at.due)
+    write_state(path, tensors, step=at.step, meta={**meta, _DUE: due})
 
 
 def write_state(path: Path, tensors: dict[str, Tensor], *, step: int, meta: dict[str, object]) -> None:
@@ -64,8 +100,8 @@ def write_state(path: Path, tensors: dict[str, Tensor], *, step: int, meta: dict
         write_tensors(temporary, contiguous, metadata={_META: json.dumps({"step": step, **meta})})
 
 
-def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> int:
-    """Read a checkpoint back; returns the steps done.
+def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> Standing:
+    """Read a checkpoint back; tells where the training stands.
 
     Raises:
         CheckpointError: It is missing, damaged, or of another training.
@@ -84,7 +120,24 @@ def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> int:
     if teacher:
         check_tensors(teacher, learner.supernet.state_dict(), where=f"{path}, {_TEACHER}")
         learner.adopt_teacher(teacher)
-    return int(found["step"])
+    return Standing(int(found["step"]), _due(found, path))
+
+
+def _due(found: dict[str, Any], path: Path) -> EpochEnd | None:
+    due = found.get(_DUE)
+    if due is None:
+        return None
+    try:
+        return EpochEnd(
+            step=int(found["step"]),
+            epoch=float(due["epoch"]),
+            phase=str(due["phase"]),
+            loss=float(due["loss"]),
+            terms={str(name): float(value) for name, value in due["terms"].items()},
+            elapsed_s=float(due["elapsed_s"]),
+        )
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: does not tell of its epoch") from error
 
 
 def _changes(key: str, then: Any, now: Any) -> Iterator[str]:

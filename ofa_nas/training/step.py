@@ -85,6 +85,10 @@ class Learner:
         self.teacher = copy.deepcopy(self.supernet)
         self.teacher.load_state_dict(tensors)
 
+    def take_terms(self) -> dict[str, float]:
+        """What an epoch's report tells of the steps since this was last asked for; nothing."""
+        return {}
+
     def _new_optimizer(self) -> torch.optim.SGD:
         """The optimiser of the training, without momentum yet."""
         return _optimizer(self.supernet, self.recipe)

@@ -9,9 +9,9 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import Images, accuracy_of
-from ofa_nas.training.loop import Checkpointing, EpochEnd, Loop, StepReport, check_batch
+from ofa_nas.training.loop import Checkpointing, Loop, StepReport, check_batch
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.state import data_meta
+from ofa_nas.training.state import EpochEnd, data_meta
 from ofa_nas.training.step import Learner
 
 _ALONE = Ranks()

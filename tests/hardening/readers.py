@@ -41,6 +41,7 @@ from ofa_nas.supernet.official_predictor import read_official_predictor
 from ofa_nas.supernet.pretrained import efficientnet_lite0
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.history import History
+from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.train import EpochReport
 from tests.hardening.data_readers import DATA_READERS
@@ -155,7 +156,7 @@ def read_history(path: Path) -> None:
     for report in history.epochs():
         f"{report.epoch:.2f} {report.loss:.3f} {report.smallest:.1%} {report.elapsed_s / 60:.1f}"
         _to_json(report)
-    history._begin(3)
+    history.add(StepReport(3, 40, "sandwich", 1.0, 0.1, 100.0))
 
 
 def read_weights(path: Path) -> None:

@@ -147,7 +147,7 @@ def _learner() -> Learner:
 
 def resume(path: Path) -> None:
     """Read a checkpoint as a resumed training does."""
-    step = load_state(path, _learner(), meta={})
+    step = load_state(path, _learner(), meta={}).step
     assert 0 <= step < 10**9, step
 
 

@@ -47,6 +47,17 @@ def test_what_a_kill_undid_goes_with_the_torn_line(tmp_path: Path) -> None:
     assert resumed.epochs() == (epoch(10), epoch(20))
 
 
+def test_a_resume_that_begins_with_the_report_of_an_epoch_keeps_its_last_step(tmp_path: Path) -> None:
+    history = History(tmp_path, EpochReport)
+    for report in (step(10), epoch(10), step(20), epoch(20), step(30)):
+        history.add(report)
+    resumed = History(tmp_path, EpochReport)
+    resumed.add(epoch(20))
+    resumed.add(step(30))
+    assert steps(tmp_path) == [10, 10, 20, 20, 30]
+    assert resumed.epochs() == (epoch(10), epoch(20))
+
+
 def test_a_new_training_starts_a_new_history(tmp_path: Path) -> None:
     History(tmp_path, EpochReport).add(step(10))
     again = History(tmp_path, EpochReport)

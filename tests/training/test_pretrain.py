@@ -169,6 +169,16 @@ def test_resuming_continues_bit_for_bit(recipe: Recipe, tmp_path: Path) -> None:
     assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
 
 
+def test_an_epoch_that_ended_without_its_report_is_reported_first(tmp_path: Path) -> None:
+    whole = [one for one in run(encoder(), SHORT, tmp_path / "whole") if isinstance(one, PretrainingEpoch)]
+    for report in run(encoder(), SHORT, tmp_path / "halved"):
+        if report.step == 3:  # the last step of the first epoch
+            break
+    resumed = list(run(encoder(seed=99), SHORT, tmp_path / "halved", resume=True))
+    epochs = [replace(one, elapsed_s=0.0) for one in resumed if isinstance(one, PretrainingEpoch)]
+    assert epochs == [replace(one, elapsed_s=0.0) for one in whole]
+
+
 def test_resuming_another_pretraining_is_refused(tmp_path: Path) -> None:
     list(run(encoder(), SHORT, tmp_path / "state"))
     with pytest.raises(CheckpointError, match=r"made with recipe\.seed = 0, now it is 1"):

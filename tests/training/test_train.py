@@ -191,6 +191,39 @@ def test_resuming_continues_bit_for_bit(dropout: float, tiny: SearchSpace, tmp_p
     assert_same_tensors(whole, halved)
 
 
+@pytest.mark.parametrize("stop", [3, 6])
+def test_an_epoch_that_ended_without_its_report_is_reported_first(
+    stop: int, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    whole = [
+        replace(one, elapsed_s=0.0)
+        for one in run(restless(tiny), SHORT, tmp_path / "whole")
+        if isinstance(one, EpochReport)
+    ]
+    halved = tmp_path / "halved"
+    told: list[StepReport | EpochReport] = []
+    for report in run(restless(tiny), SHORT, halved):
+        told.append(report)
+        if report.step == stop:  # the last step of an epoch, before the report
+            break
+    resumed = list(run(Supernet(tiny), SHORT, halved, resume=True))
+    assert isinstance(resumed[0], EpochReport)
+    epochs = [replace(one, elapsed_s=0.0) for one in (*told, *resumed) if isinstance(one, EpochReport)]
+    assert epochs == whole
+    assert list(run(Supernet(tiny), SHORT, halved, resume=True)) == []
+
+
+@pytest.mark.parametrize(
+    "due", [3, {}, {"epoch": "x"}, {"epoch": 1, "phase": "a", "loss": 1, "terms": [], "elapsed_s": 1}]
+)
+def test_an_epoch_that_makes_no_sense_is_refused(due: object, tiny: SearchSpace, tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    list(run(restless(tiny), ONE_STEP, path))
+    change_meta(path, lambda meta: meta.update(due=due))
+    with pytest.raises(CheckpointError, match="state: does not tell of its epoch"):
+        list(run(restless(tiny), ONE_STEP, path, resume=True))
+
+
 def assert_same_tensors(first: Path, second: Path) -> None:
     expected, found = read_tensors(first), read_tensors(second)
     assert expected.keys() == found.keys()
