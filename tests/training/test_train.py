@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -389,12 +390,15 @@ class CommandLine:
 
     folder: Path
 
-    def start(self, output: str, *more: str) -> subprocess.Popen[str]:
+    def start(self, output: str, *more: str, most_bytes: int = -1) -> subprocess.Popen[str]:
+        """Begin a training; no file may grow beyond `most_bytes`, as if the disk were full behind them."""
         root = Path(ofa_nas.__file__).parents[1]
         command = [sys.executable, str(root / "cli.py"), "train", "--space", "tiny", "--device", "cpu"]
         command += ["--threads", "1", "--random-subnets", "1", "--epochs", "3", "--batch-size", "20"]
         command += ["--data", str(self.folder / "shapes"), "--output", str(self.folder / output), *more]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+        return process
 
     def finish(self, output: str, *more: str) -> None:
         with self.start(output, *more) as process:
@@ -453,3 +457,20 @@ def test_an_interrupted_training_has_a_checkpoint_at_once(
     assert_same_tensors(
         tmp_path / "whole" / "checkpoint.safetensors", tmp_path / "run" / "checkpoint.safetensors"
     )
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_leaves_the_checkpoint_before(command_line: CommandLine, tmp_path: Path) -> None:
+    often = ("--checkpoint-minutes", "0")
+    command_line.stop_after_an_epoch("run", signal.SIGINT, *often)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    before = checkpoint.read_bytes()
+    with command_line.start("run", *often, "--resume", most_bytes=len(before) // 2) as process:
+        _, shown = process.communicate()
+    assert process.returncode == 1
+    assert f"error: {checkpoint}: cannot be written" in shown
+    assert checkpoint.read_bytes() == before
+    assert [path.name for path in checkpoint.parent.glob(".*")] == []
+    command_line.finish("run", *often, "--resume")
+    command_line.finish("whole", *often)
+    assert_same_tensors(tmp_path / "whole" / "checkpoint.safetensors", checkpoint)
