@@ -100,6 +100,7 @@ def _plan(args: argparse.Namespace) -> "PrunePlan":
         image_size=args.image_size,
         resume=args.resume,
         checkpoint_minutes=args.checkpoint_minutes,
+        has_own_rate=args.learning_rate is not None,
         **given,
     )
 

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
         image_size=args.image_size,
         resume=args.resume,
         checkpoint_minutes=args.checkpoint_minutes,
+        has_own_rate=args.learning_rate is not None,
         has_tensorboard=args.tensorboard,
     )
     device = pick_device(args.device)

@@ -56,6 +56,7 @@ def follow(
     from ofa_nas.cli.console import err, progress
     from ofa_nas.data.packed import PackProgress
     from ofa_nas.training.loop import StepReport
+    from ofa_nas.training.state import RateChange
 
     with signals_noted() as signals, progress("decoding", total=None, quiet=quiet) as bar:
         is_training = False
@@ -70,8 +71,11 @@ def follow(
                     is_training = True
                 note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
                 bar.move_to(record.step, total=record.total_steps, note=note)
-            else:
+            elif not isinstance(record, RateChange):
                 show(bar, record)
+            elif is_first:
+                rates = f"{record.learning_rate:g} from step {record.step} on, {record.before:g} before"
+                err.print(f"peak learning rate {rates}")
             if signals:
                 records.close()
                 if is_first:

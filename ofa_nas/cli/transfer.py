@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         image_size=args.image_size,
         resume=args.resume,
         checkpoint_minutes=args.checkpoint_minutes,
+        has_own_rate=args.learning_rate is not None,
     )
     done = follow(
         transfer_subnet(plan, device=pick_device(args.device)),

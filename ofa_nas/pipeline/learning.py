@@ -17,6 +17,7 @@ from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
+from ofa_nas.training.state import RateChange, rates_meta
 from ofa_nas.training.train import EpochReport, Report, train
 
 _ALONE = Ranks()
@@ -99,14 +100,19 @@ def train_supernet(
         closing(History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)) as history,
         closing(reports),
     ):
+        rates: list[RateChange] = []
         for report in reports:
-            history.add(report)
+            if isinstance(report, RateChange):
+                rates.append(report)
+            else:
+                history.add(report)
             yield report
     epochs = history.epochs()
     made_by = {
         "recipe": asdict(plan.recipe),
         "start": first.start,
         "history": [asdict(report) for report in epochs],
+        **rates_meta(rates),
         "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
     }
     files = SupernetFiles(plan.folder / "supernet.safetensors")

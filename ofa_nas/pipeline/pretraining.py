@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.unlabelled import open_unlabelled
 from ofa_nas.pipeline.training_run import RunPlan, decode_split
@@ -14,12 +13,13 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from ofa_nas.training.first_supernet import first_encoder
+from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
 from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.pretrain import PretrainingEpoch, PretrainingReport, pretrain
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.state import RateChange, rates_meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,17 @@ def pretrain_supernet(
         closing(History(plan.folder, PretrainingEpoch, has_tensorboard=plan.has_tensorboard)) as history,
         closing(reports),
     ):
+        rates: list[RateChange] = []
         for report in reports:
-            history.add(report)
+            if isinstance(report, RateChange):
+                rates.append(report)
+            else:
+                history.add(report)
             yield report
     epochs = history.epochs()
     files = SupernetFiles(plan.folder / "supernet.safetensors")
     supernet = with_classifier(first.supernet, first.classes, seed=plan.recipe.seed)
-    _save(
-        files, supernet, data.name, plan, start=first.start, normalization=first.normalization, epochs=epochs
-    )
+    _save(files, supernet, data.name, plan, first=first, epochs=epochs, rates=rates)
     yield PretrainedSupernet(files, epochs)
 
 
@@ -122,22 +124,23 @@ def _save(
     data: str,
     plan: PretrainingPlan,
     *,
-    start: str,
-    normalization: Normalization,
+    first: FirstSupernet,
     epochs: tuple[PretrainingEpoch, ...],
+    rates: list[RateChange],
 ) -> None:
     card = SupernetCard(
         space=supernet.space,
         data=data,
         class_names=tuple(f"untrained {index}" for index in range(supernet.space.classes)),
-        input_mean=normalization.mean,
-        input_std=normalization.std,
+        input_mean=first.normalization.mean,
+        input_std=first.normalization.std,
         sha256="",
         made_by={
             "loss": plan.loss,
             "recipe": asdict(plan.recipe),
-            "start": start,
+            "start": first.start,
             "history": [asdict(report) for report in epochs],
+            **rates_meta(rates),
             "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
         },
     )

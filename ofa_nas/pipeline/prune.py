@@ -35,7 +35,7 @@ from ofa_nas.training.evaluate import accuracy_of, batches
 from ofa_nas.training.loop import StepReport, check_run_folder
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
-from ofa_nas.training.state import data_meta
+from ofa_nas.training.state import RateChange, data_meta, rates_meta
 from ofa_nas.training.train import EpochReport, TrainingData, train
 
 PruneMethod = Literal["imp", "channel"]
@@ -122,7 +122,7 @@ class PrunedSubnet:
     gzip_bytes: int
 
 
-PruneRecord = PackProgress | StepReport | Round | EpochReport | Activity | PrunedSubnet
+PruneRecord = PackProgress | StepReport | RateChange | Round | EpochReport | Activity | PrunedSubnet
 
 
 def prune_recipe() -> Recipe:
@@ -157,6 +157,7 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
     supernet, before = _first(source, prepared, plan, device=device)
     rounds: list[Round] = []
     epochs: list[EpochReport] = []
+    rates: list[RateChange] = []
     prune = _draw if plan.method == "imp" else _retrain
     with closing(prune(supernet, prepared, plan, start=source.name)) as reports:
         for report in reports:
@@ -164,9 +165,11 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
                 rounds.append(report)
             elif isinstance(report, EpochReport):
                 epochs.append(report)
+            elif isinstance(report, RateChange):
+                rates.append(report)
             yield report
     files = SupernetFiles(plan.folder / "subnet.safetensors")
-    _save(files, supernet, source=source, data=data, plan=plan)
+    _save(files, supernet, source=source, data=data, plan=plan, rates=rates)
     yield from _finish(files, before, tuple(rounds), tuple(epochs))
 
 
@@ -208,7 +211,7 @@ def _first(
 
 def _retrain(
     supernet: Supernet, data: TrainingData, plan: PrunePlan, *, start: str
-) -> Generator[StepReport | EpochReport, None, None]:
+) -> Generator[StepReport | RateChange | EpochReport, None, None]:
     checkpointing = plan.checkpointing(plan.folder / _STATES["channel"], _start(plan, start))
     yield from train(supernet, data, plan.recipe, checkpointing=checkpointing)
 
@@ -259,7 +262,13 @@ def _round(supernet: Supernet, data: TrainingData, ticket: Ticket, loss: float) 
 
 
 def _save(
-    files: SupernetFiles, supernet: Supernet, *, source: SourceSubnet, data: DataSet, plan: PrunePlan
+    files: SupernetFiles,
+    supernet: Supernet,
+    *,
+    source: SourceSubnet,
+    data: DataSet,
+    plan: PrunePlan,
+    rates: list[RateChange],
 ) -> None:
     save_trained(
         files,
@@ -271,6 +280,7 @@ def _save(
             "prune": _told(plan),
             "start": _start(plan, source.name),
             "recipe": asdict(plan.recipe),
+            **rates_meta(rates),
             "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
         },
     )

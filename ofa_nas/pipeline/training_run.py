@@ -30,16 +30,18 @@ class RunPlan:
         image_size: Side of the packed images [px]; None for the native one.
         resume: Continue in the run folder.
         checkpoint_minutes: Minutes between checkpoints.
+        has_own_rate: Whether the learning rate was given, so that a resume may change it.
     """
 
     folder: Path
     image_size: int | None = None
     resume: bool = False
     checkpoint_minutes: float = 5.0
+    has_own_rate: bool = False
 
     def checkpointing(self, path: Path, start: str) -> Checkpointing:
         """How the training is kept, in a file, that begins with the weights of a start."""
-        return Checkpointing(path, self.resume, self.checkpoint_minutes, start)
+        return Checkpointing(path, self.resume, self.checkpoint_minutes, start, self.has_own_rate)
 
 
 def decode_split(source: Source, image_size: int | None) -> Generator[PackProgress, None, PackedImages]:

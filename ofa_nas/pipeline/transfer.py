@@ -19,6 +19,7 @@ from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
+from ofa_nas.training.state import RateChange, rates_meta
 from ofa_nas.transfer.adapt import TransferEpoch, TransferReport, adapt
 from ofa_nas.transfer.methods import METHODS, Method
 from ofa_nas.transfer.network import TransferNetwork, transfer_space
@@ -89,15 +90,18 @@ def transfer_subnet(
     network = _network(source, data, plan, device=device)
     prepared = training_data(*packs, plan.sizes, normalization=source.normalization)
     checkpointing = plan.checkpointing(checkpoint, source.name)
-    epochs = []
+    epochs: list[TransferEpoch] = []
+    rates: list[RateChange] = []
     with closing(adapt(network, prepared, plan.recipe, checkpointing=checkpointing)) as reports:
         for report in reports:
             if isinstance(report, TransferEpoch):
                 epochs.append(report)
+            elif isinstance(report, RateChange):
+                rates.append(report)
             yield report
     files = SupernetFiles(plan.folder / "subnet.safetensors")
     count = sum(value.numel() for value in network.trained().values())
-    _save(files, network, source=source, data=data, plan=plan)
+    _save(files, network, source=source, data=data, plan=plan, rates=rates)
     delivery = yield from deliver_trained(files, network.arch)
     yield TransferredSubnet(files, network.arch, count, tuple(epochs), delivery)
 
@@ -113,7 +117,13 @@ def _network(
 
 
 def _save(
-    files: SupernetFiles, network: TransferNetwork, *, source: SourceSubnet, data: DataSet, plan: TransferPlan
+    files: SupernetFiles,
+    network: TransferNetwork,
+    *,
+    source: SourceSubnet,
+    data: DataSet,
+    plan: TransferPlan,
+    rates: list[RateChange],
 ) -> None:
     network.merge_scales()
     supernet = Supernet(network.space)
@@ -128,6 +138,7 @@ def _save(
             "transfer": plan.method.name,
             "start": source.name,
             "recipe": asdict(plan.recipe),
+            **rates_meta(rates),
             "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
         },
     )

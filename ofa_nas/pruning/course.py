@@ -48,7 +48,10 @@ class SupernetCourse:
         for step in range(first, last):
             at = self.recipe.position(step, len(self._batches))
             loss = check_loss(
-                float(learner.step(step)), step=step + 1, learning_rate=at.learning_rate, checkpoint=None
+                float(learner.step(step)),
+                step=step + 1,
+                learning_rate=at.learning_rate,
+                way_out="lower --learning-rate; rounds that are complete are kept",
             )
             now = time.monotonic()
             speed = self.recipe.batch_size / (now - told)

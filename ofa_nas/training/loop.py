@@ -11,7 +11,8 @@ import torch
 
 from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingError
 from ofa_nas.files import check_folder_writable
-from ofa_nas.training.state import EpochEnd, Standing, load_state, save_state
+from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.state import EpochEnd, RateChange, Standing, load_state, save_state
 from ofa_nas.training.step import Learner
 
 CHECKPOINT = "checkpoint.safetensors"  # of a run folder
@@ -50,12 +51,14 @@ class Checkpointing:
         resume: Continue from it.
         minutes: Between checkpoints.
         start: What the first weights are; a resumed training must have begun with the same.
+        has_own_rate: Whether the learning rate was given, so that a resume may change it.
     """
 
     path: Path
     resume: bool = False
     minutes: float = 5.0
     start: str = ""
+    has_own_rate: bool = False
 
 
 def check_run_folder(folder: Path, checkpoint: str, *, resume: bool, work: str) -> Path:
@@ -102,29 +105,31 @@ def check_batch(images: int, batch_size: int) -> None:
         )
 
 
-def check_loss(loss: float, *, step: int, learning_rate: float, checkpoint: Path | None) -> float:
+def check_loss(loss: float, *, step: int, learning_rate: float, way_out: str) -> float:
     """A loss that is a number.
 
     Args:
         loss: Of a step.
         step: Steps done, with this one.
         learning_rate: Of this step.
-        checkpoint: Of the training, where there may be one; None where complete rounds are kept.
+        way_out: What can be done if it is none.
 
     Raises:
         TrainingError: It is not.
     """
     if not math.isfinite(loss):
-        raise _divergence(f"the loss is {loss} at step {step}", learning_rate, checkpoint)
+        raise TrainingError(
+            f"the loss is {loss} at step {step}, learning rate {learning_rate:.2g}; {way_out}"
+        )
     return loss
 
 
-def _divergence(what: str, learning_rate: float, checkpoint: Path | None) -> TrainingError:
-    if checkpoint is None:
-        kept = "rounds that are complete are kept"
-    else:
-        kept = f"the last good state is {checkpoint}" if checkpoint.exists() else "nothing was saved yet"
-    return TrainingError(f"{what}, learning rate {learning_rate:.2g}; lower --learning-rate; {kept}")
+def way_out(checkpoint: Path, recipe: Recipe) -> str:
+    """What can be done where a training cannot go on as it is."""
+    if not checkpoint.exists():
+        return "lower --learning-rate; nothing was saved yet"
+    lower = recipe.phases[0].learning_rate / 10.0
+    return f"the same command with --resume --learning-rate {lower:.3g} goes on from {checkpoint}"
 
 
 def keep(reports: Iterator[R], save: Callable[[], None], *, minutes: float) -> Generator[R, None, None]:
@@ -169,14 +174,17 @@ class Loop(Generic[E]):
         }
         self.done, self.rate = 0, 0.0
         self.due: EpochEnd | None = None
+        self.rates: tuple[RateChange, ...] = ()
         self.saved = Standing(0)
 
     def epoch_report(self, end: EpochEnd) -> E:
         """What is told at the end of an epoch."""
         raise NotImplementedError
 
-    def kept_reports(self) -> Generator[StepReport | E, None, None]:
+    def kept_reports(self) -> Generator[StepReport | RateChange | E, None, None]:
         """The reports, with a checkpoint now and then, at the end and when the stream is closed.
+
+        Those of a resumed training begin with all changes of the learning rate.
 
         Raises:
             CheckpointError: There is nothing to resume from, or it is of another training.
@@ -184,9 +192,12 @@ class Loop(Generic[E]):
         """
         learner = self.learner
         if self.checkpointing.resume:
-            self.saved = load_state(self.checkpoint, learner, meta=self.meta)
-        self.done, self.due = self.saved.step, self.saved.due
+            self.saved = load_state(
+                self.checkpoint, learner, meta=self.meta, has_own_rate=self.checkpointing.has_own_rate
+            )
+        self.done, self.due, self.rates = self.saved.step, self.saved.due, self.saved.rates
         learner.ranks.copy_first(learner.supernet)
+        yield from self.rates
         yield from keep(self._reports(), self._save, minutes=self.checkpointing.minutes)
 
     def _reports(self) -> Iterator[StepReport | E]:
@@ -206,7 +217,10 @@ class Loop(Generic[E]):
             at = recipe.position(step, images)
             self.rate = at.learning_rate
             value = check_loss(
-                float(loss), step=self.done, learning_rate=self.rate, checkpoint=self.checkpoint
+                float(loss),
+                step=self.done,
+                learning_rate=self.rate,
+                way_out=way_out(self.checkpoint, recipe),
             )
             now = time.monotonic()
             speed = recipe.batch_size * (self.done - told_step) / (now - told)
@@ -226,13 +240,15 @@ class Loop(Generic[E]):
 
     def _save(self) -> None:
         """Write a checkpoint, unless there is one of this moment, or another process writes it."""
-        now = Standing(self.done, self.due)
+        now = Standing(self.done, self.due, self.rates)
         if self.saved == now or not self.learner.ranks.is_first:
             return
         if not all(
             bool(torch.isfinite(value).all()) for value in self.learner.supernet.state_dict().values()
         ):
-            what = f"a weight is not finite at step {self.done}"
-            raise _divergence(what, self.rate, self.checkpoint)
+            raise TrainingError(
+                f"a weight is not finite at step {self.done}, learning rate {self.rate:.2g}; "
+                f"{way_out(self.checkpoint, self.learner.recipe)}"
+            )
         save_state(self.checkpoint, self.learner, at=now, meta=self.meta)
         self.saved = now

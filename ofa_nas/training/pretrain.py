@@ -22,7 +22,7 @@ from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import Checkpointing, Loop, StepReport, check_batch
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.recipe import Position, Recipe
-from ofa_nas.training.state import EpochEnd, data_meta
+from ofa_nas.training.state import EpochEnd, RateChange, data_meta
 from ofa_nas.training.step import Learner, without_momentum
 
 # Source: Baradad et al. 2021, arXiv:2106.05963, and its code: 128 numbers, by weights of N(0, 0.02) on 4,096
@@ -52,7 +52,7 @@ class PretrainingEpoch:
     elapsed_s: float
 
 
-PretrainingReport = StepReport | PretrainingEpoch
+PretrainingReport = StepReport | RateChange | PretrainingEpoch
 
 
 def pretrain(
@@ -78,6 +78,7 @@ def pretrain(
 
     Yields:
         A `StepReport` a step (on CUDA every tenth), a `PretrainingEpoch` at the end of each epoch and of all.
+        First of all, if it is resumed, every `RateChange`.
 
     Raises:
         ConfigError: There is no such loss.

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,14 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import parse_json, replacing
 from ofa_nas.supernet.checkpoint import check_tensors, load_tensors, read_tensors, write_tensors
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.step import Learner
 
 _WEIGHT, _MOMENTUM, _TEACHER, _META = "weight:", "momentum:", "teacher:", "training"
 _DATA = "data"  # which older checkpoints do not tell of
 _SAMPLE = 64  # images that stand for all
-_DUE = "due"
+_DUE, _RATES = "due", "rates"
+_RATE = re.compile(r"recipe\.phases\.[0-9]+\.learning_rate = ")
 _MOST_STEPS = 10**12
 
 
@@ -47,16 +51,33 @@ class EpochEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class RateChange:
+    """Another learning rate, as the user gave it to a resume.
+
+    Attributes:
+        step: First with it, from 1.
+        before: Peak rate of the first phase until then.
+        learning_rate: From then on; other phases keep their ratio to it.
+    """
+
+    step: int
+    before: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where a training stands.
 
     Attributes:
         step: Steps done.
         due: The epoch that ended with the last of them, if its report is still to be made.
+        rates: Changes of the learning rate so far.
     """
 
     step: int
     due: EpochEnd | None = None
+    rates: tuple[RateChange, ...] = ()
 
 
 def data_meta(images: PackedImages, normalization: Normalization) -> dict[str, object]:
@@ -90,7 +111,7 @@ def save_state(path: Path, learner: Learner, *, at: Standing, meta: dict[str, ob
     if learner.teacher is not None:
         tensors |= {_TEACHER + name: value.detach() for name, value in learner.teacher.state_dict().items()}
     due = None if at.due is None else asdict(at.due)
-    write_state(path, tensors, step=at.step, meta={**meta, _DUE: due})
+    write_state(path, tensors, step=at.step, meta={**meta, _DUE: due, **rates_meta(at.rates)})
 
 
 def write_state(path: Path, tensors: dict[str, Tensor], *, step: int, meta: dict[str, object]) -> None:
@@ -100,14 +121,28 @@ def write_state(path: Path, tensors: dict[str, Tensor], *, step: int, meta: dict
         write_tensors(temporary, contiguous, metadata={_META: json.dumps({"step": step, **meta})})
 
 
-def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> Standing:
+def rates_meta(rates: Iterable[RateChange]) -> dict[str, object]:
+    """Changes of the learning rate, as a checkpoint and a card keep them; `rates_of` reads them."""
+    return {_RATES: [asdict(one) for one in rates]}
+
+
+def load_state(
+    path: Path, learner: Learner, *, meta: dict[str, object], has_own_rate: bool = False
+) -> Standing:
     """Read a checkpoint back; tells where the training stands.
+
+    Args:
+        path: Of the checkpoint.
+        learner: Its supernet, optimiser and teacher are changed.
+        meta: What a resumed training must agree with.
+        has_own_rate: Whether the learning rate may be another one.
 
     Raises:
         CheckpointError: It is missing, damaged, or of another training.
     """
     tensors = read_tensors(path)
-    found = read_meta(path, meta=meta)
+    found = read_meta(path, meta=meta, has_own_rate=has_own_rate)
+    rates = rates_of(found, learner.recipe, path)
     load_tensors(learner.supernet, _part(tensors, _WEIGHT), where=str(path))
     momentum = _part(tensors, _MOMENTUM)
     for name, parameter in learner.supernet.named_parameters():
@@ -120,7 +155,33 @@ def load_state(path: Path, learner: Learner, *, meta: dict[str, object]) -> Stan
     if teacher:
         check_tensors(teacher, learner.supernet.state_dict(), where=f"{path}, {_TEACHER}")
         learner.adopt_teacher(teacher)
-    return Standing(int(found["step"]), _due(found, path))
+    return Standing(int(found["step"]), _due(found, path), rates)
+
+
+def rates_of(found: dict[str, Any], recipe: Recipe, path: Path) -> tuple[RateChange, ...]:
+    """Changes of the learning rate that a checkpoint tells of, and the one by which a recipe goes on.
+
+    Raises:
+        CheckpointError: They make no sense, or the phases' rates change by different factors.
+    """
+    now = [phase.learning_rate for phase in recipe.phases]
+    try:
+        before = [float(phase["learning_rate"]) for phase in found["recipe"]["phases"]]
+        rates = [
+            RateChange(int(one["step"]), float(one["before"]), float(one["learning_rate"]))
+            for one in found.get(_RATES, ())
+        ]
+        pairs = list(zip(before, now, strict=True))
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: does not tell of its learning rates") from error
+    if any(not math.isclose(was * now[0], becomes * before[0], rel_tol=1e-9) for was, becomes in pairs):
+        raise CheckpointError(
+            f"{path}: made with learning rates {before!s:.200}, whose ratio --learning-rate keeps; "
+            "resume with the same recipe"
+        )
+    if before[0] != now[0]:
+        rates.append(RateChange(int(found["step"]) + 1, before[0], now[0]))
+    return tuple(rates)
 
 
 def _due(found: dict[str, Any], path: Path) -> EpochEnd | None:
@@ -155,8 +216,13 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def read_meta(path: Path, *, meta: dict[str, object]) -> dict[str, Any]:
+def read_meta(path: Path, *, meta: dict[str, object], has_own_rate: bool = False) -> dict[str, Any]:
     """What a checkpoint that can be read says of itself; `step` is how many are done.
+
+    Args:
+        path: Of the checkpoint.
+        meta: What must be the same.
+        has_own_rate: Whether the learning rate may be another one.
 
     Raises:
         CheckpointError: It is no checkpoint, or that of a training which was not set up like `meta`.
@@ -168,6 +234,7 @@ def read_meta(path: Path, *, meta: dict[str, object]) -> dict[str, Any]:
         for key in now
         if key in found or key != _DATA
         for change in _changes(key, found.get(key), now[key])
+        if not (has_own_rate and _RATE.match(change))
     ]
     if changes:
         raise CheckpointError(

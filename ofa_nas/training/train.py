@@ -11,7 +11,7 @@ from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import Images, accuracy_of
 from ofa_nas.training.loop import Checkpointing, Loop, StepReport, check_batch
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.state import EpochEnd, data_meta
+from ofa_nas.training.state import EpochEnd, RateChange, data_meta
 from ofa_nas.training.step import Learner
 
 _ALONE = Ranks()
@@ -48,7 +48,7 @@ class EpochReport:
     elapsed_s: float
 
 
-Report = StepReport | EpochReport
+Report = StepReport | RateChange | EpochReport
 
 
 def train(
@@ -72,7 +72,7 @@ def train(
 
     Yields:
         A `StepReport` a step (on CUDA every tenth); an `EpochReport` at the end of each epoch and of the
-        training, from the first process alone.
+        training, from the first process alone. First of all, if it is resumed, every `RateChange`.
 
     Raises:
         ConfigError: The processes cannot share a batch.

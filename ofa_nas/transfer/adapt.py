@@ -15,9 +15,9 @@ from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import count_correct
-from ofa_nas.training.loop import Checkpointing, StepReport, check_batch, check_loss, keep
+from ofa_nas.training.loop import Checkpointing, StepReport, check_batch, check_loss, keep, way_out
 from ofa_nas.training.recipe import Phase, Recipe
-from ofa_nas.training.state import data_meta, read_meta, write_state
+from ofa_nas.training.state import RateChange, data_meta, rates_meta, rates_of, read_meta, write_state
 from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.network import TransferNetwork
 from ofa_nas.transfer.optimizer import FreeingAdam
@@ -44,7 +44,7 @@ class TransferEpoch:
     accuracy: float
 
 
-TransferReport = StepReport | TransferEpoch
+TransferReport = StepReport | RateChange | TransferEpoch
 
 
 def transfer_recipe(method: str, *, batch_size: int | None = None) -> Recipe:
@@ -83,7 +83,8 @@ def adapt(
         checkpointing: Where it is kept, and whether it goes on from there.
 
     Yields:
-        A `StepReport` a step, a `TransferEpoch` at the end of each epoch and of the transfer.
+        A `StepReport` a step, a `TransferEpoch` at the end of each epoch and of the transfer. First of all,
+        if it is resumed, every `RateChange`.
 
     Raises:
         DataError: There are fewer images than one batch.
@@ -93,7 +94,8 @@ def adapt(
     check_batch(len(data.train), recipe.batch_size)
     run = _Run(network, data, recipe, checkpointing)
     if checkpointing.resume:
-        run.load()
+        run.load(has_own_rate=checkpointing.has_own_rate)
+    yield from run.rates
     yield from keep(run.reports(), run.save, minutes=checkpointing.minutes)
 
 
@@ -112,6 +114,7 @@ class _Run:
         self.trained = network.trained()
         self.optimizer = FreeingAdam(self.trained.values())
         self.done = self.saved = 0
+        self.rates: tuple[RateChange, ...] = ()
         self.meta: dict[str, object] = {
             "recipe": asdict(recipe),
             "space": network.space.digest,
@@ -129,7 +132,9 @@ class _Run:
         for step in range(self.done, total):
             rate = recipe.position(step, images).learning_rate
             loss = float(self._step(step, rate))
-            losses.append(check_loss(loss, step=step + 1, learning_rate=rate, checkpoint=self.path))
+            losses.append(
+                check_loss(loss, step=step + 1, learning_rate=rate, way_out=way_out(self.path, recipe))
+            )
             self.done = step + 1
             now = time.monotonic()
             name = self.network.method.name
@@ -149,13 +154,14 @@ class _Run:
             self.trained.items(), self.optimizer.moments(), strict=True
         ):
             tensors |= {_WEIGHT + name: value.detach(), _FIRST + name: first, _SECOND + name: second}
-        write_state(self.path, tensors, step=self.done, meta=self.meta)
+        write_state(self.path, tensors, step=self.done, meta={**self.meta, **rates_meta(self.rates)})
         self.saved = self.done
 
-    def load(self) -> None:
+    def load(self, *, has_own_rate: bool) -> None:
         """Go on from the checkpoint; what is not trained is not in it."""
         tensors = read_tensors(self.path)
-        found = read_meta(self.path, meta=self.meta)
+        found = read_meta(self.path, meta=self.meta, has_own_rate=has_own_rate)
+        self.rates = rates_of(found, self.recipe, self.path)
         needed = {
             part + name: value for name, value in self.trained.items() for part in (_WEIGHT, _FIRST, _SECOND)
         }

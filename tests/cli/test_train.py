@@ -99,6 +99,20 @@ def test_a_wrong_input_is_one_line_and_leaves_nothing(
     assert not output.exists()
 
 
+def test_a_resume_at_another_rate_is_told_and_stands_in_the_card(
+    command: Command, shapes: Path, tmp_path: Path
+) -> None:
+    start = [*TINY, "--data", shapes, "--output", tmp_path / "run"]
+    assert command(*start, "--learning-rate", "0.02").status == 0
+    again = command(*start, "--resume", "--learning-rate", "0.001")
+    assert again.status == 0
+    assert "peak learning rate 0.001 from step 3 on, 0.02 before" in again.err
+    _, card = load_supernet(SupernetFiles(tmp_path / "run" / "supernet.safetensors"))
+    assert card.made_by["rates"] == [{"step": 3, "before": 0.02, "learning_rate": 0.001}]
+    assert card.made_by["recipe"]["phases"][0]["learning_rate"] == 0.001
+    assert [report["step"] for report in card.made_by["history"]] == [2]
+
+
 def test_a_training_that_diverges_tells_step_and_rate(command: Command, shapes: Path, tmp_path: Path) -> None:
     flags = ["--data", shapes, "--output", tmp_path / "run", "--epochs", "40", "--learning-rate", "1e30"]
     printed = command(*TINY, *flags)

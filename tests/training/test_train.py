@@ -35,7 +35,8 @@ from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.train import EpochReport, TrainingData, train
+from ofa_nas.training.state import RateChange
+from ofa_nas.training.train import EpochReport, Report, TrainingData, train
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, write_images
 from tests.supernet.test_supernet import lively_supernet
 
@@ -91,9 +92,7 @@ def noise(space: SearchSpace, count: int = 24) -> TrainingData:
     return TrainingData(packed, packed, images[:16], Normalization())
 
 
-def run(
-    supernet: Supernet, recipe: Recipe, checkpoint: Path, *, resume: bool = False
-) -> Iterator[StepReport | EpochReport]:
+def run(supernet: Supernet, recipe: Recipe, checkpoint: Path, *, resume: bool = False) -> Iterator[Report]:
     data = noise(supernet.space)
     checkpointing = Checkpointing(checkpoint, resume, minutes=0.0)
     return train(supernet, data, recipe, checkpointing=checkpointing)
@@ -202,7 +201,7 @@ def test_an_epoch_that_ended_without_its_report_is_reported_first(
         if isinstance(one, EpochReport)
     ]
     halved = tmp_path / "halved"
-    told: list[StepReport | EpochReport] = []
+    told: list[Report] = []
     for report in run(restless(tiny), SHORT, halved):
         told.append(report)
         if report.step == stop:  # the last step of an epoch, before the report
@@ -343,6 +342,43 @@ def test_a_diverging_loss_stops_with_step_and_rate(tiny: SearchSpace, tmp_path: 
     ) as caught:
         list(run(restless(tiny), wild, tmp_path / "state"))
     assert str(tmp_path / "state") in str(caught.value)
+
+
+def test_a_resume_may_give_another_learning_rate_and_nothing_else(tiny: SearchSpace, tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    wild = wildly(1e3)
+    next(run(restless(tiny), wild, path))  # closing it writes a checkpoint
+    seldom = Checkpointing(path, resume=True)
+    with pytest.raises(
+        TrainingError, match=r"; the same command with --resume --learning-rate 100 goes on from .*state$"
+    ):
+        list(train(restless(tiny), noise(tiny), wild, checkpointing=seldom))
+    calm = replace(wild, phases=(replace(wild.phases[0], learning_rate=0.01),))
+    given = Checkpointing(path, resume=True, has_own_rate=True)
+    with pytest.raises(
+        CheckpointError, match=r"made with recipe\.phases\.0\.learning_rate = 1000\.0, now it is 0\.01"
+    ):
+        list(run(restless(tiny), calm, path, resume=True))
+    with pytest.raises(CheckpointError, match=r"made with recipe\.seed = 0, now it is 1; resume"):
+        list(train(restless(tiny), noise(tiny), replace(calm, seed=1), checkpointing=given))
+    changed, first, *_, last = train(restless(tiny), noise(tiny), calm, checkpointing=given)
+    assert changed == RateChange(2, before=1e3, learning_rate=0.01)
+    assert isinstance(first, StepReport)
+    assert first.learning_rate == calm.position(1, 24).learning_rate
+    assert last.step == calm.total_steps(24)
+    assert list(run(restless(tiny), calm, path, resume=True)) == [changed]  # it is told for ever
+
+
+def test_phases_keep_their_ratio_when_a_resume_changes_the_rate(tiny: SearchSpace, tmp_path: Path) -> None:
+    path, phase = tmp_path / "state", replace(SANDWICH, epochs=1.0)
+    recipe = replace(SHORT, phases=(phase, replace(phase, learning_rate=0.01)))
+    list(run(restless(tiny), recipe, path))
+    given = Checkpointing(path, resume=True, has_own_rate=True)
+    other = replace(recipe, phases=(replace(phase, learning_rate=0.2), recipe.phases[1]))
+    with pytest.raises(
+        CheckpointError, match=r"state: made with learning rates \[0\.1, 0\.01\], whose ratio"
+    ):
+        list(train(restless(tiny), noise(tiny), other, checkpointing=given))
 
 
 def test_the_state_before_a_diverging_step_can_be_read(tiny: SearchSpace, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingErro
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.state import RateChange
 from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.adapt import TransferEpoch, adapt, transfer_recipe
 from ofa_nas.transfer.methods import METHODS
@@ -112,6 +113,21 @@ def test_another_transfer_does_not_go_on_from_it(tiny: SearchSpace, tmp_path: Pa
     missing = Checkpointing(tmp_path / "none.safetensors", resume=True)
     with pytest.raises(CheckpointError, match="cannot be read"):
         list(adapt(network(tiny), DATA, recipe(), checkpointing=missing))
+
+
+def test_a_stopped_transfer_may_go_on_at_another_rate(tiny: SearchSpace, tmp_path: Path) -> None:
+    place = Checkpointing(tmp_path / "state.safetensors")
+    with closing(adapt(network(tiny), DATA, recipe(), checkpointing=place)) as reports:
+        next(reports)
+    slower = recipe(rate=1e-4)
+    with pytest.raises(CheckpointError, match=r"learning_rate = 0\.003, now it is 0\.0001"):
+        list(adapt(network(tiny), DATA, slower, checkpointing=replace(place, resume=True)))
+    given = replace(place, resume=True, has_own_rate=True)
+    changed, first, *_ = adapt(network(tiny), DATA, slower, checkpointing=given)
+    assert changed == RateChange(2, before=3e-3, learning_rate=1e-4)
+    assert isinstance(first, StepReport)
+    assert first.learning_rate == slower.position(1, 64).learning_rate
+    assert list(adapt(network(tiny), DATA, slower, checkpointing=given)) == [changed]
 
 
 def test_what_cannot_be_trained_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
