@@ -13,6 +13,7 @@ OfaNasError
 ├── BudgetError          no architecture meets the budgets
 ├── DeviceError          a device cannot be reached, or refused a model
 ├── TrainingError        training cannot go on (the loss is not a number)
+│   └── LeftAloneError   another of the processes that train together ended
 └── VerificationError    an exported file does not compute what the supernet does
 
 A message says where, what was found, and what would be right.
@@ -69,6 +70,10 @@ class DeviceError(OfaNasError):
 
 class TrainingError(OfaNasError):
     """Training cannot go on."""
+
+
+class LeftAloneError(TrainingError):
+    """Another of the processes that train together ended, and tells why."""
 
 
 class VerificationError(OfaNasError):

@@ -38,9 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "runs/train", work="training")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Train, report, and leave a supernet in the run folder."""
     from ofa_nas.cli.torch_process import pick_device, prepare_torch
+    from ofa_nas.errors import LeftAloneError
 
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import err, give_document, out
@@ -63,20 +64,26 @@ def run(args: argparse.Namespace) -> None:
     )
     device = pick_device(args.device)
     ranks = join_ranks(device)
-    trained = follow(
-        train_supernet(plan, device=device, ranks=ranks),
-        TrainedSupernet,
-        show=lambda _, report: err.print(_epoch_line(report)),
-        title="training",
-        stopped=f"--resume continues in {plan.folder}",
-        quiet=args.json or not ranks.is_first,
-        is_first=ranks.is_first,
-    )
+    try:
+        trained = follow(
+            train_supernet(plan, device=device, ranks=ranks),
+            TrainedSupernet,
+            show=lambda _, report: err.print(_epoch_line(report)),
+            title="training",
+            stopped=f"--resume continues in {plan.folder}",
+            quiet=args.json or not ranks.is_first,
+            is_first=ranks.is_first,
+        )
+    except LeftAloneError:
+        if ranks.is_first:
+            raise
+        return 1  # the first process tells
     leave_ranks()
     if trained is None:  # the first process tells
-        return
+        return 0
     if not give_document(args, {"supernet": str(trained.files.weights), "history": trained.history}):
         out.print(f"supernet  {trained.files.weights}")
+    return 0
 
 
 def _epoch_line(report: "EpochReport") -> str:

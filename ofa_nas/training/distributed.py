@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import ConfigError, LeftAloneError
 
 # The first process decodes images and evaluates alone while the others wait.
 _PATIENCE = timedelta(hours=6)
@@ -49,9 +49,16 @@ class Ranks:
             )
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Return when every process has come here.
+
+        Raises:
+            LeftAloneError: One of them ended instead.
+        """
         if self.count > 1:
-            dist.barrier()
+            try:
+                dist.barrier()
+            except RuntimeError as error:
+                raise LeftAloneError(f"another process of this training ended: {error!s:.200}") from error
 
     def copy_first(self, module: nn.Module) -> None:
         """Give every process the first one's parameters and buffers."""

@@ -4,22 +4,34 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
 
 import ofa_nas
 from ofa_nas.errors import ConfigError
+from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import read_tensors
+from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.loop import Checkpointing
+from ofa_nas.training.train import train as train_supernet
 from tests.small_supernet import write_images
+from tests.training.test_step import PROGRESSIVE
+from tests.training.test_train import noise, restless
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def train(output: Path, data: Path, *, launcher: list[str], recipe: str) -> list[dict[str, float]]:
-    """Train by the command line; returns the reports of the steps and epochs."""
+def run_command(
+    output: Path, data: Path, *, launcher: list[str], recipe: str
+) -> subprocess.CompletedProcess[str]:
+    """Train by the command line."""
     root = Path(ofa_nas.__file__).parents[1]
     space = output.parent / "dropping.toml"  # what is dropped may not depend on the processes either
     tiny = (root / "search_spaces" / "tiny.toml").read_text(encoding="utf-8")
@@ -27,9 +39,14 @@ def train(output: Path, data: Path, *, launcher: list[str], recipe: str) -> list
     settings = ["-m", "ofa_nas", "train", "--space", str(space), "--device", "cpu", "--recipe", recipe]
     settings += ["--epochs", "5", "--batch-size", "20", "--learning-rate", "0.1", "--random-subnets", "1"]
     command = [sys.executable, *launcher, *settings, "--data", str(data), "--output", str(output)]
-    done = subprocess.run(
+    return subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)}
     )
+
+
+def train(output: Path, data: Path, *, launcher: list[str], recipe: str) -> list[dict[str, float]]:
+    """The same; returns the reports of the steps and epochs."""
+    done = run_command(output, data, launcher=launcher, recipe=recipe)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
 
@@ -47,6 +64,48 @@ def test_two_processes_have_the_loss_curve_of_one(recipe: str, tmp_path: Path) -
     weights = [read_tensors(tmp_path / name / "checkpoint.safetensors") for name in ("one", "two")]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-2, atol=1e-3, msg=name)
+
+
+def resume_between(rank: int, folder: Path) -> None:
+    """One of two processes: train as a whole, and in two parts."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    ranks, space = Ranks(rank, 2), SearchSpace.load("tiny")
+    parts = Checkpointing(folder / "parts")
+    for checkpointing, until in (
+        (Checkpointing(folder / "whole"), 9),
+        (parts, 5),
+        (replace(parts, resume=True), 9),
+    ):
+        supernet = restless(space) if not checkpointing.resume else Supernet(space)
+        with closing(
+            train_supernet(supernet, noise(space), PROGRESSIVE, checkpointing=checkpointing, ranks=ranks)
+        ) as reports:
+            for report in reports:
+                if report.step == until and until < 9:
+                    break
+        dist.barrier()  # the first one has written
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_resume_to_where_they_would_have_come(tmp_path: Path) -> None:
+    spawn(resume_between, (tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
+    whole, parts = (read_tensors(tmp_path / name) for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-5, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_what_the_first_process_refuses_is_told_once(tmp_path: Path) -> None:
+    data = write_images(tmp_path / "shapes", train=2, val=2)
+    torn = data / "train" / "class_3" / "1.png"  # its header is whole: it is found when it is decoded
+    torn.write_bytes(torn.read_bytes()[:1000])
+    done = run_command(tmp_path / "run", data, launcher=TORCHRUN, recipe="sandwich")
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if "error: " in line and "torch" not in line]
+    assert told == [f"error: {torn}: corrupt image: image file is truncated"]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
