@@ -3,7 +3,7 @@
 One step is forward and backward of largest, smallest and two random subnets, gradient clipping, and the
 optimiser. Contenders run the same architectures on the same batch with the same losses and optimiser:
 
-* ours: the step of `ofa-nas train`, without drawing the batch;
+* ours: the step of `ofa-nas train`, without drawing the batch, whose CPU time stands below the table;
 * static: four networks of `torch.nn` modules, each with parameters of its own;
 * once-for-all: the elastic modules of a checkout of mit-han-lab/once-for-all named by `--peer`, one
   `set_active_subnet` before each forward pass; its teacher's pass is left out. It trains in torch's default
@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ import numpy.typing as npt
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.training_contenders import PEER_WIDTHS, Setting, Step, Workshop
+from benchmarks.training_contenders import PACKED_PX, PEER_WIDTHS, Setting, Step, Workshop
 from ofa_nas.cli.torch_process import calm_threads, prepare_torch
 from ofa_nas.provenance import record_provenance
 
@@ -46,10 +47,12 @@ class Timing:
     Attributes:
         seconds: `(rounds, contenders)` of a step.
         busy: Share of the time in which a CUDA device worked, one a contender; nan on a CPU.
+        cpu_seconds: `(rounds, 2)` of the process: in our step, and in drawing its batch.
     """
 
     seconds: npt.NDArray[np.float64]
     busy: tuple[float, ...]
+    cpu_seconds: npt.NDArray[np.float64]
 
 
 def draw_architectures(setting: Setting) -> tuple[str, ...]:
@@ -65,24 +68,28 @@ def measure_times(setting: Setting, architectures: Sequence[str]) -> Timing:
     steps = [workshop.make(name, architectures) for name in setting.contenders]
     for step in steps * WARM_UP:
         step()
-    seconds = np.empty((setting.rounds, len(steps)))
+    costs: tuple[Step, Step] = (steps[0], partial(workshop.data.draw_anew, setting.resolution))
+    seconds, cpu_seconds = np.empty((setting.rounds, len(steps))), np.empty((setting.rounds, 2))
     for turn in range(setting.rounds):
         for offset in range(len(steps)):
             index = (turn + offset) % len(steps)
             seconds[turn, index] = seconds_of(steps[index], setting.device)
-    return Timing(seconds, tuple(busy_share(step, setting.device) for step in steps))
+        for index, timed in enumerate(costs):
+            cpu_seconds[turn, index] = seconds_of(timed, setting.device, clock=time.process_time)
+    busy = tuple(busy_share(step, setting.device) for step in steps)
+    return Timing(seconds, busy, cpu_seconds)
 
 
-def seconds_of(step: Step, device: str) -> float:
+def seconds_of(step: Step, device: str, *, clock: Callable[[], float] = time.perf_counter) -> float:
     """Time of one step, until the device has done it."""
     is_cuda = device != "cpu"
     if is_cuda:
         torch.cuda.synchronize()
-    began = time.perf_counter()
+    began = clock()
     step()
     if is_cuda:
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def busy_share(step: Step, device: str) -> float:
@@ -147,6 +154,11 @@ def report(setting: Setting, timing: Timing, memory: Sequence[int]) -> list[dict
                 "busy": busy,
             }
         )
+    step_s, draw_s = np.median(timing.cpu_seconds, axis=0)
+    print(
+        f"drawing a batch, {PACKED_PX} to {setting.resolution} px: {1e3 * draw_s:.1f} ms of CPU, "
+        f"{draw_s / step_s:.1%} of our step's {1e3 * step_s:.0f} ms"
+    )
     return rows
 
 
@@ -173,11 +185,15 @@ def main() -> None:
     calm_threads()
     architectures = in_fresh_process(draw_architectures, setting)
     memory = [in_fresh_process(measure_memory, setting, name, architectures) for name in setting.contenders]
-    rows = report(setting, in_fresh_process(measure_times, setting, architectures), memory)
+    timing = in_fresh_process(measure_times, setting, architectures)
+    rows = report(setting, timing, memory)
     provenance = record_provenance(seed=setting.seed)
     document = {"benchmark": "training", "commit": provenance.commit, "machine": provenance.machine}
     described = {key: value for key, value in asdict(setting).items() if key != "peer"}
     results = {"torch": provenance.libraries["torch"], "architectures": architectures, "contenders": rows}
+    results |= {
+        "cpu_s": dict(zip(("step", "batch"), np.median(timing.cpu_seconds, axis=0).round(5), strict=True))
+    }
     print(json.dumps(document | described | results))
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.static_network import StaticNetwork
+from ofa_nas.data import Normalization
+from ofa_nas.data.packed import PackedImages
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet, place
@@ -22,6 +25,7 @@ from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.step import Learner
 
 PEER_WIDTHS = {"mobilenet_v3": 1.0, "mobilenet_v3_w1.2": 1.2}  # spaces that once-for-all has too
+PACKED_PX = 64  # side of the packed images, which a batch enlarges
 
 Step = Callable[[], object]
 Network = Callable[[Tensor], Tensor]
@@ -52,18 +56,29 @@ class Setting:
 
 
 class FixedBatch(Batches):
-    """The same random images at every step, on the device already."""
+    """One batch at every step, drawn from packed images as a training draws it."""
 
-    def __init__(self, setting: Setting, classes: int) -> None:
-        generator = torch.Generator().manual_seed(setting.seed)
-        shape = (setting.batch, 3, setting.resolution, setting.resolution)
-        x = torch.randn(shape, generator=generator)
-        self.x = x.to(setting.device).contiguous(memory_format=torch.channels_last)
-        self.labels = torch.randint(classes, shape[:1], generator=generator).to(setting.device)
+    def __init__(self, setting: Setting, classes: int, recipe: Recipe) -> None:
+        rng = np.random.default_rng(setting.seed)
+        count = 4 * setting.batch
+        pixels = rng.integers(0, 256, (count, PACKED_PX, PACKED_PX, 3), dtype=np.uint8)
+        names = tuple(map(str, range(classes)))
+        super().__init__(
+            PackedImages(pixels, rng.integers(0, classes, count), names),
+            recipe,
+            normalization=Normalization(),
+            device=torch.device(setting.device),
+            ranks=Ranks(),
+        )
+        self.x, self.y = self.draw_anew(setting.resolution)
+
+    def draw_anew(self, resolution: int) -> tuple[Tensor, Tensor]:
+        """What a step of a training does before it learns."""
+        return super().draw(0, resolution, torch.Generator().manual_seed(self.recipe.seed))
 
     def draw(self, step: int, resolution: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images `(B, 3, R, R)` and labels `(B,)`."""
-        return self.x, self.labels
+        return self.x, self.y
 
 
 class Workshop:
@@ -74,7 +89,7 @@ class Workshop:
         self.space = replace(SearchSpace.load(setting.space), resolutions=(setting.resolution,))
         settings = Settings(batch_size=setting.batch, random_subnets=2, seed=setting.seed)
         self.recipe = Recipe.load("sandwich").override(settings)
-        self.data = FixedBatch(setting, self.space.classes)
+        self.data = FixedBatch(setting, self.space.classes, self.recipe)
         is_cuda = self.data.x.is_cuda
         self.autocast = torch.autocast(
             self.data.x.device.type, torch.bfloat16, enabled=is_cuda and torch.cuda.is_bf16_supported()
@@ -108,8 +123,9 @@ class Workshop:
         networks = nn.ModuleList(
             StaticNetwork(self.space, arch, dropout=rate) for arch, rate in zip(archs, rates, strict=True)
         )
-        place(networks, torch.device(self.setting.device))
-        return self._plain_step(networks, list(networks), self.data.x)
+        # Not by `place`: where our layout is lost, theirs is to stay.
+        networks.to(self.setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._plain_step(networks, list(networks), _channels_last(self.data.x))
 
     def _peer(self, archs: Sequence[Architecture], *, is_channels_last: bool) -> Step:
         network = load_peer(self.setting, self.space)
@@ -121,7 +137,7 @@ class Workshop:
         x = self.data.x.contiguous()
         if is_channels_last:
             network.to(memory_format=torch.channels_last)
-            x = self.data.x
+            x = _channels_last(x)
 
         def forward_of(arch: Architecture) -> Network:
             choices = peer_choices(arch)
@@ -155,7 +171,7 @@ class Workshop:
         def step() -> None:
             optimizer.zero_grad(set_to_none=True)
             logits = logits_of(networks[0])
-            loss = F.cross_entropy(logits, self.data.labels, label_smoothing=recipe.label_smoothing)
+            loss = F.cross_entropy(logits, self.data.y, label_smoothing=recipe.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             answers = logits.detach()
             for network in networks[1:]:
@@ -197,6 +213,10 @@ def peer_choices(arch: Architecture) -> dict[str, list[int]]:
         "e": [block.expand_ratio for block in blocks],
         "d": [len(stage) for stage in stages],
     }
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _weights(module: nn.Module) -> int:

@@ -45,6 +45,14 @@ def test_contenders_run_what_our_step_draws() -> None:
         workshop.make(contender, drawn)()
 
 
+def test_the_batch_is_one_that_a_training_draws() -> None:
+    data = Workshop(SETTING).data
+    assert data.x.shape == (4, 3, 32, 32)
+    assert torch.equal(data.draw_anew(32)[0], data.x)
+    assert data.draw(7, 32, torch.Generator())[0] is data.x
+    assert data.y.shape == (4,)
+
+
 def test_the_peer_gets_choices_for_absent_blocks_too() -> None:
     space = SearchSpace.load("mobilenet_v3")
     arch = space.parse("128/3x1/3x3.5x4/7x6.7x6.7x6.7x6/3x3.3x3.3x3/5x4.5x4/5x6.3x3")
