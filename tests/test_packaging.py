@@ -44,6 +44,12 @@ def test_every_direct_dependency_is_pinned() -> None:
         assert name in pins, name
 
 
+def test_no_test_is_skipped_for_want_of_an_extra() -> None:
+    extras = PROJECT["optional-dependencies"]
+    for name in extras.keys() - {"bench", "dev"}:
+        assert set(extras[name]) <= set(extras["dev"]), name
+
+
 def test_the_wheel_holds_the_package_and_its_data_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="comes with the dev extra")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]

