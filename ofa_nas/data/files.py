@@ -1,8 +1,7 @@
-"""Read what data sets are made of: images, npz packs, listings. Whatever is wrong is one DataError."""
+"""Read what data sets are made of: listings, npz packs. Whatever is wrong is one DataError."""
 
 import binascii
 import hashlib
-import io
 import lzma
 import struct
 import threading
@@ -16,38 +15,16 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ofa_nas import files
 from ofa_nas.data import Source
+from ofa_nas.data.image_files import IMAGE_SUFFIXES, decode_image
 from ofa_nas.errors import DataError
 
-# Pillow would hand EPS to ghostscript and has decoders nobody trains on: only these are opened.
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-)
-MOST_PIXELS = 80_000_000  # of an image; decoded, so many take a quarter of a gigabyte
 LARGEST_UNPACKED, MOST_PACKED = (
     256 << 20,
     100,
 )  # bytes of an array, or so many times what it takes in the file
-# What Pillow's decoders were seen to raise for damaged files, beside OSError.
-_IMAGE_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 NPY_ERRORS = (
     OSError,
     ValueError,
@@ -65,45 +42,6 @@ NPY_ERRORS = (
     lzma.LZMAError,
     tokenize.TokenError,
 )
-
-
-def decode_image(content: bytes, where: str) -> NDArray[np.uint8]:
-    """Decode an image, upright and in colour.
-
-    Args:
-        content: A whole file in one of `IMAGE_FORMATS`.
-        where: Names the image in the message.
-
-    Returns:
-        `(H, W, 3)` uint8.
-
-    Raises:
-        DataError: It is no such image, or a damaged one.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise DataError(
-                    f"{where}: {image.width} x {image.height} px; expected {MOST_PIXELS:.0e} at most"
-                )
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except UnidentifiedImageError as error:  # says no more than that, of a buffer in memory
-        raise DataError(f"{where}: corrupt image, or none of {', '.join(IMAGE_FORMATS)}") from error
-    except _IMAGE_ERRORS as error:
-        raise DataError(f"{where}: corrupt image: {error}") from error
-
-
-def median_short_side_px(source: Source) -> int:
-    """Median short side [px] of a split, from the headers of up to 31 of its encoded images."""
-    assert source.encoded is not None
-    sides = []
-    for index in range(0, len(source), -(-len(source) // 31)):
-        try:
-            with Image.open(io.BytesIO(source.encoded(index)), formats=IMAGE_FORMATS) as image:
-                sides.append(min(image.size))
-        except _IMAGE_ERRORS:
-            sides.append(min(source.pixels(index).shape[:2]))  # raises the error that names the image
-    return int(np.median(sides))
 
 
 def read_bytes(path: Path) -> bytes:

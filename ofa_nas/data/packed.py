@@ -22,7 +22,7 @@ from ofa_nas.data.files import NPY_ERRORS, check_labels, read_bytes, read_npy
 from ofa_nas.errors import DataError
 from ofa_nas.files import open_regular, read_json
 
-_VERSION = 1
+_VERSION = 2  # in packs of before, images of 16 bits are nearly white
 _CHUNK = 256
 # A folder that a killed process left behind is swept away when nobody has written to it for so long.
 _ABANDONED_S = 6 * 3600

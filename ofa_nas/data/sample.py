@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ofa_nas.data import Source
-from ofa_nas.data.files import median_short_side_px, pack_source
+from ofa_nas.data.files import pack_source
+from ofa_nas.data.image_files import median_short_side_px
 from ofa_nas.data.packed import PackedImages, frame, square_pixels
 from ofa_nas.data.signal_files import holds_signals, read_sample, save_signals
 from ofa_nas.errors import DataError

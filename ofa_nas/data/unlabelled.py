@@ -9,14 +9,13 @@ import numpy as np
 from ofa_nas.data import Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.files import (
-    IMAGE_SUFFIXES,
     array_source,
     file_source,
     list_images,
     listing_digest,
-    median_short_side_px,
     read_npz,
 )
+from ofa_nas.data.image_files import IMAGE_SUFFIXES, median_short_side_px
 from ofa_nas.errors import ConfigError, DataError
 
 _CLASS_NAMES = ("unlabelled",)

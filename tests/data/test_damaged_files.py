@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ofa_nas.data.files import decode_image, pack_source, read_npz
+from ofa_nas.data.files import pack_source, read_npz
+from ofa_nas.data.image_files import decode_image
 from ofa_nas.data.sample import load_images
 from ofa_nas.data.sources.fashion_mnist import read_idx
 from ofa_nas.errors import DataError

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from ofa_nas.data.dataset import open_data
-from ofa_nas.data.files import decode_image, read_bytes
+from ofa_nas.data.files import read_bytes
+from ofa_nas.data.image_files import decode_image
 from ofa_nas.data.packed import open_pack
 from ofa_nas.data.sample import load_images
 from ofa_nas.data.sources.fashion_mnist import read_idx

@@ -15,7 +15,8 @@ from PIL import Image
 
 from ofa_nas.cli import main
 from ofa_nas.data.dataset import open_data
-from ofa_nas.data.files import MOST_PIXELS, decode_image, read_npz
+from ofa_nas.data.files import read_npz
+from ofa_nas.data.image_files import MOST_PIXELS, decode_image
 from ofa_nas.data.sources.fashion_mnist import read_idx
 from ofa_nas.errors import DataError, OfaNasError, SpaceError, TableError, VerificationError
 from ofa_nas.latency.calibration import calibrate

@@ -11,9 +11,9 @@ from ofa_nas.data.files import (
     file_source,
     list_folder,
     list_images,
-    median_short_side_px,
     writable_names,
 )
+from ofa_nas.data.image_files import median_short_side_px
 from ofa_nas.errors import DataError
 
 DEFAULT_FOLDERS: tuple[str, ...] = ()
