@@ -27,6 +27,7 @@ from ofa_nas.supernet.pretrained import PretrainedNetwork
 from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space, find_start
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.recipe import Recipe, Settings
+from ofa_nas.training.splits import check_halves
 
 _DIGEST_EVERY = 256  # images between two records of progress
 
@@ -124,7 +125,9 @@ def _data(run: RunFile) -> DataSet:
             "folder with one sub-folder a class"
         )
     with _key(run, "data"):
-        return open_data(run.data)
+        data = open_data(run.data)
+        check_halves(data)
+    return data
 
 
 def _classes(run: RunFile, start: SupernetFiles, data: DataSet | None) -> SearchSpace:

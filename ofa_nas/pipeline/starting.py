@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from ofa_nas.data import check_input
 from ofa_nas.data.dataset import open_data
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable, moving_together, write_bytes
@@ -13,7 +14,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-from ofa_nas.training.splits import SplitSizes
+from ofa_nas.training.splits import SplitSizes, check_halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int 
         ConfigError: The output is no such file name, or there is no such start or data set.
         FileError: The output cannot be written.
         CheckpointError: The start is damaged or does not fit its space.
-        DataError: The data are wrong.
+        DataError: The data are wrong, too few, or signals where the start takes images.
     """
     if output.suffix != ".safetensors" or output.is_dir():
         raise ConfigError(f"--output {output}: expected the name of a .safetensors file")
@@ -57,6 +58,9 @@ def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int 
         check_writable(path, option="--output")
     own = open_start(start)
     source = None if data is None else open_data(data)
+    if source is not None:
+        check_input(source.train, own.space)
+        check_halves(source)
     class_ids = () if source is None else source.train.class_ids
     class_names = own.class_names if source is None else source.class_names
     supernet = start_supernet(

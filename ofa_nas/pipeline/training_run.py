@@ -15,7 +15,7 @@ from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.loop import Checkpointing
-from ofa_nas.training.splits import SplitSizes, held_out_half, predictor_half
+from ofa_nas.training.splits import SplitSizes, check_halves, held_out_half, predictor_half
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.deliver import Activity, Delivery
@@ -61,7 +61,12 @@ def decode_split(source: Source, image_size: int | None) -> Generator[PackProgre
 def decode_splits(
     data: DataSet, image_size: int | None
 ) -> Generator[PackProgress, None, tuple[PackedImages, PackedImages]]:
-    """Decode the training images, and the half of the validation images that reports may look at."""
+    """Decode the training images, and the half of the validation images that reports may look at.
+
+    Raises:
+        DataError: One half has no image, or an image is corrupt.
+    """
+    check_halves(data)
     train = yield from decode_split(data.train, image_size)
     val = yield from decode_split(data.val.subset(predictor_half(data.val)), image_size)
     return train, val

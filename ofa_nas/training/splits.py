@@ -1,13 +1,17 @@
 """Which images train, which are looked at in reports, and which only verification ever sees."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.data import Normalization, Source
+from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.training.train import TrainingData
+from ofa_nas.errors import DataError
+
+if TYPE_CHECKING:
+    from ofa_nas.training.train import TrainingData
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,23 @@ def held_out_half(val: Source) -> npt.NDArray[np.int64]:
     return np.flatnonzero(_halves(val) == 1)
 
 
+def check_halves(data: DataSet) -> None:
+    """Refuse validation images of which one half would be empty.
+
+    Raises:
+        DataError: Says how many there are in each half, and what is enough.
+    """
+    seen, held_out = len(predictor_half(data.val)), len(held_out_half(data.val))
+    if seen and held_out:
+        return
+    what = "images" if data.val.axes == 2 else "windows"
+    raise DataError(
+        f"data {data.name}: of {len(data.val)} validation {what} {seen} are for reports and predictors, and "
+        f"{held_out} for verification, and each needs at least one; two of one class are enough, which a "
+        f"folder that is not split has where every class has two {what} or more"
+    )
+
+
 def _halves(val: Source) -> npt.NDArray[np.int64]:
     """0 or 1 for each image, half of every class each; the same for the same labels, whatever the seed.
 
@@ -57,8 +78,10 @@ def _halves(val: Source) -> npt.NDArray[np.int64]:
 
 def training_data(
     train: PackedImages, val: PackedImages, sizes: SplitSizes, *, normalization: Normalization
-) -> TrainingData:
+) -> "TrainingData":
     """Draw the images of the reports and of the calibration."""
+    from ofa_nas.training.train import TrainingData
+
     rng = np.random.default_rng([sizes.seed, 2])
     held_out = np.sort(rng.permutation(len(val))[: sizes.reports])
     calibration = rng.permutation(len(train))[: sizes.calibration]

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import load_sample
@@ -145,12 +147,28 @@ def test_every_file_that_it_writes_is_checked_first(
     assert [path.name for path in tmp_path.iterdir()] == ["a.heldout.npz"]
 
 
+def write_few_images(root: Path) -> None:
+    for name in ("a/0", "a/1", "b/0"):
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+
+
+def write_signals(root: Path) -> None:
+    root.mkdir()
+    for split, first in (("train", 0), ("test", 4)):
+        people = np.arange(first, first + 4)
+        np.savez(root / f"{split}.npz", x=np.ones((4, 2, 40)), y=people % 2, person=people)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--from", "nothing_such"], "--from nothing_such: no such start; supernets: efficientnet_lite, or"),
         (["--from", "no/such.safetensors"], "no/such.safetensors: no such supernet"),
         (["--data", "no/such/folder"], "no such folder"),
+        (["--data", "few"], "data few: of 1 validation images 1 are for reports and predictors, and 0 for"),
+        (["--data", "recorded"], "the data are signals, and tiny takes images"),
         (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--output", "subnet.onnx"], "--output subnet.onnx: expected the name of a .safetensors file"),
         (["--output", ".safetensors"], "--output .safetensors: expected the name of a .safetensors file"),
@@ -169,6 +187,8 @@ def test_a_wrong_input_is_one_line_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     Path("a_file").write_text("")
     Path("folder.safetensors").mkdir()
+    write_few_images(Path("few"))
+    write_signals(Path("recorded"))
     before = sorted(tmp_path.rglob("*"))
     arguments = ("--from", small.name, "--output", "out/first.safetensors", *flags)
     assert message in refused("bootstrap", *arguments)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.sample import load_sample
@@ -45,6 +46,41 @@ def test_a_run_folder_holds_what_the_files_name(small: SmallSupernet) -> None:
         ".supernet.samples.jsonl.claims",  # locks of those that collect
     }
     json.loads(small.files.predictor.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("counts", "seen", "held_out"), [((2, 1), 1, 0), ((1, 2), 0, 1), ((20, 1), 1, 0), ((2, 1, 2), 2, 0)]
+)
+def test_images_that_cannot_be_halved_are_refused_before_anything_begins(
+    counts: tuple[int, ...], seen: int, held_out: int, tmp_path: Path
+) -> None:
+    data = write_folder(tmp_path / "few", counts)
+    with pytest.raises(DataError) as refused:
+        next(train_supernet(plan(data, tmp_path / "run", recipe=BRIEF), device=CPU))
+    assert str(refused.value) == (
+        f"data few: of {seen + held_out} validation images {seen} are for reports and predictors, and "
+        f"{held_out} for verification, and each needs at least one; two of one class are enough, which a "
+        "folder that is not split has where every class has two images or more"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (20, 2), (2, 2, 2)])
+def test_two_images_of_every_class_are_enough(counts: tuple[int, ...], tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "few", counts)
+    recipe = replace(BRIEF, batch_size=2)
+    *_, trained = train_supernet(plan(data, tmp_path / "run", recipe=recipe), device=CPU)
+    assert isinstance(trained, TrainedSupernet)
+    assert len(load_sample(trained.files.held_out)) >= 1
+
+
+def write_folder(root: Path, counts: tuple[int, ...]) -> Path:
+    """A folder of so many images of each class, not split."""
+    for name, count in zip("abc", counts, strict=False):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            Image.new("RGB", (32, 32), (40 * index % 256, 90, 200)).save(root / name / f"{index}.png")
+    return root
 
 
 def test_images_are_decoded_once(tmp_path: Path) -> None:
