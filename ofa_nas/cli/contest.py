@@ -36,7 +36,7 @@ def check_data(data: str, card: "SupernetCard") -> None:
     from ofa_nas.data.windows import windows_like
     from ofa_nas.pipeline.evaluation import check_fit
 
-    check_fit(open_data(windows_like(data, card.data)).val, card)
+    check_fit(open_data(windows_like(data, card)).val, card)
 
 
 def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: str) -> "list[Candidate]":

@@ -1,6 +1,7 @@
 """Recordings of sensors, cut into windows: the images of signals."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ofa_nas.data import Source
 from ofa_nas.errors import ConfigError, DataError
+from ofa_nas.supernet_card import SupernetCard
 
 _SUFFIX = re.compile(r"@(\d{1,7})?(?:/(\d{1,7}))?", re.ASCII)
 NO_LABEL = -1
@@ -57,17 +59,21 @@ def with_windows(data: str, window: int | None, hop: int | None) -> str:
 
 
 def split_windows(data: str) -> tuple[str, Windows]:
-    """A data set's text without its windows, and these."""
+    """A data set's text without its windows, and these; a folder that is there has its whole name."""
     name, at, rest = data.rpartition("@")
     match = _SUFFIX.fullmatch(at + rest)
     if not at or not name or match is None or not (match[1] or match[2]):
         return data, USUAL
+    if any(os.path.isdir(text) for text in (data, data.partition("=")[2])):  # noqa: PTH112 - Path would raise
+        return data, USUAL
     return name, Windows(int(match[1] or 0), int(match[2] or 0))
 
 
-def windows_like(data: str, own: str) -> str:
-    """A data set's text, with the windows of a supernet's `own` data where it names none."""
-    return data if split_windows(data)[1] != USUAL else f"{data}{str(split_windows(own)[1]).rstrip('@')}"
+def windows_like(data: str, card: SupernetCard) -> str:
+    """A data set's text, with the windows of a supernet's own data where it names none."""
+    if card.space.axes == 2 or split_windows(data)[1] != USUAL:
+        return data
+    return f"{data}{str(split_windows(card.data)[1]).rstrip('@')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class Bench:
         from ofa_nas.data.dataset import open_data
         from ofa_nas.data.windows import windows_like
 
-        return open_data(windows_like(data, self.card.data))
+        return open_data(windows_like(data, self.card))
 
     def held_out_images(self, *, images: int | None, seed: int) -> PackedImages:
         """Those beside the supernet's weights, at most so many, drawn by `seed`.

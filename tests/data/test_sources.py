@@ -177,6 +177,35 @@ def test_folder_that_is_split_already_stays_so(write_layout: WriteLayout, tmp_pa
     assert len(data.train) == len(data.val) == 12
 
 
+def test_classes_may_be_called_like_splits(write_layout: WriteLayout) -> None:
+    root = write_layout("folder")
+    (root / "nuts").rename(root / "train")
+    assert open_data(str(root)).class_names == ("bolts", "train")
+    (root / "bolts").rename(root / "val")
+    data = open_data(str(root))
+    assert data.class_names == ("train", "val")
+    assert len(data.train) + len(data.val) == 12
+
+
+def test_a_split_without_images_of_any_class_is_still_a_split(
+    write_layout: WriteLayout, tmp_path: Path
+) -> None:
+    shutil.copytree(write_layout("folder"), tmp_path / "split" / "train")
+    (tmp_path / "split" / "val").mkdir()
+    with pytest.raises(DataError, match=r"split/val: 0 sub-folders"):
+        open_data(str(tmp_path / "split"))
+
+
+def test_a_folder_may_be_called_like_windows(
+    write_layout: WriteLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_layout("folder").rename(tmp_path / "at@2024")
+    data = open_data("at@2024")
+    assert (data.name, data.class_names) == ("at@2024", ("bolts", "nuts"))
+    assert open_data("folder=at@2024").class_names == ("bolts", "nuts")
+
+
 def test_folder_split_with_other_classes_names_one(write_layout: WriteLayout, tmp_path: Path) -> None:
     root = write_layout("folder")
     shutil.copytree(root, tmp_path / "split" / "train")

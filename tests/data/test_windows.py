@@ -8,6 +8,8 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sources import hapt
 from ofa_nas.data.windows import Recording, Windows, split_windows, window_source, windows_like, with_windows
 from ofa_nas.errors import ConfigError, DataError
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.splits import held_out_half, predictor_half
 
 NAMES = ("still", "moving")
@@ -56,9 +58,17 @@ def test_window_and_hop_stand_behind_the_name_of_the_data(
 
 
 def test_windows_are_those_of_the_supernet_unless_others_are_named() -> None:
-    assert windows_like("hapt", "hapt@256/64") == "hapt@256/64"
-    assert windows_like("hapt@100", "hapt@256/64") == "hapt@100"
-    assert windows_like("hapt", "hapt") == "hapt"
+    assert windows_like("hapt", card_of("hapt@256/64")) == "hapt@256/64"
+    assert windows_like("hapt@100", card_of("hapt@256/64")) == "hapt@100"
+    assert windows_like("hapt", card_of("hapt")) == "hapt"
+
+
+def test_images_from_a_folder_called_like_windows_give_none_to_others() -> None:
+    assert windows_like("photos", card_of("at@2024", space="tiny")) == "photos"
+
+
+def card_of(data: str, *, space: str = "conv1d") -> SupernetCard:
+    return SupernetCard(SearchSpace.load(space), data, (), (), (), "", {})
 
 
 @pytest.mark.parametrize("text", ["me@home", "a@b/c", "@5", "folder@", "x@1/2/3"])

@@ -33,8 +33,10 @@ def splits(root: Path) -> dict[str, Source]:
     """The splits `train` and `val` of `root/{train,val}/<class>/*` or, cut 90 to 10, of `root/<class>/*`.
 
     The cut is by a hash of class and file name: an image stays on its side when others come and go.
+    A folder `train` with no folder in it is a class of that name.
     """
-    if (root / "train").is_dir() and (root / "val").is_dir():
+    has_splits = (root / "train").is_dir() and any(path.is_dir() for path in list_folder(root / "train"))
+    if has_splits and (root / "val").is_dir():
         train, val = _classes(root / "train"), _classes(root / "val")
         if set(train) != set(val):
             name = min(set(train) ^ set(val))
@@ -42,7 +44,7 @@ def splits(root: Path) -> dict[str, Source]:
                 f"{root}: class {name!r} is in one of train and val only; both need the same classes"
             )
     else:
-        both = _classes(root / "train" if (root / "train").is_dir() else root)
+        both = _classes(root / "train" if has_splits else root)
         val = {name: _val_part(paths) for name, paths in both.items()}
         train = {name: sorted(set(both[name]).difference(val[name])) for name in both}
     return {"train": _source(root, train), "val": _source(root, val)}
