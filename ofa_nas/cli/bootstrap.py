@@ -15,6 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a pretrained network (efficientnet_lite0), or a supernet (a name or a .safetensors file)",
     )
     parser.add_argument(
+        "--space",
+        help="search space, by name or TOML file, that differs from that of --from in its resolutions "
+        "(that of --from)",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         required=True,
@@ -38,7 +43,9 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.pipeline.starting import bootstrap_supernet
 
     with progress("writing the supernet", total=None, quiet=args.json):
-        started = bootstrap_supernet(args.start, output=args.output, data=args.data, seed=args.seed)
+        started = bootstrap_supernet(
+            args.start, output=args.output, data=args.data, space=args.space, seed=args.seed
+        )
     document = {
         "supernet": str(started.files.weights),
         "start": started.start,

@@ -30,7 +30,9 @@ def add_source_subnet(parser: argparse.ArgumentParser) -> None:
 def add_first_supernet(parser: argparse.ArgumentParser) -> None:
     """Add `--space` and `--from`: what a supernet is before its training."""
     parser.add_argument(
-        "--space", help="search space, by name or TOML file (that of --from, else efficientnet_lite)"
+        "--space",
+        help="search space, by name or TOML file; with --from, one that differs in its resolutions "
+        "(that of --from, else efficientnet_lite)",
     )
     parser.add_argument(
         "--from",

@@ -157,6 +157,7 @@ def _training(
         own = _space_of(found)
         if table.space is not None:
             check_space(named, own, start=table.start)
+            own = named
     start = found if isinstance(found, SupernetFiles) else None
     return own.with_classes(classes), start, texts
 

@@ -35,7 +35,9 @@ class StartedSupernet:
     keeps_classifier: bool
 
 
-def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int = 0) -> StartedSupernet:
+def bootstrap_supernet(
+    start: str, *, output: Path, data: str | None, space: str | None = None, seed: int = 0
+) -> StartedSupernet:
     """Write what exists as a supernet; its largest subnet computes what the start does.
 
     Args:
@@ -43,10 +45,13 @@ def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int 
         output: Weights file, `….safetensors`; the others go beside it.
         data: Data set whose classes become the outputs and whose images are kept for calibration and
             verification; without one the classes are those of the start, and there are no images.
+        space: As `open_start` takes it.
         seed: Of a new classifier and of the draw of images.
 
     Raises:
-        ConfigError: The output is no such file name, or there is no such start or data set.
+        ConfigError: The output is no such file name, there is no such start or data set, or the space has
+            other weights.
+        SpaceError: There is no such space.
         FileError: The output cannot be written.
         CheckpointError: The start is damaged or does not fit its space.
         DataError: The data are wrong, too few, or signals where the start takes images.
@@ -56,7 +61,7 @@ def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int 
     files = SupernetFiles(output)
     for path in (files.weights, files.card, files.predictor, files.calibration, files.held_out):
         check_writable(path, option="--output")
-    own = open_start(start)
+    own = open_start(start, space=space)
     source = None if data is None else open_data(data)
     if source is not None:
         check_input(source.train, own.space)
@@ -86,8 +91,9 @@ def bootstrap_supernet(start: str, *, output: Path, data: str | None, seed: int 
 
 
 def _bring_predictor(start: SupernetFiles | None, written: SupernetFiles) -> None:
-    """Copy the accuracy predictor of a start whose weights were written again as they are."""
+    """Copy the accuracy predictor of a start whose weights and space were written again as they are."""
     if start is None or not start.predictor.is_file():
         return
-    if SupernetCard.load(start.card).sha256 == SupernetCard.load(written.card).sha256:
+    old, new = SupernetCard.load(start.card), SupernetCard.load(written.card)
+    if (old.sha256, old.space.digest) == (new.sha256, new.space.digest):
         write_bytes(written.predictor, start.predictor.read_bytes())

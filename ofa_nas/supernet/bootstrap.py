@@ -1,7 +1,7 @@
 """Start a supernet from what exists: another supernet, or a pretrained static network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.pretrained import PretrainedNetwork, imagenet_class_ids
 from ofa_nas.supernet.sorting import sort_channels
-from ofa_nas.supernet.starts import find_start
+from ofa_nas.supernet.starts import check_space, find_start
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetFiles
 
@@ -57,21 +57,29 @@ class Start:
         return None
 
 
-def open_start(name: str) -> Start:
+def open_start(name: str, *, space: str | None = None) -> Start:
     """Read a shipped supernet, a supernet's `.safetensors` file, or a pretrained network.
 
     Args:
         name: As `find_start` takes it.
+        space: Search space to take it into, by name or TOML file: that of the start but for classes,
+            resolutions and points; None for that of the start.
 
     Raises:
-        ConfigError: There is no such start.
+        ConfigError: There is no such start, or the space has other weights.
+        SpaceError: There is no such space.
         CheckpointError: A file is missing, damaged, or does not fit its space.
     """
     try:
         found = find_start(name)
     except ConfigError as error:
         raise ConfigError(f"--from {error}") from error
-    return _of_supernet(name, found) if isinstance(found, SupernetFiles) else _of_pretrained(name, found)
+    start = _of_supernet(name, found) if isinstance(found, SupernetFiles) else _of_pretrained(name, found)
+    if space is None:
+        return start
+    named = SearchSpace.load(space)
+    check_space(named, start.space, start=start.name)
+    return replace(start, space=named.with_classes(start.space.classes))
 
 
 def start_supernet(

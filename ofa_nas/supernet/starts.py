@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 from ofa_nas.assets import asset_names
@@ -14,6 +15,7 @@ from ofa_nas.supernet_card import SupernetFiles, supernet_names
 DEFAULT_SPACE = "efficientnet_lite"  # of a supernet that starts from random weights
 _PLUGINS = "supernet.pretrained"
 _WEIGHTS = ".safetensors"
+_NO_GEOMETRY = ("name", "description", "source", "points")
 
 
 def find_start(text: str) -> SupernetFiles | PretrainedNetwork:
@@ -47,7 +49,7 @@ def find_start(text: str) -> SupernetFiles | PretrainedNetwork:
 
 
 def check_space(space: SearchSpace, own: SearchSpace, *, start: str) -> None:
-    """Refuse another space than that of a start; the number of classes may differ.
+    """Refuse a space of other weights than those of a start; classes, resolutions and points may differ.
 
     Args:
         space: That is asked for.
@@ -57,14 +59,14 @@ def check_space(space: SearchSpace, own: SearchSpace, *, start: str) -> None:
     Raises:
         ConfigError: Shows both spaces where they first differ.
     """
-    own = own.with_classes(space.classes)
+    own = replace(own, classes=space.classes, resolutions=space.resolutions)
     if own.digest == space.digest:
         return
     here, there = dict(_leaves(own.to_document())), dict(_leaves(space.to_document()))
     key = next(
         key
         for key in (*here, *there)
-        if here.get(key) != there.get(key) and key not in ("name", "description", "source")
+        if here.get(key) != there.get(key) and key.split(".")[0] not in _NO_GEOMETRY
     )
     raise ConfigError(
         f"{start} starts a supernet of the space {own.name}, not of {space.name}: "

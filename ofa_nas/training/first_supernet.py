@@ -9,7 +9,7 @@ import torch
 from ofa_nas.data import DataSet, Normalization, check_input
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
-from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space
+from ofa_nas.supernet.starts import DEFAULT_SPACE
 from ofa_nas.supernet.supernet import Supernet, place, scale_branches
 from ofa_nas.training.pretrain import FEATURES, new_head
 from ofa_nas.training.recipe import Recipe
@@ -47,14 +47,14 @@ def first_supernet(
         device: Where the supernet is to be.
 
     Raises:
-        ConfigError: There is no such start, or it belongs to another space.
+        ConfigError: There is no such start, or the space has other weights.
         SpaceError: There is no such space.
         CheckpointError: The start is damaged.
     """
     if start is None:
         named = _space_for(SearchSpace.load(space or DEFAULT_SPACE), data)
         return _fresh(named, named.classes, own_normalization(data), recipe=recipe, device=device)
-    own = _opened(start, space)
+    own = open_start(start, space=space)
     check_input(data.train, own.space)
     return _started(own, data.train.class_ids, data.class_names, seed=recipe.seed, device=device)
 
@@ -71,7 +71,7 @@ def first_encoder(
         device: Where the supernet is to be.
 
     Raises:
-        ConfigError: There is no such start, or it belongs to another space.
+        ConfigError: There is no such start, or the space has other weights.
         SpaceError: There is no such space.
         CheckpointError: The start is damaged.
     """
@@ -81,16 +81,9 @@ def first_encoder(
         wide = named.with_classes(FEATURES)
         first = _fresh(wide, named.classes, Normalization(), recipe=recipe, device=device)
     else:
-        first = _started(_opened(start, space), (), names, seed=recipe.seed, device=device)
+        first = _started(open_start(start, space=space), (), names, seed=recipe.seed, device=device)
     new_head(first.supernet, torch.Generator().manual_seed(recipe.seed))
     return first
-
-
-def _opened(start: str, space: str | None) -> Start:
-    own = open_start(start)
-    if space is not None:
-        check_space(SearchSpace.load(space), own.space, start=own.name)
-    return own
 
 
 def _fresh(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ofa_nas.assets import asset_folder
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import load_sample
 from ofa_nas.export.card import ModelCard, read_model
@@ -97,6 +98,40 @@ def test_a_training_goes_on_from_it_in_its_space_and_normalisation(
     assert card.made_by["start"].startswith(f"{files.weights} (weights ")
 
 
+def write_larger(path: Path) -> Path:
+    """A copy of the space `tiny` with resolutions of its own."""
+    text = (asset_folder("search_spaces") / "tiny.toml").read_text()
+    path.write_text(text.replace("[24, 32]", "[40, 48]"))
+    return path
+
+
+def test_a_start_is_searched_and_exported_at_resolutions_that_it_never_saw(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    space = write_larger(tmp_path / "larger.toml")
+    files = started(command, tmp_path, "--from", small.name, "--data", small.data, "--space", space)
+    card = SupernetCard.load(files.card)
+    assert (card.space.name, card.space.resolutions) == ("larger", (40, 48))
+    assert not files.predictor.exists()  # the start's knows other resolutions
+    flags = ("--supernet", files.weights, "--data", small.data, "--count", "12", "--images", "20")
+    assert command("predictor", "collect", *flags).status == 0
+    assert command("predictor", "fit", "--supernet", files.weights).status == 0
+    subnet = tmp_path / "subnet.onnx"
+    printed = command("search", "--supernet", files.weights, "--macs", "1M", "--export", subnet, "--json")
+    assert printed.status == 0
+    assert ModelCard.from_model(read_model(subnet), subnet).arch.resolution in (40, 48)
+
+
+def test_a_training_goes_on_from_a_start_at_other_resolutions(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    space, run = write_larger(tmp_path / "larger.toml"), tmp_path / "run"
+    flags = ("--epochs", "0.1", "--device", "cpu", "--batch-size", "40", "--output", run)
+    printed = command("train", "--space", space, "--from", small.name, "--data", small.data, *flags)
+    assert printed.status == 0
+    assert SupernetCard.load(SupernetFiles(run / "supernet.safetensors").card).space.resolutions == (40, 48)
+
+
 def test_people_are_told_what_is_still_missing(
     command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
@@ -169,6 +204,8 @@ def write_signals(root: Path) -> None:
         (["--data", "no/such/folder"], "no such folder"),
         (["--data", "few"], "data few: of 1 validation images 1 are for reports and predictors, and 0 for"),
         (["--data", "recorded"], "the data are signals, and tiny takes images"),
+        (["--space", "resnet"], "starts a supernet of the space tiny, not of resnet: stem.width is 8, not"),
+        (["--space", "nowhere"], "nowhere: no such search space"),
         (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--output", "subnet.onnx"], "--output subnet.onnx: expected the name of a .safetensors file"),
         (["--output", ".safetensors"], "--output .safetensors: expected the name of a .safetensors file"),

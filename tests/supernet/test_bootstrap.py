@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ofa_nas.assets import asset_folder
 from ofa_nas.errors import CheckpointError, ConfigError, SpaceError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
@@ -180,14 +181,30 @@ def test_the_number_of_classes_may_differ_and_another_space_is_shown(
     with pytest.raises(ConfigError) as refused:
         check_space(SearchSpace.load("efficientnet_lite"), trained.space, start=trained.name)
     assert str(refused.value) == (
-        f"{trained.name} starts a supernet of the space tiny, not of efficientnet_lite: resolutions is "
-        "[24, 32], not [96, 112, 128, 144, 160]; leave the space out to take that of the start"
+        f"{trained.name} starts a supernet of the space tiny, not of efficientnet_lite: padding is "
+        "symmetric, not same; leave the space out to take that of the start"
     )
     deeper = replace(tiny.stages[1], depths=(1, 2, 3))
     with pytest.raises(ConfigError, match=r"stages\.1\.depths is \[1, 2\], not \[1, 2, 3\]"):
         check_space(replace(tiny, stages=(tiny.stages[0], deeper)), trained.space, start=trained.name)
     with pytest.raises(ConfigError, match=r"stages\.1\.block is mbconv, not absent"):
         check_space(replace(tiny, stages=tiny.stages[:1]), trained.space, start=trained.name)
+
+
+def test_resolutions_and_points_touch_no_weight_so_they_are_those_of_the_space_asked_for(
+    trained: Start, small: SmallSupernet, tmp_path: Path
+) -> None:
+    path = tmp_path / "wide.toml"
+    path.write_text(
+        (asset_folder("search_spaces") / "tiny.toml").read_text().replace("[24, 32]", "[32, 40, 48]")
+        + '[points.own]\narchitecture = "32/3x2/3x2"\nnote = "by hand"\n'
+    )
+    start = open_start(small.name, space=str(path))
+    assert (start.space.name, start.space.resolutions) == ("wide", (32, 40, 48))
+    assert start.space.classes == trained.space.classes
+    assert start.space.points.keys() == {"own"}
+    tensors = started(start, start.class_names)
+    assert all(torch.equal(tensors[name], value) for name, value in trained.tensors.items())
 
 
 def test_what_is_no_start_is_refused(tmp_path: Path) -> None:
