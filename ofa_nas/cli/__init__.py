@@ -36,6 +36,7 @@ LEAST = {
     "checkpoint_minutes": 0.0,
     "workers": 1,
 }
+MOST = {"image_size": 4096}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +199,17 @@ def _drop_stdout() -> None:
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    """Refuse numbers below what every command needs of them.
+    """Refuse numbers that no command takes.
 
     Raises:
-        ConfigError: Names the flag and the least that it takes.
+        ConfigError: Names the flag and the least or the most that it takes.
     """
     for name, least in LEAST.items():
         value = getattr(args, name, None)
         if value is not None and not value >= least:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {least} or more")
+        if value is not None and value > MOST.get(name, value):
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {MOST[name]} or less")
 
 
 def _fail(message: str, status: int) -> int:

@@ -23,7 +23,7 @@ from ofa_nas.errors import DataError
 from ofa_nas.files import open_regular, read_json
 
 _VERSION = 2  # in packs of before, images of 16 bits are nearly white
-_CHUNK = 256
+_CHUNK, _CHUNK_BYTES = 256, 256 << 20  # decoded at once, at most: images, and what they take
 # A folder that a killed process left behind is swept away when nobody has written to it for so long.
 _ABANDONED_S = 6 * 3600
 
@@ -234,10 +234,11 @@ def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
         "fortran_order": False,
         "shape": (total, *first.shape),
     }
+    chunk = max(1, min(_CHUNK, _CHUNK_BYTES // first.nbytes))
     with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         npy.write_array_header_1_0(file, header)
-        for start in range(0, total, _CHUNK):
-            indices = range(start, min(start + _CHUNK, total))
+        for start in range(0, total, chunk):
+            indices = range(start, min(start + chunk, total))
             for one in pool.map(lambda index: frame(source, index, size_px=size_px), indices):
                 file.write(one.tobytes())
             yield indices.stop

@@ -99,7 +99,8 @@ def check_tensors(tensors: dict[str, Tensor], needed: dict[str, Tensor], *, wher
     """Refuse tensors that are not those needed, by name and shape.
 
     Raises:
-        CheckpointError: A tensor is missing, unknown, of another shape or kind of numbers, or not finite.
+        CheckpointError: A tensor is missing, unknown, of another shape or kind of numbers, not finite, or a
+            variance below 0.
     """
     for name in sorted(needed.keys() ^ tensors.keys()):
         raise CheckpointError(f"{where}: tensor {name[:80]} is {'missing' if name in needed else 'unknown'}")
@@ -112,6 +113,8 @@ def check_tensors(tensors: dict[str, Tensor], needed: dict[str, Tensor], *, wher
             raise CheckpointError(f"{where}: {name} holds {value.dtype}, not {needed[name].dtype}")
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{where}: {name} holds a value that is not finite")
+        if name.endswith("running_var") and bool((value < 0).any()):
+            raise CheckpointError(f"{where}: {name} holds a variance below 0")
 
 
 def _stored(name: str, value: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def read_official(path: Path) -> tuple[Supernet, SupernetCard]:
 
     Raises:
         CheckpointError: The file cannot be read safely, is no such checkpoint, or a tensor is missing,
-            unknown, of another shape, or not finite.
+            unknown, of another shape, not finite, or a variance below 0.
 
     Source: Cai et al. 2020, arXiv:1908.09791; names of mit-han-lab/once-for-all.
     """

@@ -88,6 +88,8 @@ def test_another_recipe_is_trained_by_name(
         (["--learning-rate", "-0.1"], "--learning-rate -0.1: expected a number above 0"),
         (["--crop-scale", "0"], "--crop-scale 0.0: expected a share"),
         (["--checkpoint-minutes", "nan"], "--checkpoint-minutes nan: expected 0.0 or more"),
+        (["--image-size", "1000000"], "--image-size 1000000: expected 4096 or less"),
+        (["--image-size", "7"], "--image-size 7: expected 8 or more"),
         (["--resume"], "checkpoint.safetensors: nothing to resume: leave out --resume"),
     ],
 )

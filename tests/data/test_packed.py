@@ -78,6 +78,14 @@ def test_progress_counts_to_the_end_and_brings_the_pack(source: Source, tmp_path
     assert all(record.packed is None for record in records[:-1])
 
 
+def test_only_as_many_images_as_fit_are_decoded_at_once(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ofa_nas.data.packed._CHUNK_BYTES", 5 * 20 * 20 * 3 - 1)
+    done = [progress.done for progress in pack_images(source, tmp_path / "pack", size_px=20)]
+    assert done == [*range(4, len(source), 4), len(source), len(source)]
+
+
 def test_stopping_or_failing_leaves_the_old_pack(source: Source, tmp_path: Path) -> None:
     folder = tmp_path / "pack"
     old = np.array(pack(source, folder, size_px=8).images)

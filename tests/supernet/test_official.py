@@ -214,6 +214,7 @@ def with_tensor(name: str, value: object) -> Damage:
 
 
 BIAS = "classifier.linear.bias"
+VARIANCE = "first_conv.bn.running_var"
 MATRIX = "blocks.3.conv.depth_conv.conv.7to5_matrix"
 
 
@@ -228,6 +229,7 @@ MATRIX = "blocks.3.conv.depth_conv.conv.7to5_matrix"
         (with_tensor(BIAS, torch.zeros(10)), r"classifier.linear.bias is \(10,\); the space needs \(1000,\)"),
         (with_tensor(BIAS, torch.full((1000,), torch.nan)), f"{BIAS} holds a value that is not finite"),
         (with_tensor(BIAS, torch.full((1000,), torch.inf)), f"{BIAS} holds a value that is not finite"),
+        (with_tensor(VARIANCE, torch.full((16,), -1e-3)), f"{VARIANCE} holds a variance below 0"),
         (with_tensor(f"module.{BIAS}", torch.zeros(1000)), f"{BIAS} is there twice, in two spellings"),
         (with_tensor(BIAS, [0.0] * 1000), f"{BIAS} is no tensor of numbers"),
         (with_tensor(BIAS, torch.zeros(1000, dtype=torch.complex64)), f"{BIAS} is no tensor of numbers"),
