@@ -62,9 +62,11 @@ def search_cheapest(
         raise BudgetError(_describe_shortfall(estimators, goal, run.nearest, has_budgets=bool(level)))
     assert run.front is not None
     binding = tuple(_binds(replace(run), problem, keys.index(budget.key)) for budget in level)
+    (chosen,) = estimators.candidates(run.best.genes)
     yield SearchResult(
-        chosen=estimators.candidates(run.best.genes)[0],
+        chosen=chosen,
         front=tuple(estimators.candidates(run.front)),
+        axis=keys[0],
         budgets=level,
         binding=binding,
         evaluations=run.evaluations,
@@ -72,6 +74,7 @@ def search_cheapest(
         method=method,
         bound=None,
         is_exact=run.is_proven,
+        by_seed=(chosen.cost(goal.key),),
         goal=goal,
     )
 

@@ -35,7 +35,8 @@ class SearchResult:
 
     Attributes:
         chosen: The most accurate candidate within every budget, or the cheapest that reaches the goal.
-        front: Accuracy against the first cost, by rising cost, within every other budget.
+        front: Accuracy against the cost of `axis`, by rising cost, within every other budget.
+        axis: Which cost the front is drawn against.
         budgets: As asked for, latencies with their margins.
         binding: One flag a budget: whether a looser one would have allowed a better candidate.
         evaluations: Architectures scored.
@@ -45,11 +46,14 @@ class SearchResult:
             cannot tell.
         is_exact: Whether nothing within the budgets is predicted to be better than what was searched out, of
             all that there is; finalists may have put another one in its place.
+        by_seed: What the answer from each seed that found one is worth: predicted accuracy, or the cost that
+            was made small.
         goal: The accuracy that was to be reached, at the least of which cost; None where accuracy was sought.
     """
 
     chosen: Candidate
     front: tuple[Candidate, ...]
+    axis: Cost
     budgets: tuple[Budget, ...]
     binding: tuple[bool, ...]
     evaluations: int
@@ -57,6 +61,7 @@ class SearchResult:
     method: str
     bound: float | None
     is_exact: bool
+    by_seed: tuple[float, ...]
     goal: Goal | None = None
 
 
@@ -163,9 +168,11 @@ def _answer(
             yield Unmet(level, f"{method} found nothing in {last.evaluations} architectures")
             continue
         flags = dict(zip(keys, binding_budgets(part, best), strict=True))
+        (chosen,) = estimators.candidates(best.genes)
         yield SearchResult(
-            chosen=estimators.candidates(best.genes)[0],
+            chosen=chosen,
             front=tuple(estimators.candidates(last.front.genes)),
+            axis=keys[0],
             budgets=level,
             binding=tuple(flags[budget.key] for budget in level),
             evaluations=last.evaluations,
@@ -173,6 +180,7 @@ def _answer(
             method=method,
             bound=None if bound is None else min(1.0, 1.0 - bound),
             is_exact=bound is not None and bound >= float(best.errors[0]),
+            by_seed=(chosen.accuracy,),
         )
 
 

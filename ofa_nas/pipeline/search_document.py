@@ -132,6 +132,7 @@ def _answer(result: SearchResult, estimators: Estimators) -> dict[str, Any]:
         "objective": _objective(result.goal),
         "accuracy_bound": result.bound,
         "is_exact": result.is_exact,
+        "by_seed": list(result.by_seed),
         "network": network_document(result.chosen.architecture, estimators),
     }
 
