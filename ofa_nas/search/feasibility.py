@@ -16,7 +16,7 @@ from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.fronts import allowed, limited_sums, weigh
 from ofa_nas.search.methods import evolution, exact, strongest_method
 from ofa_nas.search.polish import MIN_GAIN, is_improvable
-from ofa_nas.search.problem import Floats, Problem, Scored
+from ofa_nas.search.problem import Floats, Problem, Scored, Tables, Worth
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
@@ -50,7 +50,8 @@ def check_budgets(costs: Sequence[BudgetedCost], *, rng: np.random.Generator) ->
 
     Raises:
         BudgetError: Names each budget that nothing meets with its smallest reachable value; or, when each can
-            be met but not all at once, the nearest architecture.
+            be met but not all at once, the nearest architecture, and what each would have to be with the
+            others kept, where that was found.
     """
     encoding = costs[0].table.encoding
     smallest = [cost.table.smallest() for cost in costs]
@@ -59,7 +60,7 @@ def check_budgets(costs: Sequence[BudgetedCost], *, rng: np.random.Generator) ->
         raise BudgetError("; ".join(filter(None, found)))
     nearest, is_proven = _nearest(encoding, costs, encoding.encode(smallest), rng)
     if _excess(costs, nearest)[0] > 1.0:
-        raise BudgetError(_describe_conflict(encoding, costs, nearest, is_proven=is_proven))
+        raise BudgetError(_describe_conflict(costs, nearest, rng, is_proven=is_proven))
     return nearest
 
 
@@ -173,21 +174,75 @@ def _describe_unreachable(cost: BudgetedCost, arch: Architecture) -> str:
 
 
 def _describe_conflict(
-    encoding: Encoding, costs: Sequence[BudgetedCost], nearest: Genes, *, is_proven: bool
+    costs: Sequence[BudgetedCost], nearest: Genes, rng: np.random.Generator, *, is_proven: bool
 ) -> str:
     costs = [cost for cost in costs if np.isfinite(cost.budget.limit)]
+    encoding = costs[0].table.encoding
     budgets = ", ".join(map(_with_margin, (cost.budget for cost in costs)))
     found = "no architecture" if is_proven else f"none of {MAX_EVALUATIONS} architectures tried"
-    values = ", ".join(
-        f"{cost.budget.title} {format_amount(float(cost.values(nearest)[0]), cost.budget.unit)}"
-        for cost in costs
-    )
+    alone = _tell([_limit_for(cost, encoding.encode([cost.table.smallest()])) for cost in costs])
+    values = _tell([replace(cost.budget, limit=float(cost.values(nearest)[0])) for cost in costs])
+    raised = {place: _least_beside(costs, place, rng) for place in range(len(costs))}
+    enough = [_limit_for(costs[place], genes) for place, genes in raised.items() if genes is not None]
+    told = _tell(enough, joint=" or ", up=True)
+    advice = f"raise one of them, the others kept: {told}" if enough else "raise several of them"
     keeps_all = all(cost.values(nearest)[0] <= cost.budget.limit for cost in costs)
-    without = ", or give --margin 0: then it keeps them all" if keeps_all else ""
+    without = ", or give --margin 0: then the nearest keeps them all" if keeps_all else ""
     return (
         f"the budgets {budgets} can each be met, but {found} of {encoding.space.name} meets them together; "
-        f"the nearest is {encoding.decode(nearest)[0]} with {values}; raise one of them{without}"
+        f"alone, the least are {alone}; the nearest is {encoding.decode(nearest)[0]} with {values}; "
+        f"{advice}{without}"
     )
+
+
+def _limit_for(cost: BudgetedCost, genes: Genes) -> Budget:
+    """The budget that an architecture `(1, d)` just keeps, with its margin."""
+    return replace(cost.budget, limit=float(cost.values(genes)[0]) / (1.0 - cost.budget.margin))
+
+
+def _tell(budgets: Sequence[Budget], *, joint: str = ", ", up: bool = False) -> str:
+    return joint.join(f"{one.title} {format_amount(one.limit, one.unit, up=up)}" for one in budgets)
+
+
+def _least_beside(costs: Sequence[BudgetedCost], place: int, rng: np.random.Generator) -> Genes | None:
+    """The architecture `(1, d)` that costs least within all other budgets; None where none was found."""
+    cost, others = costs[place], [*costs[:place], *costs[place + 1 :]]
+    if cost.table.is_peak:
+        return _least_peak(cost, others, rng)
+    every = [cost, *others]
+
+    def values(genes: Genes) -> Floats:
+        return np.stack([one.values(genes) for one in every], axis=1)
+
+    worth = replace(cost.table, fixed=-cost.table.fixed, choices=-cost.table.choices)
+    problem = Problem(
+        space=worth.encoding,
+        predict=cost.values,
+        costs=values,
+        limits=np.array([np.inf, *(one.budget.searched_limit for one in others)]),
+        names=tuple(one.budget.title for one in every),
+        tables=Tables(tuple(one.table for one in every), Worth(worth, np.negative)),
+    )
+    *_, last = exact.search(problem, rng=rng, max_evaluations=MAX_EVALUATIONS)
+    return None if last.best is None else last.best.genes
+
+
+def _least_peak(cost: BudgetedCost, others: Sequence[BudgetedCost], rng: np.random.Generator) -> Genes | None:
+    """The same for a peak, which is one of its layers' figures: halve what it may be."""
+    table, least = cost.table, None
+    values = np.unique(np.concatenate([table.fixed.ravel(), table.choices.ravel()]))
+    values = values[np.isfinite(values) & (values > cost.budget.searched_limit)]
+    low, high = 0, len(values)  # from `high` on it is known to do
+    while low < high:
+        middle = (low + high) // 2 if least is not None else len(values) - 1
+        limited = [replace(cost, budget=replace(cost.budget, limit=values[middle], margin=0.0)), *others]
+        seen = table.encoding.encode([one.table.smallest() for one in limited])
+        found, _ = _nearest(table.encoding, limited, seen, rng)
+        if _excess(limited, found)[0] <= 1.0:
+            least, high = found, middle
+        else:
+            low = middle + 1
+    return least
 
 
 def _with_margin(budget: Budget) -> str:

@@ -33,6 +33,18 @@ def _costs(macs: float, peak: float, weight: float) -> list[BudgetedCost]:
     ]
 
 
+def advised_limits(message: str, costs: list[BudgetedCost]) -> dict[int, float]:
+    """What a message says each budget would have to be, by its place."""
+    advice = message.split("the others kept: ")[1].split(", or give", maxsplit=1)[0]
+    found = {}
+    for index, cost in enumerate(costs):
+        for part in advice.split(" or "):
+            if part.startswith(f"{cost.budget.title} "):
+                amount = part.removeprefix(f"{cost.budget.title} ").removesuffix(" MACs")
+                found[index] = parse_budget(cost.budget.name, amount).limit
+    return found
+
+
 def _values(costs: list[BudgetedCost]) -> Floats:
     return np.stack([cost.values(GENES) for cost in costs], axis=1)
 
@@ -78,7 +90,13 @@ def test_a_margin_that_keeps_budgets_from_being_met_together_is_named() -> None:
     latency = BudgetedCost(Budget("latency", 1.05 * least, "ms", margin=0.1), CONTRARY)
     with pytest.raises(BudgetError, match=r"latency ≤ .* \(with a margin of 10 %\), peak memory ≤") as caught:
         check_budgets([latency, peak], rng=_RNG)
-    assert str(caught.value).endswith("raise one of them, or give --margin 0: then it keeps them all")
+    assert str(caught.value).endswith(", or give --margin 0: then the nearest keeps them all")
+    advised = advised_limits(str(caught.value), [latency, peak])
+    assert advised.keys() == {0, 1}
+    for place, limit in advised.items():
+        raised = [latency, peak]
+        raised[place] = replace(raised[place], budget=replace(raised[place].budget, limit=limit))
+        check_budgets(raised, rng=_RNG)
     check_budgets([replace(latency, budget=replace(latency.budget, margin=0.0)), peak], rng=_RNG)
 
 
@@ -92,9 +110,36 @@ def test_latencies_on_two_devices_that_cannot_be_kept_together_are_told_apart() 
         BudgetError, match=r"the budgets latency on host ≤ .*, latency on board ≤ .* can each be met, but"
     ) as caught:
         check_budgets(costs, rng=np.random.default_rng(0))
-    nearest = str(caught.value).split("the nearest is ")[1]
+    message = str(caught.value)
+    nearest = message.split("the nearest is ")[1]
     assert " with latency on host " in nearest
     assert ", latency on board " in nearest
+    alone = message.split("alone, the least are ")[1].split("; ", maxsplit=1)[0]
+    for cost in costs:
+        least = float(cost.values(GENES).min())
+        given = parse_budget("latency", alone.split(f"{cost.budget.title} ")[1].split(", ")[0]).limit
+        assert given == pytest.approx(least, rel=0.01)
+
+
+def test_a_budget_that_is_no_part_of_a_conflict_is_not_to_be_raised() -> None:
+    tables = {"host": MACS, "board": CONTRARY}
+    costs = [
+        BudgetedCost(Budget("latency", 1.01 * float(table.total(GENES).min()), "ms", device), table)
+        for device, table in tables.items()
+    ]
+    loose = BudgetedCost(Budget("peak_memory", 1.1 * float(PEAK.peak(GENES).max()), "bytes"), PEAK)
+    with pytest.raises(BudgetError) as caught:
+        check_budgets([*costs, loose], rng=np.random.default_rng(0))
+    advice = str(caught.value).split("the others kept: ")[1]
+    assert "latency on host " in advice
+    assert "latency on board " in advice
+    assert "peak memory" not in advice
+    third = replace(costs[1], budget=replace(costs[1].budget, device="other"))
+    with pytest.raises(BudgetError, match=r"raise one of them, the others kept: latency on host [^,]*$"):
+        check_budgets([*costs, third], rng=np.random.default_rng(0))
+    fourth = replace(costs[0], budget=replace(costs[0].budget, device="elsewhere"))
+    with pytest.raises(BudgetError, match=r"; raise several of them$"):
+        check_budgets([*costs, third, fourth], rng=np.random.default_rng(0))
 
 
 def test_every_infeasible_budget_is_named_at_once() -> None:
@@ -128,6 +173,14 @@ def test_the_verdict_on_joint_budgets_is_that_of_enumeration(seed: int) -> None:
         excess = (_values(costs) / limits).max(axis=1)
         found = max(float(cost.values(TINY.encode([nearest]))[0]) / cost.budget.limit for cost in costs)
         assert found <= 1.1 * excess.min()
+        advised = advised_limits(str(caught.value), costs)
+        for index, budget in enumerate(limits):
+            others = np.delete(values <= limits, index, axis=1).all(axis=1)
+            if not others.any():
+                assert index not in advised
+                continue
+            least = float(values[others, index].min())
+            assert budget < least <= advised[index] <= 1.01 * least + 1.0
 
 
 def test_a_sum_against_a_peak_is_decided_by_proof() -> None:
