@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ofa_nas.accuracy import Top1
     from ofa_nas.pipeline.contest import Contest
     from ofa_nas.pipeline.estimators import Candidate, Estimators
     from ofa_nas.pipeline.search import SearchResult
@@ -52,9 +53,22 @@ def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: st
 
     is_timed = bool(device) and args.finalists != 0
     if not is_timed:
-        return [result.chosen] if args.data is None else pick_contenders(result)
+        count = args.finalists or CONTENDERS
+        return [result.chosen] if args.data is None else pick_contenders(result, count=count)
     usual = FINALISTS if args.data is None else CONTENDERS
     return pick_finalists(result, device, count=usual if args.finalists is None else args.finalists)
+
+
+def judge_held_out(args: argparse.Namespace, estimators: "Estimators", chosen: "Candidate") -> "Top1 | None":
+    """Top-1 of the best of a contest on images that chose nothing.
+
+    None without a contest or such images, and where a file is exported, whose check tells it.
+    """
+    if args.data is None or args.export is not None:
+        return None
+    from ofa_nas.pipeline.evaluation import Bench
+
+    return Bench.open(str(estimators.files.weights)).held_out_top_1(chosen.architecture)
 
 
 def hold_contest(

@@ -60,6 +60,8 @@ def check_measured(args: argparse.Namespace) -> None:
         raise ConfigError("--measured needs --storage: where the trials are kept, such as study.log")
     if args.data is None:
         raise ConfigError("--measured needs --data: a data set with the supernet's classes")
+    if args.seeds > 1:
+        raise ConfigError(f"--seeds {args.seeds} is for a predicted search: leave out --measured")
     if args.finalists is not None:
         raise ConfigError("--finalists are for a predicted search: --measured times every trial")
     if args.objective != "accuracy":
@@ -172,6 +174,7 @@ def show_measured(result: "MeasuredResult", estimators: "Estimators") -> None:
 
 def _show_chosen(result: "MeasuredResult", chosen: "MeasuredTrial") -> None:
     from ofa_nas.cli.console import out
+    from ofa_nas.cli.search_report import show_held_out
 
     out.print(f"subnet    [bold]{chosen.candidate.architecture}[/bold]")
     own = chosen.top_1
@@ -181,10 +184,7 @@ def _show_chosen(result: "MeasuredResult", chosen: "MeasuredTrial") -> None:
         f"{len(result.trials)} on these images it is flattered by them"
     )
     if result.held_out is not None:
-        out.print(
-            f"held out  top-1 {result.held_out.accuracy:.1%} ± {100 * result.held_out.half_width:.1f} points "
-            f"at 90 % on {result.held_out.images} images that took no part in the choice"
-        )
+        show_held_out(result.held_out)
 
 
 def _cost_titles(estimators: "Estimators", timed: list[str]) -> list[str]:

@@ -1,12 +1,11 @@
 """A front as a few lines of text: accuracy against the first cost, the chosen subnet marked."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.estimators import Estimators
-    from ofa_nas.pipeline.search import SearchResult
+    from ofa_nas.pipeline.estimators import Candidate
     from ofa_nas.search.budgets import Cost
 
 WIDTH, HEIGHT = 64, 11  # of the field, in characters
@@ -16,22 +15,22 @@ LOGARITHMIC = 10.0  # from this ratio of the ends on
 POINT, CHOSEN = "•", "◆"
 
 
-def plot_lines(xs: Sequence[float], ys: Sequence[float], *, chosen: int) -> list[str]:
+def plot_lines(xs: Sequence[float], ys: Sequence[float], *, chosen: Collection[int]) -> list[str]:
     """Points in a field of characters, the highest line first.
 
     Args:
         xs: Positive, for columns; on a logarithmic axis where they span a decade.
         ys: For lines.
-        chosen: Index of the point that is marked, and never hidden.
+        chosen: Indices of points that are marked, and never hidden by others.
     """
     is_log = max(xs) >= LOGARITHMIC * min(xs)
     places = [math.log(x) for x in xs] if is_log else list(xs)
     field = [[" "] * WIDTH for _ in range(HEIGHT)]
-    order = sorted(range(len(xs)), key=lambda index: index == chosen)
+    order = sorted(range(len(xs)), key=lambda index: index in chosen)
     for index in order:
         column = round((WIDTH - 1) * _share(places[index], places))
         line = round((HEIGHT - 1) * (1.0 - _share(ys[index], ys)))
-        field[line][column] = CHOSEN if index == chosen else POINT
+        field[line][column] = CHOSEN if index in chosen else POINT
     return ["".join(cells) for cells in field]
 
 
@@ -48,21 +47,23 @@ def is_plotted(asked: bool | None) -> bool:
     return out.is_terminal and out.width >= LEAST_WIDTH if asked is None else asked
 
 
-def show_front(result: "SearchResult", estimators: "Estimators") -> None:
-    """Print a front's plot; nothing where there are too few points to see anything in it."""
+def show_front(front: "Sequence[Candidate]", chosen: "Sequence[Candidate]", axis: "Cost") -> None:
+    """Print a front's plot; nothing where there are too few points to see anything in it.
+
+    Args:
+        front: What is drawn.
+        chosen: What is marked; drawn where it is not on the front.
+        axis: Cost that the front is drawn against.
+    """
     from ofa_nas.cli.console import out
 
-    front = list(result.front)
-    archs = [one.architecture for one in front]
-    if result.chosen.architecture not in archs:
-        front.append(result.chosen)
-    if len(front) < LEAST_POINTS:
+    points = {one.architecture: one for one in (*front, *chosen)}
+    if len(points) < LEAST_POINTS:
         return
-    axis = _axis(result, estimators)
+    front, marked = list(points.values()), [list(points).index(one.architecture) for one in chosen]
     xs, ys = [one.cost(axis) for one in front], [one.accuracy for one in front]
-    chosen = [one.architecture for one in front].index(result.chosen.architecture)
     ends = [axis.text(value) for value in (min(xs), max(xs))]
-    for number, line in enumerate(plot_lines(xs, ys, chosen=chosen)):
+    for number, line in enumerate(plot_lines(xs, ys, chosen=marked)):
         label = {0: f"{max(ys):.1%}", HEIGHT - 1: f"{min(ys):.1%}"}.get(number, "")
         out.print(f"{label:>7} {'┤' if label else '│'}{line.replace(CHOSEN, f'[bold]{CHOSEN}[/bold]')}")
     out.print(f"{'top-1':>7} └{'─' * WIDTH}")
@@ -70,10 +71,3 @@ def show_front(result: "SearchResult", estimators: "Estimators") -> None:
     space = " " * max(1, WIDTH - sum(map(len, ends)) - len(axis.title) - len(scale))
     half = len(space) // 2
     out.print(f"{'':9}{ends[0]}{space[:half]}{axis.title}{scale}{space[half:]}{ends[1]}\n")
-
-
-def _axis(result: "SearchResult", estimators: "Estimators") -> "Cost":
-    """The cost that the front was searched against."""
-    if result.goal is not None and not estimators.costs[result.goal.key].table.is_peak:
-        return result.goal.key
-    return estimators.first_cost

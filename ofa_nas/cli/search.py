@@ -14,7 +14,7 @@ from ofa_nas.cli.budget_arguments import (
     read_budgets_of_devices,
     read_goal,
 )
-from ofa_nas.cli.contest import check_contest, check_data, hold_contest, pick_candidates
+from ofa_nas.cli.contest import check_contest, check_data, hold_contest, judge_held_out, pick_candidates
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
 from ofa_nas.cli.measured import add_measured, check_measured, run_measured
 from ofa_nas.cli.report import add_report, check_report, give_report
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="COUNT",
         help="candidates to time on the first device at hand, of which the best within the budget is taken; "
-        "1 times the chosen one alone, 0 none (5)",
+        "1 times the chosen one alone, 0 none (5); with --data, those to evaluate (8)",
     )
     add_report(parser)
     parser.add_argument(
@@ -73,8 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        help="data set with the supernet's classes: the best eight within the budgets are evaluated on the "
-        "half of its validation images that verification never sees, and ordered anew",
+        help="data set with the supernet's classes: the best eight within the budgets, or --finalists, are "
+        "evaluated on the half of its validation images that verification never sees, and ordered anew",
     )
     add_windows(parser)
     parser.add_argument("--images", type=int, metavar="COUNT", help="images for each at most (2000)")
@@ -86,6 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_measured(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="COUNT",
+        help="search from so many seeds, --seed the first, take the best, and tell how far apart they are; "
+        "an exact search needs one (1)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -144,6 +152,8 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
     if args.measured and args.precision != "fp32":
         raise ConfigError(f"--measured evaluates fp32 files: leave out --precision {args.precision}")
     check_contest(args)
+    if args.seeds < 1:
+        raise ConfigError(f"--seeds {args.seeds}: expected 1 or more")
     measured = {
         "--measured": args.measured,
         "--export": args.export is not None,
@@ -157,8 +167,11 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
     if args.finalists is not None:
         if args.finalists < 0:
             raise ConfigError(f"--finalists {args.finalists}: expected 0 or more")
-        if not any(device.address for device in devices):
-            raise ConfigError("--finalists are timed on a device: give --measure host or ssh://USER@HOST")
+        if args.data is None and not any(device.address for device in devices):
+            raise ConfigError(
+                "--finalists are timed on a device: give --measure host or ssh://USER@HOST; or evaluated on "
+                "images: give --data"
+            )
     if args.margin is not None:
         args.margin = parse_margin(args.margin)
         if all(device.latency is None for device in devices):
@@ -171,19 +184,20 @@ def _search(
     from ofa_nas.cli.console import progress
     from ofa_nas.pipeline.cheapest import search_cheapest
     from ofa_nas.pipeline.search import search
+    from ofa_nas.pipeline.seeds import Records, search_from_seeds
     from ofa_nas.search.methods import Generation
 
     answers = []
     goal = read_goal(args, next(iter(estimators.tables), ""))
+    method, margin = args.method, args.margin
+
+    def from_seed(seed: int) -> Records:
+        if goal is None:
+            return search(estimators, budgets, method=method, seed=seed, margin=margin)
+        return search_cheapest(estimators, budgets, goal, method=method, seed=seed, margin=margin)
+
     with progress("searching", total=None, quiet=args.json) as bar:
-        stream = (
-            search(estimators, budgets, method=args.method, seed=args.seed, margin=args.margin)
-            if goal is None
-            else search_cheapest(
-                estimators, budgets, goal, method=args.method, seed=args.seed, margin=args.margin
-            )
-        )
-        for record in stream:
+        for record in search_from_seeds(from_seed, range(args.seed, args.seed + args.seeds)):
             if isinstance(record, Generation):
                 bar.advance(note=f"{record.evaluations} architectures scored")
             else:
@@ -195,12 +209,13 @@ def _show_list(
     args: argparse.Namespace, answers: "list[Unmet | SearchResult]", estimators: "Estimators"
 ) -> int:
     from ofa_nas.cli.console import give_document
+    from ofa_nas.cli.plot import is_plotted
     from ofa_nas.cli.search_report import show_list
     from ofa_nas.pipeline.search_document import list_document
 
     document = list_document(answers, estimators, seed=args.seed)
     if not give_document(args, document):
-        show_list(answers, estimators)
+        show_list(answers, estimators, seeds=args.seeds, is_plotted=is_plotted(args.plot))
     give_report(args, document)
     return 0
 
@@ -220,11 +235,26 @@ def _finish(
         candidates = [one.candidate for one in contest.contenders]
     finals = _measure(args, estimators, result, candidates, addresses)
     result = replace(result, chosen=finals.chosen if finals else candidates[0])
+    held_out = judge_held_out(args, estimators, result.chosen)
     if not args.json:
-        show_search(result, estimators, contest, finals, is_plotted=is_plotted(args.plot))
+        show_search(
+            result,
+            estimators,
+            contest,
+            finals,
+            held_out=held_out,
+            seeds=args.seeds,
+            is_plotted=is_plotted(args.plot),
+        )
     delivery = _deliver(args, estimators, result, addresses) if args.export is not None else None
     document = result_document(
-        result, estimators, seed=args.seed, contest=contest, finals=finals, delivery=delivery
+        result,
+        estimators,
+        seed=args.seed,
+        contest=contest,
+        finals=finals,
+        held_out=held_out,
+        delivery=delivery,
     )
     if not give_document(args, document) and finals is None and delivery is None:
         show_nothing_measured(estimators)

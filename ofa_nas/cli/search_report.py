@@ -7,6 +7,7 @@ from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ofa_nas.accuracy import Top1
     from ofa_nas.pipeline.contest import Contest
     from ofa_nas.pipeline.estimators import Candidate, Estimators
     from ofa_nas.pipeline.finalists import Finals
@@ -22,24 +23,23 @@ def show_search(
     contest: "Contest | None",
     finals: "Finals | None",
     *,
-    is_plotted: bool = False,
+    held_out: "Top1 | None",
+    seeds: int,
+    is_plotted: bool,
 ) -> None:
     """Print supernet, budgets, front, evaluated and timed finalists, and the chosen subnet."""
     from ofa_nas.cli.console import out
-    from ofa_nas.cli.plot import show_front
     from ofa_nas.search.budgets import Cost
 
     show_source(estimators)
-    out.print(f"searched  {_describe_method([result], estimators)}")
+    _show_method([result], estimators, seeds=seeds)
     if result.goal is not None:
         goal = f"predicted to reach {result.goal.accuracy:.1%} top-1"
         out.print(f"objective the least {result.goal.key.title} that is {goal}")
     for budget, binds in zip(result.budgets, result.binding, strict=True):
         verdict = "binds" if binds else "does not bind"
         out.print(f"budget    {budget}: {verdict}{describe_margin(budget, estimators)}")
-    _show_front(result)
-    if is_plotted:
-        show_front(result, estimators)
+    _show_front(result, [result.chosen], is_plotted=is_plotted)
     if contest is not None:
         _show_contest(contest, result.chosen)
     if finals is not None:
@@ -52,10 +52,27 @@ def show_search(
     out.print(f"predicted {', '.join(_cells(chosen))}{interval}")
     if not half_width:
         out.print(f"accuracy  {estimators.description}")
+    if held_out is not None:
+        show_held_out(held_out)
 
 
-def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators") -> None:
-    """Print supernet, the budgets that all answers share, and one row for each value of the list."""
+def show_held_out(top_1: "Top1") -> None:
+    """Print what the chosen subnet reaches on images that chose nothing."""
+    from ofa_nas.cli.console import out
+
+    out.print(
+        f"held out  top-1 {top_1.accuracy:.1%} ± {100 * top_1.half_width:.1f} points at 90 % on "
+        f"{top_1.images} images that took no part in the choice"
+    )
+
+
+def show_list(
+    answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators", *, seeds: int, is_plotted: bool
+) -> None:
+    """Print supernet, the budgets that all answers share, one row for each value of the list, and a front.
+
+    A list of a sum has one front; one of peaks has a front for each value, and the loosest one's is shown.
+    """
     from ofa_nas.cli.console import make_table, out, wide
     from ofa_nas.pipeline.search import SearchResult
 
@@ -63,23 +80,29 @@ def show_list(answers: "Sequence[Unmet | SearchResult]", estimators: "Estimators
     pairs = zip(answers[0].budgets, results[-1].budgets, strict=True)
     (listed,) = (place for place, (first, last) in enumerate(pairs) if first != last)
     show_source(estimators)
-    out.print(f"searched  {_describe_method(results, estimators)}")
+    _show_method(results, estimators, seeds=seeds)
     for place, budget in enumerate(results[-1].budgets):
         if place == listed:
             out.print(f"budgets   {budget.title}, one subnet for each{_describe_share(budget, estimators)}")
         else:
             out.print(f"budget    {budget}{describe_margin(budget, estimators)}")
-    table = make_table("budget", *_titles(results[-1].chosen), "architecture")
+    table = make_table("budget", *_titles(results[-1].chosen), "binding", "architecture")
     for answer in answers:
         amount = format_amount(answer.budgets[listed].limit, answer.budgets[listed].unit)
         if isinstance(answer, SearchResult):
-            table.add_row(amount, *_values(answer.chosen), str(answer.chosen.architecture))
+            flags = zip(answer.budgets, answer.binding, strict=True)
+            binding = ", ".join(budget.title for budget, binds in flags if binds) or "none"
+            table.add_row(amount, *_values(answer.chosen), binding, str(answer.chosen.architecture))
         else:
             table.add_row(amount, "cannot be met")
     wide.print(table)
     for answer in answers:
         if not isinstance(answer, SearchResult):
             out.print(f"unmet     {answer.reason}")
+    last = results[-1]
+    is_one = last.axis == last.budgets[listed].key
+    out.print(f"front     against {last.axis.title}" + ("" if is_one else f", within {last.budgets[listed]}"))
+    _show_front(last, [one.chosen for one in (results if is_one else [last])], is_plotted=is_plotted)
     half_width = 100 * results[-1].chosen.half_width
     if half_width:
         out.print(f"predicted top-1 ± {half_width:.1f} points at 90 %")
@@ -116,6 +139,29 @@ def show_source(estimators: "Estimators") -> None:
         out.print(f"narrowed  to {held} px: {holder} not hold {missing}")
 
 
+def _show_method(results: "Sequence[SearchResult]", estimators: "Estimators", *, seeds: int) -> None:
+    """Print what may be claimed of all answers of one search, and how far seeds were apart."""
+    from ofa_nas.cli.console import out
+
+    out.print(f"searched  {_describe_method(results, estimators)}")
+    if all(one.is_exact for one in results):
+        if seeds > 1:
+            out.print("seeds     one: nothing in an exact search is random")
+    elif seeds == 1:
+        out.print("seeds     one: --seeds 5 takes the best of five, and tells how far apart they are")
+    else:
+        spreads = ", ".join(map(_spread, results))
+        out.print(f"seeds     {seeds}, of which the best was taken; their answers: {spreads}")
+
+
+def _spread(result: "SearchResult") -> str:
+    """The least and the largest of what the seeds found."""
+    ends = min(result.by_seed), max(result.by_seed)
+    if result.goal is not None:
+        return " to ".join(map(result.goal.key.text, ends))
+    return "{:.2f} to {:.2f} %".format(*(100 * end for end in ends))
+
+
 def _describe_method(results: "Sequence[SearchResult]", estimators: "Estimators") -> str:
     """What may be claimed of all answers of one search."""
     result = results[-1]
@@ -126,6 +172,8 @@ def _describe_method(results: "Sequence[SearchResult]", estimators: "Estimators"
             none = "none within the budgets that costs less is predicted to reach it"
         return f"all {estimators.encoding.space.cardinality:.2g} subnets, exactly, in {seconds}: {none}"
     text = f"{result.evaluations:,} subnets scored in {seconds} by {result.method}"
+    if result.method == "evolution" and estimators.predictor.additive(estimators.encoding) is None:
+        text += ", for the predictor is no sum over the blocks, which alone is searched exactly"
     gaps = [one.bound - one.chosen.accuracy for one in results if one.bound is not None]
     if len(gaps) == len(results):
         text += f"; none within the budgets is predicted to be more than {100 * max(gaps):.2g} points better"
@@ -218,17 +266,23 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
     wide.print(table)
 
 
-def _show_front(result: "SearchResult") -> None:
+def _show_front(result: "SearchResult", chosen: "Sequence[Candidate]", *, is_plotted: bool) -> None:
+    """Print a front, with the chosen candidates marked, as a table and maybe as a plot."""
     from ofa_nas.cli.console import make_table, wide
+    from ofa_nas.cli.plot import show_front
+
+    archs = {one.architecture for one in chosen}
 
     def is_chosen(candidate: "Candidate") -> bool:
-        return candidate.architecture == result.chosen.architecture
+        return candidate.architecture in archs
 
     table = make_table(*_titles(result.chosen), "architecture")
     for candidate in thin(result.front, SHOWN_ON_FRONT, is_kept=is_chosen):
         style = "bold" if is_chosen(candidate) else ""
         table.add_row(*_values(candidate), str(candidate.architecture), style=style)
     wide.print(table)
+    if is_plotted:
+        show_front(result.front, chosen, result.axis)
 
 
 def _values(candidate: "Candidate") -> tuple[str, ...]:

@@ -130,6 +130,17 @@ class Bench:
         check_images(self.files.held_out, "held-out")
         return _decode(_draw(load_sample(self.files.held_out), self.card, images, seed))
 
+    def held_out_top_1(self, arch: Architecture) -> Top1 | None:
+        """Of an architecture on all of them, which chose nothing; None where there are none.
+
+        Raises:
+            DataError: They are damaged.
+        """
+        if not self.files.held_out.is_file():
+            return None
+        split = self.held_out_images(images=None, seed=0)
+        return Top1(self.count_correct(arch, split), len(split))
+
     def predictor_images(self, data: str, *, images: int, seed: int) -> DrawnImages:
         """Draw from the half of a data set's validation images that verification never sees.
 

@@ -225,6 +225,8 @@ class _Worker:
         if chosen is not None:
             genes = known.encoding.encode([chosen.candidate.architecture])
             result = replace(result, chosen=known.candidates(genes)[0])
+        with working():
+            held_out = None if chosen is None else self.bench.held_out_top_1(chosen.candidate.architecture)
         return MeasuredResult(
             storage=self.study.where,
             study=self.study.name,
@@ -232,7 +234,7 @@ class _Worker:
             trials=tuple(trials),
             front=_front(trials),
             chosen=chosen,
-            held_out=None if chosen is None else self._held_out(chosen.candidate.architecture),
+            held_out=held_out,
             search=result,
             given_up=len({one.key for one in found} - {one.key for one in counted_trials(found)}),
         )
@@ -312,15 +314,6 @@ class _Worker:
             )
             for one in trials
         ]
-
-    def _held_out(self, arch: Architecture) -> Top1 | None:
-        from ofa_nas.pipeline.images import supernet_images
-
-        if not self.bench.files.held_out.is_file():
-            return None
-        split = supernet_images(self.bench.files.held_out, "held-out")
-        with working():
-            return Top1(self.bench.count_correct(arch, split), len(split))
 
 
 def _front(trials: Sequence[MeasuredTrial]) -> tuple[MeasuredTrial, ...]:

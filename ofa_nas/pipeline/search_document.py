@@ -26,6 +26,7 @@ def result_document(
     seed: int,
     contest: Contest | None,
     finals: Finals | None,
+    held_out: Top1 | None,
     delivery: "Delivery | None",
 ) -> dict[str, Any]:
     """The JSON document of a search for one set of budgets.
@@ -36,12 +37,13 @@ def result_document(
         seed: Of the search.
         contest: Evaluated candidates; None without data.
         finals: Timed finalists; None where no device was at hand.
+        held_out: Top-1 of the chosen one on images that chose nothing, where there was a contest.
         delivery: The exported file; None without one.
     """
     return {
         **_answer(result, estimators),
         **_delivered(delivery),
-        "contest": None if contest is None else _contest(contest),
+        "contest": None if contest is None else _contest(contest, held_out),
         "finalists": None if finals is None else _finals(finals),
         **_shared(result, estimators, seed=seed),
     }
@@ -190,11 +192,12 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {"architecture": str(candidate.architecture), "predicted": _predicted(candidate)}
 
 
-def _contest(contest: Contest) -> dict[str, Any]:
+def _contest(contest: Contest, held_out: Top1 | None) -> dict[str, Any]:
     first = contest.contenders[0].sample
     return {
         "split": first.split,
         "images": first.images,
+        "held_out": _held_out(held_out),
         "networks": [
             {
                 **_candidate(one.candidate),

@@ -264,7 +264,8 @@ def _read_contest(section: Section) -> Timed:
         )
 
     told = f"evaluated on {section.integer('images', maximum=10**9)} images of {section.text('split')}"
-    return Timed(told, each(section, "networks", read))
+    held = optional(section, "held_out", _tell_held_out)
+    return Timed(told + (held or ""), each(section, "networks", read))
 
 
 def _read_study(section: Section) -> Timed:

@@ -54,6 +54,8 @@ def test_people_are_told_who_predicts_and_how_far_off(latency: str, command: Com
     assert "accuracy ImageNet top-1, predicted by the published OFA predictor: 3.4 points" in printed.text
     assert "±" not in printed.text
     assert "subnets scored in" in printed.text
+    assert " by evolution, for the predictor is no sum over the blocks, which alone is" in printed.text
+    assert "seeds one: --seeds 5 takes the best of five" in printed.text
 
 
 def test_what_needs_weights_says_where_they_are(refused: Refused, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_the_document_has_the_documented_keys(
     document = printed.document
     assert document.keys() == {
         "architecture", "space", "supernet", "devices", "budgets", "predicted", "objective", "accuracy_bound",
-        "is_exact", "measured", "contest", "finalists", "front", "search", "predictor",
+        "is_exact", "by_seed", "measured", "contest", "finalists", "front", "search", "predictor",
         "precision", "checks", "network", "tables", "weights", "made_by",
     }  # fmt: skip
     assert tiny.parse(document["architecture"])
@@ -250,11 +250,12 @@ def test_the_program_itself_prints_one_document(small: SmallSupernet, tmp_path: 
         (["--margin", "5%"], "--margin is a share of the latency budget: give one with --latency"),
         (
             ["--finalists", "3", "--device", "rpi4"],
-            "--finalists are timed on a device: give --measure host or",
+            "--finalists are timed on a device: give --measure host or ssh://USER@HOST; or evaluated",
         ),
         (["--measure", "rpi4", "--device", "rpi4"], "--measure rpi4: expected host, or ssh://USER@HOST"),
         (["--measure", "host"], "--measure says where the device of a table is: give the table to --device"),
         (["--measure", "ssh://pi", "--device", "host"], "--measure says where the device of a table is"),
+        (["--seeds", "0"], "--seeds 0: expected 1 or more"),
         (["--finalists", "-1", "--device", "host"], "--finalists -1: expected 0 or more"),
         (["--device", "rpi5", "--latency", "30ms"], "rpi5 is a roofline of"),
         (["--supernet", "no_such"], "no_such: no such supernet"),

@@ -34,9 +34,34 @@ def test_an_objective_turns_the_search_round(
         assert message in refused(*search, *flags)
 
 
+def test_the_spread_of_several_seeds_is_told(command: Command, small: SmallSupernet) -> None:
+    search = ("search", "--supernet", small.name, "--macs", "400k")
+    random = (*search, "--method", "random", "--seed", "3")
+    document = command(*random, "--seeds", "2", "--json").document
+    alone = command(*random, "--json").document
+    assert len(document["by_seed"]) == 2
+    assert max(document["by_seed"]) == document["predicted"]["accuracy"]
+    assert (alone["by_seed"], document["made_by"]["seed"]) == (document["by_seed"][:1], 3)
+    assert document["search"]["evaluations"] == 2 * alone["search"]["evaluations"]
+    low, high = (100 * end(document["by_seed"]) for end in (min, max))
+    told = f"seeds 2, of which the best was taken; their answers: {low:.2f} to {high:.2f} %"
+    assert told in command(*random, "--seeds", "2").text
+    listed = command(*random, "--seeds", "2", "--macs", "200,400k")
+    assert "their answers: " in listed.text
+    assert listed.text.count(" to ") == 2
+    assert "seeds one: --seeds 5 takes the best of five" in command(*random).text
+    exact = command(*search, "--seeds", "2", "--json").document
+    assert len(exact["by_seed"]) == 1
+    assert "seeds one: nothing in an exact search is random" in command(*search, "--seeds", "2").text
+    assert "seeds " not in command(*search).text
+    goal = ("--objective", "macs", "--accuracy", f"{document['predicted']['accuracy'] - 0.02:.4f}")
+    cheapest = command(*random, *goal, "--seeds", "2", "--json").document
+    assert cheapest["predicted"]["macs"] == min(cheapest["by_seed"])
+
+
 @pytest.mark.slow
 def test_candidates_are_evaluated_before_one_is_chosen(
-    command: Command, small: SmallSupernet, refused: Refused
+    command: Command, small: SmallSupernet, refused: Refused, tmp_path: Path
 ) -> None:
     search = ("search", "--supernet", small.name, "--macs", "400k")
     evaluated = (*search, "--data", small.data, "--images", "40")
@@ -48,9 +73,19 @@ def test_candidates_are_evaluated_before_one_is_chosen(
         (one["accuracy"] for one in networks), reverse=True
     )
     assert max(one["predicted"]["macs"] for one in networks) <= 400_000
-    told = command(*evaluated).out
+    told = command(*evaluated).text
     assert "evaluated on 40 images of" in told
     assert f"{networks[0]['measured']['accuracy']:.1%}" in told
+    assert document["contest"]["held_out"]["images"] == len(small.held_out)
+    held_out = document["contest"]["held_out"]["accuracy"]
+    assert f"held out top-1 {held_out:.1%} ±" in told
+    exported = command(*evaluated, "--export", tmp_path / "subnet.onnx", "--json").document
+    assert exported["contest"]["held_out"] is None
+    assert exported["measured"]["accuracy"] == held_out
+    few = command(*evaluated, "--finalists", "3", "--json").document
+    assert len(few["contest"]["networks"]) == 3 < len(networks)
+    none_timed = command(*evaluated, "--finalists", "0", "--json").document
+    assert len(none_timed["contest"]["networks"]) == len(networks)
     assert "--images 40: of which data set?" in refused(*search, "--images", "40")
     assert "--data orders candidates by accuracy" in refused(
         "search", "--supernet", small.name, "--objective", "macs", "--accuracy", "10%", "--data", small.data

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ofa_nas.cli.device_arguments import DeviceArgument, read_devices
+from ofa_nas.cli.plot import CHOSEN
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.latency.profile import profile_device
@@ -170,6 +171,7 @@ def test_the_document_of_a_list_has_an_answer_for_each_budget(
         assert answer == {key: alone[key] for key in answer}
         assert answer.keys() == {
             "architecture", "network", "budgets", "predicted", "objective", "accuracy_bound", "is_exact",
+            "by_seed",
         }  # fmt: skip
 
 
@@ -186,6 +188,28 @@ def test_people_see_a_row_for_each_budget_of_a_list(
     assert "unmet MACs budget 1 k MACs cannot be met: the smallest that tiny reaches is" in printed.text
     rows = [line.split() for line in printed.out.splitlines() if " MACs " in line and "%" in line]
     assert [row[0] for row in rows] == ["200", "500"]
+
+
+def test_a_front_and_what_binds_come_with_the_answers_of_a_list(
+    command: Command, small: SmallSupernet, board: Path
+) -> None:
+    search = ("search", "--supernet", small.name, "--device", board)
+    answers = command(*search, "--latency", "3,4ms", "--json").document["answers"]
+    told = command(*search, "--latency", "3,4ms", "--plot")
+    assert told.out.count("latency on my-board   32/") + told.out.count("latency on my-board   24/") == 2
+    assert "front against latency on my-board top-1" in told.text
+    for answer in answers:
+        assert told.out.count(f" {answer['architecture']} ") == 2  # in the table of answers, and on the front
+    assert told.out.count(CHOSEN) == 2
+    assert CHOSEN not in command(*search, "--latency", "3,4ms").out
+    told = command(*search, "--peak-memory", "30,40kB", "--macs", "900k")
+    assert "front against latency on my-board, within peak memory ≤ 40 kB" in told.text
+    document = command(*search, "--peak-memory", "30,40kB", "--macs", "900k", "--json").document
+    assert max(one["predicted"]["peak_activation_bytes"] for one in document["front"]) <= 40_000
+    for answer in document["answers"]:
+        titles = {"peak_memory": "peak memory", "macs": "MACs"}
+        binding = ", ".join(titles[one["name"]] for one in answer["budgets"] if one["binds"]) or "none"
+        assert f"{binding} {answer['architecture']}" in told.text
 
 
 def test_a_list_of_one_value_is_a_budget(command: Command, small: SmallSupernet) -> None:

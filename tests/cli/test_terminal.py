@@ -93,7 +93,7 @@ def test_a_bar_is_drawn_on_a_terminal_with_what_is_left(tmp_path: Path) -> None:
 
 
 def test_a_plot_has_its_points_where_they_belong() -> None:
-    lines = plot_lines([1.0, 2.0, 3.0], [0.5, 0.7, 0.9], chosen=2)
+    lines = plot_lines([1.0, 2.0, 3.0], [0.5, 0.7, 0.9], chosen=[2])
     assert [len(line) for line in lines] == [WIDTH] * HEIGHT
     assert lines[0].index(CHOSEN) == WIDTH - 1
     assert lines[HEIGHT // 2][(WIDTH - 1) // 2 + 1] == POINT
@@ -102,11 +102,11 @@ def test_a_plot_has_its_points_where_they_belong() -> None:
 
 
 def test_the_chosen_point_is_never_hidden_and_equal_points_are_no_error() -> None:
-    assert "".join(plot_lines([1.0, 1.0, 1.0], [0.5, 0.5, 0.5], chosen=0)).strip() == CHOSEN
+    assert "".join(plot_lines([1.0, 1.0, 1.0], [0.5, 0.5, 0.5], chosen=[0])).strip() == CHOSEN
 
 
 def test_a_wide_span_is_logarithmic() -> None:
-    lines = plot_lines([1.0, 10.0, 100.0], [0.1, 0.2, 0.3], chosen=0)
+    lines = plot_lines([1.0, 10.0, 100.0], [0.1, 0.2, 0.3], chosen=[0])
     assert lines[HEIGHT // 2].index(POINT) in ((WIDTH - 1) // 2, (WIDTH - 1) // 2 + 1)
 
 

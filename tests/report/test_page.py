@@ -163,6 +163,8 @@ def test_what_was_measured_stands_beside_what_was_predicted(measured: Found) -> 
     content, text = measured.content, elements(measured).text
     assert f"Finalists, timed on {content['finalists']['address']}" in text
     assert f"evaluated on 40 images of {content['contest']['split']}" in text
+    held_out = content["contest"]["held_out"]
+    assert f"the chosen one reaches {held_out['accuracy']:.1%} ±" in text
     assert "unseen networks" in text
     assert "Nothing of this search was measured" not in text
 
