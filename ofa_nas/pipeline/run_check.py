@@ -212,9 +212,10 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
             if not is_address(address):
                 raise ConfigError(f"{address[:80]}: expected host, or ssh://USER@HOST")
             open_device(address)
-    elif run.search.finalists is not None:
+    elif run.search.finalists is not None and not run.search.contest:
         raise ConfigError(
-            f"{run.path}: search.finalists: are timed on a device; give its address as search.measure"
+            f"{run.path}: search.finalists: are timed on a device, or evaluated; give its address as "
+            "search.measure, or add contest = true"
         )
     _check_profile(run, space, is_measured=is_measured)
     if device is None or is_measured:

@@ -129,6 +129,7 @@ class SearchTable:
     threads: int = 1
     contest: bool = False
     images: int | None = None
+    seeds: int | None = None
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -149,6 +150,7 @@ class SearchTable:
             threads=section.integer("threads", default=1, maximum=1024),
             contest=section.flag("contest", default=False),
             images=_integer(section, "images", maximum=_MOST),
+            seeds=_integer(section, "seeds", maximum=1000),
         )
         section.close()
         return table

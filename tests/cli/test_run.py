@@ -363,6 +363,19 @@ def test_a_plan_is_told_and_nothing_is_done(
     assert "--from dinner: the steps are train, collect" in refused("run", file, "--from", "dinner")
 
 
+def test_a_contest_says_how_many_are_evaluated_without_a_device(
+    command: Command, short: Callable[..., Path]
+) -> None:
+    file = short(
+        "data = '{data}'\n[train]\nspace = 'tiny'\n[search]\nmacs = '1M'\ncontest = true\nfinalists = 3\n"
+        "seeds = 2"
+    )
+    text = command("run", file, "--dry-run").text
+    assert "--finalists 3" in text
+    assert "--seeds 2" in text
+    assert "--data" in text.split("ofa-nas search")[1]
+
+
 def test_every_planned_command_is_one_that_the_commands_take(
     short: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
