@@ -285,13 +285,17 @@ class _Worker:
         candidates = self.planner.plan(measured, tried, number=number, count=ROUND_TRIALS)
         if {one.key for one in self.study.trials()} - tried:
             return True
-        for place, candidate in enumerate(candidates):
+        is_first = True
+        for candidate in candidates:
             arch = candidate.architecture
+            if str(arch) in {one.key for one in self.study.trials()}:  # of a round that others are enqueuing
+                continue
             notes = proposal_notes(candidate, number=number, planner=self.study.worker)
             self.study.enqueue(str(arch), params(self.estimators.encoding, arch), notes)
-            if place == 0 and not self._is_planner(number):
+            if is_first and not self._is_planner(number):
                 time.sleep(POLL_S)
                 break
+            is_first = False
         return bool(candidates)
 
     def _is_planner(self, number: int) -> bool:

@@ -109,7 +109,7 @@ def test_of_three_workers_one_is_killed_and_its_trial_is_measured_by_another(
     complete = [one for one in trials if one.state.name == "COMPLETE"]
     assert len(complete) == len({one.user_attrs["architecture"] for one in complete}) == TRIALS
     twins = [one for one in trials if "same" in one.user_attrs.get("not counted because", "")]
-    assert len(twins) <= 2  # of the two that began to plan the round at the same moment
+    assert len(twins) <= 4  # of the two that began to plan a round at the same moment
     assert trials[lost].state.name == "FAIL"
     assert trials[lost].user_attrs["not counted because"] == "its worker gave no more signs of life"
     again = [one for one in complete if one.user_attrs.get("number of the first attempt") == lost]
