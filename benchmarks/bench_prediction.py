@@ -22,12 +22,13 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from ofa_nas.accuracy import kendall_tau, own_noise, rmse, tau_ceiling
+from ofa_nas.accuracy import own_noise
 from ofa_nas.pipeline.evaluation import Bench
 from ofa_nas.pipeline.predictor_fit import SampleSet, leave_out
 from ofa_nas.predictors import Floats, Observations, load_module
 from ofa_nas.predictors.mlp import block_inputs, one_hot
 from ofa_nas.provenance import record_provenance
+from ofa_nas.scores import kendall_tau, rmse, tau_ceiling
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 

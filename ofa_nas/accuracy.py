@@ -1,4 +1,4 @@
-"""Really measured accuracies of subnets: an append-only store, and how well a predictor ranks them."""
+"""Really measured accuracies of subnets: as counted, an append-only store of them, and their noise."""
 
 import hashlib
 import json
@@ -19,7 +19,6 @@ from ofa_nas.files import parse_json, read_bytes
 from ofa_nas.space.architecture import Architecture
 
 Z_90 = 1.645  # of a normal distribution: 90 % two-sided, 95 % one-sided
-CEILING_DRAWS = 20
 MOST_IMAGES = 10**12  # of one evaluation
 LEAST_HALVES = 8  # samples that tell how noisy they are
 Floats = npt.NDArray[np.float64]
@@ -281,55 +280,6 @@ def one_of_each(samples: Sequence[AccuracySample]) -> list[AccuracySample]:
     return list(best.values())
 
 
-def kendall_tau(first: Floats, second: Floats) -> float:
-    """Kendall's tau-b of two rankings `(n,)`: 1 in the same order, -1 reversed, 0 unrelated or all tied.
-
-    Source: Kendall 1945, Biometrika 33(3): ties in either ranking shrink the denominator.
-    """
-    agreement = untied_first = untied_second = 0.0
-    for row in range(len(first) - 1):
-        sign_first = np.sign(first[row + 1 :] - first[row])
-        sign_second = np.sign(second[row + 1 :] - second[row])
-        agreement += float(sign_first @ sign_second)
-        untied_first += float(sign_first @ sign_first)
-        untied_second += float(sign_second @ sign_second)
-    scale = np.sqrt(untied_first * untied_second)
-    return float(agreement / scale) if scale > 0.0 else 0.0
-
-
-def kendall_deviation(first: Floats, second: Floats) -> float:
-    """Standard error of Kendall's tau of two rankings `(n,)` that were drawn at random from many more.
-
-    Source: Hoeffding 1948, The Annals of Mathematical Statistics 19(3), section 9b: a U-statistic of degree 2
-    varies as 4 / n times its projection on one member.
-    """
-    signs = np.sign(first[:, None] - first) * np.sign(second[:, None] - second)
-    agreements = signs.sum(axis=1) / max(len(first) - 1, 1)
-    return float(2.0 * np.std(agreements) / np.sqrt(len(first)))
-
-
-def tau_ceiling(truth: Floats, noise: float) -> float:
-    """Kendall's tau of true accuracies `(n,)` and measurements with such a standard deviation, on average."""
-    rng = np.random.default_rng(0)
-    drawn = (truth + noise * rng.standard_normal(len(truth)) for _ in range(CEILING_DRAWS))
-    return float(np.mean([kendall_tau(truth, measured) for measured in drawn]))
-
-
-def spearman_rho(first: Floats, second: Floats) -> float:
-    """Spearman's rank correlation of `(n,)` and `(n,)`, ties sharing their mean rank; 0 if all are tied."""
-    ranks_first, ranks_second = _ranks(first), _ranks(second)
-    scale = ranks_first.std() * ranks_second.std()
-    if scale == 0.0:
-        return 0.0
-    return float(np.mean((ranks_first - ranks_first.mean()) * (ranks_second - ranks_second.mean())) / scale)
-
-
-def _ranks(values: Floats) -> Floats:
-    _, kind, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts - 1) / 2.0)[kind])
-
-
 def wilson_interval(correct: int, images: int, *, z: float = Z_90) -> tuple[float, float]:
     """Ends of the interval of a share that `correct` of `images` leave, within [0, 1].
 
@@ -368,19 +318,3 @@ def own_share(samples: Sequence[AccuracySample]) -> float:
         return 1.0
     binomial = np.mean([sample.variance for sample in samples if sample.halves is not None])
     return min(1.0, noise**2 / float(binomial))
-
-
-def rmse(predicted: Floats, measured: Floats) -> float:
-    """Root mean square error of `(n,)` accuracies, a fraction."""
-    return float(np.sqrt(np.mean((predicted - measured) ** 2)))
-
-
-def bias(predicted: Floats, measured: Floats) -> float:
-    """Mean of predicted minus measured `(n,)`, a fraction: above zero is too optimistic."""
-    return float(np.mean(predicted - measured))
-
-
-def top_k_regret(predicted: Floats, measured: Floats, *, k: int) -> float:
-    """What is lost by measuring the `k` predicted best of `(n,)` only and taking their best, a fraction."""
-    chosen = np.argsort(-predicted, kind="stable")[:k]
-    return float(measured.max() - measured[chosen].max())

@@ -16,19 +16,14 @@ from scipy.stats import binomtest, kendalltau, spearmanr
 from ofa_nas.accuracy import (
     AccuracySample,
     SampleStore,
-    bias,
-    kendall_deviation,
-    kendall_tau,
     of_one_data_set,
     one_of_each,
     own_noise,
     own_share,
-    rmse,
-    spearman_rho,
-    top_k_regret,
     wilson_interval,
 )
 from ofa_nas.errors import DataError
+from ofa_nas.scores import bias, kendall_deviation, kendall_tau, rmse, spearman_rho, top_k_regret
 
 
 def _sample(index: int, *, correct: int = 50, split: str = "holdout") -> AccuracySample:

@@ -12,7 +12,7 @@ FLOORS = (
     ("errors",),  # the ground that floor 0 stands on
     ("assets", "charts", "figures", "files", "plugins", "provenance"),
     ("space", "pages"),
-    ("devices", "onnx_writer", "quantization", "accuracy", "link_regression", "supernet_card"),
+    ("devices", "onnx_writer", "quantization", "accuracy", "scores", "link_regression", "supernet_card"),
     ("latency", "predictors"),
     ("search",),
     ("supernet", "data"),

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.accuracy import spearman_rho
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.errors import TableError
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.operator_model import OperatorModel
 from ofa_nas.latency.published import Published
 from ofa_nas.latency.roofline import RooflineModel
+from ofa_nas.scores import spearman_rho
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import axes_of
 from ofa_nas.space.costs import CostTable, tabulate

@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from ofa_nas.accuracy import (
-    Z_90,
-    AccuracySample,
-    SampleStore,
-    kendall_deviation,
-    kendall_tau,
-    own_noise,
-    rmse,
-    tau_ceiling,
-)
+from ofa_nas.accuracy import Z_90, AccuracySample, SampleStore, own_noise
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.evaluation import Bench
 from ofa_nas.pipeline.predictor_fit import KINDS, SampleSet, leave_out, present_samples
 from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.scores import kendall_deviation, kendall_tau, rmse, tau_ceiling
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles

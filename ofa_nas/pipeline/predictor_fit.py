@@ -10,20 +10,12 @@ from typing import Self
 
 import numpy as np
 
-from ofa_nas.accuracy import (
-    Z_90,
-    AccuracySample,
-    SampleStore,
-    kendall_tau,
-    of_one_data_set,
-    one_of_each,
-    own_noise,
-    rmse,
-)
+from ofa_nas.accuracy import Z_90, AccuracySample, SampleStore, of_one_data_set, one_of_each, own_noise
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import check_writable
 from ofa_nas.predictors import Floats, Observations, load_module, save_predictor
 from ofa_nas.provenance import record_provenance
+from ofa_nas.scores import kendall_tau, rmse
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 

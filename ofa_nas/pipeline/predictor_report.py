@@ -6,18 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.accuracy import (
-    bias,
-    kendall_tau,
-    own_noise,
-    rmse,
-    spearman_rho,
-    tau_ceiling,
-    top_k_regret,
-)
+from ofa_nas.accuracy import own_noise
 from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.predictor_fit import BASELINE, KINDS, SampleSet, leave_out, tell_left_aside
 from ofa_nas.predictors import Floats, load_module, load_predictor
+from ofa_nas.scores import bias, kendall_tau, rmse, spearman_rho, tau_ceiling, top_k_regret
 from ofa_nas.space.costs import layer_macs, tabulate
 
 SPLITS = 5

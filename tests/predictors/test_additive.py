@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ofa_nas import link_regression
-from ofa_nas.accuracy import bias, kendall_tau, rmse
 from ofa_nas.predictors import additive, interval, macs
+from ofa_nas.scores import bias, kendall_tau, rmse
 from tests.predictors.worlds import LITE, observe, rugged_accuracy
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofa_nas.accuracy import AccuracySample, kendall_tau, rmse
+from ofa_nas.accuracy import AccuracySample
 from ofa_nas.errors import CheckpointError, DataError
 from ofa_nas.plugins import plugin_names
 from ofa_nas.predictors import (
@@ -21,6 +21,7 @@ from ofa_nas.predictors import (
     save_predictor,
 )
 from ofa_nas.provenance import record_provenance
+from ofa_nas.scores import kendall_tau, rmse
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from tests.predictors.worlds import LITE, linear_accuracy, observe
