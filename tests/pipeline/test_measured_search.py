@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -27,6 +28,7 @@ from ofa_nas.pipeline.search import SearchResult, search
 from ofa_nas.pipeline.trials import MeasuredTrial, choices, params
 from ofa_nas.search.budgets import Budget
 from ofa_nas.search.storage import open_storage
+from ofa_nas.search.study import Study
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
@@ -192,6 +194,22 @@ def test_parameters_tell_architectures_apart(encoding: Encoding) -> None:
     found = [params(encoding, arch) for arch in archs]
     assert all(one[name] in values[name] for one in found for name in values)
     assert len({tuple(one.values()) for one in found}) == len(archs)
+
+
+def test_what_another_worker_enqueued_meanwhile_is_not_enqueued_again(
+    estimators: Estimators, setup: MeasuredSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueue, enqueued = Study.enqueue, []
+
+    def interrupted(study: Study, key: str, *rest: Any) -> None:
+        enqueue(study, key, *rest)
+        enqueued.append(key)
+        if len(enqueued) == 1:  # in the middle of a round, another worker goes all the way
+            result_of(estimators, setup)
+
+    monkeypatch.setattr(Study, "enqueue", interrupted)
+    result_of(estimators, setup)
+    assert len(enqueued) == len(set(enqueued)) > ROUND_TRIALS
 
 
 def test_closing_puts_the_trial_back(estimators: Estimators, setup: MeasuredSetup) -> None:
