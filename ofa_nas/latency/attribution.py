@@ -1,7 +1,8 @@
 """Node times of whole networks to latencies of layers.
 
 A profile gives shares, for profiling slows a network down; an unprofiled time gives the level. What the
-layers' sum then misses of whole networks is fitted: a scale, a constant, and small corrections of layers.
+layers' sum then misses of whole networks is fitted: a scale, a constant, what an operator and what a
+parameter take more or less than the profile shows, and small corrections of layers.
 """
 
 from collections import defaultdict
@@ -13,12 +14,15 @@ import numpy.typing as npt
 
 from ofa_nas.devices import Profile
 from ofa_nas.space.blocks import lower
+from ofa_nas.space.costs import layer_parameters
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution
 
 # How far each unknown may be expected from its prior mean, relative to the latencies of the networks. The
-# layers are held stiff: 14 networks say little about 40 of them.
-SCALE_SD, CONSTANT_SD, LAYER_SD = 0.3, 0.3, 0.02
+# layers are held stiff: 14 networks say little about 40 of them. A profiled operator takes a microsecond or
+# two more than one that is not, and profiling disturbs which weights are still in the caches.
+SCALE_SD, CONSTANT_SD, OPERATORS_SD, PARAMETERS_SD, LAYER_SD = 0.3, 0.3, 0.1, 0.1, 0.02
+LEAST_FACTOR = 0.05  # of a layer: it takes time, whatever the fit says
 MODEL_SD = 0.01  # what an additive model misses even of a perfect measurement
 CONVERSIONS = ("_QuantizeLinear", "_DequantizeLinear")  # behind the name of the tensor that is converted
 Floats = npt.NDArray[np.float64]
@@ -164,8 +168,8 @@ def attribute(profiled: Sequence[tuple[Network, Sequence[Profile]]], timed: Sequ
 def fit_factors(base: Mapping[Layer, float], networks: Sequence[Network]) -> tuple[dict[Layer, float], float]:
     """Fit a constant and a factor for each layer so that sums meet the times of whole networks.
 
-    Bayesian linear regression on relative errors with normal priors: the factors are a common scale near 1
-    and small deviations of the layers, the constant is near 0.
+    Bayesian linear regression on relative errors with normal priors: a common scale near 1, a constant near
+    0, near 0 also what each operator and each parameter takes beside, and small deviations of the layers.
 
     Args:
         base: What each layer takes by its share [ms].
@@ -176,20 +180,29 @@ def fit_factors(base: Mapping[Layer, float], networks: Sequence[Network]) -> tup
 
     Source: Bishop 2006, Pattern Recognition and Machine Learning, section 3.3 (in its dual form).
     """
-    place = {layer: number for number, layer in enumerate(base)}
     latency = np.array([network.latency_ms for network in networks])
-    parts = np.zeros((len(networks), len(base)))
-    for row, network in zip(parts, networks, strict=True):
-        for layer in network.layers:
-            row[place[layer]] += base[layer]
-    parts /= latency[:, None]
     typical = float(np.median(latency))
-    columns = np.column_stack([parts.sum(axis=1), typical / latency, parts])
-    prior = np.concatenate([[SCALE_SD, CONSTANT_SD], np.full(len(base), LAYER_SD)]) ** 2
+    places = {layer: place for place, layer in enumerate(base)}
+    counts = np.zeros((len(networks), len(base)))
+    for row, network in zip(counts, networks, strict=True):
+        np.add.at(row, [places[layer] for layer in network.layers], 1.0)
+    base_ms = np.array(list(base.values()))
+    beside_ms = _as_latency(counts, typical, [[len(lower(one)), layer_parameters(one)] for one in base])
+    parts = counts * base_ms
+    columns = np.column_stack(
+        [parts.sum(axis=1), np.full(len(networks), typical), counts @ beside_ms, parts]
+    ) / latency.reshape(-1, 1)
+    prior = np.array([SCALE_SD, CONSTANT_SD, OPERATORS_SD, PARAMETERS_SD, *[LAYER_SD] * len(base)]) ** 2
     noise = np.array([network.uncertainty for network in networks]) ** 2 + MODEL_SD**2
     covariance = (columns * prior) @ columns.T + np.diag(noise)
-    solution = prior * (columns.T @ np.linalg.solve(covariance, 1.0 - parts.sum(axis=1)))
-    factors = {
-        layer: max(1.0 + float(solution[0] + solution[2 + number]), 0.05) for layer, number in place.items()
-    }
-    return factors, float(solution[1]) * typical
+    solution = prior * (columns.T @ np.linalg.solve(covariance, 1.0 - columns[:, 0]))
+    scale, constant, *beside = solution[:4]
+    added = beside_ms @ beside / np.maximum(base_ms, 1e-9)  # a layer without a time is refused later
+    factors = 1.0 + scale + added + solution[4:]
+    return dict(zip(base, np.maximum(factors, LEAST_FACTOR).tolist(), strict=True)), float(constant) * typical
+
+
+def _as_latency(counts: Floats, typical_ms: float, amounts: Sequence[Sequence[float]]) -> Floats:
+    """Amounts of the layers `(layers, k)` such that a usual network's, summed, are a usual latency [ms]."""
+    values = np.array(amounts, dtype=np.float64)
+    return np.asarray(values * (typical_ms / np.median(counts @ values, axis=0)))

@@ -7,7 +7,7 @@ from ofa_nas.devices import NodeTime, Profile
 from ofa_nas.latency.attribution import Network, assign_nodes, attribute, fit_factors, layer_shares
 from ofa_nas.latency.design import draw_design
 from ofa_nas.space.blocks import lower
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import layer_macs, layer_parameters
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution
@@ -118,6 +118,30 @@ def test_constant_beside_the_layers_is_found_from_whole_networks() -> None:
     for network in networks:
         predicted = constant + sum(factors[layer] * base[layer] for layer in network.layers)
         assert predicted == pytest.approx(network.latency_ms, rel=0.005)
+
+
+@pytest.mark.parametrize(("ms_per_operator", "ms_per_parameter"), [(0.05, 0.0), (0.0, 2e-6)])
+def test_what_profiling_adds_to_an_operator_or_a_parameter_is_taken_off_again(
+    ms_per_operator: float, ms_per_parameter: float
+) -> None:
+    space = SearchSpace.load("efficientnet_lite")
+    rng = np.random.default_rng(2)
+    design = draw_design(space, 96, rng)
+    networks = [network_of(list(space.layers(arch))) for arch in design.networks]
+    seen, unseen = networks[: -len(design.holdouts)], networks[-len(design.holdouts) :]
+    base = {
+        layer: true_ms(layer)
+        + ms_per_operator * len(lower(layer))
+        + ms_per_parameter * layer_parameters(layer)
+        for network in networks
+        for layer in network.layers
+    }
+    factors, constant = fit_factors(base, seen)
+    errors = [
+        (constant + sum(factors[layer] * base[layer] for layer in network.layers)) / network.latency_ms - 1
+        for network in unseen
+    ]
+    assert np.abs(errors).max() < 0.01
 
 
 def test_uncertain_network_moves_the_fit_less(tiny: SearchSpace) -> None:
