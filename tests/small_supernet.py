@@ -137,8 +137,7 @@ def exact_table(space: SearchSpace) -> LatencyTable:
     return LatencyTable(
         name="exact",
         device=TableDevice("exact", "one core", 1, "onnxruntime", 1),
-        measured=measured,
-        model=None,
+        held=measured,
         error=measured.errors(),
         notes=(),
         sources=(),

@@ -9,7 +9,7 @@ from ofa_nas.cli.training_arguments import add_run, add_settings, add_supernet_t
 from ofa_nas.cli.training_run import chosen_recipe, follow
 
 if TYPE_CHECKING:
-    from ofa_nas.training.pretrain import PretrainingEpoch
+    from ofa_nas.training.state import EpochEnd
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         out.print("its classifier is random: ofa-nas train --from makes one for your classes")
 
 
-def _epoch_line(report: "PretrainingEpoch") -> str:
+def _epoch_line(report: "EpochEnd") -> str:
     terms = ", ".join(f"{name} {value:.3f}" for name, value in report.terms.items())
     return (
         f"epoch {report.epoch:.2f} ({report.phase})  loss {report.loss:.3f}: {terms}  "

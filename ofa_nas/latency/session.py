@@ -100,8 +100,7 @@ def make_table(
     return LatencyTable(
         name=info.name,
         device=TableDevice(info.name, info.cpu, info.cores, runtime, protocol.threads, precision),
-        measured=measured,
-        model=None,
+        held=measured,
         error=measured.errors(),
         notes=_notes(measured),
         sources=(),

@@ -183,31 +183,28 @@ class Measured:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Latencies on one device; exactly one of `measured`, `model` and `published` is there.
+    """Latencies on one device.
 
     Attributes:
         name: Of the table: `rpi4`, `host`.
         device: The device and how it was used.
-        measured: Rows and hold-outs, of a measured table.
-        model: Prices of operators, of an estimated one.
+        held: What latencies are summed from: rows and hold-outs of a measured table, somebody else's rows of
+            an imported one, prices of operators of an estimated one.
         error: What it showed on networks that had no part in it; None where nobody knows.
         notes: What a user must know.
         sources: Where foreign data came from.
         made_by: Provenance of the file.
-        published: Rows of somebody else's, of an imported one.
         judged_on: What `error` was worked out on: `networks`, or `blocks` timed alone.
         history: Its verifications, the latest last.
     """
 
     name: str
     device: TableDevice
-    measured: Measured | None
-    model: OperatorModel | RooflineModel | None
+    held: Measured | Published | OperatorModel | RooflineModel
     error: ErrorFigures | None
     notes: tuple[str, ...]
     sources: tuple[str, ...]
     made_by: Mapping[str, Any]
-    published: Published | None = None
     judged_on: str = "networks"
     history: "tuple[Verification, ...]" = ()
 
@@ -217,9 +214,24 @@ class LatencyTable:
         return "measured" if self.measured else "imported" if self.published else "estimated"
 
     @property
+    def measured(self) -> Measured | None:
+        """Rows and hold-outs of a measured table."""
+        return self.held if isinstance(self.held, Measured) else None
+
+    @property
+    def published(self) -> Published | None:
+        """Somebody else's rows, of an imported table."""
+        return self.held if isinstance(self.held, Published) else None
+
+    @property
+    def model(self) -> OperatorModel | RooflineModel | None:
+        """Prices of operators, of an estimated table."""
+        return None if isinstance(self.held, Measured | Published) else self.held
+
+    @property
     def rows_of(self) -> Measured | Published | None:
         """What holds the rows; None of an estimated table, which prices any layer."""
-        return self.measured or self.published
+        return self.held if isinstance(self.held, Measured | Published) else None
 
     def layer_ms(self, layer: Layer, *, resolution: int = 0) -> float:
         """What a layer takes inside a network [ms].
@@ -231,16 +243,17 @@ class LatencyTable:
         Raises:
             TableError: The layer was not measured; the message says which layers were.
         """
-        if self.model:
-            return self.model.layer_ms(layer)
-        price = (
-            self.measured.prices.get(layer)
-            if self.measured
-            else self._published.prices.get((resolution, layer))
-        )
+        held = self.held
+        if isinstance(held, Measured):
+            price = held.prices.get(layer)
+        elif isinstance(held, Published):
+            price = held.prices.get((resolution, layer))
+        else:
+            return held.layer_ms(layer)
         if price is None:
             raise TableError(
-                f"latency table {self.name}: layer {layer.name} ({_tell(layer)}) is not in it; {self._tell()}"
+                f"latency table {self.name}: layer {layer.name} ({_tell(layer)}) is not in it; "
+                f"{self._tell(held)}"
             )
         return price
 
@@ -250,14 +263,14 @@ class LatencyTable:
         Raises:
             TableError: The resolution was not measured.
         """
-        if self.model:
-            return self.model.constant_ms
-        held = self.measured or self._published
+        held = self.held
+        if not isinstance(held, Measured | Published):
+            return held.constant_ms
         if resolution not in held.resolutions:
             raise TableError(
-                f"latency table {self.name}: resolution {resolution} is not in it; {self._tell()}"
+                f"latency table {self.name}: resolution {resolution} is not in it; {self._tell(held)}"
             )
-        return self.measured.intercepts_ms[held.resolutions.index(resolution)] if self.measured else 0.0
+        return held.intercepts_ms[held.resolutions.index(resolution)] if isinstance(held, Measured) else 0.0
 
     def latency_ms(self, space: SearchSpace, arch: Architecture) -> float:
         """Predict the latency of an architecture [ms].
@@ -282,7 +295,7 @@ class LatencyTable:
         shared = tuple(size for size in space.resolutions if size in held.resolutions)
         if not shared:
             raise TableError(
-                f"latency table {self.name}: no resolution of {space.name} is in it; {self._tell()}"
+                f"latency table {self.name}: no resolution of {space.name} is in it; {self._tell(held)}"
             )
         return space if shared == space.resolutions else replace(space, resolutions=shared)
 
@@ -304,13 +317,7 @@ class LatencyTable:
         choices = np.concatenate([cost.choices for cost in costs])
         return CostTable(encoding, np.column_stack([fixed, constants]), choices)
 
-    @property
-    def _published(self) -> Published:
-        assert self.published, "a table is measured, published or priced by a model"
-        return self.published
-
-    def _tell(self) -> str:
-        held = self.measured or self._published
+    def _tell(self, held: Measured | Published) -> str:
         sizes = ", ".join(str(size) for size in held.resolutions)
         return (
             f"it holds {len(held.rows)} layers of {held.space} with {held.classes} classes at {sizes} px, "

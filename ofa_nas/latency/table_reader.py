@@ -48,20 +48,18 @@ def parse_table(document: dict[str, Any], path: Path) -> LatencyTable:
     """
     root = Section(path, "", document, TableError)
     root.integer("schema", minimum=SCHEMA, maximum=SCHEMA)
-    provenance = root.text("provenance", choices=("measured", "estimated", "imported"))
+    provenance = root.text("provenance", choices=tuple(_READERS))
     judged = _read_judgement(root, provenance)
     table = LatencyTable(
         name=root.text("name"),
         device=_read_device(root.section("device")),
-        measured=_read_measured(root) if provenance == "measured" else None,
-        model=_read_model(root) if provenance == "estimated" else None,
+        held=_READERS[provenance](root),
         error=judged[1],
-        notes=_read_texts(root, "notes"),
-        sources=_read_texts(root, "sources"),
+        notes=root.texts("notes"),
+        sources=root.texts("sources"),
         made_by=root.section("made_by").content
         if provenance != "estimated" or "made_by" in root.content
         else {},
-        published=_read_published(root) if provenance == "imported" else None,
         judged_on=judged[0],
         history=_read_history(root),
     )
@@ -123,7 +121,7 @@ def _read_errors(section: Section) -> ErrorFigures:
     told = {
         key: section.number(key, minimum=-1.0, maximum=1.0)
         for key in ("spearman", "within_5", "within_10")
-        if section.content.get(key) is not None
+        if not section.lacks(key)
     }
     return ErrorFigures(**sure, **told)
 
@@ -148,22 +146,13 @@ def _read_device(section: Section) -> TableDevice:
 
 def _read_count(section: Section, key: str) -> int | None:
     """A count; None where the file says that nobody knows."""
-    section.known.append(key)
-    return None if section.content.get(key, 0) is None else section.integer(key, maximum=4096)
+    return None if section.has(key) and section.lacks(key) else section.integer(key, maximum=4096)
 
 
 def _read_model(root: Section) -> OperatorModel | RooflineModel:
     pricing = root.section("pricing").content
     kind = RooflineModel if "gmac_per_s" in pricing else OperatorModel
     return kind.from_json(pricing, f"{root.path}: pricing")
-
-
-def _read_texts(root: Section, key: str) -> tuple[str, ...]:
-    root.known.append(key)
-    value = root.content.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise TableError(f"{root.path}: {key}: expected a list of strings, got {value!r:.80}")
-    return tuple(value)
 
 
 def _read_measured(root: Section) -> Measured:
@@ -184,7 +173,7 @@ def _read_measured(root: Section) -> Measured:
         protocol=_read_protocol(root.section("protocol")),
         environment=root.section("environment").content,
         references=_read_references(root.section("references")),
-        fitted=_read_texts(root, "fitted"),
+        fitted=root.texts("fitted"),
     )
     for section in (space, networks):
         section.close()
@@ -245,20 +234,18 @@ def _read_references(section: Section) -> dict[str, float]:
 
 def _read_history(root: Section) -> tuple[Verification, ...]:
     """Verifications; a table that was never verified says nothing of them."""
-    root.known.append("history")
-    is_empty = root.content.get("history", []) == []
+    is_empty = root.lacks("history") or root.content["history"] == []
     return () if is_empty else tuple(map(_read_verification, root.sections("history")))
 
 
 def _read_verification(section: Section) -> Verification:
-    has_speed = section.content.get("speed") is not None
-    section.known += ["speed", "passed", "faults", "stale", "figures"]  # but the speed, they follow
+    section.known += ["passed", "faults", "stale", "figures"]  # they follow
     found = Verification(
         device=section.text("device"),
         networks=tuple(_read_holdout(one, may_lack_line=True) for one in section.sections("networks")),
-        speed=section.number("speed", minimum=1e-6, maximum=1e6) if has_speed else None,
-        changes=_read_texts(section, "changes"),
-        lint=_read_texts(section, "lint"),
+        speed=None if section.lacks("speed") else section.number("speed", minimum=1e-6, maximum=1e6),
+        changes=section.texts("changes"),
+        lint=section.texts("lint"),
         noisy=section.integer("noisy", minimum=0),
         throttled=section.integer("throttled", minimum=0),
         made_by=section.section("made_by").content,
@@ -271,17 +258,12 @@ def _read_verification(section: Section) -> Verification:
 
 
 def _read_intercepts(root: Section, count: int) -> tuple[float, ...]:
-    root.known.append("intercepts_ms")
-    value = root.content.get("intercepts_ms")
-    if not isinstance(value, list) or len(value) != count or not all(_is_number(item) for item in value):
+    found = root.numbers("intercepts_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS)
+    if len(found) != count:
         raise TableError(
-            f"{root.path}: intercepts_ms: expected {count} numbers, one a resolution, got {value!r:.80}"
+            f"{root.path}: intercepts_ms: expected {count} numbers, one a resolution, got {len(found)}"
         )
-    return tuple(float(item) for item in value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_MS
+    return found
 
 
 def _read_layer(section: Section) -> Layer:
@@ -307,8 +289,7 @@ def _read_row(section: Section) -> LayerLatency:
 
 
 def _read_holdout(section: Section, *, may_lack_line: bool = False) -> Holdout:
-    is_without = may_lack_line and section.content.get("macs_ms") is None
-    section.known.append("macs_ms")
+    is_without = section.lacks("macs_ms") and may_lack_line
     holdout = Holdout(
         architecture=section.text("architecture"),
         measured_ms=section.number("measured_ms", minimum=1e-6, maximum=LARGEST_MS),
@@ -318,3 +299,6 @@ def _read_holdout(section: Section, *, may_lack_line: bool = False) -> Holdout:
     )
     section.close()
     return holdout
+
+
+_READERS = {"measured": _read_measured, "estimated": _read_model, "imported": _read_published}

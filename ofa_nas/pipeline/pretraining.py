@@ -17,9 +17,9 @@ from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
 from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder
 from ofa_nas.training.losses import load_loss
-from ofa_nas.training.pretrain import PretrainingEpoch, PretrainingReport, pretrain
+from ofa_nas.training.pretrain import PretrainingReport, pretrain
 from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.state import RateChange, rates_meta
+from ofa_nas.training.state import EpochEnd, RateChange, rates_meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class PretrainedSupernet:
     """
 
     files: SupernetFiles
-    history: tuple[PretrainingEpoch, ...]
+    history: tuple[EpochEnd, ...]
 
 
 def pretrain_supernet(
@@ -90,7 +90,7 @@ def pretrain_supernet(
         checkpointing=plan.checkpointing(checkpoint, first.start),
     )
     with (
-        closing(History(plan.folder, PretrainingEpoch, has_tensorboard=plan.has_tensorboard)) as history,
+        closing(History(plan.folder, EpochEnd, has_tensorboard=plan.has_tensorboard)) as history,
         closing(reports),
     ):
         rates: list[RateChange] = []
@@ -125,7 +125,7 @@ def _save(
     plan: PretrainingPlan,
     *,
     first: FirstSupernet,
-    epochs: tuple[PretrainingEpoch, ...],
+    epochs: tuple[EpochEnd, ...],
     rates: list[RateChange],
 ) -> None:
     card = SupernetCard(

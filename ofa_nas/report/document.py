@@ -143,6 +143,7 @@ class Answer:
             None.
         bound: Accuracy that nothing within the budgets is predicted to exceed; None where nobody can tell.
         is_exact: Whether the network that was searched out has that accuracy.
+        by_seed: What the answer from each seed is worth: predicted accuracy, or the cost of the goal.
         network: Layer by layer; None in documents of before they told that.
         unmet: Why there is no network; empty where there is one.
     """
@@ -152,6 +153,7 @@ class Answer:
     goal: tuple[float, Cost] | None = None
     bound: float | None = None
     is_exact: bool = False
+    by_seed: tuple[float, ...] = ()
     network: Network | None = None
     unmet: str = ""
 

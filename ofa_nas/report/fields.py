@@ -18,7 +18,7 @@ def each(section: Section, key: str, read: Callable[[Section], Read]) -> tuple[R
 
 def optional(section: Section, key: str, read: Callable[[Section], Read]) -> Read | None:
     """Read an object that may be missing or null."""
-    return None if section.content.get(key) is None else read(section.section(key))
+    return None if section.lacks(key) else read(section.section(key))
 
 
 def amount(section: Section, key: str) -> float:
@@ -28,7 +28,7 @@ def amount(section: Section, key: str) -> float:
 
 def amount_or_none(section: Section, key: str) -> float | None:
     """The same, where it may be missing or null."""
-    return None if section.content.get(key) is None else amount(section, key)
+    return None if section.lacks(key) else amount(section, key)
 
 
 def amounts(section: Section, key: str) -> dict[str, float]:

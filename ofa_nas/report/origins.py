@@ -1,6 +1,5 @@
 """Read where the figures of a search come from: its tables, its weights, what made the document."""
 
-from ofa_nas.errors import FileError
 from ofa_nas.report.document import TableFigures
 from ofa_nas.report.fields import amount, architecture_text, each, optional
 from ofa_nas.space.toml_reader import Section
@@ -9,7 +8,7 @@ from ofa_nas.space.toml_reader import Section
 def read_table(section: Section) -> TableFigures:
     """What the document tells of a latency table."""
     device = section.section("device")
-    verified = section.section("verified") if section.content.get("verified") is not None else None
+    verified = None if section.lacks("verified") else section.section("verified")
     return TableFigures(
         name=section.text("name"),
         provenance=section.text("provenance"),
@@ -23,14 +22,14 @@ def read_table(section: Section) -> TableFigures:
             "holdouts",
             lambda one: (architecture_text(one), amount(one, "measured_ms"), amount(one, "predicted_ms")),
         ),
-        doubts=(*_texts(verified, "faults"), *_texts(verified, "stale")) if verified else (),
+        doubts=(*verified.texts("faults"), *verified.texts("stale")) if verified else (),
         verified_on=verified.text("made_on") if verified else "",
         about=tuple(_about(section, device)),
     )
 
 
 def _errors(section: Section) -> dict[str, float]:
-    if section.content.get("error") is None:
+    if section.lacks("error"):
         return {}
     found = section.section("error")
     return {
@@ -41,24 +40,17 @@ def _errors(section: Section) -> dict[str, float]:
 
 
 def _about(section: Section, device: Section) -> list[tuple[str, str]]:
-    threads = "not stated" if device.content.get("threads") is None else str(device.integer("threads"))
+    threads = "not stated" if device.lacks("threads") else str(device.integer("threads"))
     lines = [("precision", device.text("precision")), ("threads", threads)]
-    lines += [("source", text) for text in _texts(section, "sources")]
-    lines += [("note", text) for text in _texts(section, "notes")]
-    if section.content.get("licence") is not None:
+    lines += [("source", text) for text in section.texts("sources")]
+    lines += [("note", text) for text in section.texts("notes")]
+    if not section.lacks("licence"):
         lines.append(("licence", section.text("licence")))
     made_by = section.content.get("made_by")
     if isinstance(made_by, dict):
         told = {"command": "made by", "made_on": "made on"}
         lines += [(what, text) for key, what in told.items() if isinstance(text := made_by.get(key), str)]
     return lines
-
-
-def _texts(section: Section, key: str) -> tuple[str, ...]:
-    found = section.content.get(key) or []
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise FileError(f"{section.path}: {section.key}.{key}: expected a list of strings")
-    return tuple(found)
 
 
 def read_facts(root: Section) -> list[tuple[str, str]]:
@@ -69,7 +61,7 @@ def read_facts(root: Section) -> list[tuple[str, str]]:
         facts.append(("trained on", f"{weights.text('data')}, {weights.integer('classes')} classes"))
         digest = weights.text("sha256", default="")
         facts.append(("weights", f"SHA-256 {digest}" if digest else "did not come with the supernet"))
-    if root.content.get("precision") is not None:
+    if not root.lacks("precision"):
         facts.append(("precision", root.text("precision")))
     facts += optional(root, "search", _tell_search) or []
     return facts + (optional(root, "made_by", _tell_maker) or [])

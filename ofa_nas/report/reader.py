@@ -133,7 +133,7 @@ def _read_point(section: Section) -> Point:
 
 def _read_answer(section: Section) -> Answer:
     limits = each(section, "budgets", _read_limit)
-    if "unmet" in section.content:
+    if section.has("unmet"):
         return Answer(None, limits, unmet=section.text("unmet"))
     return Answer(
         chosen=_read_point(section),
@@ -141,13 +141,14 @@ def _read_answer(section: Section) -> Answer:
         goal=optional(section, "objective", _read_goal),
         bound=amount_or_none(section, "accuracy_bound"),
         is_exact=section.flag("is_exact", default=False),
+        by_seed=section.numbers("by_seed", minimum=0.0, maximum=LARGEST),
         network=optional(section, "network", _read_network),
     )
 
 
 def _read_limit(section: Section) -> Limit:
     name = section.text("name", choices=tuple(KINDS))
-    device = section.text("device") if section.content.get("device") is not None else ""
+    device = "" if section.lacks("device") else section.text("device")
     budget = Budget(
         name,
         section.number("limit", minimum=1e-9, maximum=LARGEST),
@@ -162,7 +163,7 @@ def _read_goal(section: Section) -> tuple[float, Cost] | None:
     name = section.text("name", choices=COSTS)
     if name == "accuracy":
         return None
-    device = section.text("device") if section.content.get("device") is not None else ""
+    device = "" if section.lacks("device") else section.text("device")
     return section.number("accuracy", minimum=0.0, maximum=1.0), Cost(name, device)
 
 
@@ -185,7 +186,7 @@ def _read_stage(section: Section) -> StageFigures:
 
 
 def _count_or_none(section: Section, key: str) -> int | None:
-    return None if section.content.get(key) is None else section.integer(key, minimum=0, maximum=1000)
+    return None if section.lacks(key) else section.integer(key, minimum=0, maximum=1000)
 
 
 def _read_layer(section: Section) -> LayerFigures:

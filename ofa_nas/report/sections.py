@@ -1,6 +1,6 @@
 """The sections of a report, each of them HTML that says everything without a script."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ofa_nas.figures import format_amount, format_bytes, format_ms, format_share
 from ofa_nas.pages.html import Markup, copyable, markup, table, tag
@@ -70,7 +70,17 @@ def _claim(document: SearchDocument, answer: Answer) -> str:
         claim = f"None within the budgets is predicted to be more than {100 * gap:.2g} points better."
     else:
         claim = "How far it is from the best within the budgets, the method that searched cannot tell."
+    if len(answer.by_seed) > 1:
+        claim += f" It is the best of {len(answer.by_seed)} seeds, whose answers have {_spread(answer)}."
     return f"{claim} Accuracy: {document.predictor}." if document.predictor else claim
+
+
+def _spread(answer: Answer) -> str:
+    """The least and the largest of what the seeds found."""
+    ends = min(answer.by_seed), max(answer.by_seed)
+    if answer.goal is not None:
+        return " to ".join(map(answer.goal[1].text, ends))
+    return "{:.2f} to {:.2f} %".format(*(100 * end for end in ends))
 
 
 def _answers(document: SearchDocument) -> Markup:
@@ -165,8 +175,8 @@ def origins(document: SearchDocument) -> Markup:
         figures = "nobody here can tell how far off it is"
         if "mape" in error and "p95" in error:
             figures = (
-                f"off by {error['mape']:.1%} on average and {error['p95']:.1%} at the 95th percentile, on "
-                f"{one.judged_on} that it had not seen"
+                f"off by {error['mape']:.1%} on average, {_median(error)}{error['p95']:.1%} at the 95th "
+                f"percentile, on {one.judged_on} that it had not seen"
             )
         verified = f"verified on {one.verified_on}" if one.verified_on else "never verified"
         doubts = "; ".join(dict.fromkeys(one.doubts))
@@ -183,6 +193,10 @@ def origins(document: SearchDocument) -> Markup:
     if document.command:
         parts += [tag("h3", "Command"), tag("p", copyable(document.command), attributes={"class": "command"})]
     return section("origins", "Where the figures come from", *parts)
+
+
+def _median(error: Mapping[str, float]) -> str:
+    return f"{error['p50']:.1%} at the median, " if "p50" in error else ""
 
 
 def _lines(lines: Sequence[tuple[str, str]]) -> Markup:

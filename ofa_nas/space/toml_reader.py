@@ -63,6 +63,11 @@ class Section:
         self.known.append(key)
         return key in self.content
 
+    def lacks(self, key: str) -> bool:
+        """Whether a key is missing, or null."""
+        self.known.append(key)
+        return self.content.get(key) is None
+
     def text(self, key: str, *, default: str | None = None, choices: tuple[str, ...] = ()) -> str:
         """A string, one of `choices` if there are any."""
         value = self._take(key, default=default)
@@ -118,6 +123,22 @@ class Section:
         if not good or sorted(set(value)) != value or value[0] < minimum or value[-1] > maximum:
             raise self._fail(key, f"expected rising integers from {minimum} to {maximum}, got {shown(value)}")
         return tuple(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings; what is missing or null is an empty one."""
+        items = self._items(key, "strings")
+        return tuple(map(items.text, items.content))
+
+    def numbers(self, key: str, *, minimum: float, maximum: float) -> tuple[float, ...]:
+        """A list of numbers within bounds; what is missing or null is an empty one."""
+        items = self._items(key, "numbers")
+        return tuple(items.number(place, minimum=minimum, maximum=maximum) for place in items.content)
+
+    def _items(self, key: str, kind: str) -> "Section":
+        value = [] if self.lacks(key) else self.content[key]
+        if not isinstance(value, list):
+            raise self._fail(key, f"expected a list of {kind}, got {shown(value)}")
+        return self._below(key, {str(place): item for place, item in enumerate(value)})
 
     def section(self, key: str) -> "Section":
         """A sub-table."""

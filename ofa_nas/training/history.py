@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.files import parse_json, read_bytes, write_bytes
 from ofa_nas.training.loop import StepReport
-from ofa_nas.training.pretrain import PretrainingEpoch
+from ofa_nas.training.state import EpochEnd
 from ofa_nas.training.train import EpochReport
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FILE = "history.jsonl"
 _EVERY_STEPS = 10
 LARGEST = 1e15  # of a number in a report
-E = TypeVar("E", EpochReport, PretrainingEpoch)
+E = TypeVar("E", EpochReport, EpochEnd)
 
 
 class History(Generic[E]):
@@ -125,7 +125,7 @@ def _check_tensorboard() -> None:
         raise ConfigError("--tensorboard needs a package: pip install 'ofa-nas[tensorboard]'")
 
 
-def _values(report: EpochReport | PretrainingEpoch) -> list[tuple[str, Any]]:
+def _values(report: EpochReport | EpochEnd) -> list[tuple[str, Any]]:
     return [(field.name, getattr(report, field.name)) for field in fields(report)]
 
 
@@ -136,7 +136,7 @@ def _is_numbers(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < LARGEST
 
 
-def _write_scalars(writer: "SummaryWriter", report: StepReport | EpochReport | PretrainingEpoch) -> None:
+def _write_scalars(writer: "SummaryWriter", report: StepReport | EpochReport | EpochEnd) -> None:
     if isinstance(report, StepReport):
         scalars = {
             "loss": report.loss,

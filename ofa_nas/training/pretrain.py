@@ -4,7 +4,7 @@ The classifier is the head that is thrown away: meanwhile it has as many outputs
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,30 +29,7 @@ from ofa_nas.training.step import Learner, without_momentum
 # inputs.
 FEATURES = 128
 _SPREAD = 0.02 * 4096**0.5
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainingEpoch:
-    """End of an epoch, or of the pretraining.
-
-    Attributes:
-        step: Done so far.
-        epoch: Passes over the images so far.
-        phase: Name of the recipe's phase.
-        loss: Of the largest subnet, mean over the steps since the report before, or since a resume.
-        terms: The parts that the loss is the sum of, over the same steps.
-        elapsed_s: Since the pretraining began or went on [s].
-    """
-
-    step: int
-    epoch: float
-    phase: str
-    loss: float
-    terms: dict[str, float]
-    elapsed_s: float
-
-
-PretrainingReport = StepReport | RateChange | PretrainingEpoch
+PretrainingReport = StepReport | RateChange | EpochEnd
 
 
 def pretrain(
@@ -77,7 +54,7 @@ def pretrain(
         checkpointing: Where it is kept, and whether it goes on from there.
 
     Yields:
-        A `StepReport` a step (on CUDA every tenth), a `PretrainingEpoch` at the end of each epoch and of all.
+        A `StepReport` a step (on CUDA every tenth), an `EpochEnd` at the end of each epoch and of all.
         First of all, if it is resumed, every `RateChange`.
 
     Raises:
@@ -183,10 +160,9 @@ class ViewLearner(Learner):
         return F.normalize(self._logits(x, arch, mode), dim=1)
 
 
-class _Loop(Loop[PretrainingEpoch]):
+class _Loop(Loop[EpochEnd]):
     """Reports of an epoch tell the parts of the loss."""
 
-    def epoch_report(self, end: EpochEnd) -> PretrainingEpoch:
-        """Means over the steps since the report before."""
-        loss = sum(end.terms.values())
-        return PretrainingEpoch(end.step, end.epoch, end.phase, loss, end.terms, end.elapsed_s)
+    def epoch_report(self, end: EpochEnd) -> EpochEnd:
+        """Means over the steps since the report before, or since a resume; the loss is their sum."""
+        return replace(end, loss=sum(end.terms.values()))

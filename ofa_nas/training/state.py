@@ -31,14 +31,15 @@ _MOST_STEPS = 10**12
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """Where a training stands at the end of an epoch, or of all; as the reports of epochs tell it.
+    """Where a training stands at the end of an epoch, or of all; a pretraining has no other report of it.
 
     Attributes:
         step: Done so far.
         epoch: Passes over the images so far.
         phase: Name of the recipe's phase.
-        loss: Of the last step.
-        terms: Of `Learner.take_terms`.
+        loss: Of the last step; in the report of a pretraining that of its largest subnet, mean over the steps
+            since the report before.
+        terms: The parts that a loss is the sum of, over these steps; see `Learner.take_terms`.
         elapsed_s: Since the training began or went on [s].
     """
 

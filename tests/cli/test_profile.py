@@ -78,9 +78,9 @@ def test_after_one_visit_the_noise_is_unknown(capsys: pytest.CaptureFixture[str]
     assert table.measured
     once = tuple(replace(one, uncertainty=0.0) for one in table.measured.holdouts)
     measured = replace(table.measured, holdouts=once)
-    profile._show(replace(table, measured=measured))
+    profile._show(replace(table, held=measured))
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.split()[1:2] in (["table"], ["MACs"])]
     assert len(rows) == 6
     assert all(row.rstrip().endswith("unknown") for row in rows)
-    assert profile.summarise(replace(table, measured=measured))["noise_floor"] is None
+    assert profile.summarise(replace(table, held=measured))["noise_floor"] is None

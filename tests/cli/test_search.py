@@ -117,7 +117,7 @@ def test_a_table_of_one_resolution_narrows_the_search(
     table = exact_table(replace(tiny, resolutions=(24,)))
     assert table.measured
     path = tmp_path / "board.json"
-    replace(table, measured=replace(table.measured, digest=tiny.digest)).save(path)
+    replace(table, held=replace(table.measured, digest=tiny.digest)).save(path)
     arguments = ("search", "--supernet", small.name, "--device", path, "--latency", "1s")
     assert "narrowed to 24 px: the table does not hold 32" in command(*arguments).text
     document = command(*arguments, "--json").document
@@ -177,7 +177,7 @@ def test_people_are_told_that_most_of_a_table_is_unrest(
     table = exact_table(tiny)
     assert table.measured
     measured = replace(table.measured, noisy=noisy, throttled=throttled, networks=10)
-    replace(table, measured=measured).save(tmp_path / "board.json")
+    replace(table, held=measured).save(tmp_path / "board.json")
     text = command("search", "--supernet", small.name, "--device", tmp_path / "board.json").text
     assert all(one in text for one in told)
     assert text.count("when measured") == len(told)

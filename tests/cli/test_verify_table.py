@@ -170,7 +170,7 @@ def test_a_board_is_found_again_by_its_history(board: Loopback, command: Command
 def test_texts_of_a_table_are_no_markup(command: Command, path: Path) -> None:
     table = LatencyTable.load(path)
     assert table.measured
-    replace(table, measured=replace(table.measured, environment={"governor": "[red]\x1b"})).save(path)
+    replace(table, held=replace(table.measured, environment={"governor": "[red]\x1b"})).save(path)
     printed = command("verify-table", path, "--device", ADDRESS)
     assert r"fails governor was '[red]\x1b', is 'performance'" in printed.text
     assert r"governor was '\[red]" in describe_table(LatencyTable.load(path))

@@ -79,7 +79,7 @@ def as_table(rows: Rows, judges: Sequence[Holdout], *, name: str = "board") -> L
         references={},
     )
     device = TableDevice(name, "some cores", 4, "onnxruntime", 1)
-    return LatencyTable(name, device, measured, None, measured.errors(), (), (), {})
+    return LatencyTable(name, device, measured, measured.errors(), (), (), {})
 
 
 GOOD = measured_rows(BOARD)
@@ -126,10 +126,10 @@ def test_missing_layers_of_one_resolution_are_found() -> None:
 def test_a_space_that_is_not_here_is_said() -> None:
     table = as_table(GOOD, JUDGES)
     assert table.measured
-    foreign = replace(table, measured=replace(table.measured, space="somebody_s"))
+    foreign = replace(table, held=replace(table.measured, space="somebody_s"))
     (found,) = lint_table(foreign, others=[])
     assert (found.rule, found.is_error) == ("missing", False)
-    changed = replace(table, measured=replace(table.measured, digest="0" * 12))
+    changed = replace(table, held=replace(table.measured, digest="0" * 12))
     assert [one.rule for one in lint_table(changed, others=[])] == ["missing"]
     assert lint_table(changed, space=SPACE, others=[]) == ()
 

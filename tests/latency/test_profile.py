@@ -40,7 +40,7 @@ def test_an_int8_table_says_so_and_serves_no_fp32_search(
     assert again.device.precision == "int8"
     assert not is_fresh(again, tiny, info, precision="int8")  # of some of its resolutions
     assert again.measured
-    whole = replace(again, measured=replace(again.measured, resolutions=tiny.resolutions))
+    whole = replace(again, held=replace(again.measured, resolutions=tiny.resolutions))
     assert is_fresh(whole, tiny, info, precision="int8")
     assert not is_fresh(whole, tiny, info)
 

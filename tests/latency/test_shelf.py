@@ -66,7 +66,7 @@ def test_of_one_name_the_table_of_the_space_is_found(tiny: SearchSpace) -> None:
     other = tiny.with_classes(99)
     first = named_table_path(tiny, "my-board")
     table.save(first)
-    replace(table, measured=replace(table.measured, digest=other.digest)).save(
+    replace(table, held=replace(table.measured, digest=other.digest)).save(
         second := named_table_path(other, "my-board")
     )
     assert find_table("my-board", space=tiny)[0] == first

@@ -131,7 +131,7 @@ def test_table_is_fresh_only_for_what_it_was_measured_for(table: LatencyTable, t
     assert table.measured
     assert is_fresh(table, tiny, info)
     assert not is_fresh(table, tiny, info, threads=2)
-    assert not is_fresh(replace(table, measured=replace(table.measured, resolutions=(24,))), tiny, info)
+    assert not is_fresh(replace(table, held=replace(table.measured, resolutions=(24,))), tiny, info)
     assert not is_fresh(table, tiny.with_classes(99), info)
     assert not is_fresh(table, tiny, replace(info, onnxruntime="0.0.0"))
     moved = DeviceInfo(
@@ -355,7 +355,7 @@ def test_a_table_that_could_not_be_read_is_not_written(table: LatencyTable, tmp_
     first, *others = table.measured.rows
     rows = (replace(first, ms=0.0, other_ms=0.0), *others)
     with pytest.raises(TableError, match=r"rows\[\d+\].ms: expected a number from 1e-06"):
-        replace(table, measured=replace(table.measured, rows=rows)).save(path)
+        replace(table, held=replace(table.measured, rows=rows)).save(path)
     with pytest.raises(TableError, match="a figure is not a finite number"):
-        replace(table, measured=replace(table.measured, intercepts_ms=(float("nan"),))).save(path)
+        replace(table, held=replace(table.measured, intercepts_ms=(float("nan"),))).save(path)
     assert not path.exists()

@@ -115,8 +115,7 @@ def simulated_table(*, seed: int = 0) -> LatencyTable:
     return LatencyTable(
         name="simulated",
         device=TableDevice("simulated", "Cortex-A72", 4, "onnxruntime 1.31.1", 1),
-        measured=measured,
-        model=None,
+        held=measured,
         error=measured.errors(),
         notes=(),
         sources=(),
@@ -128,7 +127,7 @@ def with_prices(table: LatencyTable, prices: Sequence[float]) -> LatencyTable:
     """The same table with other prices of its rows [ms]."""
     assert table.measured
     rows = tuple(replace(row, ms=ms) for row, ms in zip(table.measured.rows, prices, strict=True))
-    return replace(table, measured=replace(table.measured, rows=rows))
+    return replace(table, held=replace(table.measured, rows=rows))
 
 
 def _macs(arch: Architecture) -> float:

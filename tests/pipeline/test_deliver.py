@@ -117,7 +117,7 @@ def test_a_promise_is_what_a_search_would_predict(
 def test_a_search_promises_each_device_its_own_latency(small: SmallSupernet, tiny: SearchSpace) -> None:
     board = replace(exact_table(tiny), name="board")
     assert board.measured
-    board = replace(board, measured=replace(board.measured, references={"one": 3.0}))
+    board = replace(board, held=replace(board.measured, references={"one": 3.0}))
     estimators = Estimators.load(small.name, board, exact_table(tiny))
     memory = Budget("peak_memory", 1e6, "bytes")
     *_, result = search(estimators, [Budget("latency", 4.0, "ms", "exact"), memory])

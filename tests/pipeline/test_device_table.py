@@ -53,7 +53,7 @@ def test_names_of_boards_and_of_spaces_may_have_hyphens(measured: LatencyTable, 
     space = replace(tiny.with_classes(99), name="my-space")
     assert measured.measured
     rows = replace(measured.measured, space=space.name, digest=space.digest, classes=99)
-    replace(measured, name="my-board", measured=rows).save(named_table_path(space, "my-board"))
+    replace(measured, name="my-board", held=rows).save(named_table_path(space, "my-board"))
     assert find("my-board", space).name == "my-board"
     with pytest.raises(TableError, match="my-board was measured for my-space with 99 classes"):
         find("my-board", tiny)
@@ -77,7 +77,7 @@ def test_a_fresh_table_of_this_machine_is_not_measured_again(
 ) -> None:
     small = replace(tiny, resolutions=(24,))
     assert measured.measured
-    table = replace(measured, name="host", measured=replace(measured.measured, digest=small.digest))
+    table = replace(measured, name="host", held=replace(measured.measured, digest=small.digest))
     table.save(named_table_path(small, "host"))
     assert [type(record) for record in device_table("host", small)] == [LatencyTable]
 

@@ -171,9 +171,7 @@ def with_references(table: LatencyTable, tiny: SearchSpace, **environment: objec
     """The table of an environment, with references of 3 ms each."""
     assert table.measured
     references = {reference_name(arch): 3.0 for arch in reference_architectures(tiny)}
-    return replace(
-        table, measured=replace(table.measured, references=references, environment=dict(environment))
-    )
+    return replace(table, held=replace(table.measured, references=references, environment=dict(environment)))
 
 
 def finals_at(

@@ -57,7 +57,7 @@ def table_of(tiny: SearchSpace, precision: str) -> LatencyTable:
     assert table.measured
     names = [reference_name(arch, precision=precision) for arch in reference_architectures(tiny)]
     measured = replace(table.measured, references=dict.fromkeys(names, 1.0))
-    return replace(table, measured=measured, device=replace(table.device, precision=precision))
+    return replace(table, held=measured, device=replace(table.device, precision=precision))
 
 
 @pytest.mark.parametrize("precision", [FP32, INT8])
@@ -138,7 +138,7 @@ def test_a_file_is_not_timed_on_another_machine_than_that_of_its_table(
 ) -> None:
     device, table = Listener(), table_of(tiny, FP32)
     assert table.measured
-    there = replace(table, measured=replace(table.measured, environment={"cpu": "Cortex-A72"}))
+    there = replace(table, held=replace(table.measured, environment={"cpu": "Cortex-A72"}))
     monkeypatch.setattr(ofa_nas.pipeline.deliver, "open_device", lambda _: device)
     promise = Promise(figures={}, latencies=(LatencyPromise.of(there, 1.0, address="host"),))
     path = tmp_path / "subnet.onnx"

@@ -211,7 +211,7 @@ def test_a_table_without_any_resolution_of_the_space_is_refused(
 ) -> None:
     table = exact_table(tiny)
     assert table.measured
-    elsewhere = replace(table, measured=replace(table.measured, resolutions=(40, 48)))
+    elsewhere = replace(table, held=replace(table.measured, resolutions=(40, 48)))
     with pytest.raises(TableError, match=r"no resolution of tiny is in it; it holds .* at 40, 48 px"):
         Estimators.load(small.name, elsewhere)
 

@@ -29,7 +29,7 @@ def slim_table(space: SearchSpace) -> LatencyTable:
         replace(row, ms=MS_PER_BYTE * layer_weight_bytes(row.layer) + MS_PER_LAYER)
         for row in table.measured.rows
     )
-    return replace(table, name="slim", measured=replace(table.measured, rows=rows))
+    return replace(table, name="slim", held=replace(table.measured, rows=rows))
 
 
 def with_error(table: LatencyTable, p95: float) -> LatencyTable:

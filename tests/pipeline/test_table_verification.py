@@ -83,7 +83,7 @@ def without(path: Path, missing: Layer) -> Path:
     assert table.measured
     rows = tuple(row for row in table.measured.rows if row.layer != missing)
     assert len(rows) == len(table.measured.rows) - 1
-    return save(path, replace(table, measured=replace(table.measured, rows=rows)))
+    return save(path, replace(table, held=replace(table.measured, rows=rows)))
 
 
 def test_a_layer_that_fresh_networks_need_is_missed_before_anything_is_timed(path: Path) -> None:
@@ -208,10 +208,10 @@ def test_this_machine_is_known_by_its_environment(path: Path) -> None:
     table = simulated_table()
     assert table.measured
     here = open_device("host").info().environment
-    save(path, replace(table, measured=replace(table.measured, environment=here)))
+    save(path, replace(table, held=replace(table.measured, environment=here)))
     assert plan_verification(str(path), seed=0).address == "host"
     elsewhere = {**here, "host_name": "another"}
-    save(path, replace(table, measured=replace(table.measured, environment=elsewhere)))
+    save(path, replace(table, held=replace(table.measured, environment=elsewhere)))
     with pytest.raises(TableError, match=r"measured on another machine .* pass --device ssh://USER@HOST$"):
         plan_verification(str(path), seed=0)
 
@@ -231,10 +231,10 @@ def test_a_board_without_a_network_path_is_told_apart(path: Path) -> None:
 def test_a_table_of_another_space_is_refused(path: Path, tmp_path: Path) -> None:
     table = simulated_table()
     assert table.measured
-    save(path, replace(table, measured=replace(table.measured, digest="0" * 12)))
+    save(path, replace(table, held=replace(table.measured, digest="0" * 12)))
     with pytest.raises(TableError, match=r"of tiny with 10 classes and the digest 000000000000, not of what"):
         plan_on(path)
-    save(path, replace(table, measured=replace(table.measured, space="mine")))
+    save(path, replace(table, held=replace(table.measured, space="mine")))
     with pytest.raises(
         TableError, match="of the space mine, which does not ship: give its TOML file to --space"
     ):

@@ -58,7 +58,7 @@ def test_the_figures_stand_there_without_a_script(found: dict[str, Found]) -> No
         "Nothing of this search was measured",
         "ofa-nas search --device rpi4 --latency 30ms --peak-memory 1.2MB",
         "Latency table rpi4: estimated",
-        "off by 3.8% on average and 10.4% at the 95th percentile",
+        "off by 3.8% on average, 2.8% at the median, 10.4% at the 95th percentile",
         content["made_by"]["libraries"]["onnxruntime"],
     ):
         assert text in read.text, text
@@ -135,6 +135,8 @@ def test_a_supernet_without_weights_has_a_page(imagenet: Found) -> None:
     assert "Latency table note10: imported" in text
     assert "nobody here can tell how far off it is" in text
     assert "How far it is from the best within the budgets" in text
+    low, high = (100 * end(imagenet.content["by_seed"]) for end in (min, max))
+    assert f"the best of 2 seeds, whose answers have {low:.2f} to {high:.2f} %" in text
 
 
 @pytest.mark.slow

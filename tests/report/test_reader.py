@@ -34,7 +34,7 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
         (("network", "layers", 2, "operators"), [], "network.layers[2].operators: expected one or more"),
         (("network", "constant_ms"), {"pi": 1.0}, "network: expected latencies on rpi4"),
         (("network", "layers", 2, "stage"), 99, "each of one of the stages"),
-        (("tables", 0, "notes"), [1], "tables[0].notes: expected a list of strings"),
+        (("tables", 0, "notes"), [1], "tables[0].notes.0: expected a string, got 1"),
         (("made_by", "seed"), -1, "made_by.seed"),
         (("supernet",), 3, "supernet: expected a string"),
     ],

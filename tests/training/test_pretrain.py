@@ -23,8 +23,9 @@ from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.first_supernet import first_encoder
 from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.losses.align_uniform import align, terms
-from ofa_nas.training.pretrain import FEATURES, PretrainingEpoch, PretrainingReport, ViewLearner, pretrain
+from ofa_nas.training.pretrain import FEATURES, PretrainingReport, ViewLearner, pretrain
 from ofa_nas.training.recipe import Recipe, Settings
+from ofa_nas.training.state import EpochEnd
 from tests.training.test_train import restless
 
 LARGEST = replace(Recipe.load("largest", purpose="pretrain"), batch_size=8)
@@ -127,9 +128,7 @@ def test_the_published_schedule_is_a_constant_rate_and_three_tenths() -> None:
 def test_features_come_together_and_spread(tmp_path: Path) -> None:
     recipe = replace(LARGEST.override(Settings(epochs=6.0)), batch_size=16)
     reports = [
-        one
-        for one in run(encoder(), recipe, tmp_path / "state", count=64)
-        if isinstance(one, PretrainingEpoch)
+        one for one in run(encoder(), recipe, tmp_path / "state", count=64) if isinstance(one, EpochEnd)
     ]
     first, last = reports[0], reports[-1]
     assert last.loss < first.loss - 0.2
@@ -170,12 +169,12 @@ def test_resuming_continues_bit_for_bit(recipe: Recipe, tmp_path: Path) -> None:
 
 
 def test_an_epoch_that_ended_without_its_report_is_reported_first(tmp_path: Path) -> None:
-    whole = [one for one in run(encoder(), SHORT, tmp_path / "whole") if isinstance(one, PretrainingEpoch)]
+    whole = [one for one in run(encoder(), SHORT, tmp_path / "whole") if isinstance(one, EpochEnd)]
     for report in run(encoder(), SHORT, tmp_path / "halved"):
         if report.step == 3:  # the last step of the first epoch
             break
     resumed = list(run(encoder(seed=99), SHORT, tmp_path / "halved", resume=True))
-    epochs = [replace(one, elapsed_s=0.0) for one in resumed if isinstance(one, PretrainingEpoch)]
+    epochs = [replace(one, elapsed_s=0.0) for one in resumed if isinstance(one, EpochEnd)]
     assert epochs == [replace(one, elapsed_s=0.0) for one in whole]
 
 
