@@ -41,6 +41,7 @@ CHANGES = {
     "random_subnets": int,
     "crop_scale": float,
     "rate_floor": float,
+    "label_share": float,
     "divergence": str,
     "branch_scale": float,
 }
@@ -160,13 +161,12 @@ def load_recipe(text: str, *, epochs: float, seed: int) -> Recipe:
             raise ConfigError(
                 f"recipe {text!r}: {change!r}: expected {', '.join(CHANGES)} = value"
             ) from error
-    divergence, floor = changes.pop("divergence", None), changes.pop("rate_floor", None)
-    scale = changes.pop("branch_scale", None)
+    divergence, scale = changes.pop("divergence", None), changes.pop("branch_scale", None)
+    of_phases = {key: changes.pop(key) for key in ("rate_floor", "label_share") if key in changes}
     if divergence not in (None, *get_args(Divergence)):
         raise ConfigError(f"recipe {text!r}: divergence: expected {', '.join(get_args(Divergence))}")
     recipe = Recipe.load(name).override(Settings(**({"epochs": epochs} | changes), seed=seed))
-    if floor is not None:
-        recipe = replace(recipe, phases=tuple(replace(one, rate_floor=floor) for one in recipe.phases))
+    recipe = replace(recipe, phases=tuple(replace(one, **of_phases) for one in recipe.phases))
     if scale is not None:
         recipe = replace(recipe, branch_scale=scale)
     return replace(recipe, name=text, divergence=divergence or recipe.divergence)

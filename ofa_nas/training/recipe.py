@@ -31,6 +31,8 @@ class Phase:
         teacher: `none`: the largest subnet learns from labels alone. `largest`: the sandwich rule; the
             largest learns from labels, smallest and random subnets from its answers in the same step.
             `frozen`: random subnets learn from labels and from the largest as it was after the first phase.
+        label_share: Of labels in what smaller subnets learn from by the sandwich rule, in [0, 1]; the rest
+            are the largest's answers.
         epochs: Passes over the training images; may be a fraction.
         learning_rate: Peak rate; it rises for `warmup` of the steps and falls as a cosine.
         warmup: Share of the phase's steps, in [0, 1].
@@ -50,6 +52,7 @@ class Phase:
     warmup: float = 0.0
     rate_floor: float = 0.0
     random_subnets: int = 0
+    label_share: float = 0.0
     resolutions: int = 0
     kernel_sizes: int = 0
     depths: int = 0
@@ -57,16 +60,22 @@ class Phase:
     sort_channels: bool = False
 
     @classmethod
-    def from_section(cls, section: Section, *, teachers: tuple[str, ...] = get_args(Teacher)) -> Self:
+    def from_section(cls, section: Section, *, purpose: Purpose) -> Self:
         """Read one `[[phases]]` table."""
+        share = (
+            section.number("label_share", default=0.0, minimum=0.0, maximum=1.0)
+            if purpose == "train"
+            else 0.0
+        )
         phase = cls(
             name=section.text("name"),
-            teacher=cast(Teacher, section.text("teacher", choices=teachers)),
+            teacher=cast(Teacher, section.text("teacher", choices=_TEACHERS[purpose])),
             epochs=section.number("epochs", minimum=1e-6, maximum=1e6),
             learning_rate=section.number("learning_rate", minimum=1e-9, maximum=1e3),
             warmup=section.number("warmup", default=0.0, minimum=0.0, maximum=1.0),
             rate_floor=section.number("rate_floor", default=0.0, minimum=0.0, maximum=1.0),
             random_subnets=section.integer("random_subnets", default=0, minimum=0, maximum=64),
+            label_share=share,
             resolutions=section.integer("resolutions", default=0, minimum=0),
             kernel_sizes=section.integer("kernel_sizes", default=0, minimum=0),
             depths=section.integer("depths", default=0, minimum=0),
@@ -162,6 +171,11 @@ class Recipe:
                 raise RecipeError(
                     f"recipe {self.name}: phase {phase.name}: needs random_subnets of 1 or more"
                 )
+            if phase.label_share and phase.teacher != "largest":
+                raise RecipeError(
+                    f"recipe {self.name}: phase {phase.name}: label_share is of the sandwich rule, teacher "
+                    "largest; none learns from labels alone, frozen adds them to the teacher's answers"
+                )
 
     @classmethod
     def load(cls, name_or_path: str, *, purpose: Purpose = "train") -> Self:
@@ -188,10 +202,7 @@ class Recipe:
         root.text("source", default="-")
         recipe = cls(
             name=path.stem,
-            phases=tuple(
-                Phase.from_section(section, teachers=_TEACHERS[purpose])
-                for section in root.sections("phases")
-            ),
+            phases=tuple(Phase.from_section(section, purpose=purpose) for section in root.sections("phases")),
             batch_size=root.integer("batch_size", default=64, minimum=2),
             momentum=root.number("momentum", default=0.9, minimum=0.0, maximum=0.999),
             weight_decay=root.number("weight_decay", default=3e-5, minimum=0.0, maximum=1.0),

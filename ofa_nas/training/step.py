@@ -144,8 +144,15 @@ class Learner:
         if at.phase.teacher == "largest":
             answers = logits.detach()
             for arch in self._smaller_archs(at, resolution, rng):
-                self._divergence(self._logits(x, arch, self._train), answers).backward()  # type: ignore[no-untyped-call]
+                own = self._logits(x, arch, self._train)
+                self._shared_loss(own, answers, labels, at.phase.label_share).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def _shared_loss(self, logits: Tensor, answers: Tensor, labels: Tensor, share: float) -> Tensor:
+        """The mean of the losses on the teacher's answers and on labels, of which `share` are the labels."""
+        if share == 0.0:
+            return self._divergence(logits, answers)
+        return (1.0 - share) * self._divergence(logits, answers) + share * self._label_loss(logits, labels)
 
     def _learn_from_frozen(self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator) -> Tensor:
         """Random subnets from labels and from the frozen largest subnet's answers."""

@@ -112,6 +112,11 @@ GOOD = '[[phases]]\nname = "a"\nteacher = "largest"\nepochs = 1\nlearning_rate =
         (GOOD.replace("largest", "frozen"), r"phases\[0\].teacher: frozen is the largest subnet after the"),
         (GOOD.replace("largest", "none") + "random_subnets = 2\n", r"random_subnets need a teacher"),
         (GOOD + GOOD.replace("largest", "frozen"), r"phase a: needs random_subnets of 1 or more"),
+        (GOOD.replace("largest", "none") + "label_share = 0.5\n", r"phase a: label_share is of the sandwich"),
+        (
+            GOOD + "label_share = 1.5\n",
+            r"phases\[0\].label_share: expected a number from 0.0 to 1.0, got 1.5",
+        ),
         (GOOD + "sort_channels = true\n", r"phases\[0\].sort_channels: a start comes sorted, and random"),
         ("batch_size = 1\n" + GOOD, r"batch_size: expected an integer from 2"),
         ('divergence = "x"\n' + GOOD, r"divergence: expected one of cross_entropy, alpha"),

@@ -162,9 +162,11 @@ def test_resuming_in_and_between_phases_continues_bit_for_bit(
     assert any(name.startswith("teacher:") for name in read_tensors(whole))
 
 
-def test_the_divergence_of_the_recipe_is_the_one_trained_with(tiny: SearchSpace) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_divergence_and_share_of_labels_are_those_of_the_recipe(share: float, tiny: SearchSpace) -> None:
     sandwich = Recipe.load("sandwich").override(Settings(epochs=1 / 3, batch_size=8, learning_rate=0.1))
-    alpha = replace(sandwich, divergence="alpha", clip_norm=0.0, weight_decay=0.0)
+    phases = tuple(replace(phase, label_share=share) for phase in sandwich.phases)
+    alpha = replace(sandwich, phases=phases, divergence="alpha", clip_norm=0.0, weight_decay=0.0)
     supernet = WatchedSupernet(tiny)
     before = {name: value.clone() for name, value in supernet.named_parameters()}
     taught = learner(supernet, alpha)
@@ -172,9 +174,13 @@ def test_the_divergence_of_the_recipe_is_the_one_trained_with(tiny: SearchSpace)
     plain = restless(tiny)
     first, *others = supernet.calls
     logits = plain(first.x, first.arch, first.mode)
-    loss = F.cross_entropy(logits, batch_labels(taught, 0), label_smoothing=0.1)
+    labels = batch_labels(taught, 0)
+    loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
     for call in others:
-        loss = loss + adaptive_alpha_divergence(plain(call.x, call.arch, TRAIN), logits.detach())
+        own = plain(call.x, call.arch, TRAIN)
+        on_answers = adaptive_alpha_divergence(own, logits.detach())
+        on_labels = F.cross_entropy(own, labels, label_smoothing=0.1)
+        loss = loss + (1 - share) * on_answers + share * on_labels
     loss.backward()  # type: ignore[no-untyped-call]
     rate = alpha.position(0, 24).learning_rate * 1.9
     found = dict(supernet.named_parameters())
