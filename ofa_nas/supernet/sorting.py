@@ -23,8 +23,8 @@ _SQUEEZED_MAKERS, _SQUEEZED_READERS = ("se_reduce",), ("se_expand",)
 def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> None:
     """Reorder middle channels by falling L1 norm of the projection's weights that read them.
 
-    So are those in the middle of a squeeze-excite, unless something is to stay as it is. The largest subnet
-    computes the same function as before; narrower ones change.
+    So are those in the middle of a squeeze-excite, unless a narrower layer is to stay as it is. The largest
+    subnet computes the same function as before; narrower ones change.
 
     Args:
         supernet: Changed in place.
@@ -54,7 +54,7 @@ def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> Non
                 ]
             )
             _permute(modules, order, makers=_MAKERS, readers=_READERS)
-            if kept is None and "se_expand" in modules:
+            if layer.name not in groups and "se_expand" in modules:
                 order = torch.argsort(
                     l1_importance(modules["se_expand"].weight), descending=True, stable=True
                 )

@@ -118,14 +118,19 @@ def batch_labels(taught: Learner, step: int) -> torch.Tensor:
     return labels
 
 
-def test_channels_are_sorted_before_an_expand_phase(tiny: SearchSpace) -> None:
-    taught = learner(restless(tiny), replace(PROGRESSIVE, phases=(FULL, replace(EXPAND, learning_rate=1e-9))))
-    for step in range(4):
+@pytest.mark.parametrize("before", [(FULL,), (FULL, KERNEL)])
+def test_channels_are_sorted_before_an_expand_phase(before: tuple[Phase, ...], tiny: SearchSpace) -> None:
+    phases = (*before, replace(EXPAND, learning_rate=1e-9))
+    taught = learner(restless(tiny), replace(PROGRESSIVE, phases=phases))
+    for step in range(3 * len(before) + 1):
         taught.step(step)
+    sorted_weights = 0
     for name, weight in taught.supernet.state_dict().items():
-        if name.endswith("project.weight"):
+        if name.endswith(("project.weight", "se_expand.weight")):
             importance = weight.abs().sum(dim=(0, 2, 3))
             assert (importance[:-1] >= importance[1:] - 1e-6).all(), name
+            sorted_weights += name.endswith("se_expand.weight")
+    assert sorted_weights
 
 
 def test_subnets_of_the_phase_before_stay_as_they_are_when_channels_are_sorted_again(
