@@ -289,7 +289,7 @@ def summarise(table: "LatencyTable") -> dict[str, object]:
         "device": asdict(table.device),
         "space": held.space,
         "classes": held.classes,
-        "layers": len(held.rows),
+        "layers": len({row.layer for row in held.rows}),
         "notes": table.notes,
         "resolutions": {
             str(size): {
@@ -318,7 +318,8 @@ def _show(table: "LatencyTable") -> None:
             shown.add_row("all" if size is None else str(size), name, *_cells(figures), noise)
     device = table.device
     out.print(f"{device.name}: {device.cpu}, {device.runtime}, threads: {device.threads}, {device.precision}")
-    out.print(f"{held.space}, {held.classes} classes: {len(held.rows)} layers; errors on unseen networks:")
+    layers = len({row.layer for row in held.rows})
+    out.print(f"{held.space}, {held.classes} classes: {layers} layers; errors on unseen networks:")
     wide.print(shown)
     out.print("MACs: a line through the MACs of the same anchors. Noise: what exact predictions would show.")
     for note in table.notes:

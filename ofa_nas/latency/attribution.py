@@ -37,11 +37,13 @@ class LayerLatency:
         ms: Latency, `other_ms` included [ms].
         other_ms: The part that belongs to none of its operators: tensors brought into another order, or
             from one precision to another [ms].
+        resolution: Of the networks in which it takes that [px]; 0 is any.
     """
 
     layer: Layer
     ms: float
     other_ms: float
+    resolution: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,9 +78,7 @@ def lint_table(
 
 def table_rows(table: LatencyTable) -> Rows:
     """Rows of a table by resolution and layer; resolution 0 where it does not tell resolutions apart."""
-    if table.published:
-        return table.published.prices
-    return {(0, layer): ms for layer, ms in table.measured.prices.items()} if table.measured else {}
+    return table.rows_of.prices if table.rows_of else {}
 
 
 def _space_of(table: LatencyTable) -> SearchSpace | None:
@@ -116,12 +114,11 @@ def find_missing(rows: Rows, space: SearchSpace | None, resolutions: Iterable[in
     if space is None:
         message = "its space is not here, or has changed since: missing layers cannot be found"
         return [Finding("missing", message, False)]
-    held = {layer for _, layer in rows} if all(size == 0 for size, _ in rows) else None
     missing = {
         layer: None
         for size in resolutions
         for layer in every_layer(space, size)
-        if (layer not in held if held is not None else (size, layer) not in rows)
+        if (size, layer) not in rows and (0, layer) not in rows
     }
     if not missing:
         return []

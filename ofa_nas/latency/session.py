@@ -1,9 +1,8 @@
 """The table made of what was measured."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import compress
-from statistics import median
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,21 +61,11 @@ def make_table(
         DeviceError: The profiles show no time of a layer.
     """
     fits = [_attribute(space, session, design) for design in session.designs]
-    rows = _pool([fit.rows for fit in fits])
-    _check_times(rows, session.designs, fits)
-    prices = {row.layer: row.ms for row in rows}
-    intercepts = []
-    for design, fit in zip(session.designs, fits, strict=True):
-        own = {row.layer: row.ms for row in fit.rows}
-        layers = list(space.layers(design.latin[0]))
-        moved = sum(
-            own[layer] - prices[layer] for layer in layers
-        )  # only layers that all resolutions share differ
-        intercepts.append(fit.intercept_ms + moved)
+    _check_times(session.designs, fits)
     holdouts = [
         holdout
-        for design, constant in zip(session.designs, intercepts, strict=True)
-        for holdout in _judge(space, session, design, prices, constant)
+        for design, fit in zip(session.designs, fits, strict=True)
+        for holdout in _judge(space, session, design, fit)
     ]
     measurements = session.measurements
     measured = Measured(
@@ -84,8 +73,8 @@ def make_table(
         digest=space.digest,
         classes=space.classes,
         resolutions=tuple(design.resolution for design in session.designs),
-        intercepts_ms=tuple(intercepts),
-        rows=rows,
+        intercepts_ms=tuple(fit.intercept_ms for fit in fits),
+        rows=tuple(_tell_apart(session.designs, fits)),
         holdouts=tuple(holdouts),
         seed=protocol.seed,
         noisy=sum(one.noisy for one in measurements.values()),
@@ -143,36 +132,35 @@ def _attribute(space: SearchSpace, session: Session, design: Design) -> Attribut
     return attribute(profiled, [_network(space, session, arch) for arch in design.anchors])
 
 
-def _check_times(
-    rows: Sequence[LayerLatency], designs: Sequence[Design], fits: Sequence[Attribution]
-) -> None:
-    """Refuse rows without a time; `fits` are those of the designs."""
-    for row in rows:
-        if row.ms < LEAST_MS:
-            own = [row.layer in {one.layer for one in fit.rows} for fit in fits]
-            sizes = ", ".join(str(design.resolution) for design in compress(designs, own))
-            raise DeviceError(
-                f"layer {row.layer.name} ({row.layer.kind}) has no time at {sizes} px: the profiles of ONNX "
-                "Runtime show no node of it, or one below a microsecond; measure other resolutions "
-                "(--resolution), or with another onnxruntime"
-            )
+def _check_times(designs: Sequence[Design], fits: Sequence[Attribution]) -> None:
+    """Refuse layers without a time; `fits` are those of the designs."""
+    silent: dict[Layer, list[int]] = {}
+    for design, fit in zip(designs, fits, strict=True):
+        for row in fit.rows:
+            if row.ms < LEAST_MS:
+                silent.setdefault(row.layer, []).append(design.resolution)
+    for layer, sizes in silent.items():
+        raise DeviceError(
+            f"layer {layer.name} ({layer.kind}) has no time at {', '.join(map(str, sizes))} px: the profiles "
+            "of ONNX Runtime show no node of it, or one below a microsecond; measure other resolutions "
+            "(--resolution), or with another onnxruntime"
+        )
 
 
-def _pool(fits: Sequence[Sequence[LayerLatency]]) -> tuple[LayerLatency, ...]:
-    """One row a layer; behind the pooling, layers are the same at every resolution."""
-    found: dict[Layer, list[LayerLatency]] = {}
-    for rows in fits:
-        for row in rows:
-            found.setdefault(row.layer, []).append(row)
-    return tuple(
-        LayerLatency(layer, median(row.ms for row in rows), median(row.other_ms for row in rows))
-        for layer, rows in found.items()
-    )
+def _tell_apart(designs: Sequence[Design], fits: Sequence[Attribution]) -> Iterator[LayerLatency]:
+    """Rows of all fits; those of a layer that resolutions share say whose they are.
+
+    Layers and constant of a resolution were fitted to its networks together: one of them is not to be had
+    without the others.
+    """
+    fitted = Counter(row.layer for fit in fits for row in fit.rows)
+    for design, fit in zip(designs, fits, strict=True):
+        for row in fit.rows:
+            yield replace(row, resolution=design.resolution) if fitted[row.layer] > 1 else row
 
 
-def _judge(
-    space: SearchSpace, session: Session, design: Design, prices: dict[Layer, float], constant: float
-) -> Iterator[Holdout]:
+def _judge(space: SearchSpace, session: Session, design: Design, fit: Attribution) -> Iterator[Holdout]:
+    prices = {row.layer: row.ms for row in fit.rows}
     fitted = [_network(space, session, arch) for arch in design.latin + design.anchors]
     latency = np.array([network.latency_ms for network in fitted])
     columns = np.array([[_macs(network.layers), 1.0] for network in fitted])
@@ -182,7 +170,7 @@ def _judge(
         yield Holdout(
             architecture=str(arch),
             measured_ms=round(network.latency_ms, 6),
-            predicted_ms=round(constant + sum(prices[layer] for layer in network.layers), 6),
+            predicted_ms=round(fit.intercept_ms + sum(prices[layer] for layer in network.layers), 6),
             macs_ms=round(float(slope * _macs(network.layers) + start), 6),
             uncertainty=round(network.uncertainty, 6),
         )

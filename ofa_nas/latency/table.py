@@ -133,7 +133,7 @@ class Measured:
         classes: Outputs of its classifier.
         resolutions: Measured ones, rising [px].
         intercepts_ms: What a network takes beside its layers, for each resolution [ms].
-        rows: One a layer.
+        rows: One a layer, or one for each resolution that has it.
         holdouts: Networks that judge.
         seed: Of designs, weights and the order of visits.
         noisy: Networks whose interval stayed wider than the protocol asks.
@@ -162,9 +162,9 @@ class Measured:
     fitted: tuple[str, ...] = ()
 
     @cached_property
-    def prices(self) -> dict[Layer, float]:
-        """Latency of each layer [ms]."""
-        return {row.layer: row.ms for row in self.rows}
+    def prices(self) -> dict[tuple[int, Layer], float]:
+        """Latency of each layer at each resolution, 0 being any [ms]."""
+        return {(row.resolution, row.layer): row.ms for row in self.rows}
 
     def errors(self, *, resolution: int | None = None, by_macs: bool = False) -> ErrorFigures:
         """Errors on the hold-outs, of all or one resolution; those of MACs fitted linearly with `by_macs`."""
@@ -238,18 +238,15 @@ class LatencyTable:
 
         Args:
             layer: Its geometry.
-            resolution: Of the network [px]; an imported table may tell layers apart by it.
+            resolution: Of the network [px]; a table may tell layers apart by it.
 
         Raises:
             TableError: The layer was not measured; the message says which layers were.
         """
         held = self.held
-        if isinstance(held, Measured):
-            price = held.prices.get(layer)
-        elif isinstance(held, Published):
-            price = held.prices.get((resolution, layer))
-        else:
+        if not isinstance(held, Measured | Published):
             return held.layer_ms(layer)
+        price = held.prices.get((resolution, layer), held.prices.get((0, layer)))
         if price is None:
             raise TableError(
                 f"latency table {self.name}: layer {layer.name} ({_tell(layer)}) is not in it; "
@@ -318,9 +315,9 @@ class LatencyTable:
         return CostTable(encoding, np.column_stack([fixed, constants]), choices)
 
     def _tell(self, held: Measured | Published) -> str:
-        sizes = ", ".join(str(size) for size in held.resolutions)
+        layers, sizes = len({row.layer for row in held.rows}), ", ".join(map(str, held.resolutions))
         return (
-            f"it holds {len(held.rows)} layers of {held.space} with {held.classes} classes at {sizes} px, "
+            f"it holds {layers} layers of {held.space} with {held.classes} classes at {sizes} px, "
             f"{self.device.precision}; measure what is missing with ofa-nas profile"
         )
 

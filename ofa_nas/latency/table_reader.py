@@ -164,7 +164,7 @@ def _read_measured(root: Section) -> Measured:
         classes=space.integer("classes"),
         resolutions=resolutions,
         intercepts_ms=_read_intercepts(root, len(resolutions)),
-        rows=tuple(_read_row(section) for section in root.sections("rows")),
+        rows=tuple(_read_row(section, resolutions) for section in root.sections("rows")),
         holdouts=tuple(_read_holdout(section) for section in root.sections("holdouts")),
         seed=root.integer("seed", minimum=0, maximum=2**63),
         noisy=networks.integer("noisy", minimum=0),
@@ -178,7 +178,9 @@ def _read_measured(root: Section) -> Measured:
     for section in (space, networks):
         section.close()
     if len(measured.prices) < len(measured.rows):
-        raise TableError(f"{root.path}: rows: a layer stands there twice; each may be there once")
+        raise TableError(
+            f"{root.path}: rows: a layer stands there twice; each may be there once, or once a resolution"
+        )
     return measured
 
 
@@ -280,12 +282,17 @@ def _read_layer(section: Section) -> Layer:
     )
 
 
-def _read_row(section: Section) -> LayerLatency:
+def _read_row(section: Section, resolutions: tuple[int, ...]) -> LayerLatency:
     layer = _read_layer(section)
     ms = section.number("ms", minimum=1e-6, maximum=LARGEST_MS)
-    row = LayerLatency(layer, ms, section.number("other_ms", minimum=0.0, maximum=ms))
+    other_ms = section.number("other_ms", minimum=0.0, maximum=ms)
+    resolution = 0 if section.lacks("resolution") else section.integer("resolution")
     section.close()
-    return row
+    if resolution and resolution not in resolutions:
+        raise TableError(
+            f"{section.path}: {section.key}.resolution: expected one of the resolutions, got {resolution}"
+        )
+    return LayerLatency(layer, ms, other_ms, resolution)
 
 
 def _read_holdout(section: Section, *, may_lack_line: bool = False) -> Holdout:

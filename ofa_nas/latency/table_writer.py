@@ -106,7 +106,8 @@ def _measured(held: Measured, made_by: Mapping[str, Any]) -> dict[str, Any]:
 def _row(row: LayerLatency) -> dict[str, Any]:
     layer = asdict(row.layer)
     del layer["name"]
-    return {**layer, "ms": round(row.ms, 6), "other_ms": round(row.other_ms, 6)}
+    size = {"resolution": row.resolution} if row.resolution else {}
+    return {**layer, **size, "ms": round(row.ms, 6), "other_ms": round(row.other_ms, 6)}
 
 
 def _published(held: Published, made_by: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,46 +2,61 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, NodeTime, Profile, Visit
 from ofa_nas.errors import DeviceError
+from ofa_nas.latency.lint import lint_table
 from ofa_nas.latency.profile import Networks
 from ofa_nas.latency.references import REFERENCE, reference_architectures, reference_name
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.architecture import Architecture
-from tests.pipeline.simulated_board import ENVIRONMENT, MODEL, SPACE, true_ms
+from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.layer import Layer
+from ofa_nas.space.search_space import SearchSpace
+from tests.pipeline.simulated_board import CONSTANT_MS, ENVIRONMENT, MODEL, SPACE, true_ms
 
 PROTOCOL = MeasuringProtocol(rounds=9, max_rounds=9)
 SWING = 0.2  # of the machine's speed, up and down
 PERIOD = 40.0  # visits
+SHARING = replace(SPACE, resolutions=(29, 30))  # but for the stem, they have the same layers
+DEARER = {29: 0.8, 30: 1.2}  # what those of the last stage take there
 
 
-def visits(names: list[str]) -> Iterator[Visit]:
+def layer_ms(layer: Layer, arch: Architecture) -> float:
+    return MODEL.layer_ms(layer) * (DEARER.get(arch.resolution, 1.0) if layer.in_size <= 8 else 1.0)
+
+
+def visits(names: list[str], space: SearchSpace, *, swing: float) -> Iterator[Visit]:
     """As the agent visits them: in random order, while the machine becomes slower and faster."""
     rng = np.random.default_rng(0)
     for turn in range(PROTOCOL.rounds):
         for place, name in enumerate(rng.permutation(names)):
-            speed = 1.0 + SWING * np.sin((turn * len(names) + place) / PERIOD)
-            ms = speed * true_ms(SPACE.parse(str(name).removeprefix(REFERENCE)))
+            speed = 1.0 + swing * np.sin((turn * len(names) + place) / PERIOD)
+            arch = space.parse(str(name).removeprefix(REFERENCE))
+            ms = speed * (CONSTANT_MS + sum(layer_ms(layer, arch) for layer in space.layers(arch)))
             yield Visit(str(name), (ms,) * 5, (ms,) * 5, spoilt=False, throttled=False)
 
 
 def profile_of(arch: Architecture) -> Profile:
-    nodes = [NodeTime(f"{layer.name}/conv", "Conv", MODEL.layer_ms(layer)) for layer in SPACE.layers(arch)]
+    nodes = [NodeTime(f"{layer.name}/conv", "Conv", layer_ms(layer, arch)) for layer in SPACE.layers(arch)]
     return Profile(str(arch), tuple(nodes), 0)
 
 
-def table_of(profile: Callable[[Architecture], Profile]) -> LatencyTable:
-    networks = Networks.draw(SPACE, SPACE.resolutions, seed=0)
-    profiles = [profile(SPACE.parse(name)) for name in networks.profiled]
-    references = [reference_name(arch) for arch in reference_architectures(SPACE)]
-    session = Session.of(networks.designs, [*profiles, *visits([*references, *networks.names])], PROTOCOL)
+def table_of(
+    profile: Callable[[Architecture], Profile], space: SearchSpace = SPACE, *, swing: float = SWING
+) -> LatencyTable:
+    networks = Networks.draw(space, space.resolutions, seed=0)
+    profiles = [profile(space.parse(name)) for name in networks.profiled]
+    references = [reference_name(arch) for arch in reference_architectures(space)]
+    visited = visits([*references, *networks.names], space, swing=swing)
+    session = Session.of(networks.designs, [*profiles, *visited], PROTOCOL)
     info = DeviceInfo.from_json(ENVIRONMENT, name="simulated")
-    return make_table(SPACE, session, info=info, protocol=PROTOCOL, precision="fp32")
+    return make_table(space, session, info=info, protocol=PROTOCOL, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +88,31 @@ def test_a_machine_that_changes_its_speed_leaves_a_true_table(table: LatencyTabl
         exact = level * true_ms(SPACE.parse(holdout.architecture))
         assert holdout.measured_ms == pytest.approx(exact, rel=0.03)
         assert holdout.predicted_ms == pytest.approx(exact, rel=0.03)
+
+
+@pytest.fixture(scope="module")
+def uneven() -> LatencyTable:
+    return table_of(profile_of, SHARING, swing=0.0)
+
+
+def test_a_layer_of_several_resolutions_may_cost_differently_in_each(uneven: LatencyTable) -> None:
+    assert uneven.measured
+    for size in SHARING.resolutions:
+        error = uneven.measured.errors(resolution=size)
+        assert error.mape < 0.002
+        assert abs(error.bias) < 0.002
+
+
+def test_what_is_read_again_predicts_the_same(uneven: LatencyTable, tmp_path: Path) -> None:
+    uneven.save(tmp_path / "uneven.json")
+    loaded = LatencyTable.load(tmp_path / "uneven.json")
+    encoding = Encoding.of(SHARING)
+    genes = encoding.sample(50, np.random.default_rng(1))
+    predicted = [loaded.latency_ms(SHARING, arch) for arch in encoding.decode(genes)]
+    before = [uneven.latency_ms(SHARING, arch) for arch in encoding.decode(genes)]
+    assert predicted == pytest.approx(before, abs=1e-4)
+    assert predicted == pytest.approx(loaded.cost_table(encoding).total(genes).tolist())
+    assert lint_table(loaded, space=SHARING, others=()) == ()
 
 
 def test_references_are_at_the_level_of_the_others(table: LatencyTable) -> None:

@@ -43,7 +43,8 @@ def test_latency_is_the_sum_of_its_layers_and_a_constant(table: LatencyTable, en
     genes = encoding.sample(50, np.random.default_rng(0))
     space = encoding.space
     plain = [
-        table.constant_ms(arch.resolution) + sum(table.layer_ms(layer) for layer in space.layers(arch))
+        table.constant_ms(arch.resolution)
+        + sum(table.layer_ms(layer, resolution=arch.resolution) for layer in space.layers(arch))
         for arch in encoding.decode(genes)
     ]
     assert table.cost_table(encoding).total(genes) == pytest.approx(plain)
@@ -65,7 +66,7 @@ def test_every_layer_of_the_space_has_a_row_and_no_other(table: LatencyTable, ti
         for turn in range(4)
         for layer in tiny.layers(full_depth(tiny, size, turn))
     }
-    assert set(table.measured.prices) == wanted
+    assert {row.layer for row in table.measured.rows} == wanted
 
 
 def test_save_and_load_give_the_same_table(table: LatencyTable, tiny: SearchSpace, tmp_path: Path) -> None:
@@ -249,6 +250,7 @@ def test_files_that_are_no_table_are_refused(text: str, tmp_path: Path) -> None:
         (("rows", 0, "ms"), 0.0, r"rows\[0\].ms"),
         (("rows", 0, "ms"), float("nan"), "not valid JSON: NaN is no number"),
         (("rows", 0, "color"), "red", "color: is not known here"),
+        (("rows", 0, "resolution"), 40, r"rows\[0\].resolution: expected one of the resolutions, got 40"),
         (("intercepts_ms",), [1.0], "intercepts_ms: expected 2 numbers"),
         (("device", "precision"), "fp64", "precision: expected one of fp32, int8"),
         (("space", "classes"), "ten", "space.classes"),
@@ -272,7 +274,7 @@ def test_the_wrong_key_is_named(
         LatencyTable.load(path)
 
 
-def test_a_layer_may_stand_there_once(document: dict[str, Any], tmp_path: Path) -> None:
+def test_a_layer_may_stand_there_once_a_resolution(document: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     path.write_text(json.dumps({**document, "rows": document["rows"] * 2}), encoding="utf-8")
     with pytest.raises(TableError, match="twice"):
