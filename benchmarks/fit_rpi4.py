@@ -39,14 +39,14 @@ NOTES = [
     "Stands for TensorFlow Lite; ONNX Runtime took 1.02 times as long at the median of 572 detectors there.",
     "The middle half of those took 0.86 to 1.24 times as long.",
     THREADS_NOTE,
-    "Better: run `ofa-nas profile --device host` on your board, and search with the table that it writes.",
+    "Better: measure yours with `ofa-nas profile --device ssh://USER@HOST --name my-rpi4`.",
 ]
 INT8_NOTES = [
     "Nobody here timed anything on this board: a model fitted to 45 uint8 networks that others timed on it.",
     "Stands for TensorFlow Lite; what ONNX Runtime takes for int8 networks on this board is not known.",
     "Hard-swish and squeeze-excite are in two of those networks; ONNX Runtime computes hard-swish in fp32.",
     THREADS_NOTE,
-    "Better: run `ofa-nas profile --device host --precision int8` on your board.",
+    "Better: measure yours with `ofa-nas profile --device ssh://USER@HOST --precision int8 --name my-rpi4`.",
 ]
 SOURCES = [
     "MLPerf inference v2.0, rpi4-tflite-v2.7.1-ruy, single stream, p50; Apache-2.0",

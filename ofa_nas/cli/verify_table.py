@@ -21,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("fp32", "int8"), help="of the table, where several have the name (any)"
     )
-    parser.add_argument("--threads", type=int, help="of the table, where several have the name (any)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="of the table, where several have the name (any); of ONNX Runtime, where it does not tell its "
+        "own (1)",
+    )
     parser.add_argument("--space", help="search space, by name or TOML file (the one that the table names)")
     parser.add_argument("--networks", type=int, default=20, help="fresh networks, 20 to 200 (20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of networks, weights and order (0)")
@@ -83,9 +88,10 @@ def _show(plan: "Plan", found: "Verified") -> None:
     device = table.device
     out.print(f"{table.name}: {device.name}, {device.cpu}, {device.runtime}", markup=False)
     sizes = sorted({arch.resolution for arch in plan.networks})
+    untold = "" if device.threads else " (the table does not tell its own)"
     out.print(
         f"{len(plan.networks)} fresh networks of {plan.space.name} at {', '.join(map(str, sizes))} px, timed "
-        f"on {plan.address}, threads: {plan.protocol.threads}, {device.precision}",
+        f"on {plan.address}, threads: {plan.protocol.threads}{untold}, {device.precision}",
         markup=False,
     )
     shown = make_table("", "condition")

@@ -116,11 +116,14 @@ def find_table(
 def is_of(
     table: LatencyTable, precision: str | None, threads: int | None, *, space: SearchSpace | None = None
 ) -> bool:
-    """Whether a table is of networks of a precision, timed with so many threads, of a space; None is any."""
+    """Whether a table is of networks of a precision, timed with so many threads, of a space; None is any.
+
+    One that does not tell its threads is of any number: who searches with it says how many are timed.
+    """
     device, held = table.device, table.rows_of
     return (
         precision in (None, device.precision)
-        and threads in (None, device.threads)
+        and (device.threads is None or threads in (None, device.threads))
         and (space is None or held is None or held.digest == space.digest)
     )
 

@@ -9,7 +9,7 @@ from math import ceil
 
 import numpy as np
 
-from ofa_nas.devices import Device, MeasuringProtocol, Visit
+from ofa_nas.devices import Device, MeasuringProtocol, Visit, describe_threads
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_amount
 from ofa_nas.latency.measure import Measurement
@@ -133,7 +133,10 @@ def measure_finalists(
     kept = [one.candidate for one in finalists if one.is_within]
     if not kept:
         assert budget
-        raise BudgetError(_describe_failure(finalists, budget, address, stale=timed.stale))
+        told = f"; the table {table.name} is stale ({'; '.join(timed.stale)})" if timed.stale else ""
+        if table.device.threads is None:
+            told += f"; timed with {describe_threads(protocol.threads)}, the table's are unknown (--threads)"
+        raise BudgetError(_describe_failure(finalists, budget, address, told=told))
     yield Finals(table.name, address, timed.slowdown, protocol.threads, finalists, kept[0], timed.stale)
 
 
@@ -191,14 +194,11 @@ def _judge(candidate: Candidate, timed: Timed, budget: Budget | None) -> Finalis
     return Finalist(candidate, found, budget is None or found.latency_ms <= budget.limit)
 
 
-def _describe_failure(
-    finalists: tuple[Finalist, ...], budget: Budget, address: str, *, stale: tuple[str, ...]
-) -> str:
+def _describe_failure(finalists: tuple[Finalist, ...], budget: Budget, address: str, *, told: str) -> str:
     nearest = min(finalists, key=lambda one: one.measured.latency_ms)
     predicted = nearest.candidate.latencies_ms[budget.device]
     found = nearest.measured.latency_ms
     margin = min(99, ceil(100.0 * (1.0 - predicted / found)) + 1)
-    told = f"; the table {budget.device} is stale ({'; '.join(stale)})" if stale else ""
     return (
         f"{budget}: none of {len(finalists)} finalists keeps it on {address}; the nearest takes "
         f"{format_amount(found, budget.unit)} where {format_amount(predicted, budget.unit)} was predicted "

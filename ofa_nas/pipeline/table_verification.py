@@ -98,16 +98,18 @@ def plan_verification(
         space: Name or TOML file; without, the space that the table names.
         networks: How many fresh ones.
         precision: Of the table; without, any.
-        threads: Of the table; without, any number.
+        threads: Of the table, without any number; of ONNX Runtime where the table does not tell its own (1).
         seed: Of networks, weights and the order of visits.
 
     Raises:
         TableError: There is no such table, it is of another space, precision or number of threads, or does
             not say where it was measured.
-        ConfigError: Too few networks, too many, or more than the space holds.
+        ConfigError: Too few networks, too many, or more than the space holds; no thread.
     """
     if not LEAST_NETWORKS <= networks <= MOST_NETWORKS:
         raise ConfigError(f"--networks {networks}: expected {LEAST_NETWORKS} to {MOST_NETWORKS}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads {threads}: expected 1 or more")
     if is_address(name) and name != HOST:
         raise TableError(f"{name[:200]} is an address: name the table, and give the address to --device")
     path, table = find_table(name, precision=precision, threads=threads)
@@ -121,7 +123,7 @@ def plan_verification(
     if table.measured:
         known.update(table.measured.fitted, (one.architecture for one in table.measured.holdouts))
     archs = draw_fresh(table.narrow(whole), networks, np.random.default_rng(seed), known=known)
-    usual = MeasuringProtocol(threads=table.device.threads or 1)
+    usual = MeasuringProtocol(threads=threads or table.device.threads or 1)
     protocol = replace(table.measured.protocol if table.measured else usual, seed=seed)
     return Plan(path, table, whole, address, protocol, archs)
 

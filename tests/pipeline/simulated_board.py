@@ -24,6 +24,7 @@ SPACE = SearchSpace.load("tiny")
 MODEL = RooflineModel(2.0, 0.2, 5.0, 0.005)
 CONSTANT_MS = 0.1
 NOISE = 0.004
+GAIN = {1: 1.0, 2: 1.6, 4: 2.2}  # how many times as fast it is with so many threads
 PROTOCOL = MeasuringProtocol(rounds=4, max_rounds=4)
 ENVIRONMENT = {
     "kind": "device",
@@ -61,7 +62,8 @@ class SimulatedBoard:
                 if visits == self.break_at:
                     raise KeyboardInterrupt
                 arch = SPACE.parse(model.name.removeprefix(REFERENCE))
-                ms = self.speed * true_ms(arch) * np.exp(NOISE * rng.normal(size=5))
+                level = self.speed * true_ms(arch) / GAIN[protocol.threads]
+                ms = level * np.exp(NOISE * rng.normal(size=5))
                 yield Visit(model.name, tuple(ms.tolist()), tuple(ms.tolist()), spoilt=False, throttled=False)
 
     def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:

@@ -167,6 +167,14 @@ def test_a_table_that_is_far_too_fast_fails_with_the_margin_it_needs(
     assert 1.5 * latency_of(finals.chosen) <= LIMIT_MS
 
 
+def test_a_table_that_does_not_tell_its_threads_fails_with_those_that_were_timed(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    untold = replace(table, device=replace(table.device, threads=None))
+    with pytest.raises(BudgetError, match=r"; timed with 1 thread, the table's are unknown \(--threads\)"):
+        finals_of(result, untold, tiny, times_as_long(result, 1.5))
+
+
 def with_references(table: LatencyTable, tiny: SearchSpace, **environment: object) -> LatencyTable:
     """The table of an environment, with references of 3 ms each."""
     assert table.measured

@@ -22,7 +22,7 @@ from ofa_nas.pipeline.table_verification import (
 )
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
-from tests.pipeline.simulated_board import ADDRESS, SPACE, simulated_table, with_prices
+from tests.pipeline.simulated_board import ADDRESS, GAIN, SPACE, simulated_table, with_prices
 
 
 def save(path: Path, table: LatencyTable) -> Path:
@@ -166,6 +166,18 @@ def test_an_estimated_table_is_verified_where_it_is_told_and_is_not_held_against
     before = (asset_folder("latency_tables") / "rpi4.json").read_bytes()
     assert keep_verification(plan, found.verification) is None
     assert (asset_folder("latency_tables") / "rpi4.json").read_bytes() == before
+
+
+def test_a_table_that_does_not_tell_its_threads_is_verified_with_any_number() -> None:
+    took = []
+    for threads in (None, 1, 4):
+        plan = plan_verification("rpi4", device=ADDRESS, space="tiny", threads=threads, seed=0)
+        *_, found = verify_table(plan)
+        assert isinstance(found, Verified)
+        took.append(sum(one.measured_ms for one in found.verification.networks))
+    assert took == pytest.approx([took[0], took[0], took[0] / GAIN[4]], rel=0.01)
+    with pytest.raises(ConfigError, match="--threads 0: expected 1 or more"):
+        plan_verification("rpi4", device=ADDRESS, space="tiny", threads=0, seed=0)
 
 
 def test_the_table_of_int8_networks_is_the_one_that_a_search_takes(tiny: SearchSpace) -> None:
