@@ -53,7 +53,10 @@ CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
 CORES_WATCHED_S = 0.2  # before those that are idle are taken
 RESIDENT_RUNS = 3  # while resident memory is watched
 REFUSED = 3  # exit status where this machine cannot measure
-HOT_C, WARM_C = 80.0, 70.0  # a Raspberry Pi slows down from 80 C
+THERMAL_ZONES = "/sys/class/thermal/thermal_zone*/"
+NOT_ITS_HEAT = re.compile("pmic|wifi|wlan|acpitz|bat|charg|nvme|pch", re.IGNORECASE)  # types of other zones
+HOT_C, HOT_X86_C = 80.0, 95.0  # where none is told: a Raspberry Pi slows down from 80 C, x86 from 95 C
+NEARLY_HOT_C = 10.0  # so far below, it is warned of
 FIXED = (
     "board",
     "cpu",
@@ -208,14 +211,24 @@ def _advice() -> str:
 def probe_state() -> Json:
     """What may change while measuring: frequency of the first own core [MHz], temperature [C], throttle bits.
 
-    0 if untold.
+    0 if untold. Of several temperatures, the one nearest to `hot_c`, from which on its zone slows down.
     """
-    zones = [_number(path) / 1000.0 for path in glob.glob("/sys/class/thermal/thermal_zone*/temp")]
+    zones = [zone for zone in glob.glob(THERMAL_ZONES) if not NOT_ITS_HEAT.search(_read(zone + "type"))]
+    heat, limit = max(map(_heat, zones), key=lambda one: one[0] - one[1], default=(0.0, HOT_C))
     return {
         "frequency_mhz": _frequency(min(_own_cores(), default=0), "scaling_cur_freq"),
-        "temperature_c": max(zones) if zones else 0.0,
+        "temperature_c": heat,
+        "hot_c": limit,
         "throttled": _throttle_bits(),
     }
+
+
+def _heat(zone: str) -> Tuple[float, float]:
+    """Temperature of a zone, and from which on it slows the processor down [C]."""
+    kinds = [path for path in glob.glob(zone + "trip_point_*_type") if _read(path) == "passive"]
+    trips = [_number(path[: -len("type")] + "temp") / 1000.0 for path in kinds]
+    usual = HOT_X86_C if _read(zone + "type") == "x86_pkg_temp" else HOT_C
+    return _number(zone + "temp") / 1000.0, min((trip for trip in trips if trip > 0), default=usual)
 
 
 def examine(model_bytes: int = 0, threads: int = 1) -> Json:
@@ -256,16 +269,17 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
 
     `model_bytes` are needed at once, `free_bytes` of `machine` are there; 0 where nobody knows.
     """
-    bits, heat = int(machine["state"]["throttled"] or "0", 16), machine["state"]["temperature_c"]
-    hot, governor = "%.0f degrees C: let it cool" % heat, machine["governor"]
+    state, governor = machine["state"], machine["governor"]
+    bits, below_hot = int(state["throttled"] or "0", 16), state["hot_c"] - state["temperature_c"]
+    hot = "%.0f degrees C: let it cool" % state["temperature_c"]
     performance = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
     refusals = [text for bit, text in enumerate(THROTTLING) if bits >> bit & 1]
-    refusals += [hot] * (heat >= HOT_C) + find_memory_faults(model_bytes, machine["free_bytes"])
+    refusals += [hot] * (below_hot <= 0) + find_memory_faults(model_bytes, machine["free_bytes"])
     refusals += ["%d threads, but %d cores: ask for fewer" % (threads, machine["cores"])] * (
         threads > machine["cores"]
     )
     warnings = ["since its start: " + text for bit, text in enumerate(THROTTLING) if bits >> 16 >> bit & 1]
-    warnings += [hot] * (WARM_C <= heat < HOT_C)
+    warnings += [hot] * (0 < below_hot <= NEARLY_HOT_C)
     warnings += ["busy with something else: load %.1f" % machine["load"]] * (machine["load"] > 0.5)
     if governor not in ("", "performance"):
         warnings.append("frequency governor %s, so figures will vary: %s" % (governor, performance))
@@ -506,7 +520,7 @@ class Course:
         usual = float(np.median(self.sentinel_ms[-latest:]))
         strays = len(self.sentinel_ms) > least and abs(sentinel_ms - usual) > tolerance * usual
         throttled = bool(int(state["throttled"] or "0", 16) & 0xF)  # the low bits tell of this moment
-        throttled |= state["frequency_mhz"] < 0.97 * usual_mhz or state["temperature_c"] >= HOT_C
+        throttled |= state["frequency_mhz"] < 0.97 * usual_mhz or state["temperature_c"] >= state["hot_c"]
         return {
             "spoilt": throttled or strays,
             "throttled": throttled,

@@ -43,7 +43,8 @@ results.jsonl; ended by whatever means, it goes on where it stopped when started
 It refuses, and says why and what helps:
 - a 32-bit Python, a missing onnxruntime, one before 1.12;
 - one that crashes on this processor (1.21.0 on a Raspberry Pi 4);
-- a supply voltage that is too low, a capped frequency, throttling, a board at {hot:.0f} degrees C or more;
+- a supply voltage that is too low, a capped frequency, throttling, a board that is too hot
+  (its lowest passive trip point; {hot:.0f} degrees C where it names none);
 - less free memory than the models take, fewer cores than threads asked for ({threads});
 - results begun under another governor, kernel, Python or onnxruntime.
 It warns of a governor other than performance, of other programs, of heat; the table will say so.

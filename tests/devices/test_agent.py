@@ -33,7 +33,7 @@ CALM: dict[str, Any] = {
     "governor": "performance",
     "load": 0.0,
     "free_bytes": 1 << 30,
-    "state": {"throttled": "0x0", "temperature_c": 45.0, "frequency_mhz": 1800.0},
+    "state": {"throttled": "0x0", "temperature_c": 45.0, "hot_c": 80.0, "frequency_mhz": 1800.0},
 }
 
 

@@ -114,3 +114,47 @@ def test_a_board_that_is_busy_tells_how_much(
     assert machine["load"] == load
     assert (f"busy with something else: load {load}" in machine["warnings"]) == is_told
     assert any("busy" in text for text in machine["warnings"]) == is_told
+
+
+@pytest.mark.parametrize(
+    ("zones", "told"),
+    [
+        ({"cpu-thermal": (79.0, {})}, (79.0, 80.0)),
+        ({"cpu-thermal": (81.0, {"critical": 110.0})}, (81.0, 80.0)),
+        ({"PMIC-Die": (100.0, {}), "CPU-therm": (45.0, {"passive": 97.0})}, (45.0, 97.0)),  # a Jetson
+        ({"iwlwifi_1": (90.0, {}), "acpitz": (95.0, {}), "BAT0": (88.0, {})}, (0.0, 80.0)),
+        ({"x86_pkg_temp": (88.0, {"passive": 0.0})}, (88.0, 95.0)),  # a laptop
+        ({"soc-thermal": (72.0, {"passive": 85.0, "passive ": 75.0, "hot": 70.0})}, (72.0, 75.0)),
+        ({"cpu-thermal": (78.0, {"passive": 95.0}), "gpu-thermal": (75.0, {})}, (75.0, 80.0)),
+        ({}, (0.0, 80.0)),
+    ],
+)
+def test_heat_is_that_of_the_processor_and_its_limit_what_the_board_says(
+    zones: dict[str, tuple[float, dict[str, float]]],
+    told: tuple[float, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number, (kind, (heat, trips)) in enumerate(zones.items()):
+        folder = tmp_path / f"thermal_zone{number}"
+        folder.mkdir()
+        files = {"type": kind, "temp": f"{1000 * heat:.0f}"}
+        for point, (trip, limit) in enumerate(trips.items()):
+            files |= {f"trip_point_{point}_type": trip, f"trip_point_{point}_temp": f"{1000 * limit:.0f}"}
+        for name, text in files.items():
+            (folder / name).write_text(f"{text}\n", encoding="ascii")
+    monkeypatch.setattr(agent, "THERMAL_ZONES", f"{tmp_path}/thermal_zone*/")
+    state = agent.probe_state()
+    assert (state["temperature_c"], state["hot_c"]) == told
+    refusals, warnings = agent.find_faults({**agent.probe(), "free_bytes": 0, "load": 0.0}, 0, 1)
+    assert any("degrees" in text for text in refusals) == (told[0] >= told[1])
+    assert any("degrees" in text for text in warnings) == (0 < told[1] - told[0] <= 10)
+
+
+def test_a_governor_is_read_where_the_board_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cpu0" / "cpufreq").mkdir(parents=True)
+    (tmp_path / "cpu0" / "cpufreq" / "scaling_governor").write_text("ondemand\n", encoding="ascii")
+    monkeypatch.setattr(agent, "CORE_FOLDER", f"{tmp_path}/cpu%d/")
+    machine = agent.examine()
+    assert machine["governor"] == "ondemand"
+    assert any("frequency governor ondemand" in text for text in machine["warnings"])

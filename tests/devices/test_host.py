@@ -52,7 +52,7 @@ def test_host_tells_what_it_is() -> None:
 def test_a_host_in_no_state_to_be_measured_is_refused_as_a_board_is(
     state: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm = {"frequency_mhz": 0.0, "temperature_c": 45.0, "throttled": ""}
+    calm = {"frequency_mhz": 0.0, "temperature_c": 45.0, "hot_c": 80.0, "throttled": ""}
     monkeypatch.setattr(agent, "probe_state", lambda: calm | state)
     with pytest.raises(DeviceError, match=f"^host: {told}"):
         open_device("host").info()
@@ -124,7 +124,7 @@ def test_spoilt_visits_are_repeated_a_bounded_number_of_times(tiny: SearchSpace)
 
 
 def test_heat_spoils_visits(tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = {"frequency_mhz": 0.0, "temperature_c": agent.HOT_C, "throttled": "0x0"}
+    state = {"frequency_mhz": 0.0, "temperature_c": 70.0, "hot_c": 70.0, "throttled": "0x0"}
     monkeypatch.setattr(agent, "probe_state", lambda: state)
     visits = list(open_device("host").time([model_of(tiny, tiny.smallest)], FAST))
     assert [(visit.spoilt, visit.throttled) for visit in visits] == [(True, True)] * FAST.rounds
@@ -134,7 +134,7 @@ def test_a_group_that_is_wholly_slower_than_the_one_before_is_throttled(
     tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frequencies = iter([1800.0] + [1000.0] * 99)
-    state = {"temperature_c": 45.0, "throttled": "0x0"}
+    state = {"temperature_c": 45.0, "hot_c": 80.0, "throttled": "0x0"}
     monkeypatch.setattr(agent, "probe_state", lambda: {**state, "frequency_mhz": next(frequencies)})
     models = [Model(f"{number}", model_of(tiny, tiny.smallest).content) for number in range(2)]
     alone = replace(FAST, held=1, rounds=1, max_rounds=1, passes=1)
@@ -145,7 +145,7 @@ def test_a_group_that_is_wholly_slower_than_the_one_before_is_throttled(
 
 
 def test_a_boost_at_the_beginning_does_not_spoil_the_rest() -> None:
-    course, state = agent.Course([], []), {"temperature_c": 45.0, "throttled": ""}
+    course, state = agent.Course([], []), {"temperature_c": 45.0, "hot_c": 80.0, "throttled": ""}
     found = [
         course.judge(1.0, {**state, "frequency_mhz": mhz}, 0.03)["throttled"]
         for mhz in [4600.0, *[4200.0] * 4, 3000.0]
