@@ -7,8 +7,6 @@ As a program it measures the job in its folder into `results.jsonl`; what stands
 
 # ruff: noqa: B905, RUF007, UP006, UP031, UP035, UP036, PTH100, PTH115, PTH118, PTH119, PTH120, PTH123, PTH207, T201 - for Python 3.8; a program
 
-from __future__ import annotations
-
 import sys
 
 if sys.version_info < (3, 8):
@@ -77,6 +75,7 @@ _OWN = {  # what of its own records this program reads when it goes on, by their
 }  # type: Dict[str, Dict[str, Any]]
 OLDEST_RUNTIME = 1, 12  # models are of opset 17; also the first to know `EXACT_PRODUCTS`
 RUNTIMES = {"3.8": "==1.19.2", "3.9": "==1.19.2", "3.10": "==1.23.2"}  # the last with wheels for aarch64
+THEN_START = "then start "  # before the path of a Python; over ssh that is part of an address
 # Bits 0 to 3 of `vcgencmd get_throttled`, for now; 16 bits higher, for any time since the start of the board.
 THROTTLING = (
     "the supply voltage is too low: use the official power supply",
@@ -180,9 +179,8 @@ def probe() -> Json:
     version = onnxruntime.__version__
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST_RUNTIME:
         least = "%d.%d" % OLDEST_RUNTIME
-        raise AgentError(
-            "onnxruntime %s is too old, %s is the least: %s --upgrade" % (version, least, _advice())
-        )
+        told = (version, least, _advice("--upgrade "))
+        raise AgentError("onnxruntime %s is too old, %s is the least: %s" % told)
     return {
         "kind": "device",
         "host_name": platform.node(),
@@ -202,10 +200,13 @@ def probe() -> Json:
     }
 
 
-def _advice() -> str:
-    """How to install what is needed."""
-    wanted = "numpy onnxruntime" + RUNTIMES.get("%d.%d" % sys.version_info[:2], "")
-    return "%s -m pip install %s" % (sys.executable, wanted)
+def _advice(option: str = "") -> str:
+    """How to install what is needed; a Python that others manage refuses it outside an environment."""
+    install = "pip install %snumpy onnxruntime" % option + RUNTIMES.get("%d.%d" % sys.version_info[:2], "")
+    if sys.prefix != sys.base_prefix:
+        return "%s -m %s" % (sys.executable, install)
+    told = (sys.executable, install, THEN_START, Path.home())
+    return "%s -m venv ~/ofa && ~/ofa/bin/%s; %s%s/ofa/bin/python" % told
 
 
 def probe_state() -> Json:
@@ -334,8 +335,8 @@ def _visit_group(
     turns: range,
     protocol: Protocol,
     known: Dict[Tuple[str, int], Json],
-    course: Course,
-    rng: np.random.Generator,
+    course: "Course",
+    rng: "np.random.Generator",
 ) -> Iterator[Json]:
     """Visits of some models in turns, but for those that are known; their sessions end with it."""
     watch = None
@@ -701,7 +702,7 @@ class Results:
     Who holds the lock stands in `agent.pid` beside it.
     """
 
-    def __init__(self, path: str, first_sent: int | None) -> None:
+    def __init__(self, path: str, first_sent: "int | None") -> None:
         self.path, self.first_sent = path, first_sent
         self.records = []  # type: List[Json]
         _check_results(path)
@@ -798,7 +799,7 @@ def done_tasks(results: Results) -> List[int]:
     return [record["task"] for record in results.records if record["kind"] == "done"]
 
 
-def run_job(folder: str, first_sent: int | None = None) -> None:
+def run_job(folder: str, first_sent: "int | None" = None) -> None:
     """Measure what is missing of the job in a folder; `first_sent` is that of `Results`.
 
     Raises:

@@ -117,11 +117,18 @@ class Board:
                 raise DeviceError(f"{self.text} cannot be reached: {error}") from error
             record = _last_record(done.stdout)
             if done.returncode == agent.REFUSED and record.get("kind") == "refusal":
-                raise DeviceError(f"{self.text} cannot be measured: {_plain(record.get('text'))}")
+                told = _plain(record.get("text")).replace(agent.THEN_START, f"then measure {self._place}")
+                raise DeviceError(f"{self.text} cannot be measured: {told}")
             if done.returncode or not is_board(record):
                 raise self._failed(done.returncode, done.stderr)
             self._info = DeviceInfo.from_json(record, name=self.address.name)
         return self._info
+
+    @property
+    def _place(self) -> str:
+        """The address without the path of a Python."""
+        place = self.text.rstrip("/")
+        return place.removesuffix(self.address.python) if self.address.python.startswith("/") else place
 
     def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         """Time models in interleaved visits; the first model is the sentinel."""
@@ -274,10 +281,9 @@ class Board:
     def _failed(self, status: int, complaints: bytes) -> DeviceError:
         last = _plain(complaints.decode(errors="replace"))
         if status == NOT_FOUND:
-            board = self.text.rstrip("/")
-            if self.address.python.startswith("/"):  # else no path was given
-                board = board.removesuffix(self.address.python)
-            return DeviceError(f"{self.text}: {last}; give the path of its Python: {board}/usr/bin/python3")
+            return DeviceError(
+                f"{self.text}: {last}; give the path of its Python: {self._place}/usr/bin/python3"
+            )
         return DeviceError(f"{self.text}: the agent ended with status {status}: {last or 'it said nothing'}")
 
 

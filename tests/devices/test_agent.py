@@ -122,16 +122,34 @@ def test_a_real_old_python_runs_it(version: str, tmp_path: Path) -> None:
     assert done.returncode == agent.REFUSED, done.stderr
     told = json.loads(done.stdout)
     assert told["kind"] == "refusal"
-    assert f"-m pip install numpy onnxruntime{agent.RUNTIMES[version]}" in told["text"]
+    assert f"pip install numpy onnxruntime{agent.RUNTIMES[version]}" in told["text"]
 
 
-def test_a_python_that_is_too_old_is_told_in_one_line(tmp_path: Path) -> None:
-    python = find_python("3.7")
+@pytest.mark.parametrize("version", ["3.6", "3.7"])
+def test_a_python_that_is_too_old_is_told_in_one_line(version: str, tmp_path: Path) -> None:
+    python = find_python(version)
     if python is None:
-        pytest.skip("no python3.7 here")
+        pytest.skip(f"no python{version} here")
     (tmp_path / "agent.py").write_text(SOURCE, encoding="utf-8")
     done = subprocess.run([python, str(tmp_path / "agent.py")], capture_output=True, text=True, check=False)
-    assert done.stderr == "refused: Python 3.8 or later is needed, this is 3.7\n"
+    assert done.stderr == f"refused: Python 3.8 or later is needed, this is {version}\n"
+
+
+def test_packages_go_into_an_environment_of_their_own_where_there_is_none_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A system's Python may be managed by others, and refuse what pip would install."""
+    monkeypatch.setenv("HOME", "/home/pi")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    told = r"/usr/bin/python3 -m venv ~/ofa && ~/ofa/bin/pip install numpy onnxruntime.*"
+    for prefix, advice in (
+        (sys.base_prefix, told + "; then start /home/pi/ofa/bin/python$"),
+        ("/home/pi/env", ": /usr/bin/python3 -m pip install numpy onnxruntime[=.0-9]*$"),
+    ):
+        monkeypatch.setattr(sys, "prefix", prefix)
+        with pytest.raises(agent.AgentError, match=advice):
+            agent.probe()
 
 
 @pytest.mark.parametrize(("version", "is_refused"), [("1.11.1", True), ("1.12.0", False), ("2.0+cpu", False)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -184,6 +185,16 @@ def test_a_missing_python_is_told_with_what_to_give(board: Loopback) -> None:
     told = f"give the path of its Python: ssh://127.0.0.1:{board.port}/usr/bin/python3$"
     with pytest.raises(DeviceError, match=told):
         open_device(address).info()
+
+
+def test_a_python_without_packages_is_told_with_the_address_to_give(board: Loopback) -> None:
+    """Of an environment to be made, whatever Python was asked first."""
+    bare = board.home / "python3"
+    bare.write_text(f'#!/bin/sh\nexec {sys.base_prefix}/bin/python3 -S "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+    told = f"; then measure ssh://127.0.0.1:{board.port}{board.home}/ofa/bin/python$"
+    with pytest.raises(DeviceError, match=told):
+        open_device(f"ssh://127.0.0.1:{board.port}{bare}").info()
 
 
 @pytest.mark.parametrize("path", ["", "/", "/opt/python3", "/opt/python3/"])
