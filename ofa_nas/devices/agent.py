@@ -48,7 +48,8 @@ SENTINEL_HISTORY = 3, 20  # visits of the sentinel before it judges anything; th
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 LARGEST_RESULTS = 1 << 28  # bytes
 CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
-CORES_WATCHED_S = 0.2  # before those that are idle are taken
+CORES_WATCHED_S = 0.2  # to see which are idle
+TICK_S = 0.01
 RESIDENT_RUNS = 3  # while resident memory is watched
 REFUSED = 3  # exit status where this machine cannot measure
 THERMAL_ZONES = "/sys/class/thermal/thermal_zone*/"
@@ -246,7 +247,7 @@ def examine(model_bytes: int = 0, threads: int = 1) -> Json:
         told = (_installed_runtime(), crash, _cpu_name())
         raise AgentError("onnxruntime %s crashes (signal %d) on this %s: install another version" % told)
     machine = {**probe(), "free_bytes": free_bytes()}
-    machine["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    machine["load"] = round(sum(_watch_cores().values()) * TICK_S / CORES_WATCHED_S, 2)
     refusals, machine["warnings"] = find_faults(machine, model_bytes, threads)
     if refusals:
         raise AgentError("; ".join(refusals))
@@ -391,12 +392,16 @@ def on_own_cores(protocol: Protocol) -> Iterator[None]:
 
 def choose_cores(cores: Sequence[int], count: int) -> List[int]:
     """So many of the fastest cores, of these the idlest of this moment, of these the last ones."""
+    busy = _watch_cores()
+    speed = {core: _core_speed(core) for core in cores}
+    return sorted(cores, key=lambda core: (-speed[core], busy.get(core, 0), -core))[:count]
+
+
+def _watch_cores() -> Dict[int, int]:
+    """What each core works in the next moment [ticks]; none where the system does not tell."""
     started = _busy_ticks()
     time.sleep(CORES_WATCHED_S)
-    ended = _busy_ticks()
-    busy = {core: ended.get(core, 0) - started.get(core, 0) for core in cores}
-    speed = {core: _core_speed(core) for core in cores}
-    return sorted(cores, key=lambda core: (-speed[core], busy[core], -core))[:count]
+    return {core: ticks - started.get(core, ticks) for core, ticks in _busy_ticks().items()}
 
 
 def _own_cores() -> Set[int]:
@@ -416,7 +421,7 @@ def _core_speed(core: int) -> float:
 
 
 def _busy_ticks() -> Dict[int, int]:
-    """What each core has worked since the start of the system, in ticks of 10 ms."""
+    """What each core has worked since the start of the system [ticks]."""
     busy = {}
     for core, text in re.findall(r"^cpu(\d+) (.+)$", _read("/proc/stat"), re.MULTILINE):
         ticks = [int(one) for one in text.split()]

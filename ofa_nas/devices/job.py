@@ -7,6 +7,7 @@ agent appends `results.jsonl`. Answers come from elsewhere, so every line is che
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -162,9 +163,11 @@ class Answers:
 
     @property
     def machine(self) -> Record:
-        """What the board told at first, with the warnings of all starts."""
-        warnings = [text for machine in self.machines for text in machine["warnings"]]
-        return {**self.machines[0], "warnings": list(dict.fromkeys(warnings))}
+        """What the board told at first, with the warnings of all starts, one a kind: figures may differ."""
+        warnings: dict[str, str] = {}
+        for text in (text for machine in self.machines for text in machine["warnings"]):
+            warnings.setdefault(re.sub(r"[0-9.]+", "", text), text)
+        return {**self.machines[0], "warnings": list(warnings.values())}
 
     def read(self, line: bytes) -> tuple[int, Visit | Profile] | None:
         """The number of a task and a measurement; None where the line tells of something else.

@@ -123,9 +123,11 @@ def test_a_later_start_on_another_board_is_refused(key: str) -> None:
         read([*records[:4], {**BOARD, key: value}, *records[4:]])
 
 
-def test_warnings_of_all_starts_count_once_each() -> None:
-    hot, busy = {**BOARD, "warnings": ["hot"]}, {**BOARD, "warnings": ["busy", "hot"], "load": 1.0}
-    assert read([BOARD, hot, busy]).machine == {**BOARD, "warnings": ["hot", "busy"]}
+def test_warnings_of_all_starts_count_once_a_kind() -> None:
+    hot = {**BOARD, "warnings": ["75 degrees C: let it cool"]}
+    busy = {**BOARD, "warnings": ["busy: load 1.0", "79 degrees C: let it cool"], "load": 1.0}
+    told = ["75 degrees C: let it cool", "busy: load 1.0"]
+    assert read([BOARD, hot, busy, hot]).machine == {**BOARD, "warnings": told}
 
 
 @pytest.mark.parametrize(
