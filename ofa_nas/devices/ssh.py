@@ -5,6 +5,7 @@ The system's `ssh` does the talking, with the user's own keys, known hosts and c
 The board keeps what it measured in `~/.cache/ofa-nas` until `forget`, so a lost connection costs nothing.
 """
 
+import hashlib
 import io
 import json
 import logging
@@ -157,11 +158,13 @@ class Board:
     ) -> Iterator[Visit | Profile]:
         packed = [pack_model(model) for model in models]
         told = self.info().environment
+        state = {key: told.get(key) for key in agent.FIXED}
+        program = hashlib.sha256(Path(agent.__file__).read_bytes()).hexdigest()
         job = Job(
             protocol,
             (Task(kind, tuple(model.name for model in models)),),
             {model.name: model.file for model in packed},
-            {"board": {key: told.get(key) for key in agent.FIXED}},  # another state of the board, another job
+            {"board": state, "agent": program},  # another of these, another job
         )
         files = job.files(packed)
         self.jobs.append(job.id)

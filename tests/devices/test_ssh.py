@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ofa_nas.devices import MeasuringProtocol, Model, Visit, open_device, ssh
+from ofa_nas.devices import MeasuringProtocol, Model, Visit, agent, open_device, ssh
 from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.latency.references import reference_models
 from ofa_nas.space.search_space import SearchSpace
@@ -84,6 +84,21 @@ def test_a_cut_connection_goes_on_and_measures_nothing_twice(board: Loopback, mo
     written = [one["wall_ms"] for one in records_of(path) if one["kind"] == "visit"]
     assert [list(visit.wall_ms) for visit in visits] == written
     assert len(starts_of(path)) >= 2
+
+
+@pytest.mark.slow
+def test_another_agent_is_sent_anew(
+    board: Loopback, models: list[Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = replace(FAST, rounds=1, max_rounds=1, passes=1)
+    list(open_device(board.address).time(models[:1], once))
+    later = tmp_path / "later_agent.py"
+    later.write_bytes(Path(agent.__file__).read_bytes() + b"\n# a later version\n")
+    monkeypatch.setattr(agent, "__file__", str(later))
+    list(open_device(board.address).time(models[:1], once))
+    sent = [path.with_name("agent.py").read_bytes() for path in board.results]
+    assert len(sent) == 2
+    assert later.read_bytes() in sent
 
 
 @pytest.mark.slow
