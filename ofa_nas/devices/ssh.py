@@ -31,6 +31,14 @@ FOLDER = ".cache/ofa-nas"  # below the home folder, where commands of ssh begin
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0)  # before each new connection; after a measurement they begin again
 SHORT_S = 300.0  # for what measures nothing; importing onnxruntime from an SD card takes its time
 LOST, NOT_FOUND = 255, 127  # exit status of ssh itself, of a shell
+KILLED = {  # exit status of a shell whose program a signal ended
+    137: "the agent was killed there, most likely for too little memory: end other programs, or measure with "
+    "--precision int8",
+    132: "the agent crashed there (illegal instruction): numpy or onnxruntime is not for this processor, "
+    "install another version",
+}
+KEPT = "What it measured is kept there: run the same command again to go on"
+UNKNOWN_HOST = "Could not resolve hostname"
 OPTIONS = {
     "BatchMode": "yes",
     "StrictHostKeyChecking": "yes",
@@ -57,8 +65,10 @@ _FINAL = {  # what ssh says, and what to do about it; trying again would not hel
     "anew, remove the old key with ssh-keygen -R; if not, somebody may be in between",
     "Host key verification failed": "its host key is not in your known_hosts: connect once by hand with ssh, "
     "and compare the fingerprint with the board's",
+    "Too many authentication failures": "ssh offers it more keys than it tries: name one in your "
+    "configuration, with IdentityFile and IdentitiesOnly yes",
     "Permission denied": "it accepts none of your keys: ssh-copy-id sends one (passwords are not asked for)",
-    "Could not resolve hostname": "no such host: check the name, or give its IP address",
+    UNKNOWN_HOST: "no such host: check the name, or give its IP address",
     "onfiguration option": "ssh does not accept your configuration",
 }
 
@@ -110,7 +120,7 @@ class Board:
     def info(self) -> DeviceInfo:
         """Describe it; asked once."""
         if self._info is None:
-            command = f"{shlex.quote(self.address.python)} - --check"
+            command = f"{shlex.quote(self.address.python)} - --check; exit $?"
             try:
                 with Path(agent.__file__).open("rb") as program:
                     done = self._call(command, program)
@@ -182,10 +192,7 @@ class Board:
 
     def _pause(self, failures: int, error: _LostError) -> None:
         if failures == len(PAUSES_S):
-            raise DeviceError(
-                f"{self.text}: {error}; tried {failures} times more. What it measured is kept there: "
-                "run the same command again to go on"
-            ) from error
+            raise DeviceError(f"{self.text}: {error}; tried {failures} times more. {KEPT}") from error
         pause_s = PAUSES_S[failures]
         logging.getLogger(__name__).warning("%s: %s; again in %g s", self.text, error, pause_s)
         time.sleep(pause_s)
@@ -194,12 +201,17 @@ class Board:
         """Have the files of a job on the board; where they are there, nothing of them is read."""
         folder = f"{FOLDER}/{job}"
         part = f"{folder}.part"  # renamed when all of it is there
-        unpack = f"rm -rf {part} && mkdir -p {part} && tar -xf - -C {part} && mv {part} {folder}"
+        unpack = f"mkdir -p {part} && tar -xmf - -C {part} && mv {part} {folder}"
+        clear = f"rm -rf {FOLDER}/*.part"  # of other jobs too: they would fill the card
         with tempfile.TemporaryFile() as archive:  # hundreds of models are too many for the memory
             _pack(files, archive)
-            done = self._call(f"test -d {folder} || {{ {unpack}; }}", archive, timeout_s=None)
+            send = f"test -d {folder} || {{ {clear}; {unpack}; }} || {{ {clear}; exit 1; }}"
+            done = self._call(send, archive, timeout_s=None)
         if done.returncode:
-            raise self._failed(done.returncode, done.stderr)
+            said = done.stderr.decode(errors="replace")
+            first = re.search(r"^(?:\S*/)?(?:sh|mkdir|tar|mv): .*", said, re.MULTILINE)
+            told = f"{_plain(first.group() if first else said)}; make room, or have ~/{FOLDER} writable"
+            raise DeviceError(f"{self.text}: the models cannot be sent there: {told}")
 
     def _stream(self, answers: Answers) -> Iterator[Visit | Profile]:
         """Read what is still missing of a job, while the board measures it."""
@@ -277,8 +289,8 @@ class Board:
             return
         text = complaints.decode(errors="replace")
         for sign, advice in _FINAL.items():
-            if sign in text:
-                raise DeviceError(f"{self.text}: {advice} (ssh: {_plain(text)})")
+            if sign in text and (sign != UNKNOWN_HOST or self._info is None):
+                raise self._fault(f"{advice} (ssh: {_plain(text)})")
         raise _LostError(_plain(text) or "the connection was lost")
 
     def _failed(self, status: int, complaints: bytes) -> DeviceError:
@@ -287,7 +299,12 @@ class Board:
             return DeviceError(
                 f"{self.text}: {last}; give the path of its Python: {self._place}/usr/bin/python3"
             )
-        return DeviceError(f"{self.text}: the agent ended with status {status}: {last or 'it said nothing'}")
+        if status in KILLED:
+            return self._fault(KILLED[status])
+        return self._fault(f"the agent ended with status {status}: {last or 'it said nothing'}")
+
+    def _fault(self, text: str) -> DeviceError:
+        return DeviceError(f"{self.text}: {text}" + f". {KEPT}" * bool(self.jobs))
 
 
 def connect(address: str) -> Device:

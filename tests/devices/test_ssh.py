@@ -187,12 +187,63 @@ def test_a_board_that_is_not_there_is_told_at_once(board: Loopback) -> None:
         open_device(board.address).info()
 
 
+UNKNOWN = b"ssh: Could not resolve hostname nowhere: Name or service not known\r\n"
+
+
 def test_an_unknown_name_is_told_with_advice() -> None:
     device = ssh.Board(ssh.Address.parse("ssh://nowhere"), "ssh://nowhere")
     with pytest.raises(DeviceError, match=r"ssh://nowhere: no such host: check the name"):
-        device._check_connection(
-            255, b"ssh: Could not resolve hostname nowhere: Name or service not known\r\n"
-        )
+        device._check_connection(255, UNKNOWN)
+
+
+def test_a_name_that_was_known_is_looked_up_again(board: Loopback) -> None:
+    """As where one's own network is gone for a moment."""
+    device = open_device(board.address)
+    assert isinstance(device, ssh.Board)
+    device.info()
+    with pytest.raises(ssh._LostError, match="Could not resolve hostname"):
+        device._check_connection(255, UNKNOWN)
+
+
+def test_an_error_that_is_final_tells_that_measurements_are_kept() -> None:
+    device = ssh.Board(ssh.Address.parse("ssh://board"), "ssh://board")
+    device.jobs.append("0" * 20)
+    with pytest.raises(
+        DeviceError, match=r"accepts none of your keys.*kept there: run the same command again"
+    ):
+        device._check_connection(255, b"Permission denied (publickey).\r\n")
+
+
+def test_too_many_keys_are_told_with_advice() -> None:
+    device = ssh.Board(ssh.Address.parse("ssh://board"), "ssh://board")
+    said = b"Received disconnect from ::1: Too many authentication failures\nDisconnected from ::1 port 22\n"
+    with pytest.raises(DeviceError, match=r"more keys than it tries: name one.*IdentitiesOnly yes"):
+        device._check_connection(255, said)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("kill -KILL $$", r"was killed there.*too little memory.*end other programs"),
+        ("kill -ILL $$", r"illegal instruction.*another version"),
+    ],
+)
+def test_a_process_that_is_ended_there_is_told_in_words(command: str, told: str, board: Loopback) -> None:
+    program = board.home / "python3"
+    program.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
+    program.chmod(0o755)
+    with pytest.raises(DeviceError, match=told):
+        open_device(f"ssh://127.0.0.1:{board.port}{program}").info()
+
+
+def test_a_board_without_room_says_so_and_keeps_nothing(board: Loopback, models: list[Model]) -> None:
+    stale = board.home / ssh.FOLDER / "0123456789.part"
+    stale.mkdir(parents=True)
+    board.run_first("trap '' XFSZ; ulimit -f 8; umask 077")
+    device = open_device(board.address)
+    with pytest.raises(DeviceError, match=r"cannot be sent there: tar: \S+ (Cannot write|Wrote).*make room"):
+        list(device.time(models[:1], FAST))
+    assert not list((board.home / ssh.FOLDER).iterdir())
 
 
 def test_a_missing_python_is_told_with_what_to_give(board: Loopback) -> None:
