@@ -36,9 +36,20 @@ On the board, in the folder where this was unpacked (python3 -m zipfile -e BUNDL
 
     python3 agent.py
 
-It needs Python 3.8 or later, 64-bit, with numpy and onnxruntime: python3 -m pip install numpy onnxruntime
-(in a virtual environment, where the system asks for one). It shows how far it is, and appends all figures to
-results.jsonl; ended by whatever means, it goes on where it stopped when started again.
+It needs Python 3.8 or later, 64-bit, with numpy and onnxruntime, as of an environment of its own:
+
+    python3 -m venv ~/ofa && ~/ofa/bin/pip install numpy onnxruntime
+    ~/ofa/bin/python agent.py
+
+For a board without a network, where there is one, with the Python version of the board (before 3.11 also with
+the version of onnxruntime that the agent names there); then, on the board, in place of the line above:
+
+    pip download -d wheels --only-binary=:all: --platform manylinux_2_28_aarch64 \
+        --platform manylinux2014_aarch64 --python-version 3.11 numpy onnxruntime
+    python3 -m venv ~/ofa && ~/ofa/bin/pip install --no-index --find-links wheels numpy onnxruntime
+
+It shows how far it is, and appends all figures to results.jsonl; ended by whatever means, it goes on where it
+stopped when started again.
 
 It refuses, and says why and what helps:
 - a 32-bit Python, a missing onnxruntime, one before 1.12;
