@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from ofa_nas.figures import format_bytes
 
 if TYPE_CHECKING:
+    from ofa_nas.cli.console import ProgressBar
     from ofa_nas.devices import Device, MeasuringProtocol
+    from ofa_nas.latency.profile import Progress
     from ofa_nas.latency.table import ErrorFigures, LatencyTable
     from ofa_nas.space.search_space import SearchSpace
 
@@ -218,10 +220,16 @@ def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, thre
     with progress(title, total=None, quiet=args.json) as bar:
         for record in records:
             if isinstance(record, Progress):
-                bar.move_to(record.done, total=record.total, note=record.part)
+                _show_progress(bar, record)
             else:
                 table = record
     return table
+
+
+def _show_progress(bar: "ProgressBar", progress: "Progress") -> None:
+    if not progress.done:
+        bar.tell(f"{progress.part}; --resolution takes fewer")
+    bar.move_to(progress.done, total=progress.total, note=progress.part)
 
 
 def _write_bundle(args: argparse.Namespace) -> None:
@@ -241,7 +249,7 @@ def _write_bundle(args: argparse.Namespace) -> None:
             if isinstance(record, Bundle):
                 bundle = record
             else:
-                bar.move_to(record.done, total=record.total, note=record.part)
+                _show_progress(bar, record)
     if not give_document(args, bundle):
         out.print(
             f"{bundle.networks} networks, {format_bytes(bundle.bytes)}. On the board, where it is unpacked:"

@@ -16,19 +16,17 @@ def find_table(
         TableError: There is no such table, it is of another space, or it is a roofline, which only ranks.
         DeviceError: The device cannot be reached or measured.
     """
-    from ofa_nas.cli.console import err, progress
+    from ofa_nas.cli.console import progress
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.pipeline.device_table import device_table
 
     with progress(f"measuring {device}", total=None, quiet=quiet) as bar:
-        has_begun = False
         for record in device_table(device, space, threads=threads, seed=seed, precision=precision):
             if isinstance(record, LatencyTable):
                 return record
-            if not has_begun and not quiet:
-                err.print(f"no fresh latency table of {device}: measuring it once, which takes minutes")
+            if not record.done:
+                bar.tell(f"no fresh latency table of {device}: it takes minutes to measure {record.part}")
             bar.move_to(record.done, total=record.total, note=record.part)
-            has_begun = True
     raise AssertionError("a measurement ended without a table")
 
 

@@ -830,12 +830,15 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
         if number in done:
             continue
         models = [ModelInFolder(name, folder, one) for name, one in zip(task["models"], files[number])]
-        measure = time_models if task["kind"] == "time" else profile_models
+        is_timed = task["kind"] == "time"
+        measure = time_models if is_timed else profile_models
+        least = len(models) * (protocol.rounds if is_timed else protocol.profile_sittings)
         for record in measure(models, protocol, results.of_task(number)):
             results.append({"task": number, **record})
             if first_sent is None:
-                shown = (number + 1, len(tasks), len(results.of_task(number)))
-                print("\rpart %d of %d: %d measured  " % shown, end="", file=sys.stderr, flush=True)
+                shown = (number + 1, len(tasks), len(results.of_task(number)), least)
+                told = "\rpart %d of %d: %d measured of at least %d  " % shown
+                print(told, end="", file=sys.stderr, flush=True)
         results.append({"task": number, "kind": "done"})
 
 

@@ -4,10 +4,10 @@ The agent on the board does the same as over ssh. The bundle holds space and des
 but bundle and results, whatever version of numpy drew them.
 """
 
-import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -106,29 +106,35 @@ def write_bundle(
     """
     sizes = check_request(space, protocol, resolutions, precision=precision)
     networks = Networks.draw(space, sizes, protocol.seed)
-    packed = [pack_model(model, level=LEVEL) for model in reference_models(space, precision=precision)]
-    tasks = _tasks(networks.designs, [model.name for model in packed])
-    for done, model in enumerate(networks.write(precision=precision)):
-        packed.append(pack_model(model, level=LEVEL))
-        yield Progress("writing networks", done, len(networks.names))
+    references = reference_models(space, precision=precision)
+    total = len(references) + len(networks.names)
+    yield Progress(networks.extent(precision), 0, total)
     about = {
         "space": space.to_document(),
         "precision": precision,
         "designs": [_to_document(design) for design in networks.designs],
     }
-    job = Job(protocol, tasks, {model.name: model.file for model in packed}, about)
-    files = job.files(packed)
-    files["README.txt"] = README.format(
-        space=space.name,
-        sizes=", ".join(map(str, sizes)),
-        networks=len(packed),
-        precision=precision,
-        threads=protocol.threads,
-        hot=agent.HOT_C,
-    ).encode()
-    with replacing(path) as temporary:
-        temporary.write_bytes(_zip(files))
-    yield Bundle(path, path.stat().st_size, len(packed), job.id)
+    files = {}
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for done, model in enumerate(chain(references, networks.write(precision=precision)), start=1):
+            packed = pack_model(model, level=LEVEL)
+            files[model.name] = packed.file
+            _add(archive, packed.file.file, packed.packed)
+            yield Progress("writing networks", done, total)
+        tasks = _tasks(networks.designs, [model.name for model in references])
+        job = Job(protocol, tasks, files, about)
+        for name, content in job.files([]).items():
+            _add(archive, name, content)
+        readme = README.format(
+            space=space.name,
+            sizes=", ".join(map(str, sizes)),
+            networks=len(files),
+            precision=precision,
+            threads=protocol.threads,
+            hot=agent.HOT_C,
+        )
+        _add(archive, "README.txt", readme.encode())
+    yield Bundle(path, path.stat().st_size, len(files), job.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +182,10 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
     return Collected(table, about.space)
 
 
-def _zip(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # models are compressed already
-        for name, content in files.items():
-            entry = zipfile.ZipInfo(name, EPOCH)
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content)
-    return stream.getvalue()
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, EPOCH)
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, content)
 
 
 def _read_job(bundle: Path) -> Job:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ofa_nas.devices import (
     FP32,
+    INT8,
     PRECISIONS,
     Device,
     DeviceInfo,
@@ -17,11 +18,15 @@ from ofa_nas.devices import (
 )
 from ofa_nas.devices.job import pack_model
 from ofa_nas.errors import ConfigError
+from ofa_nas.figures import format_bytes
 from ofa_nas.latency.design import Design, draw_design
 from ofa_nas.latency.references import reference_architectures, reference_models, write_network
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
+
+PACKED = {FP32: 0.27, INT8: 0.155}  # bytes of a compressed model for a byte of its weights in fp32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Progress:
     """How far profiling has come.
 
     Attributes:
-        part: Being measured, for people.
+        part: Being measured, for people; before the first step, how much there is to do.
         done: Steps done, over all resolutions.
         total: Steps that there are at least.
     """
@@ -74,6 +79,7 @@ def profile_device(
         "profiling": len(profiled) * protocol.profile_sittings,
         "timing": (len(networks.names) + len(reference_architectures(space))) * protocol.rounds,
     }
+    yield Progress(networks.extent(precision), 0, sum(steps.values()))
     models = []
     for model in networks.write(precision=precision):
         models.append(pack_model(model))
@@ -124,6 +130,12 @@ class Networks:
     def profiled(self) -> list[str]:
         """Names of the models that are profiled."""
         return [str(arch) for design in self.designs for arch in design.latin]
+
+    def extent(self, precision: str) -> str:
+        """How many they are, and how many bytes they take at most when they are compressed."""
+        archs = [arch for design in self.designs for arch in design.networks]
+        weights = sum(layer_weight_bytes(layer) for arch in archs for layer in self.space.layers(arch))
+        return f"{len(archs)} networks, up to {format_bytes(PACKED[precision] * weights)}"
 
     def write(self, *, precision: str) -> Iterator[Model]:
         """Write the models, in the order of `names`; once, for weights are drawn."""

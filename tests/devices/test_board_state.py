@@ -56,6 +56,7 @@ def test_what_throttles_a_board_meanwhile_stands_in_its_results(tmp_path: Path) 
     path = path_with_vcgencmd(tmp_path, ["0x50000", "0x50000", "0x50005"])
     done = start_agent(tmp_path, PATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.endswith("part 1 of 1: 12 measured of at least 12  ")
     device, *visits, last = records_of(tmp_path)
     assert device["state"]["throttled"] == "0x50000"
     assert [text for text in device["warnings"] if text.startswith("since its start: ")] == [

@@ -7,13 +7,18 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ofa_nas.devices import MeasuringProtocol, agent
+from ofa_nas.devices.job import pack_model
 from ofa_nas.errors import ConfigError, FileError
+from ofa_nas.figures import format_bytes
 from ofa_nas.latency.bundle import EPOCH, Bundle, collect, write_bundle
-from ofa_nas.latency.profile import Progress
+from ofa_nas.latency.profile import PACKED, Networks, Progress
+from ofa_nas.latency.references import write_network
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
@@ -22,7 +27,7 @@ FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profil
 def write(path: Path, space: SearchSpace, protocol: MeasuringProtocol = FAST) -> Bundle:
     *progress, bundle = write_bundle(path, space, protocol=protocol, resolutions=[24])
     assert isinstance(bundle, Bundle)
-    assert all(isinstance(one, Progress) and one.done < one.total for one in progress)
+    assert all(isinstance(one, Progress) and one.done <= one.total for one in progress)
     return bundle
 
 
@@ -56,6 +61,29 @@ def test_the_same_bundle_is_the_same_bytes(bundle: Path, tiny: SearchSpace, tmp_
     assert again.bytes == bundle.stat().st_size
     other = write(tmp_path / "other.zip", tiny, MeasuringProtocol(seed=1))
     assert other.job != again.job
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_how_large_it_will_be_is_told_first(precision: str, tmp_path: Path) -> None:
+    """By a space of usual size: small networks are mostly graph, not weights."""
+    space = SearchSpace.load("efficientnet_lite")
+    first = next(write_bundle(tmp_path / "x.zip", space, protocol=FAST, precision=precision))
+    assert isinstance(first, Progress)
+    assert (first.done, not list(tmp_path.glob("x.zip"))) == (0, True)
+    rng = np.random.default_rng(0)
+    networks = Networks.draw(space, space.resolutions, 0)
+    arch = networks.designs[0].latin[0]
+    model = write_network(space, arch, rng, name="m", precision=precision)
+    weights = sum(map(layer_weight_bytes, space.layers(arch)))
+    sizes = {level: len(pack_model(model, level=level).packed) / weights for level in (1, 6)}
+    assert sizes[6] <= sizes[1] <= PACKED[precision] < 1.1 * sizes[1]
+    total = sum(
+        layer_weight_bytes(layer)
+        for design in networks.designs
+        for one in design.networks
+        for layer in space.layers(one)
+    )
+    assert first.part == f"{len(networks.names)} networks, up to {format_bytes(PACKED[precision] * total)}"
 
 
 def test_a_bundle_holds_agent_models_and_what_to_do(bundle: Path) -> None:
