@@ -56,16 +56,7 @@ THERMAL_ZONES = "/sys/class/thermal/thermal_zone*/"
 NOT_ITS_HEAT = re.compile("pmic|wifi|wlan|acpitz|bat|charg|nvme|pch", re.IGNORECASE)  # types of other zones
 HOT_C, HOT_X86_C = 80.0, 95.0  # where none is told: a Raspberry Pi slows down from 80 C, x86 from 95 C
 NEARLY_HOT_C = 10.0  # so far below, it is warned of
-FIXED = (
-    "board",
-    "cpu",
-    "cores",
-    "architecture",
-    "system",
-    "governor",
-    "python",
-    "onnxruntime",
-)  # for one job
+FIXED = "board", "cpu", "cores", "architecture", "system", "governor", "python", "onnxruntime"  # for one job
 _PLACE = {"task": int, "model": str}
 _TIMES = {"wall_ms": list, "cpu_ms": list}
 _OWN = {  # what of its own records this program reads when it goes on, by their kind
@@ -262,7 +253,7 @@ def free_bytes() -> int:
 
 def find_memory_faults(model_bytes: int, free: int) -> List[str]:
     """Why models that need so much at once must not be measured where so much is free."""
-    told = "the models need %d MiB of memory, %d are free: end other programs"
+    told = "the models need %d MiB of memory, %d are free: end other programs; --precision int8: a quarter"
     return [told % (model_bytes >> 20, free >> 20)] * (0 < free < model_bytes)
 
 

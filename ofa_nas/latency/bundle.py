@@ -56,7 +56,8 @@ It refuses, and says why and what helps:
 - one that crashes on this processor (1.21.0 on a Raspberry Pi 4);
 - a supply voltage that is too low, a capped frequency, throttling, a board that is too hot
   (its lowest passive trip point; {hot:.0f} degrees C where it names none);
-- less free memory than the models take, fewer cores than threads asked for ({threads});
+- less free memory than the models take (a bundle of --precision int8 takes a quarter);
+- fewer cores than threads asked for ({threads});
 - results begun under another governor, kernel, Python or onnxruntime.
 It warns of a governor other than performance, of other programs, of heat; the table will say so.
 

@@ -95,7 +95,7 @@ def test_models_that_do_not_fit_into_free_memory_are_refused(
     protocol = replace(PROTOCOL, held=held, profile_runs=2, profile_sittings=1)
     unpack(tmp_path, protocol=protocol, kind=kind, size=(free_mib() << 20) // share)
     done = start_agent(tmp_path)
-    told = re.search(r"the models need (\d+) MiB of memory, (\d+) are free: end other", done.stdout)
+    told = re.search(r"need (\d+) MiB of memory, (\d+) are free: end other .*--precision int8", done.stdout)
     if is_refused:
         assert done.returncode == agent.REFUSED
         assert told
