@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ Z_90 = 1.645  # of a normal distribution: 90 % two-sided, 95 % one-sided
 MOST_IMAGES = 10**12  # of one evaluation
 LEAST_HALVES = 8  # samples that tell how noisy they are
 Floats = npt.NDArray[np.float64]
+Count = TypeVar("Count", float, Floats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,8 @@ class AccuracySample:
 
     @property
     def variance(self) -> float:
-        """Variance of `accuracy` that comes from the choice of images: binomial, never zero.
-
-        Source: Agresti and Coull 1998, The American Statistician 52(2): two right and two wrong added.
-        """
-        share = (self.correct + 2) / (self.images + 4)
-        return share * (1.0 - share) / self.images
+        """Variance of `accuracy` that comes from the choice of images: binomial, never zero."""
+        return binomial_variance(float(self.correct), self.images)
 
     @property
     def halves(self) -> tuple[float, float] | None:
@@ -298,6 +295,15 @@ def wilson_interval(correct: int, images: int, *, z: float = Z_90) -> tuple[floa
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def binomial_variance(correct: Count, images: int) -> Count:
+    """Variance of a share of images, `correct` of `images` (numbers or `(n,)`), that their choice makes.
+
+    Source: Agresti and Coull 1998, The American Statistician 52(2): two right and two wrong added.
+    """
+    share = (correct + 2.0) / (images + 4.0)
+    return share * (1.0 - share) / images
+
+
 def own_noise(samples: Sequence[AccuracySample]) -> float | None:
     """Standard deviation of measuring that each subnet has of its own, a fraction; None where unknown.
 
@@ -311,10 +317,32 @@ def own_noise(samples: Sequence[AccuracySample]) -> float | None:
     return float(np.std(halves[:, 0] - halves[:, 1], ddof=1) / 2.0)
 
 
-def own_share(samples: Sequence[AccuracySample]) -> float:
-    """Share of the binomial variance that is a subnet's own (`own_noise`); 1 where nobody knows."""
-    noise = own_noise(samples)
-    if noise is None:
-        return 1.0
-    binomial = np.mean([sample.variance for sample in samples if sample.halves is not None])
-    return min(1.0, noise**2 / float(binomial))
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Images that many subnets were evaluated on, and how much of the luck of their draw is shared.
+
+    Attributes:
+        images: That each subnet was evaluated on.
+        subnets: How many there were.
+        own_share: Share of the binomial variance that is a subnet's own (`own_noise`), while the rest lifts
+            or lowers all of them; None where nobody knows.
+    """
+
+    images: int
+    subnets: int
+    own_share: float | None
+
+    @classmethod
+    def of(cls, samples: Sequence[AccuracySample]) -> Self:
+        """That of samples; of several numbers of images the harmonic mean, as variances go."""
+        images = round(len(samples) / sum(1.0 / sample.images for sample in samples))
+        noise = own_noise(samples)
+        if noise is None:
+            return cls(images, len(samples), None)
+        binomial = np.mean([sample.variance for sample in samples if sample.halves is not None])
+        return cls(images, len(samples), min(1.0, noise**2 / float(binomial)))
+
+    def shared_variance(self, accuracies: Floats) -> Floats:
+        """Variance of accuracies `(n,)` that all subnets share; all of it where nobody knows."""
+        own = 0.0 if self.own_share is None else self.own_share
+        return (1.0 - own) * binomial_variance(accuracies * self.images, self.images)

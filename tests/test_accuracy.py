@@ -15,11 +15,11 @@ from scipy.stats import binomtest, kendalltau, spearmanr
 
 from ofa_nas.accuracy import (
     AccuracySample,
+    Draw,
     SampleStore,
     of_one_data_set,
     one_of_each,
     own_noise,
-    own_share,
     wilson_interval,
 )
 from ofa_nas.errors import DataError
@@ -207,10 +207,19 @@ def test_halves_tell_the_noise_that_subnets_do_not_share() -> None:
     assert noise is not None
     assert noise == pytest.approx(0.01 / np.sqrt(2.0), rel=0.1)
     binomial = np.mean([sample.variance for sample in samples])
-    assert own_share(samples) == pytest.approx(noise**2 / binomial)
+    draw = Draw.of(samples)
+    assert (draw.images, draw.subnets) == (images, subnets)
+    assert draw.own_share is not None
+    assert draw.own_share == pytest.approx(noise**2 / binomial)
+    (variance,) = draw.shared_variance(np.array([samples[0].accuracy]))
+    assert variance == pytest.approx(samples[0].variance * (1.0 - draw.own_share))
+    assert Draw.of([replace(samples[0], images=4000), samples[0]]).images == 2667
     unknown = [replace(sample, correct_even=-1) for sample in samples]
     assert own_noise(unknown) is None
-    assert own_share(unknown) == 1.0
+    assert Draw.of(unknown).own_share is None
+    assert Draw.of(unknown).shared_variance(np.array([samples[0].accuracy])) == pytest.approx(
+        samples[0].variance
+    )
     assert AccuracySample("a", 5, 7, "s", correct_even=3).halves == (3 / 4, 2 / 3)
 
 

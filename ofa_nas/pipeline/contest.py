@@ -7,12 +7,16 @@ the best few are ordered anew. That again picks the luckiest: an exported file i
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ofa_nas.accuracy import Z_90, AccuracySample, SampleStore, own_share
+import numpy as np
+
+from ofa_nas.accuracy import Z_90, AccuracySample, Draw, binomial_variance
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.estimators import Candidate
 from ofa_nas.pipeline.evaluation import Bench
 from ofa_nas.pipeline.search import SearchResult
+from ofa_nas.predictors import load_predictor
 from ofa_nas.search.budgets import Budget
+from ofa_nas.space.encoding import Encoding
 
 CONTENDERS = 8
 IMAGES = 2000
@@ -72,28 +76,36 @@ def evaluate_contenders(
     bench = Bench.open(supernet)
     split = bench.predictor_images(data, images=images, seed=seed)
     blank = bench.blank_sample(split, seed=seed)
-    own = own_share(SampleStore(bench.files.samples).read())
+    encoding = Encoding.of(bench.card.space)
+    draw = load_predictor(bench.files.predictor, encoding, weights=bench.card.sha256).predictor.draw
     contenders = []
     for candidate in candidates:
         correct = bench.count_correct(candidate.architecture, split)
         sample = replace(blank, arch=str(candidate.architecture), correct=correct)
-        contenders.append(weigh(candidate, sample, own=own))
+        contenders.append(weigh(candidate, sample, draw))
         yield contenders[-1]
     yield Contest(tuple(sorted(contenders, key=lambda one: one.accuracy, reverse=True)))
 
 
-def weigh(candidate: Candidate, sample: AccuracySample, *, own: float = 1.0) -> Evaluated:
+def weigh(candidate: Candidate, sample: AccuracySample, draw: Draw | None) -> Evaluated:
     """Prediction and measurement as one, by the inverses of their variances.
 
-    The measurement alone counts where the predictor gives no interval.
+    What all candidates share, luck of the images included, orders none of them: the prediction's variance is
+    that of its interval without the binomial one of the images it was fitted on, the measurement's is its own
+    noise. A prediction is as unsure, at least, as so many subnets leave the difference of two variances.
 
     Args:
         candidate: With its prediction.
-        sample: Its measurement.
-        own: Share of the sample's variance that other candidates, which see the same images, do not share.
+        sample: Its measurement, which counts alone where the prediction has no interval.
+        draw: Of the images that the predictor was fitted on; None where nobody knows.
     """
-    sure, noise = (candidate.half_width / Z_90) ** 2, own * sample.variance
-    share = noise / (noise + sure) if sure else 0.0
+    share = 0.0
+    if draw is not None and candidate.half_width:
+        own = 1.0 if draw.own_share is None else draw.own_share
+        fitted_on = binomial_variance(candidate.accuracy * draw.images, draw.images)
+        least = 2.0 * own * fitted_on / np.sqrt(draw.subnets)
+        sure, noise = max(least, (candidate.half_width / Z_90) ** 2 - fitted_on), own * sample.variance
+        share = float(noise / (noise + sure)) if noise else 0.0
     return Evaluated(candidate, sample, share * candidate.accuracy + (1.0 - share) * sample.accuracy)
 
 

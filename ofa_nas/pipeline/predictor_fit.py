@@ -10,10 +10,18 @@ from typing import Self
 
 import numpy as np
 
-from ofa_nas.accuracy import Z_90, AccuracySample, SampleStore, of_one_data_set, one_of_each, own_noise
+from ofa_nas.accuracy import (
+    Z_90,
+    AccuracySample,
+    Draw,
+    SampleStore,
+    of_one_data_set,
+    one_of_each,
+    own_noise,
+)
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import check_writable
-from ofa_nas.predictors import Floats, Observations, load_module, save_predictor
+from ofa_nas.predictors import Floats, Observations, PopulationPredictor, load_module, save_predictor
 from ofa_nas.provenance import record_provenance
 from ofa_nas.scores import kendall_tau, rmse
 from ofa_nas.space.encoding import Encoding
@@ -184,7 +192,7 @@ class FitReport:
         samples: That there are.
         tau: Kendall's, of predicted and measured accuracy.
         rmse: A fraction.
-        half_width: Of its 90 % intervals, on average over the samples.
+        half_width: Of its 90 % intervals on any images of the kind, on average over the samples.
         noise: Standard deviation of measuring that each subnet has of its own; None where nobody knows.
         reason: Why this kind.
         kinds: Every one that was tried.
@@ -249,9 +257,10 @@ def _fit_and_write(
     by_kind = {one.kind: one for one in tried}
     chosen, reason = choose_kind(tried) if kind == AUTO else (kind, "asked for")
     splits = dict.fromkeys(sample.split for sample in measured.samples)
-    predictor = load_module(chosen).fit(
+    fitted = load_module(chosen).fit(
         measured.encoding, measured.observations, rng=np.random.default_rng(seed)
     )
+    predictor = PopulationPredictor(fitted, Draw.of(measured.samples))
     save_predictor(
         measured.files.predictor,
         predictor,

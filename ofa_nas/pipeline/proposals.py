@@ -9,12 +9,12 @@ from typing import Self
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample, Top1, one_of_each
+from ofa_nas.accuracy import AccuracySample, Draw, Top1, one_of_each
 from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.predictor_fit import present_samples, tell_left_aside
 from ofa_nas.pipeline.search import SearchResult, search
-from ofa_nas.predictors import Observations, load_module, load_predictor
+from ofa_nas.predictors import Observations, PopulationPredictor, load_module, load_predictor
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
@@ -38,7 +38,7 @@ def refit(estimators: Estimators, samples: Sequence[AccuracySample], *, kind: st
     whole = Encoding.of(estimators.card.space)
     observations = Observations.of(whole, sorted(samples, key=lambda one: one.arch))
     fitted = load_module(kind).fit(whole, observations, rng=np.random.default_rng(seed))
-    return estimators.with_predictor(fitted)
+    return estimators.with_predictor(PopulationPredictor(fitted, Draw.of(samples)))
 
 
 def propose(

@@ -1,12 +1,13 @@
 """Accuracy predictors, one module each, in numpy: fitted to measured subnets, saved as JSON.
 
 A module offers `fit(encoding, observations, *, rng)` and `from_json(encoding, parameters)`, both giving a
-`Predictor`; its name is what a file says it was made by.
+`Predictor`; its name is what a file says it was made by. As fitted it has intervals for the images of its
+samples; as read from a file, a `PopulationPredictor`, for any images of the kind.
 """
 
 import base64
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -14,7 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.accuracy import AccuracySample
+from ofa_nas.accuracy import MOST_IMAGES, Z_90, AccuracySample, Draw
 from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
 from ofa_nas.files import read_json, write_json
 from ofa_nas.plugins import load_complete
@@ -30,6 +31,7 @@ COVERAGE = 0.9  # of the intervals
 MIN_SAMPLES = 8
 FOLDS = 10
 LARGEST = 1e3  # prediction: a fraction, wherever a model leads
+NO_INTERVAL = "no interval until ofa-nas predictor fit, for the file does not tell its images"
 _NAMES = ("fit", "from_json")
 
 
@@ -127,8 +129,45 @@ def promised(predictor: Predictor, genes: Genes) -> Floats:
     return np.clip(predictor.predict(genes), 0.0, 1.0)
 
 
+@dataclass(frozen=True, slots=True)
+class PopulationPredictor:
+    """A predictor whose intervals are of accuracy on any images of the kind, not on those it was fitted to.
+
+    Attributes:
+        fitted: To subnets that were all evaluated on the same images.
+        draw: Those images; None where nobody knows, and there is no interval then.
+    """
+
+    fitted: Predictor
+    draw: Draw | None
+
+    def predict(self, genes: Genes) -> Floats:
+        """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
+        return self.fitted.predict(genes)
+
+    def half_widths(self, genes: Genes) -> Floats:
+        """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions, 0 without one.
+
+        An unlucky draw of images lowers all subnets, and the residuals that made the fitted intervals do not
+        feel that: its variance is added.
+        """
+        widths = self.fitted.half_widths(genes)
+        if self.draw is None:
+            return np.zeros(len(widths))
+        shared = self.draw.shared_variance(promised(self.fitted, genes))
+        return np.where(widths > 0.0, np.hypot(widths, Z_90 * np.sqrt(shared)), 0.0)
+
+    def additive(self, encoding: Encoding) -> AdditiveForm | None:
+        """As fitted."""
+        return self.fitted.additive(encoding)
+
+    def to_json(self) -> dict[str, Any]:
+        """As fitted."""
+        return self.fitted.to_json()
+
+
 def interval(predictor: Predictor, genes: Genes) -> Floats:
-    """90 % intervals of measured accuracy for architectures `(n, d)`: `(n, 2)` fractions, low and high."""
+    """90 % intervals of accuracy for architectures `(n, d)`: `(n, 2)` fractions, low and high."""
     centre, half = predictor.predict(genes), predictor.half_widths(genes)
     return np.clip(np.stack([centre - half, centre + half], axis=1), 0.0, 1.0)
 
@@ -166,13 +205,13 @@ class PredictorFile:
     """A predictor with what its file says about it.
 
     Attributes:
-        predictor: Ready to predict.
+        predictor: Ready to predict, with intervals that hold for any images of the kind.
         kind: Name of its module.
         description: What accuracy it predicts: data set, split, weights.
         provenance: What made it, as stored.
     """
 
-    predictor: Predictor
+    predictor: PopulationPredictor
     kind: str
     description: str
     provenance: dict[str, Any]
@@ -192,7 +231,7 @@ def save_predictor(
 
     Args:
         path: Where to.
-        predictor: Fitted.
+        predictor: Fitted; a `PopulationPredictor`, which tells the draw of images, for a file with intervals.
         kind: Name of its module.
         encoding: Of the space that it was fitted on.
         weights: Digest of the supernet's weights that it was fitted on.
@@ -208,6 +247,8 @@ def save_predictor(
         "weights": weights,
         "description": description,
     }
+    if isinstance(predictor, PopulationPredictor) and predictor.draw is not None:
+        document["draw"] = asdict(predictor.draw)
     write_json(path, document | {"provenance": provenance.to_json(), "parameters": predictor.to_json()})
 
 
@@ -232,16 +273,30 @@ def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> Predictor
             f"{path}: fitted to other weights than those that now lie beside it; collect samples of these "
             "and fit it again: ofa-nas predictor collect, ofa-nas predictor fit"
         )
+    section = Section(path, "", content, CheckpointError)
+    draw = _read_draw(section)
     try:
-        kind = Section(path, "", content, CheckpointError).plugin("kind", "predictors")
-        parameters = content["parameters"]
-        predictor = load_module(kind).from_json(encoding, parameters)
-        _check(predictor, encoding)
-        return PredictorFile(predictor, kind, str(content["description"]), dict(content["provenance"]))
+        kind = section.plugin("kind", "predictors")
+        fitted = load_module(kind).from_json(encoding, content["parameters"])
+        _check(fitted, encoding)
+        description, provenance = str(content["description"]), dict(content["provenance"])
+        if draw is None and fitted.half_widths(encoding.encode([encoding.space.smallest])).any():
+            description += f"; {NO_INTERVAL}"
+        return PredictorFile(PopulationPredictor(fitted, draw), kind, description, provenance)
     except ConfigError as error:
         raise CheckpointError(f"{path}: kind: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: a value is missing or wrong: {error!s:.200}; fit it again") from error
+
+
+def _read_draw(section: Section) -> Draw | None:
+    if section.lacks("draw"):
+        return None
+    found = section.section("draw")
+    images, subnets = (found.integer(key, maximum=MOST_IMAGES) for key in ("images", "subnets"))
+    share = None if found.lacks("own_share") else found.number("own_share", minimum=0.0, maximum=1.0)
+    found.close()
+    return Draw(images, subnets, share)
 
 
 def _check(predictor: Predictor, encoding: Encoding) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 
-from ofa_nas.accuracy import SampleStore
+from ofa_nas.accuracy import Draw, SampleStore
 from ofa_nas.assets import asset_folder
 from ofa_nas.data.sample import load_images
 from ofa_nas.devices import MeasuringProtocol
@@ -22,7 +22,7 @@ from ofa_nas.devices.job import Job, ModelFile, Task
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.latency.bundle import write_bundle
 from ofa_nas.latency.timings import BLOCK_COLUMNS
-from ofa_nas.predictors import Observations, load_module, save_predictor
+from ofa_nas.predictors import Observations, PopulationPredictor, load_module, save_predictor
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.storage import open_storage
 from ofa_nas.space.encoding import Encoding
@@ -114,8 +114,9 @@ def _predictor(kind: str, path: Path) -> None:
     _copy_small(path)
     card = load_supernet(_SMALL[0].files)[1]
     encoding = Encoding.of(card.space)
-    observations = Observations.of(encoding, SampleStore(_SMALL[0].files.samples).read())
-    predictor = load_module(kind).fit(encoding, observations, rng=np.random.default_rng(0))
+    samples = SampleStore(_SMALL[0].files.samples).read()
+    fitted = load_module(kind).fit(encoding, Observations.of(encoding, samples), rng=np.random.default_rng(0))
+    predictor = PopulationPredictor(fitted, Draw.of(samples))
     save_predictor(
         path,
         predictor,

@@ -47,6 +47,8 @@ HUGE = 10**400  # an integer that is no float
         ("bundle", ("protocol", "rounds"), HUGE, "no job of this version"),
         ("additive predictor", ("kind",), "os.path", "OFA_NAS_PLUGINS"),
         ("additive predictor", ("parameters", "ceiling"), 1e300, "no accuracies"),
+        ("additive predictor", ("draw", "images"), HUGE, "draw.images: expected an integer"),
+        ("additive predictor", ("draw", "own_share"), -1.0, "draw.own_share: expected a number from 0"),
         ("gp predictor", ("parameters", "genes", 0, 0), 10**9, "a value is missing or wrong"),
         ("gp predictor", ("parameters", "sigma"), 1e200, "a value is missing or wrong"),
         ("mlp predictor", ("parameters", "networks"), [], "there is no network"),

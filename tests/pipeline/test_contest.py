@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ofa_nas.accuracy import Z_90, AccuracySample
+from ofa_nas.accuracy import Z_90, AccuracySample, Draw, binomial_variance
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.contest import Contest, Evaluated, evaluate_contenders, pick_contenders, weigh
 from ofa_nas.pipeline.estimators import Candidate, Estimators
@@ -58,18 +58,43 @@ def test_contenders_are_evaluated_as_files_on_images_that_verification_never_see
         assert one.sample.arch == str(one.candidate.architecture)
 
 
-def test_prediction_and_measurement_are_weighed_by_how_sure_they_are(result: SearchResult) -> None:
+def share_of_prediction(candidate: Candidate, *, error: float, draw: Draw, images: int = 2000) -> float:
+    """What a prediction counts beside a measurement, with an interval as wide as its errors make it."""
+    told = replace(candidate, accuracy=0.7)
+    fitted_on = binomial_variance(0.7 * draw.images, draw.images)
+    told = replace(told, half_width=Z_90 * float(np.sqrt(error**2 + fitted_on)))
+    sample = AccuracySample("a", round(0.68 * images), images, "split")
+    return (weigh(told, sample, draw).accuracy - 0.68) / 0.02
+
+
+@pytest.mark.parametrize("error", [0.0015, 0.0025, 0.006])
+def test_prediction_and_measurement_are_weighed_as_well_as_any_weight_does(
+    error: float, result: SearchResult
+) -> None:
+    """Of eight contenders on the same images, the pick loses no more than by the best weight."""
+    draw = Draw(2000, 100_000, 0.34)
+    noise = np.sqrt(0.34 * binomial_variance(0.68 * 2000, 2000))
+    rng = np.random.default_rng(1)
+    truth = rng.normal(0.69, 0.004, (40_000, 8))
+    predicted = truth + rng.normal(0.0, error, truth.shape) + rng.normal(0.0, 0.0085, (len(truth), 1))
+    measured = truth + rng.normal(0.0, noise, truth.shape) + rng.normal(0.0, 0.0085, (len(truth), 1))
+
+    def lost(share: float) -> float:
+        picked = np.argmax(share * predicted + (1.0 - share) * measured, axis=1)
+        return float(np.mean(truth.max(axis=1) - truth[np.arange(len(truth)), picked]))
+
+    share = share_of_prediction(result.chosen, error=error, draw=draw)
+    assert lost(share) <= 1.02 * min(map(lost, np.linspace(0.0, 1.0, 21)))
+
+
+def test_no_prediction_is_surer_than_its_samples_can_tell(result: SearchResult) -> None:
+    shares = [
+        share_of_prediction(result.chosen, error=0.0, draw=Draw(2000, subnets, 0.34)) for subnets in (25, 400)
+    ]
+    assert shares == pytest.approx([1 / 1.4, 1 / 1.1], rel=0.02)
     sample = AccuracySample("a", 60, 100, "split")
-
-    def together(half_width: float) -> float:
-        return weigh(replace(result.chosen, accuracy=0.7, half_width=half_width), sample).accuracy
-
-    sure = Z_90 * float(np.sqrt(sample.variance))
-    assert together(sure) == pytest.approx(0.65)
-    assert together(sure / 2) == pytest.approx((4 * 0.7 + 0.6) / 5)
-    assert together(0.0) == 0.6  # nobody knows how sure the prediction is
-    candidate = replace(result.chosen, accuracy=0.7, half_width=sure)
-    assert weigh(candidate, sample, own=0.25).accuracy == pytest.approx((0.7 + 4 * 0.6) / 5)
+    assert weigh(replace(result.chosen, half_width=0.0), sample, Draw(2000, 400, 0.34)).accuracy == 0.6
+    assert weigh(result.chosen, sample, None).accuracy == 0.6
 
 
 def test_what_cannot_be_evaluated_is_refused(result: SearchResult, small: SmallSupernet) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofa_nas.accuracy import AccuracySample
+from ofa_nas.accuracy import AccuracySample, Draw
 from ofa_nas.errors import CheckpointError, DataError
 from ofa_nas.plugins import plugin_names
 from ofa_nas.predictors import (
     Observations,
+    PopulationPredictor,
     Predictor,
     conformal_half_width,
     interval,
@@ -80,17 +81,34 @@ def test_its_intervals_cover_about_nine_tenths_of_new_measurements(kind: str) ->
 
 
 def test_it_is_read_back_as_it_was_saved(kind: str, tmp_path: Path) -> None:
-    predictor = fitted(kind)
+    predictor = PopulationPredictor(fitted(kind), Draw(2000, 150, 0.34))
     path = tmp_path / "predictor.json"
     provenance = record_provenance(seed=1)
     save_predictor(
         path, predictor, kind=kind, encoding=LITE, weights="abc", description="made up", provenance=provenance
     )
     loaded = load_predictor(path, LITE, weights="abc")
+    assert loaded.predictor.draw == predictor.draw
     assert (loaded.kind, loaded.description) == (kind, "made up")
     assert loaded.provenance == provenance.to_json()
     assert loaded.predictor.predict(_TEST).tolist() == predictor.predict(_TEST).tolist()
     assert loaded.predictor.half_widths(_TEST).tolist() == predictor.half_widths(_TEST).tolist()
+
+
+def test_a_file_that_does_not_tell_its_images_has_no_interval(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "predictor.json"
+    save_predictor(
+        path,
+        fitted(kind),
+        kind=kind,
+        encoding=LITE,
+        weights="",
+        description="top-1",
+        provenance=record_provenance(seed=1),
+    )
+    found = load_predictor(path, LITE, weights="")
+    assert not found.predictor.half_widths(_TEST).any()
+    assert found.description.startswith("top-1; no interval until ofa-nas predictor fit")
 
 
 def test_a_predictor_of_another_space_or_other_weights_is_refused(kind: str, tmp_path: Path) -> None:

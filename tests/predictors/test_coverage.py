@@ -5,13 +5,22 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ofa_nas.predictors import Floats, Observations, Predictor, interval, load_module
+from ofa_nas.accuracy import Draw
+from ofa_nas.predictors import (
+    Floats,
+    Observations,
+    PopulationPredictor,
+    Predictor,
+    interval,
+    load_module,
+    macs,
+)
 from ofa_nas.search.methods import load_method
 from ofa_nas.search.problem import Problem, Tables, Worth
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Genes
 from ofa_nas.training.collect import stratified_sample
-from tests.predictors.worlds import LITE, observe, rugged_accuracy
+from tests.predictors.worlds import LITE, evaluate, linear_accuracy, observe, rugged_accuracy
 
 IMAGES = 10_000
 WORLDS = 6
@@ -65,3 +74,19 @@ def test_nine_tenths_are_covered_at_random_and_near_the_front(kind: str) -> None
         searched.append(covers(predictor, measured(chosen, seed, rng)))
     assert 0.87 <= np.mean(at_random) <= 0.93
     assert 0.87 <= np.mean(searched) <= 0.93
+
+
+def test_other_images_than_those_that_all_subnets_were_fitted_on_are_covered() -> None:
+    """Images are hard or easy for all subnets: a lucky draw lifts all of them, which no residual shows."""
+    rng = np.random.default_rng(3)
+    genes, others = LITE.sample(60, rng), LITE.sample(20, rng)
+    as_fitted, widened = [], []
+    for _ in range(200):
+        samples = evaluate(genes, linear_accuracy(genes), rng, images=400)
+        fitted = macs.fit(LITE, Observations.of(LITE, samples), rng=rng)
+        elsewhere = evaluate(others, linear_accuracy(others), rng, images=4000)
+        again = Observations.of(LITE, elsewhere)
+        as_fitted.append(covers(fitted, again))
+        widened.append(covers(PopulationPredictor(fitted, Draw.of(samples)), again))
+    assert np.mean(as_fitted) < 0.75
+    assert 0.88 <= np.mean(widened) <= 0.97

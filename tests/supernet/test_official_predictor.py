@@ -110,8 +110,8 @@ def test_the_bias_that_it_is_shipped_with_is_that_on_published_subnets() -> None
     whole = Encoding.of(SearchSpace.load("mobilenet_v3_w1.2"))
     shipped = load_predictor(SupernetFiles.find("ofa-imagenet").predictor, whole, weights="")
     wider = Encoding.of(replace(SPACE, resolutions=tuple(range(128, 240, 4))))
-    assert isinstance(shipped.predictor, MlpPredictor)
-    predictor = replace(shipped.predictor, inputs=official_inputs(wider))
+    assert isinstance(shipped.predictor.fitted, MlpPredictor)
+    predictor = replace(shipped.predictor.fitted, inputs=official_inputs(wider))
     subnets = json.loads(PUBLISHED_SUBNETS.read_text())["subnets"]
     genes = wider.encode([wider.space.parse(subnet["architecture"]) for subnet in subnets])
     points = 100 * (predictor.predict(genes) - np.array([subnet["top1"] for subnet in subnets]))
