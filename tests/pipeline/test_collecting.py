@@ -16,9 +16,19 @@ import pytest
 from ofa_nas.accuracy import AccuracySample, SampleStore
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline import collecting
-from ofa_nas.pipeline.collecting import CHECK_EVERY, Aim, Collection, Standing, collect_until, judge
+from ofa_nas.pipeline.collecting import (
+    CHECK_EVERY,
+    LEAST_TO_JUDGE,
+    Aim,
+    Collection,
+    Standing,
+    collect_until,
+    judge,
+    judge_predictions,
+)
 from ofa_nas.pipeline.predictor_fit import SampleSet, fit_predictor
 from ofa_nas.predictors import Observations
+from ofa_nas.scores import kendall_tau
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.predictors.worlds import LITE, rugged_accuracy
@@ -70,6 +80,34 @@ def test_the_worse_end_of_the_estimate_must_pass() -> None:
     assert error.value < error.sure < 0.008
     assert not standing_of(many, f"rmse={50 * (error.value + error.sure)}").is_reached
     assert not standing_of(many, "rmse=0.3").is_reached
+
+
+def share_of_false_stops(quantity: str, value: float, *, streams: int, most: int, deviation: float) -> float:
+    """Of runs up to `most` samples whose predictions are just as good as the aim, those that stop before."""
+    rng, aim = np.random.default_rng(4), Aim(quantity, value)
+    stopped = 0
+    for _ in range(streams):
+        predicted = rng.uniform(0.5, 0.7, most)
+        measured = predicted + rng.normal(0.0, deviation, most)
+        looks = range(LEAST_TO_JUDGE, most + 1, CHECK_EVERY)
+        stopped += any(
+            judge_predictions(aim, predicted[:count], measured[:count], noise=None).is_reached
+            for count in looks
+        )
+    return stopped / streams
+
+
+def test_runs_that_are_no_better_than_the_aim_hardly_ever_stop_before_their_end() -> None:
+    """They look every ten samples, and the first pass ends them."""
+    assert share_of_false_stops("rmse", 0.012, streams=600, most=500, deviation=0.012) <= 0.05
+
+
+@pytest.mark.slow
+def test_so_do_runs_for_a_tau() -> None:
+    predicted = np.random.default_rng(5).uniform(0.5, 0.7, 4000)
+    measured = predicted + np.random.default_rng(6).normal(0.0, 0.012, 4000)
+    tau = kendall_tau(predicted, measured)
+    assert share_of_false_stops("tau", tau, streams=120, most=250, deviation=0.012) <= 0.06
 
 
 @pytest.mark.parametrize(
