@@ -1,5 +1,7 @@
 """How well predictions order and hit what was measured."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,9 +38,7 @@ def kendall_deviation(first: Floats, second: Floats) -> float:
 
 def tau_ceiling(truth: Floats, noise: float) -> float:
     """Kendall's tau of true accuracies `(n,)` and measurements with such a standard deviation, on average."""
-    rng = np.random.default_rng(0)
-    drawn = (truth + noise * rng.standard_normal(len(truth)) for _ in range(CEILING_DRAWS))
-    return float(np.mean([kendall_tau(truth, measured) for measured in drawn]))
+    return float(np.mean([kendall_tau(truth, measured) for measured in _measurements(truth, noise)]))
 
 
 def spearman_rho(first: Floats, second: Floats) -> float:
@@ -70,3 +70,14 @@ def top_k_regret(predicted: Floats, measured: Floats, *, k: int) -> float:
     """What is lost by measuring the `k` predicted best of `(n,)` only and taking their best, a fraction."""
     chosen = np.argsort(-predicted, kind="stable")[:k]
     return float(measured.max() - measured[chosen].max())
+
+
+def regret_floor(truth: Floats, noise: float, *, k: int) -> float:
+    """`top_k_regret` of true accuracies `(n,)` against measurements with such a deviation, on average."""
+    return float(np.mean([top_k_regret(truth, measured, k=k) for measured in _measurements(truth, noise)]))
+
+
+def _measurements(truth: Floats, noise: float) -> Iterator[Floats]:
+    rng = np.random.default_rng(0)
+    for _ in range(CEILING_DRAWS):
+        yield truth + noise * rng.standard_normal(len(truth))

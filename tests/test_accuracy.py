@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, kendalltau, spearmanr
 
+from ofa_nas import scores
 from ofa_nas.accuracy import (
     AccuracySample,
     Draw,
@@ -23,7 +24,15 @@ from ofa_nas.accuracy import (
     wilson_interval,
 )
 from ofa_nas.errors import DataError
-from ofa_nas.scores import bias, kendall_deviation, kendall_tau, rmse, spearman_rho, top_k_regret
+from ofa_nas.scores import (
+    bias,
+    kendall_deviation,
+    kendall_tau,
+    regret_floor,
+    rmse,
+    spearman_rho,
+    top_k_regret,
+)
 
 
 def _sample(index: int, *, correct: int = 50, split: str = "holdout") -> AccuracySample:
@@ -172,6 +181,14 @@ def test_errors_have_closed_forms() -> None:
     assert top_k_regret(predicted, measured, k=1) == pytest.approx(0.4)
     assert top_k_regret(predicted, measured, k=2) == pytest.approx(0.2)
     assert top_k_regret(predicted, measured, k=3) == 0.0
+
+
+def test_perfect_predictions_seem_to_lose_what_noise_makes_of_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "CEILING_DRAWS", 20_000)
+    equals = np.array([0.6, 0.6])
+    assert regret_floor(equals, 0.01, k=1) == pytest.approx(0.01 / np.sqrt(np.pi), rel=0.03)
+    assert regret_floor(equals, 0.01, k=2) == 0.0
+    assert regret_floor(np.array([0.5, 0.6]), 0.0, k=1) == 0.0
 
 
 @pytest.mark.parametrize(

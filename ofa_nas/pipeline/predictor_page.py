@@ -6,7 +6,14 @@ from ofa_nas.pages.html import Markup, table, tag
 from ofa_nas.pages.page import whole_page
 from ofa_nas.pipeline.predictor_report import LATE, RANDOM, PredictorReport, Regret, Score
 
-BUDGET_HEADERS = ("MACs", "held out within", "top-1 regret", "top-10 regret")
+BUDGET_HEADERS = (
+    "MACs",
+    "held out within",
+    "top-1 regret",
+    "perfect",
+    "top-10 regret",
+    "perfect",
+)
 HEADERS = (
     "kind",
     "fitted to",
@@ -46,7 +53,7 @@ def describe_noise(report: PredictorReport) -> str:
         assert report.tau_ceiling is not None
         return (
             f"noise of measuring on {report.images} images: {noise}, from two halves of them; perfect "
-            f"predictions would show that RMSE, and Kendall tau {report.tau_ceiling:.3f}"
+            f"predictions would show that RMSE, Kendall tau {report.tau_ceiling:.3f} and their own regrets"
         )
     return (
         f"noise of measuring on {report.images} images: at most {noise}, the binomial figure; subnets share "
@@ -56,7 +63,8 @@ def describe_noise(report: PredictorReport) -> str:
 
 def regret_cells(regret: Regret) -> tuple[str, ...]:
     """What trusting it costs at a budget, in the order of `BUDGET_HEADERS`; in points."""
-    regrets = (f"{100 * value:.2f}" for value in (regret.top_1, regret.top_10))
+    values = (regret.top_1, regret.perfect_top_1, regret.top_10, regret.perfect_top_10)
+    regrets = ("?" if value is None else f"{100 * value:.2f}" for value in values)
     return (format_count(regret.macs), f"{regret.subnets:.0f}", *regrets)
 
 

@@ -10,7 +10,7 @@ from ofa_nas.accuracy import own_noise
 from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.predictor_fit import BASELINE, KINDS, SampleSet, leave_out, tell_left_aside
 from ofa_nas.predictors import Floats, load_module, load_predictor
-from ofa_nas.scores import bias, kendall_tau, rmse, spearman_rho, tau_ceiling, top_k_regret
+from ofa_nas.scores import bias, kendall_tau, regret_floor, rmse, spearman_rho, tau_ceiling, top_k_regret
 from ofa_nas.space.costs import layer_macs, tabulate
 
 SPLITS = 5
@@ -64,12 +64,17 @@ class Regret:
         subnets: Held-out ones within, a mean over the splits.
         top_1: By taking the one that is predicted to be best, a fraction.
         top_10: By measuring the ten that are, and taking the best of them.
+        perfect_top_1: What perfect predictions would lose, held against measurements that noisy; None where
+            nobody knows the noise.
+        perfect_top_10: The same of the ten.
     """
 
     macs: float
     subnets: float
     top_1: float
     top_10: float
+    perfect_top_1: float | None
+    perfect_top_10: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +203,15 @@ class _Trial:
 
     def regret(self, quantile: float, k: int) -> float:
         """What is lost below this quantile of MACs by measuring the `k` predicted best only."""
-        within = self.macs <= np.quantile(self.macs, quantile)
+        within = self._within(quantile)
         return top_k_regret(self.predicted[within], self.measured[within], k=k)
+
+    def perfect_regret(self, quantile: float, k: int, noise: float) -> float:
+        """The same, were the predictions true, against measurements with such a standard deviation."""
+        return regret_floor(self.predicted[self._within(quantile)], noise, k=k)
+
+    def _within(self, quantile: float) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.macs <= np.quantile(self.macs, quantile))
 
     def figures(self) -> list[float]:
         """Tau, rank correlation, RMSE, bias at the top, coverage, regrets of one and of ten."""
@@ -247,12 +259,20 @@ class _Trials:
     def regrets(self, kind: str) -> tuple[Regret, ...]:
         """By budget, over the random splits, with as many samples as they leave."""
         trials = [self._try(kind, self.sizes[-1], self._order(split)) for split in range(SPLITS)]
+
+        def perfect(quantile: float, k: int) -> float | None:
+            if self.noise is None:
+                return None
+            return float(np.mean([trial.perfect_regret(quantile, k, self.noise) for trial in trials]))
+
         return tuple(
             Regret(
                 macs=float(np.mean([np.quantile(trial.macs, quantile) for trial in trials])),
                 subnets=float(quantile * np.mean([len(trial.macs) for trial in trials])),
                 top_1=float(np.mean([trial.regret(quantile, 1) for trial in trials])),
                 top_10=float(np.mean([trial.regret(quantile, 10) for trial in trials])),
+                perfect_top_1=perfect(quantile, 1),
+                perfect_top_10=perfect(quantile, 10),
             )
             for quantile in BUDGETS
         )

@@ -112,6 +112,11 @@ def test_noise_and_what_it_allows_are_told(report: PredictorReport) -> None:
     assert 0.0 < report.tau_ceiling < 1.0
     assert len(report.points) == SUBNETS == report.samples
     assert [one.macs for one in report.regrets] == sorted(one.macs for one in report.regrets)
+    for one in report.regrets:
+        assert one.perfect_top_1 is not None
+        assert one.perfect_top_10 is not None
+        assert 0.0 <= one.perfect_top_10 <= one.perfect_top_1 < 4.0 * report.noise
+    assert report.regrets[-1].perfect_top_1
 
 
 def test_the_page_holds_plots_and_tables_and_loads_nothing(report: PredictorReport) -> None:
