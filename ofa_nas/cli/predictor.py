@@ -127,7 +127,7 @@ def _fit(args: argparse.Namespace) -> None:
     out.print(
         f"{report.kind} predictor of {report.samples} subnets; on left-out fifths: "
         f"Kendall tau {report.tau:.3f}, RMSE {100 * report.rmse:.2f} points; "
-        f"90 % interval ± {100 * report.half_width:.2f} points"
+        f"90 % interval on any images ± {100 * report.half_width:.2f} points"
     )
     if report.noise is not None:
         out.print(f"of that RMSE, {100 * report.noise:.2f} points are the noise of measuring")

@@ -93,7 +93,10 @@ class Predictor(Protocol):
         """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
 
     def half_widths(self, genes: Genes) -> Floats:
-        """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions, 0 without one."""
+        """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions, 0 without one.
+
+        As fitted they hold for measurements on the images of the samples.
+        """
 
     def additive(self, encoding: Encoding) -> AdditiveForm | None:
         """The same as a sum, for the space it was fitted on; None where it is none."""
