@@ -52,11 +52,14 @@ def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: st
     from ofa_nas.pipeline.finalists import FINALISTS, pick_finalists
 
     is_timed = bool(device) and args.finalists != 0
-    if not is_timed:
-        count = args.finalists or CONTENDERS
-        return [result.chosen] if args.data is None else pick_contenders(result, count=count)
-    usual = FINALISTS if args.data is None else CONTENDERS
-    return pick_finalists(result, device, count=usual if args.finalists is None else args.finalists)
+    if args.data is None:
+        count = FINALISTS if args.finalists is None else args.finalists
+        return pick_finalists(result, device, count=count) if is_timed else [result.chosen]
+    count = args.finalists or CONTENDERS
+    contenders = pick_contenders(result, count=count)
+    finalists = pick_finalists(result, device, count=min(count, FINALISTS)) if is_timed else []
+    both = {one.architecture: one for one in (*contenders, *finalists)}
+    return sorted(both.values(), key=lambda one: one.accuracy, reverse=True)
 
 
 def judge_held_out(args: argparse.Namespace, estimators: "Estimators", chosen: "Candidate") -> "Top1 | None":

@@ -1,13 +1,21 @@
 """`ofa-nas search`: what is made best, and what is evaluated before one is chosen."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from ofa_nas.cli.contest import pick_candidates
+from ofa_nas.pipeline.contest import pick_contenders
+from ofa_nas.pipeline.estimators import Estimators
+from ofa_nas.pipeline.finalists import pick_finalists
+from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.search.budgets import Budget
+from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import SmallSupernet, exact_table
 
 Refused = Callable[..., str]
 
@@ -90,6 +98,35 @@ def test_candidates_are_evaluated_before_one_is_chosen(
     assert "--data orders candidates by accuracy" in refused(
         "search", "--supernet", small.name, "--objective", "macs", "--accuracy", "10%", "--data", small.data
     )
+
+
+def test_with_images_the_best_are_evaluated_whether_or_not_a_device_times_them(
+    small: SmallSupernet, tiny: SearchSpace
+) -> None:
+    estimators = Estimators.load(small.name, exact_table(tiny))
+
+    def picked(budget: Budget, device: str, *, data: str | None, finalists: int | None = None) -> list[str]:
+        *_, result = search(estimators, [budget], margin=0.1)
+        assert isinstance(result, SearchResult)
+        found = pick_candidates(Namespace(data=data, finalists=finalists), result, device)
+        contenders = pick_contenders(result, count=finalists or 8)
+        if data is not None:
+            assert all(one in found for one in contenders)
+        if finalists != 0 and device:
+            timed = pick_finalists(result, device, count=min(finalists or 5, 5))
+            assert all(one in found for one in timed)
+        assert found == sorted(found, key=lambda one: one.accuracy, reverse=True)
+        return [str(one.architecture) for one in found]
+
+    macs, latency = Budget("macs", 400_000, "MACs"), Budget("latency", 5.0, "ms", "exact")
+    assert len(picked(macs, "", data=None)) == len(picked(macs, "exact", data=None)) == 1
+    assert len(picked(macs, "", data="photos")) == 8
+    assert picked(macs, "exact", data="photos") == picked(macs, "", data="photos")
+    assert len(picked(macs, "exact", data="photos", finalists=3)) == 3
+    assert len(picked(latency, "exact", data=None)) == 5
+    both = picked(latency, "exact", data="photos")
+    assert len(picked(latency, "", data="photos")) == 8 < len(both) <= 12
+    assert picked(latency, "exact", data="photos", finalists=0) == picked(latency, "", data="photos")
 
 
 def test_data_that_cannot_serve_are_refused_before_anything_is_measured(
