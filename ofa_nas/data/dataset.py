@@ -3,9 +3,9 @@
 import importlib.util
 import os
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from ofa_nas.data import DataSet
+from ofa_nas.data import DataSet, Source
 from ofa_nas.data.sources import ATTRIBUTES, SourcePlugin
 from ofa_nas.data.windows import USUAL, Windows, split_windows
 from ofa_nas.errors import ConfigError, DataError
@@ -112,8 +112,18 @@ def _open(name: str, root: Path, windows: Windows) -> DataSet:
         splits = plugin.windowed_splits(root, windows)
     else:
         raise ConfigError(f"data {name}: windows ({windows}) are cut from signals, and these are images")
-    train, val = splits["train"], splits["val"]
+    train, val = _two_splits(splits, name)
     if train.class_names != val.class_names:
         raise DataError(f"{root}: train and val name different classes")
     own = root.resolve().name if name == _ANY_FOLDER else name
     return DataSet(name=own if windows == USUAL else f"{own}{windows}", train=train, val=val)
+
+
+def _two_splits(splits: Any, name: str) -> tuple[Source, Source]:
+    """Train and val of what a plug-in gave."""
+    if isinstance(splits, dict):
+        train, val = splits.get("train"), splits.get("val")
+        if isinstance(train, Source) and isinstance(val, Source):
+            return train, val
+    found = ", ".join(map(str, splits)) if isinstance(splits, dict) else type(splits).__name__
+    raise ConfigError(f"{name}: splits: gave {found}; expected a Source for each of train and val")

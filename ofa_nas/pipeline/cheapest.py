@@ -11,7 +11,7 @@ from ofa_nas.pipeline.search import Goal, SearchResult, limited_costs, make_prob
 from ofa_nas.search.budgets import KINDS, Budget, budget_levels
 from ofa_nas.search.feasibility import check_budgets
 from ofa_nas.search.fronts import limited_sums
-from ofa_nas.search.methods import Generation, SearchMethod, load_method, strongest_method
+from ofa_nas.search.methods import Generation, generations, strongest_method
 from ofa_nas.search.problem import Problem, Scored
 from ofa_nas.space.encoding import Genes
 
@@ -56,7 +56,7 @@ def search_cheapest(
     keys = list(dict.fromkeys([*heads, *(budget.key for budget in level)]))
     problem = make_problem(estimators, keys, [level], seeds=witness)
     method = method or strongest_method(problem)
-    run = _Run(load_method(method), 1.0 - goal.accuracy, rng, index=keys.index(goal.key))
+    run = _Run(method, 1.0 - goal.accuracy, rng, index=keys.index(goal.key))
     yield from run.search(problem)
     if run.best is None:
         raise BudgetError(_describe_shortfall(estimators, goal, run.nearest, has_budgets=bool(level)))
@@ -84,7 +84,7 @@ class _Run:
     """One search for the least cost, and what it found.
 
     Attributes:
-        method: That searches.
+        method: Name of that which searches.
         most_error: Error rate at the goal.
         rng: Of everything random.
         index: Of the cost that is made small, among the problem's; above 0 it is a peak.
@@ -94,7 +94,7 @@ class _Run:
         is_proven: Whether nothing cheaper is accurate enough.
     """
 
-    method: SearchMethod
+    method: str
     most_error: float
     rng: np.random.Generator
     index: int = 0
@@ -144,7 +144,7 @@ class _Run:
     def _run(self, problem: Problem) -> Generator[Generation, None, Generation]:
         """One search; its last generation."""
         last: Generation | None = None
-        for last in self.method.search(problem, rng=self.rng):
+        for last in generations(self.method, problem, rng=self.rng):
             yield last
         assert last is not None
         self.evaluations += last.evaluations

@@ -21,7 +21,14 @@ from ofa_nas.accuracy import (
 )
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import check_writable
-from ofa_nas.predictors import Floats, Observations, PopulationPredictor, load_module, save_predictor
+from ofa_nas.predictors import (
+    Floats,
+    Observations,
+    PopulationPredictor,
+    answers,
+    load_module,
+    save_predictor,
+)
 from ofa_nas.provenance import record_provenance
 from ofa_nas.scores import kendall_tau, rmse
 from ofa_nas.space.encoding import Encoding
@@ -146,7 +153,11 @@ class LeftOut:
 def leave_out(
     kind: str, encoding: Encoding, observations: Observations, *, seed: int, repeats: int = REPEATS
 ) -> LeftOut:
-    """Fit a kind without each of five folds, dealt anew for each repeat; every kind gets the same folds."""
+    """Fit a kind without each of five folds, dealt anew for each repeat; every kind gets the same folds.
+
+    Raises:
+        ConfigError: There is no such kind, or what it says is no accuracy.
+    """
     module, count = load_module(kind), len(observations)
     predicted, half_widths = np.empty((repeats, count)), np.empty((repeats, count))
     start = time.perf_counter()
@@ -157,8 +168,9 @@ def leave_out(
             predictor = module.fit(
                 encoding, observations.take(~out), rng=np.random.default_rng([seed, repeat, fold])
             )
-            predicted[repeat, out] = predictor.predict(observations.genes[out])
-            half_widths[repeat, out] = predictor.half_widths(observations.genes[out])
+            predicted[repeat, out], half_widths[repeat, out] = answers(
+                predictor, observations.genes[out], kind=kind
+            )
     seconds = (time.perf_counter() - start) / (repeats * FOLDS)
     return LeftOut(kind, predicted, half_widths, observations.accuracies, seconds)
 
@@ -239,6 +251,7 @@ def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | t
         FileError: It cannot be written there.
         DataError: There are too few samples.
         CheckpointError: Samples are of other weights.
+        ConfigError: There is no such kind, or one of the user's own is wrong; the predictor there was stays.
     """
     check_writable(SupernetFiles.find(supernet).predictor)
     measured = SampleSet.load(supernet)

@@ -11,7 +11,7 @@ from ofa_nas.figures import format_share
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.search.budgets import Budget, Cost, budget_levels
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
-from ofa_nas.search.methods import Generation, best_of, load_method, strongest_method
+from ofa_nas.search.methods import Generation, best_of, generations, strongest_method
 from ofa_nas.search.problem import Problem, Tables, Worth, stage_swaps
 from ofa_nas.space.encoding import Genes
 
@@ -156,7 +156,7 @@ def _answer(
     """Search once, and answer each of the levels that the problem is of."""
     method = method or strongest_method(problem)
     last: Generation | None = None
-    for last in load_method(method).search(problem, rng=rng):
+    for last in generations(method, problem, rng=rng):
         yield last
     assert last is not None
     if last.best is None:

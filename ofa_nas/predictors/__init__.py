@@ -6,6 +6,7 @@ samples; as read from a file, a `PopulationPredictor`, for any images of the kin
 """
 
 import base64
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -33,6 +34,8 @@ FOLDS = 10
 LARGEST = 1e3  # prediction: a fraction, wherever a model leads
 NO_INTERVAL = "no interval until ofa-nas predictor fit, for the file does not tell its images"
 _NAMES = ("fit", "from_json")
+_METHODS = ("predict", "half_widths", "additive", "to_json")
+_UNREADABLE = (ArithmeticError, AttributeError, ConfigError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +118,72 @@ class PredictorModule(Protocol):
         """Read back what `to_json` gave; raises KeyError, TypeError or ValueError when it cannot."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A module of which nothing is taken but a predictor that gives accuracies."""
+
+    kind: str
+    module: PredictorModule
+
+    def fit(self, encoding: Encoding, observations: Observations, *, rng: np.random.Generator) -> Predictor:
+        predictor = self.module.fit(encoding, observations, rng=rng)
+        missing = [name for name in _METHODS if not hasattr(predictor, name)]
+        if missing:
+            raise ConfigError(
+                f"{self.kind}: fit: gave {type(predictor).__name__}, which lacks {', '.join(missing)}"
+            )
+        answers(predictor, _probes(encoding), kind=self.kind)
+        return predictor
+
+    def from_json(self, encoding: Encoding, parameters: dict[str, Any]) -> Predictor:
+        predictor = self.module.from_json(encoding, parameters)
+        answers(predictor, _probes(encoding), kind=self.kind)
+        return predictor
+
+
 def load_module(name: str) -> PredictorModule:
-    """A kind of predictor by the name of its module.
+    """A kind of predictor by the name of its module; `fit` and `from_json` are as `answers` asks for.
 
     Raises:
         ConfigError: There is none, or the module is no predictor.
     """
-    return cast(PredictorModule, load_complete("predictors", name, _NAMES, what="a predictor"))
+    return _Checked(
+        name, cast(PredictorModule, load_complete("predictors", name, _NAMES, what="a predictor"))
+    )
+
+
+def answers(predictor: Predictor, genes: Genes, *, kind: str) -> tuple[Floats, Floats]:
+    """What a predictor says of architectures `(n, d)`: accuracies `(n,)` and halves of intervals `(n,)`.
+
+    Raises:
+        ConfigError: They are no such numbers; the message names the kind and its method.
+    """
+    with np.errstate(all="ignore"):
+        predicted, half_widths = predictor.predict(genes), predictor.half_widths(genes)
+    for name, values in (("predict", predicted), ("half_widths", half_widths)):
+        fault = _fault(values, len(genes))
+        if fault:
+            raise ConfigError(f"{kind}: {name}: gave {fault}")
+    return predicted, half_widths
+
+
+def _fault(values: Any, count: int) -> str:
+    """What is wrong with numbers of so many architectures; empty if nothing is."""
+    expected = f"for {count} architectures; expected an array of numbers, ({count},)"
+    if not isinstance(values, np.ndarray):
+        return f"{type(values).__name__} {expected}"
+    if values.shape != (count,) or values.dtype.kind not in "fiu":
+        return f"an array of {values.dtype} {values.shape} {expected}"
+    wrong = values[~(np.abs(values) <= LARGEST)]  # nan is not, either
+    return f"{wrong[0]:.3g} for one of {count} architectures; expected fractions" if len(wrong) else ""
+
+
+def _probes(encoding: Encoding) -> Genes:
+    """Architectures `(n, d)` that have every value of every gene."""
+    space = encoding.space
+    turns = max(len(space.resolutions), int(encoding.choice_counts.max()))
+    sizes = [space.resolutions[turn % len(space.resolutions)] for turn in range(turns)]
+    return encoding.encode([space.smallest, *map(partial(full_depth, space), sizes, range(turns))])
 
 
 def promised(predictor: Predictor, genes: Genes) -> Floats:
@@ -240,7 +302,11 @@ def save_predictor(
         weights: Digest of the supernet's weights that it was fitted on.
         description: What accuracy it predicts.
         provenance: What made it.
+
+    Raises:
+        ConfigError: Its module cannot read what it would be written as; nothing is written.
     """
+    parameters = _parameters(predictor, encoding, kind=kind)
     space = {"name": encoding.space.name, "digest": encoding.space.digest}
     document = {
         "format": FORMAT,
@@ -252,7 +318,20 @@ def save_predictor(
     }
     if isinstance(predictor, PopulationPredictor) and predictor.draw is not None:
         document["draw"] = asdict(predictor.draw)
-    write_json(path, document | {"provenance": provenance.to_json(), "parameters": predictor.to_json()})
+    write_json(path, document | {"provenance": provenance.to_json(), "parameters": parameters})
+
+
+def _parameters(predictor: Predictor, encoding: Encoding, *, kind: str) -> Any:
+    try:
+        parameters = json.loads(json.dumps(predictor.to_json(), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{kind}: to_json: gave what is no JSON: {error!s:.200}") from error
+    try:
+        load_module(kind).from_json(encoding, parameters)
+    except _UNREADABLE as error:
+        told = f"{type(error).__name__}: {error!s:.200}"
+        raise ConfigError(f"{kind}: from_json: cannot read what to_json gave: {told}") from error
+    return parameters
 
 
 def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> PredictorFile:
@@ -280,15 +359,16 @@ def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> Predictor
     draw = _read_draw(section)
     try:
         kind = section.plugin("kind", "predictors")
-        fitted = load_module(kind).from_json(encoding, content["parameters"])
-        _check(fitted, encoding)
+        module = load_module(kind)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: kind: {error}") from error
+    try:
+        fitted = module.from_json(encoding, content["parameters"])
         description, provenance = str(content["description"]), dict(content["provenance"])
         if draw is None and fitted.half_widths(encoding.encode([encoding.space.smallest])).any():
             description += f"; {NO_INTERVAL}"
         return PredictorFile(PopulationPredictor(fitted, draw), kind, description, provenance)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: kind: {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path}: a value is missing or wrong: {error!s:.200}; fit it again") from error
 
 
@@ -300,15 +380,3 @@ def _read_draw(section: Section) -> Draw | None:
     share = None if found.lacks("own_share") else found.number("own_share", minimum=0.0, maximum=1.0)
     found.close()
     return Draw(images, subnets, share)
-
-
-def _check(predictor: Predictor, encoding: Encoding) -> None:
-    """Raise ValueError unless a predictor gives accuracies for every value of every gene."""
-    space = encoding.space
-    turns = max(len(space.resolutions), int(encoding.choice_counts.max()))
-    sizes = [space.resolutions[turn % len(space.resolutions)] for turn in range(turns)]
-    genes = encoding.encode([space.smallest, *map(partial(full_depth, space), sizes, range(turns))])
-    with np.errstate(all="ignore"):
-        answers = np.concatenate([predictor.predict(genes), predictor.half_widths(genes)])
-    if answers.shape != (2 * len(genes),) or not (np.abs(answers) <= LARGEST).all():  # nan is not, either
-        raise ValueError("its predictions are no accuracies")

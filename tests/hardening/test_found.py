@@ -46,7 +46,7 @@ HUGE = 10**400  # an integer that is no float
         ("bundle", ("protocol", "rounds"), "x", "no job of this version"),
         ("bundle", ("protocol", "rounds"), HUGE, "no job of this version"),
         ("additive predictor", ("kind",), "os.path", "OFA_NAS_PLUGINS"),
-        ("additive predictor", ("parameters", "ceiling"), 1e300, "no accuracies"),
+        ("additive predictor", ("parameters", "ceiling"), 1e300, "expected fractions"),
         ("additive predictor", ("draw", "images"), HUGE, "draw.images: expected an integer"),
         ("additive predictor", ("draw", "own_share"), -1.0, "draw.own_share: expected a number from 0"),
         ("gp predictor", ("parameters", "genes", 0, 0), 10**9, "a value is missing or wrong"),

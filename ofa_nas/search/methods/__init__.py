@@ -89,6 +89,23 @@ def load_method(name: str) -> SearchMethod:
     return cast(SearchMethod, load_complete("search.methods", name, ("search",), what="a search method"))
 
 
+def generations(name: str, problem: Problem, *, rng: np.random.Generator) -> Iterator[Generation]:
+    """Search by the method of a name; the last generation holds the answer.
+
+    Raises:
+        ConfigError: There is no such method, or it gives anything but generations, or none.
+    """
+    last: Generation | None = None
+    for last in load_method(name).search(problem, rng=rng) or ():
+        if not isinstance(last, Generation):
+            raise ConfigError(f"{name}: search: gave {type(last).__name__}; expected a Generation")
+        yield last
+    if last is None:
+        raise ConfigError(
+            f"{name}: search: gave no generation; expected one or more, the last with the answer"
+        )
+
+
 def strongest_method(problem: Problem) -> str:
     """The method that promises most for a problem: `exact` where error and first cost are sums."""
     tables = problem.tables

@@ -1,0 +1,126 @@
+"""Small mistakes in one's own plug-ins are told in one line, and destroy nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.small_supernet import SmallSupernet
+
+Refused = Callable[..., str]
+PREDICTOR = """
+import numpy as np
+
+class Nearest:
+    def __init__(self, genes, accuracies):
+        self.genes, self.accuracies = genes, accuracies
+
+    def predict(self, genes):
+        found = self.accuracies[(genes[:, None] != self.genes[None]).sum(axis=2).argmin(axis=1)]
+        return {predicted}
+
+    def half_widths(self, genes):
+        return {half_widths}
+
+    def additive(self, encoding):
+        return None
+
+    def {to_json}(self):
+        return {{"genes": {genes}, "accuracies": self.accuracies.tolist()}}
+
+def fit(encoding, observations, *, rng):
+    return {fitted}
+
+def from_json(encoding, parameters):
+    return Nearest(np.array(parameters["{read}"], np.int16), np.array(parameters["accuracies"]))
+"""
+RIGHT = {
+    "predicted": "found",
+    "half_widths": "np.zeros(len(genes))",
+    "to_json": "to_json",
+    "genes": "self.genes.tolist()",
+    "fitted": "Nearest(observations.genes, observations.accuracies)",
+    "read": "genes",
+}
+FAULTS = (
+    ({"predicted": "found[:, None]"}, "predict: gave an array of float64 ("),
+    ({"predicted": "found.tolist()"}, "predict: gave list for "),
+    ({"predicted": "found * np.nan"}, "predict: gave nan for one of "),
+    ({"predicted": "np.where((genes == genes[:1]).all(axis=1), found, np.nan)"}, "predict: gave nan for one"),
+    ({"predicted": "np.full(len(genes), 'a')"}, "predict: gave an array of <U1 "),
+    ({"half_widths": "0.0"}, "half_widths: gave float for "),
+    ({"to_json": "save"}, "fit: gave Nearest, which lacks to_json"),
+    ({"fitted": "None"}, "fit: gave NoneType, which lacks predict, half_widths, additive, to_json"),
+    ({"genes": "self.genes"}, "to_json: gave what is no JSON: Object of type ndarray is not JSON serial"),
+    ({"read": "gene"}, "from_json: cannot read what to_json gave: KeyError: 'gene'"),
+)
+
+
+@pytest.fixture
+def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Writes a module; gives its dotted path, another one each time, for modules are imported once."""
+    package = tmp_path / f"lab_{tmp_path.name.replace('-', '_')}"
+    package.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("OFA_NAS_PLUGINS", package.name)
+
+    def write(text: str) -> str:
+        name = f"plugin{len(list(package.glob('*.py')))}"
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+        return f"{package.name}.{name}"
+
+    return write
+
+
+def test_a_predictor_of_ones_own_that_is_wrong_leaves_the_one_there_was(
+    command: Command,
+    refused: Refused,
+    small: SmallSupernet,
+    tmp_path: Path,
+    write_module: Callable[[str], str],
+) -> None:
+    files = small.copy_to(tmp_path / "run")
+    before = files.predictor.read_bytes()
+    fit = ("predictor", "fit", "--supernet", files.weights, "--kind")
+    for fault, message in FAULTS:
+        kind = write_module(PREDICTOR.format(**(RIGHT | fault)))
+        assert f"error: {kind}: {message}" in refused(*fit, kind), fault
+        assert files.predictor.read_bytes() == before
+    kind = write_module(PREDICTOR.format(**RIGHT))
+    assert command(*fit, kind, "--json").document["report"]["kind"] == kind
+    assert files.predictor.read_bytes() != before
+    searched = command("search", "--supernet", files.weights, "--macs", "400k", "--json")
+    assert searched.document["search"]["method"] == "evolution"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return None", "search: gave no generation; expected one or more, the last with the answer"),
+        ("yield from ()", "search: gave no generation; expected one or more, the last with the answer"),
+        ("yield problem.limits", "search: gave ndarray; expected a Generation"),
+    ],
+)
+def test_a_search_method_of_ones_own_that_says_nothing_is_named(
+    refused: Refused, small: SmallSupernet, write_module: Callable[[str], str], body: str, message: str
+) -> None:
+    method = write_module(f"def search(problem, *, rng, max_evaluations=1000):\n    {body}\n")
+    search = ("search", "--supernet", small.name, "--method", method)
+    assert f"error: {method}: {message}" in refused(*search, "--macs", "400k")
+    goal = ("--objective", "macs", "--accuracy", "10%")
+    assert f"error: {method}: {message}" in refused(*search, *goal)
+
+
+def test_a_data_set_of_ones_own_without_a_split_is_named(
+    refused: Refused, small: SmallSupernet, tmp_path: Path, write_module: Callable[[str], str]
+) -> None:
+    head = "DEFAULT_FOLDERS, ADDRESS, CHECKSUM = (), '', ''\ndef is_layout(root):\n    return False\n"
+    for given, message in (
+        ("{'val': 1, 'test': 2}", "splits: gave val, test; expected a Source for each of train and val"),
+        ("{'train': 1, 'val': None}", "splits: gave train, val; expected a Source for each of"),
+        ("None", "splits: gave NoneType; expected a Source for each of train and val"),
+    ):
+        name = write_module(f"{head}def splits(root):\n    return {given}\n")
+        evaluate = ("evaluate", "smallest", "--supernet", small.name, "--data")
+        assert f"error: {name}: {message}" in refused(*evaluate, f"{name}={tmp_path}")
