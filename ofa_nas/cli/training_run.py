@@ -53,35 +53,45 @@ def follow(
     Returns:
         The last record; None in a process that gets none.
     """
-    from ofa_nas.cli.console import err, progress
+    from ofa_nas.cli.console import progress
     from ofa_nas.data.packed import PackProgress
+    from ofa_nas.pipeline.training_run import FoundImages
     from ofa_nas.training.loop import StepReport
     from ofa_nas.training.state import RateChange
 
     with signals_noted() as signals, progress("decoding", total=None, quiet=quiet) as bar:
-        is_training = False
+        is_training, found = False, ""
         for record in records:
             if isinstance(record, end):
                 return record
             if isinstance(record, PackProgress):
                 bar.move_to(record.done, total=record.total)
+            elif isinstance(record, FoundImages):
+                found = f"{record.train} images of {record.classes} classes, and {record.held_out} held out"
             elif isinstance(record, StepReport):
                 if not is_training:
+                    _tell(found, is_first=is_first)
                     bar.begin(title, total=record.total_steps, done=record.step - 1)
                     is_training = True
                 note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
                 bar.move_to(record.step, total=record.total_steps, note=note)
             elif not isinstance(record, RateChange):
                 show(bar, record)
-            elif is_first:
+            else:
                 rates = f"{record.learning_rate:g} from step {record.step} on, {record.before:g} before"
-                err.print(f"peak learning rate {rates}")
+                _tell(f"peak learning rate {rates}", is_first=is_first)
             if signals:
                 records.close()
-                if is_first:
-                    err.print(f"stopped; {stopped}")
+                _tell(f"stopped; {stopped}", is_first=is_first)
                 raise KeyboardInterrupt
     return None
+
+
+def _tell(line: str, *, is_first: bool) -> None:
+    from ofa_nas.cli.console import err
+
+    if line and is_first:
+        err.print(line)
 
 
 def show_activity(bar: "ProgressBar", activity: "Activity") -> None:

@@ -15,7 +15,10 @@ from ofa_nas.errors import DataError
 # Pillow would hand EPS to ghostscript and has decoders nobody trains on: only these are opened.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+    (
+        *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif"),
+        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm"),
+    )
 )
 MOST_PIXELS = 80_000_000  # of an image; decoded, so many take a quarter of a gigabyte
 _BITS_PER_SAMPLE = 258  # a tag of TIFF

@@ -8,7 +8,7 @@ import torch
 
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
-from ofa_nas.pipeline.training_run import RunPlan, decode_splits, save_trained
+from ofa_nas.pipeline.training_run import FoundImages, RunPlan, decode_splits, save_trained
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.distributed import Ranks
@@ -59,7 +59,7 @@ class TrainedSupernet:
 
 def train_supernet(
     plan: TrainingPlan, *, device: torch.device, ranks: Ranks = _ALONE
-) -> Generator[PackProgress | Report | TrainedSupernet, None, None]:
+) -> Generator[FoundImages | PackProgress | Report | TrainedSupernet, None, None]:
     """Decode, train and save; the last record is the supernet.
 
     Closing the generator between two reports leaves a checkpoint to resume from.

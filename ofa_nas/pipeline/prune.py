@@ -19,7 +19,7 @@ from ofa_nas.export.card import read_model
 from ofa_nas.files import read_bytes
 from ofa_nas.pipeline.deliver import Activity, Delivery
 from ofa_nas.pipeline.prune_start import check_known_classes, cut_supernet, dense_supernet, redraw
-from ofa_nas.pipeline.training_run import RunPlan, decode_splits, deliver_trained, save_trained
+from ofa_nas.pipeline.training_run import FoundImages, RunPlan, decode_splits, deliver_trained, save_trained
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.pruning.channels import narrow_space
@@ -122,7 +122,9 @@ class PrunedSubnet:
     gzip_bytes: int
 
 
-PruneRecord = PackProgress | StepReport | RateChange | Round | EpochReport | Activity | PrunedSubnet
+PruneRecord = (
+    FoundImages | PackProgress | StepReport | RateChange | Round | EpochReport | Activity | PrunedSubnet
+)
 
 
 def prune_recipe() -> Recipe:

@@ -44,6 +44,21 @@ class RunPlan:
         return Checkpointing(path, self.resume, self.checkpoint_minutes, start, self.has_own_rate)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundImages:
+    """What there is to learn from.
+
+    Attributes:
+        train: Training images, or windows of signals.
+        held_out: Validation images.
+        classes: Of both.
+    """
+
+    train: int
+    held_out: int
+    classes: int
+
+
 def decode_split(source: Source, image_size: int | None) -> Generator[PackProgress, None, PackedImages]:
     """Decode a split once and for all.
 
@@ -60,13 +75,17 @@ def decode_split(source: Source, image_size: int | None) -> Generator[PackProgre
 
 def decode_splits(
     data: DataSet, image_size: int | None
-) -> Generator[PackProgress, None, tuple[PackedImages, PackedImages]]:
+) -> Generator[FoundImages | PackProgress, None, tuple[PackedImages, PackedImages]]:
     """Decode the training images, and the half of the validation images that reports may look at.
+
+    Yields:
+        How many there are, then how many are decoded.
 
     Raises:
         DataError: One half has no image, or an image is corrupt.
     """
     check_halves(data)
+    yield FoundImages(len(data.train), len(data.val), len(data.class_names))
     train = yield from decode_split(data.train, image_size)
     val = yield from decode_split(data.val.subset(predictor_half(data.val)), image_size)
     return train, val

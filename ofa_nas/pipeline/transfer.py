@@ -10,7 +10,7 @@ from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.pipeline.deliver import Activity, Delivery
-from ofa_nas.pipeline.training_run import RunPlan, decode_splits, deliver_trained, save_trained
+from ofa_nas.pipeline.training_run import FoundImages, RunPlan, decode_splits, deliver_trained, save_trained
 from ofa_nas.pipeline.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -70,7 +70,7 @@ class TransferredSubnet:
 
 def transfer_subnet(
     plan: TransferPlan, *, device: torch.device
-) -> Generator[PackProgress | TransferReport | Activity | TransferredSubnet, None, None]:
+) -> Generator[FoundImages | PackProgress | TransferReport | Activity | TransferredSubnet, None, None]:
     """Decode, train, save, export and check; the last record is the result.
 
     Closing the generator between two reports of the training leaves a checkpoint to resume from.

@@ -34,7 +34,9 @@ def test_training_leaves_a_supernet_and_its_history(command: Command, shapes: Pa
     output = tmp_path / "run"
     printed = command(*TINY, "--data", shapes, "--output", output, "--seed", "3", "--json")
     assert printed.status == 0
-    assert printed.err.startswith("epoch 1.00 (sandwich)  loss ")
+    found, told = printed.err.splitlines()
+    assert found == "40 images of 10 classes, and 20 held out"
+    assert told.startswith("epoch 1.00 (sandwich)  loss ")
     assert printed.document["supernet"] == str(output / "supernet.safetensors")
     (report,) = printed.document["history"]
     assert report.keys() == {"step", "epoch", "loss", "smallest", "middle", "largest", "elapsed_s", "phase"}

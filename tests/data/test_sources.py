@@ -206,6 +206,46 @@ def test_a_folder_may_be_called_like_windows(
     assert open_data("folder=at@2024").class_names == ("bolts", "nuts")
 
 
+@pytest.mark.parametrize("name", ["valid", "test"])
+def test_validation_images_under_another_name_are_not_dropped(
+    name: str, write_layout: WriteLayout, tmp_path: Path
+) -> None:
+    root = write_layout("folder")
+    shutil.copytree(root, tmp_path / "split" / "train")
+    shutil.copytree(root, tmp_path / "split" / name)
+    message = f"split: train and {name} have the same classes, and there is no val; rename {name} to val"
+    with pytest.raises(DataError, match=message):
+        open_data(str(tmp_path / "split"))
+    (tmp_path / "split" / name).rename(tmp_path / "split" / "val")
+    assert len(open_data(str(tmp_path / "split")).val) == 12
+    shutil.rmtree(tmp_path / "split" / "val")
+    (tmp_path / "split" / "notes" / "old").mkdir(parents=True)
+    assert len(open_data(str(tmp_path / "split")).train) == 10
+
+
+def test_what_is_not_read_is_told_once_with_its_count(
+    write_layout: WriteLayout, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_layout("folder")
+    open_data(str(root))
+    assert not caplog.messages
+    for index in range(3):
+        (root / "nuts" / f"{index}.HEIC").touch()
+    shutil.copytree(root / "bolts", root / "bolts" / "more")
+    (root / "bolts" / "x.a\x1b[1m").touch()
+    (root / "washers").mkdir()
+    shutil.copy(root / "nuts" / "1.jpeg", root / "washers" / "1.jfif")
+    shutil.copy(root / "nuts" / "1.jpeg", root / "1.jpe")
+    for _ in range(2):
+        data = open_data(str(root))
+    assert (len(data.train) + len(data.val), data.class_names) == (13, ("bolts", "nuts", "washers"))
+    ignored, alone = caplog.messages
+    assert ignored.startswith(
+        f"{root}: not read: .heic (3), folders (1), others (1), .jpe outside a class (1); "
+    )
+    assert alone == f"{root}: not held out, one image only: 'washers'"
+
+
 def test_folder_split_with_other_classes_names_one(write_layout: WriteLayout, tmp_path: Path) -> None:
     root = write_layout("folder")
     shutil.copytree(root, tmp_path / "split" / "train")

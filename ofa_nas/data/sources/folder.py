@@ -1,7 +1,11 @@
 """A folder of the user's own: one sub-folder of images per class, split already or not."""
 
 import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from ofa_nas.data.files import (
     list_images,
     writable_names,
 )
-from ofa_nas.data.image_files import median_short_side_px
+from ofa_nas.data.image_files import IMAGE_SUFFIXES, median_short_side_px
 from ofa_nas.errors import DataError
 
 DEFAULT_FOLDERS: tuple[str, ...] = ()
@@ -33,7 +37,10 @@ def splits(root: Path) -> dict[str, Source]:
     """The splits `train` and `val` of `root/{train,val}/<class>/*` or, cut 90 to 10, of `root/<class>/*`.
 
     The cut is by a hash of class and file name: an image stays on its side when others come and go.
-    A folder `train` with no folder in it is a class of that name.
+    A folder `train` with no folder in it is a class of that name. What is not read is logged.
+
+    Raises:
+        DataError: There are no classes, or others in `val`; or `val` has another name.
     """
     has_splits = (root / "train").is_dir() and any(path.is_dir() for path in list_folder(root / "train"))
     if has_splits and (root / "val").is_dir():
@@ -44,19 +51,69 @@ def splits(root: Path) -> dict[str, Source]:
                 f"{root}: class {name!r} is in one of train and val only; both need the same classes"
             )
     else:
+        if has_splits:
+            _check_siblings(root)
         both = _classes(root / "train" if has_splits else root)
         val = {name: _val_part(paths) for name, paths in both.items()}
         train = {name: sorted(set(both[name]).difference(val[name])) for name in both}
+        alone = [name for name in both if not val[name]]
+        if 0 < len(alone) < len(both):
+            _warn(f"{root}: not held out, one image only: {_list(map(repr, alone))}")
     return {"train": _source(root, train), "val": _source(root, val)}
 
 
+def _check_siblings(root: Path) -> None:
+    """Refuse images beside those of `train` where there is no `val`: nobody would look at them."""
+    own = set(_folder_names(root / "train"))
+    for name in _folder_names(root):
+        if name != "train" and own.intersection(_folder_names(root / name)):
+            raise DataError(
+                f"{root}: train and {name} have the same classes, and there is no val; rename {name} to val, "
+                "or move it elsewhere and a tenth of train is held out"
+            )
+
+
+def _folder_names(root: Path) -> list[str]:
+    return [path.name for path in list_folder(root) if path.is_dir()]
+
+
 def _classes(root: Path) -> dict[str, list[Path]]:
-    classes = {path.name: list_images(path) for path in list_folder(root) if path.is_dir()}
+    classes = {name: list_images(root / name) for name in _folder_names(root)}
     if len(classes) < 2:
         raise DataError(
             f"{root}: {len(classes)} sub-folders; expected one folder of images per class, 2 or more"
         )
+    ignored = Counter(
+        _kind(path)
+        for name, images in classes.items()
+        for path in sorted(set(list_folder(root / name)).difference(images))
+    )
+    outside = [path for path in list_folder(root) if path.suffix.lower() in IMAGE_SUFFIXES]
+    ignored += Counter(f"{_kind(path)} outside a class" for path in outside if path.is_file())
+    if ignored:
+        told = _list(f"{kind} ({count})" for kind, count in ignored.most_common())
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        _warn(f"{root}: not read: {told}; expected images ({suffixes}) right in the folder of their class")
     return classes
+
+
+def _kind(path: Path) -> str:
+    """What a path that is no image is counted as: the end of a file's name, if it may be shown."""
+    end = path.suffix.lower()
+    if path.is_dir():
+        return "folders"
+    return end if end[1:].isascii() and end[1:].isalnum() else "others"
+
+
+def _list(texts: Iterable[str], most: int = 8) -> str:
+    every = list(texts)
+    return ", ".join(every[:most]) + (", …" if len(every) > most else "")
+
+
+@lru_cache(maxsize=256)
+def _warn(text: str) -> None:
+    """Warn once, however often a command opens the data."""
+    logging.getLogger(__name__).warning("%s", text)
 
 
 def _val_part(paths: list[Path]) -> list[Path]:
