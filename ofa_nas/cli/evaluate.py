@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_windows(parser)
     parser.add_argument("--images", type=int, help="how many of them at most (all)")
+    parser.add_argument("--threads", type=int, help="CPU threads for calibration and images (all cores)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw of images (0)")
 
 
@@ -33,12 +34,15 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.cli.torch_process import prepare_torch
     from ofa_nas.pipeline.evaluation import evaluate
 
-    prepare_torch()
+    prepare_torch(threads=args.threads)
 
     names = args.archs or ["smallest", "middle", "largest"]
     results: list[Evaluation] = []
     with progress("evaluating", total=len(names), quiet=args.json) as bar:
-        for result in evaluate(args.supernet, names, data=args.data, images=args.images, seed=args.seed):
+        stream = evaluate(
+            args.supernet, names, data=args.data, images=args.images, seed=args.seed, threads=args.threads
+        )
+        for result in stream:
             results.append(result)
             bar.advance(note=f"{result.top_1.accuracy:.1%}")
     if give_document(args, {"supernet": args.supernet, "results": list(map(_document, results))}):

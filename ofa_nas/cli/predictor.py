@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="report: write it with plots to this .html file too"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
+    parser.add_argument("--threads", type=int, help="CPU threads for calibration and images (all cores)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
@@ -68,6 +68,7 @@ def _collect(args: argparse.Namespace) -> None:
             images=args.images,
             seed=args.seed,
             near_front=args.near_front,
+            threads=args.threads,
         )
     count, standing = 0, None
     records = collect_until(aim, plan.samples(), args.supernet, seed=args.seed) if aim else plan.samples()

@@ -36,23 +36,29 @@ _PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 class OrtModel:
-    """An exported model in ONNX Runtime, fed with real images: one thread an image, all cores together.
+    """An exported model in ONNX Runtime, fed with real images: one thread an image, so many at once.
 
     Args:
         model: To run.
         normalization: Of its input.
         name: Of it, for messages.
+        threads: Images at once; None for one on each core that this process may run on.
 
     Raises:
         VerificationError: ONNX Runtime refuses the model, at once or when it is run.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, normalization: Normalization, *, name: str = "the model"
+        self,
+        model: onnx.ModelProto,
+        normalization: Normalization,
+        *,
+        name: str = "the model",
+        threads: int | None = None,
     ) -> None:
         self.model, self.content, self.name = model, model.SerializeToString(), name
         self.normalization = normalization
-        self.workers = os.cpu_count() or 1
+        self.workers = threads or _core_count()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4  # what it refuses, the error says
@@ -110,6 +116,11 @@ class OrtModel:
         with ThreadPoolExecutor(self.workers) as pool:
             found = list(pool.map(run, range(0, len(padded), size)))
         return np.concatenate(found)[: len(inputs)]
+
+
+def _core_count() -> int:
+    """Cores that this process may run on; those of the machine where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_numerics(

@@ -98,14 +98,22 @@ class Collection:
 
     @classmethod
     def plan(
-        cls, supernet: str, *, count: int, data: str, images: int, seed: int, near_front: bool = False
+        cls,
+        supernet: str,
+        *,
+        count: int,
+        data: str,
+        images: int,
+        seed: int,
+        near_front: bool = False,
+        threads: int | None = None,
     ) -> Self:
         """Choose what makes the subnets that were evaluated so far `count`, or a part of the front.
 
         They are spread over MACs, or as many are taken from the front that the present predictor finds,
         whatever was evaluated elsewhere: it is too optimistic exactly there, where it chose, until it has
         seen such subnets. The images are drawn from the half of the validation images that verification
-        never sees.
+        never sees, and `threads` of them are classified at once, by default one a core.
 
         Raises:
             CheckpointError: The supernet is missing or damaged.
@@ -116,7 +124,7 @@ class Collection:
 
         if count < 1:
             raise ConfigError(f"--count {count}: expected 1 or more")
-        bench = Bench.open(supernet)
+        bench = Bench.open(supernet, threads=threads)
         check_writable(bench.files.samples)
         split = bench.predictor_images(data, images=images, seed=seed)
         blank = bench.blank_sample(split, seed=seed)

@@ -60,7 +60,13 @@ def named_architecture(space: SearchSpace, text: str) -> Architecture:
 
 
 def evaluate(
-    supernet: str, archs: Sequence[str], *, data: str | None, images: int | None, seed: int
+    supernet: str,
+    archs: Sequence[str],
+    *,
+    data: str | None,
+    images: int | None,
+    seed: int,
+    threads: int | None = None,
 ) -> Iterator[Evaluation]:
     """Extract, calibrate and evaluate subnets.
 
@@ -70,12 +76,13 @@ def evaluate(
         data: Data set whose validation images serve; the supernet's own held-out images without.
         images: At most so many, drawn by `seed`.
         seed: Of that draw.
+        threads: Images at once; None for one a core.
 
     Raises:
         CheckpointError: The supernet or its images are missing or damaged.
         DataError: The data set has other classes.
     """
-    bench = Bench.open(supernet)
+    bench = Bench.open(supernet, threads=threads)
     chosen = [named_architecture(bench.card.space, text) for text in archs]
     if data is None:
         split = bench.held_out_images(images=images, seed=seed)
@@ -89,15 +96,24 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Bench:
-    """A supernet on which subnets are evaluated as the files that they would be exported to."""
+    """A supernet on which subnets are evaluated as the files that they would be exported to.
+
+    Attributes:
+        files: The supernet's.
+        card: What is known of it.
+        supernet: Its weights.
+        calibration: Images for the batch norms.
+        threads: Images at once; None for one a core.
+    """
 
     files: SupernetFiles
     card: SupernetCard
     supernet: "Supernet"
     calibration: "Images"
+    threads: int | None = None
 
     @classmethod
-    def open(cls, supernet: str) -> "Bench":
+    def open(cls, supernet: str, *, threads: int | None = None) -> "Bench":
         """Load a supernet and its calibration images.
 
         Raises:
@@ -108,7 +124,8 @@ class Bench:
 
         files = SupernetFiles.find(supernet)
         network, card = load_supernet(files)
-        return cls(files, card, network, supernet_images(files.calibration, "calibration").images)
+        calibration = supernet_images(files.calibration, "calibration").images
+        return cls(files, card, network, calibration, threads)
 
     def open_data(self, data: str) -> "DataSet":
         """Open a data set; signals in the windows of the supernet's own, unless the text names others."""
@@ -177,7 +194,7 @@ class Bench:
 
         card = model_card(self.files.name, self.card, arch, {})
         _, model = export_subnet(self.supernet, card, calibration=self.calibration)
-        file = OrtModel(model, card.normalization)
+        file = OrtModel(model, card.normalization, threads=self.threads)
         right = [0, 0]
         for half in (0, 1):
             part = PackedImages(split.images[half::2], split.labels[half::2], split.class_names)

@@ -1,8 +1,14 @@
 """`ofa-nas predictor`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+import torch
+
+from ofa_nas.accuracy import Top1
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.export.verify import OrtModel
 from tests.cli.conftest import Command
 from tests.small_supernet import SUBNETS, SmallSupernet
 
@@ -38,6 +44,29 @@ def test_collecting_goes_on_where_it_stopped_and_fitting_follows(
     assert [one["kind"] for one in report["kinds"]] == ["additive", "additive_gp", "macs"]
     assert 0.0 < report["noise"] < 0.2
     assert files.predictor.is_file()
+
+
+def test_threads_hold_for_the_images_of_a_subnet_too(
+    command: Command, small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = set()
+
+    def count(file: OrtModel, split: PackedImages) -> Iterator[Top1]:
+        used.add(file.workers)
+        yield Top1(0, len(split))
+
+    monkeypatch.setattr("ofa_nas.export.verify.count_correct_in_file", count)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(7)), raising=False)
+    supernet = ("--supernet", small.copy_to(tmp_path / "run").weights)
+    collect = ("predictor", "collect", *supernet, "--data", small.data, "--images", "8", "--count", "1")
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    for flags, threads in ((("--threads", "1"), 1), (("--seed", "1"), 7)):
+        used.clear()
+        assert command(*collect, *flags, "--json").document["collected"] == 1
+        assert used == {threads}
+    used.clear()
+    assert command("evaluate", "smallest", *supernet, "--threads", "2", "--json").status == 0
+    assert used == {2}
 
 
 def test_people_are_told_how_good_the_predictor_is(

@@ -61,6 +61,18 @@ def test_the_file_classifies_as_torch_does(
     assert counts[-1].accuracy > 0.3
 
 
+def test_images_run_on_as_many_cores_as_are_asked_for_or_this_process_may_use(
+    exported: tuple[Subnet, onnx.ModelProto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model = exported
+    assert OrtModel(model, Normalization(), threads=3).workers == 3
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 5}, raising=False)
+    assert OrtModel(model, Normalization()).workers == 2
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert OrtModel(model, Normalization()).workers == 64
+
+
 def test_numerics_hold_for_the_file_and_not_for_a_spoilt_one(
     exported: tuple[Subnet, onnx.ModelProto], small: SmallSupernet
 ) -> None:
