@@ -69,7 +69,7 @@ def _check_siblings(root: Path) -> None:
         if name != "train" and own.intersection(_folder_names(root / name)):
             raise DataError(
                 f"{root}: train and {name} have the same classes, and there is no val; rename {name} to val, "
-                "or move it elsewhere and a tenth of train is held out"
+                f"or give {root / 'train'} alone, of which a tenth is held out"
             )
 
 
