@@ -49,6 +49,8 @@ class Source:
         channels: Three colours, or the sensors of a signal.
         groups: `(n,)` int64 where images hang together, as those of one person do: a cut is made between
             groups; else None.
+        origin: Which split of which folder this is, a dash, and a digest of the files there; subsets keep it.
+            Packs of the same split of other files are outdated. Empty where there is no folder.
     """
 
     labels: NDArray[np.int64]
@@ -61,6 +63,7 @@ class Source:
     axes: int = 2
     channels: int = 3
     groups: NDArray[np.int64] | None = None
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,7 +1,9 @@
 """Open a data set by its name, by `name=folder`, or by its folder alone; of signals, in any windows."""
 
+import hashlib
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,7 +114,11 @@ def _open(name: str, root: Path, windows: Windows) -> DataSet:
         splits = plugin.windowed_splits(root, windows)
     else:
         raise ConfigError(f"data {name}: windows ({windows}) are cut from signals, and these are images")
-    train, val = _two_splits(splits, name)
+    place = f"{name}\n{root.resolve()}\n{windows}"
+    train, val = (
+        _with_origin(source, f"{place}\n{split}")
+        for source, split in zip(_two_splits(splits, name), ("train", "val"), strict=True)
+    )
     if train.class_names != val.class_names:
         raise DataError(f"{root}: train and val name different classes")
     own = root.resolve().name if name == _ANY_FOLDER else name
@@ -127,3 +133,8 @@ def _two_splits(splits: Any, name: str) -> tuple[Source, Source]:
             return train, val
     found = ", ".join(map(str, splits)) if isinstance(splits, dict) else type(splits).__name__
     raise ConfigError(f"{name}: splits: gave {found}; expected a Source for each of train and val")
+
+
+def _with_origin(source: Source, place: str) -> Source:
+    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")) for text in (place, source.digest))
+    return replace(source, origin="-".join(digest.hexdigest()[:24] for digest in digests))

@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ofa_nas.assets import cache_folder
 from ofa_nas.data import Pixels, Source
 from ofa_nas.data.files import NPY_ERRORS, check_labels, read_bytes, read_npy
 from ofa_nas.errors import DataError
+from ofa_nas.figures import format_bytes
 from ofa_nas.files import open_regular, read_json
 
 _VERSION = 2  # in packs of before, images of 16 bits are nearly white
@@ -93,7 +96,8 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
     """Decode a split into a folder, unless the folder holds just that already.
 
     Images are resized by their short side (antialiased) and cut to the central square; windows of signals
-    are kept as they are, or brought to another length by linear interpolation.
+    are kept as they are, or brought to another length by linear interpolation. In the user's cache, packs of
+    files that have changed or are gone since make room first, but for those that a process has open.
 
     Args:
         source: Split to decode.
@@ -104,15 +108,17 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
         Counts, and the packed images in the last record.
 
     Raises:
-        DataError: An image is corrupt, or the folder cannot be written.
+        DataError: An image is corrupt, the disk has no room for the pack, or the folder cannot be written.
     """
     digest = pack_digest(source, size_px=size_px)
     total = len(source)
-    if _read_digest(folder) != digest:
+    if _read_text(folder, "digest") != digest:
         _check_replaceable(folder)
         partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
         try:
-            _sweep(folder)
+            _sweep(folder.parent, f".{folder.name}.partial-*")
+            if folder == default_pack_folder(source, size_px=size_px):
+                _remove_outdated(folder.parent, source.origin)
             partial.mkdir(parents=True)
             for done in _write_images(source, partial / "images.npy", size_px=size_px):
                 yield PackProgress(done, total)
@@ -122,6 +128,7 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
                 "digest": digest,
                 "size_px": size_px,
                 "class_names": source.class_names,
+                "origin": source.origin,
             }
             if source.axes == 1:
                 description["channels"] = source.channels
@@ -154,6 +161,7 @@ def open_pack(folder: Path) -> PackedImages:
         channels = int(description.get("channels", 0))  # of signals
         with open_regular(folder / "images.npy", error=DataError):
             images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
+        _lock_while_mapped(folder / "images.npy", images)
         labels = read_npy(io.BytesIO(read_bytes(folder / "labels.npy")), str(folder / "labels.npy"))
     except (DataError, *NPY_ERRORS) as error:
         raise DataError(
@@ -206,9 +214,9 @@ def square_pixels(pixels: Pixels, *, size_px: int) -> Pixels:
     return np.asarray(image)
 
 
-def _read_digest(folder: Path) -> str:
+def _read_text(folder: Path, key: str) -> str:
     try:
-        return str(read_json(folder / "pack.json", error=DataError)["digest"])
+        return str(read_json(folder / "pack.json", error=DataError)[key])
     except (DataError, KeyError):
         return ""
 
@@ -234,6 +242,13 @@ def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
         "fortran_order": False,
         "shape": (total, *first.shape),
     }
+    needed, free = total * first.nbytes, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DataError(
+            f"{path.parent.parent}: the {total} images take {format_bytes(needed)} decoded, and "
+            f"{format_bytes(free)} are free: free some, set XDG_CACHE_HOME to a folder of a larger "
+            "disk, or take smaller images"
+        )
     chunk = max(1, min(_CHUNK, _CHUNK_BYTES // first.nbytes))
     with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         npy.write_array_header_1_0(file, header)
@@ -254,16 +269,53 @@ def _put_in_place(partial: Path, folder: Path, digest: str) -> None:
         partial.rename(folder)
     except OSError:
         # Another process may have put the same pack there in the meantime.
-        if _read_digest(folder) != digest:
+        if _read_text(folder, "digest") != digest:
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _sweep(folder: Path) -> None:
-    if not folder.parent.is_dir():
+def _sweep(parent: Path, pattern: str) -> None:
+    if not parent.is_dir():
         return
-    for path in folder.parent.glob(f".{folder.name}.partial-*"):
+    for path in parent.glob(pattern):
         newest = max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime)
         if time.time() - newest > _ABANDONED_S:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_outdated(packs: Path, origin: str) -> None:
+    _sweep(packs, ".*.partial-*")
+    place = origin.partition("-")[0]
+    for path in packs.glob("[!.]*/images.npy"):
+        theirs = _read_text(path.parent, "origin")
+        if place and theirs != origin and theirs.partition("-")[0] == place and not _is_mapped(path):
+            gone = path.parent.with_name(f".{path.parent.name}.partial-{os.getpid()}-outdated")
+            with suppress(OSError):
+                path.parent.rename(gone)  # at once: nobody finds half of it
+                shutil.rmtree(gone)
+
+
+def _lock_while_mapped(path: Path, images: Pixels) -> None:
+    """Keep a shared lock as long as the images live: over a network, a file that is removed is lost."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    file = path.open("rb")
+    weakref.finalize(images, file.close)
+    with suppress(OSError):  # file systems without locks
+        fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def _is_mapped(path: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return False  # Windows does not rename what is open
+    with path.open("rb+") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False

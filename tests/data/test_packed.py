@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,3 +171,54 @@ def test_pack_is_found_again_in_the_cache(source: Source) -> None:
     folder = default_pack_folder(source, size_px=8)
     pack(source, folder, size_px=8)
     assert np.array_equal(open_pack(folder).labels, source.labels)
+
+
+def test_packs_of_files_that_changed_are_removed_unless_they_are_open(
+    write_layout: WriteLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = write_layout("folder")
+
+    def pack_both(size_px: int) -> list[Path]:
+        data = open_data(str(root))
+        parts = (data.train, data.train.subset(np.arange(3)), data.val)
+        folders = [default_pack_folder(part, size_px=size_px) for part in parts]
+        for part, folder in zip(parts, folders, strict=True):
+            pack(part, folder, size_px=size_px)
+        return folders
+
+    own = tmp_path / "own"
+    pack(open_data(str(root)).train, own, size_px=8)
+    first, larger = pack_both(8), pack_both(16)
+    opened = open_pack(first[1])
+    touch(root)
+    later = pack_both(8)
+    left = {path.parent for path in (tmp_path / "cache").rglob("pack.json")}
+    assert left == {*later, first[1]}
+    assert not left & {first[0], first[2], *larger}
+    assert (own / "pack.json").is_file()
+    del opened
+    touch(root)
+    pack(open_data(str(root)).train, own, size_px=8)
+    assert first[1].exists()
+    pack_both(8)
+    assert not first[1].exists()
+
+
+def touch(root: Path) -> None:
+    for path in root.rglob("*.*"):
+        time_ns = path.stat().st_mtime_ns + 1_000_000_000
+        os.utime(path, ns=(time_ns, time_ns))
+
+
+def test_a_pack_that_the_disk_has_no_room_for_is_refused_before_it_is_decoded(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = len(source) * 20 * 20 * 3
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    first_only = replace(source, pixels=lambda index: refuse(index) if index else source.pixels(index))
+    with pytest.raises(DataError, match=r"images take 12 kB decoded, and 12 kB are free: free some, set XDG"):
+        pack(first_only, tmp_path / "pack", size_px=20)
+    assert not (tmp_path / "pack").exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed))
+    pack(source, tmp_path / "pack", size_px=20)
