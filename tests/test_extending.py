@@ -1,16 +1,20 @@
 """The examples of docs/extending.md and docs/search_spaces.md do what the pages say."""
 
 import importlib
-import importlib.util
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ofa_nas.assets import asset_names
+from ofa_nas.data.dataset import open_data
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.predictors import Floats, load_module, load_predictor, save_predictor
@@ -20,6 +24,7 @@ from ofa_nas.search.methods import load_method
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.supernet import Supernet
 from tests.predictors.worlds import LITE, linear_accuracy, observe
 from tests.torch_reference import relative_error, run_onnx
@@ -126,22 +131,67 @@ def test_the_search_method_of_the_page_keeps_budgets_and_improves() -> None:
     assert generations[-1].evaluations == 10_000
 
 
-def test_the_data_set_of_the_page_is_read(lab: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("lab")
+def test_the_data_set_of_the_page_is_read(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 6)):
         np.save(tmp_path / f"{split}_images.npy", rng.integers(0, 255, (count, 8, 8, 3), dtype=np.uint8))
         np.save(tmp_path / f"{split}_labels.npy", np.arange(count) % 3)
-    path = lab / "ofa_nas" / "data" / "sources" / "arrays.py"
-    spec = importlib.util.spec_from_file_location("arrays", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.is_layout(tmp_path)
-    assert not module.is_layout(lab)
-    found = module.splits(tmp_path)
-    assert {split: len(source.labels) for split, source in found.items()} == {"train": 12, "val": 6}
-    assert found["val"].class_names == ("class 0", "class 1", "class 2")
+    data = open_data(f"my_lab.arrays={tmp_path}")
+    assert (data.name, len(data.train), len(data.val)) == ("my_lab.arrays", 12, 6)
+    assert data.class_names == ("class 0", "class 1", "class 2")
+    is_layout = load_plugin("data.sources", "my_lab.arrays").is_layout
+    assert is_layout(tmp_path)
+    assert not is_layout(DOCS)
+
+
+class Block(nn.Module):
+    """A basic block of torchvision's, by its names."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out)
+        self.conv2, self.bn2 = nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)
+        shortcut = (nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+        self.downsample = nn.Sequential(*shortcut if stride == 2 else ())
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(inner)) + self.downsample(x))
+
+
+class SmallResNet(nn.Module):
+    """The ResNet of the page, by torchvision's names."""
+
+    def __init__(self, *, classes: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 48, 3, 2, 1, bias=False), nn.BatchNorm2d(48)
+        for stage, (channels, out) in enumerate(pairwise((48, 48, 96, 192, 384)), start=1):
+            self.add_module(f"layer{stage}", nn.Sequential(Block(channels, out, 2), Block(out, out, 1)))
+        self.fc = nn.Linear(384, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
+        return cast(Tensor, self.fc(x.mean((2, 3))))
+
+
+def test_the_pretrained_network_of_the_page_computes_the_same_as_a_supernet(lab: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = SmallResNet(classes=3).eval()
+    for tensor in network.state_dict().values():
+        if tensor.ndim == 1:  # batch norms that do something
+            tensor.uniform_(0.5, 1.5, generator=generator)
+    torch.save(network.state_dict(), lab / "my_lab" / "resnet.pth")
+    start = open_start("my_lab.resnet")
+    assert (start.data, start.class_names) == ("my_lab.resnet", ("bolts", "nuts", "washers"))
+    x = torch.randn(2, 3, 64, 64, generator=generator)
+    for names, rows in ((start.class_names, [0, 1, 2]), (("washers", "bolts"), [2, 0])):
+        supernet = start_supernet(start, class_ids=(), class_names=names, generator=generator)
+        with torch.no_grad():
+            found = supernet(x, supernet.space.largest).numpy()
+            assert relative_error(found, network(x)[:, rows].numpy()) < 1e-4
 
 
 def test_the_kinds_of_the_page_are_the_folders_there_are() -> None:

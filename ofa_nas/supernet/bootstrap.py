@@ -128,16 +128,24 @@ def _of_supernet(name: str, files: SupernetFiles) -> Start:
 
 
 def _of_pretrained(name: str, network: PretrainedNetwork) -> Start:
+    own = getattr(network, "CLASSES", None)
+    if own is not None and not (isinstance(own, tuple | list) and own and all(map(_is_name, own))):
+        raise ConfigError(f"{name}: CLASSES is {own!s:.100}; expected a tuple of names of classes")
+    class_names = imagenet_class_ids() if own is None else tuple(own)
     return Start(
         name=name,
-        space=SearchSpace.load(network.SPACE).with_classes(len(imagenet_class_ids())),
-        data="imagenet",
-        class_names=imagenet_class_ids(),
+        space=SearchSpace.load(network.SPACE).with_classes(len(class_names)),
+        data="imagenet" if own is None else name,
+        class_names=class_names,
         input_mean=network.INPUT_MEAN,
         input_std=network.INPUT_STD,
         tensors=network.tensors(),
         is_sorted=False,
     )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _check_keys(start: Start, own: set[str]) -> None:
@@ -152,13 +160,14 @@ def _check_keys(start: Start, own: set[str]) -> None:
 def _fit_classifier(start: Start, rows: list[int] | None) -> dict[str, Tensor]:
     """The tensors to copy: all, but of the classifier only some rows, or nothing."""
     keys = [key for key in start.tensors if key.startswith("layers.classifier.")]
-    if rows is None:
-        return {key: value for key, value in start.tensors.items() if key not in keys}
     for key in keys:
         if len(start.tensors[key]) != start.space.classes:
             raise CheckpointError(
-                f"{start.name}: {key} has {len(start.tensors[key])} rows for {start.space.classes} classes"
+                f"{start.name}: {key} has {len(start.tensors[key])} rows for {start.space.classes} classes; "
+                "CLASSES in the module of a network tells those that are not ImageNet's"
             )
+    if rows is None:
+        return {key: value for key, value in start.tensors.items() if key not in keys}
     return start.tensors | {key: start.tensors[key][rows] for key in keys}
 
 

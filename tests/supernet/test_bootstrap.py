@@ -233,6 +233,7 @@ from ofa_nas.supernet.starts import check_space
 from ofa_nas.supernet.supernet import Supernet
 
 SPACE, INPUT_MEAN, INPUT_STD = {space!r}, (0.0, 1.0, 2.0), (3.0, 4.0, 5.0)
+{classes}
 
 def tensors():
     supernet = Supernet(SearchSpace.load("tiny").with_classes(1000), torch.Generator().manual_seed(3))
@@ -243,11 +244,19 @@ def tensors():
 
 
 def own_plugin(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, space: str = "tiny", change: str = ""
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    space: str = "tiny",
+    change: str = "pass",
+    classes: str = "",
 ) -> Start:
     """A pretrained network that somebody else wrote, under a dotted path of its own."""
     (tmp_path / f"lab_{name}").mkdir()
-    (tmp_path / f"lab_{name}" / "network.py").write_text(PLUGIN.format(space=space, change=change or "pass"))
+    (tmp_path / f"lab_{name}" / "network.py").write_text(
+        PLUGIN.format(space=space, change=change, classes=classes)
+    )
     monkeypatch.syspath_prepend(tmp_path)
     return open_start(f"lab_{name}.network")
 
@@ -289,6 +298,23 @@ def test_tensors_that_do_not_fit_are_named(
     start = own_plugin(f"bad{len(shape)}{shape[0]}", tmp_path, monkeypatch, change=change)
     with pytest.raises(CheckpointError, match=message):
         started(start, start.class_names)
+
+
+def test_classes_that_are_not_imagenets_are_told_by_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = "return {key: value[:3] if 'classifier' in key else value for key, value in tensors.items()}"
+    untold = own_plugin("untold", tmp_path, monkeypatch, change=change)
+    for names in (untold.class_names, ("cat", "dog")):
+        with pytest.raises(CheckpointError, match="has 3 rows for 1000 classes; CLASSES in the module"):
+            started(untold, names)
+    classes = "CLASSES = ['cat', 'dog', 'eel']"
+    told = own_plugin("told", tmp_path, monkeypatch, change=change, classes=classes)
+    assert (told.space.classes, told.class_names) == (3, ("cat", "dog", "eel"))
+    rows = started(told, ("eel", "cat"))["layers.classifier.linear.bias"]
+    assert torch.equal(rows, told.tensors["layers.classifier.linear.bias"][[2, 0]])
+    with pytest.raises(ConfigError, match=r"CLASSES is cat; expected a tuple of names of classes"):
+        own_plugin("text", tmp_path, monkeypatch, classes="CLASSES = 'cat'")
 
 
 def test_a_tensor_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

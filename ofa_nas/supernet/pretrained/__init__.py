@@ -1,8 +1,8 @@
 """Pretrained static networks that a supernet can start from: one file each.
 
 A module holds `SPACE`, the search space whose largest widths, depths and kernels contain the network,
-`INPUT_MEAN` and `INPUT_STD`, and `tensors()`, the network's weights under the supernet's names. Its classes
-are ImageNet's.
+`INPUT_MEAN` and `INPUT_STD`, and `tensors()`, the network's weights under the supernet's names. `CLASSES`,
+which it may lack, are the names of its classes in the order of the outputs; else they are ImageNet's.
 """
 
 from functools import lru_cache
