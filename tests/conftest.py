@@ -6,6 +6,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"  # read when numpy and torch are imported, so before anything else here
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
+from tests.postgresql import Server, running_server
 
 if TYPE_CHECKING:
     from tests.small_supernet import SmallSupernet
@@ -64,6 +66,13 @@ def tiny() -> SearchSpace:
 @pytest.fixture(scope="session")
 def encoding(tiny: SearchSpace) -> Encoding:
     return Encoding.of(tiny)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server; skips the test where there is none."""
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -40,12 +40,17 @@ def arguments(small: SmallSupernet, tmp_path: Path) -> list[str]:
 
 
 def trials_of(address: str) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name="supernet", storage=open_storage(address)).trials
+    storage = open_storage(address)
+    try:
+        return optuna.load_study(study_name="supernet", storage=storage).trials
+    finally:
+        if isinstance(storage, optuna.storages.RDBStorage):
+            storage.engine.dispose()
 
 
 def is_made(address: str) -> bool:
-    """Whether a worker made the storage: looking would make it."""
-    return Path(address.removeprefix("sqlite:///")).is_file()
+    """Whether a worker made the storage: looking would make it, and a database on a server is there."""
+    return address.startswith("postgresql:") or Path(address.removeprefix("sqlite:///")).is_file()
 
 
 def wait_for(condition: Callable[[], bool], *, what: str) -> None:
@@ -81,11 +86,17 @@ def worker() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+@pytest.mark.parametrize("kind", ["journal", "sqlite", "postgresql"])
 def test_of_three_workers_one_is_killed_and_its_trial_is_measured_by_another(
-    kind: str, worker: Callable[..., subprocess.Popen[str]], arguments: list[str], tmp_path: Path
+    kind: str,
+    worker: Callable[..., subprocess.Popen[str]],
+    arguments: list[str],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     address = f"{tmp_path}/shared.log" if kind == "journal" else f"sqlite:///{tmp_path}/shared.db"
+    if kind == "postgresql":
+        address = request.getfixturevalue("postgresql").new_database()
     arguments[-1] = address
     arguments += ["--trials", str(TRIALS), "--heartbeat", "2", "--json"]  # a busy machine delays beats
     with quiet(HOST):  # workers claim a trial, and cannot go on: each stands in the middle of one
