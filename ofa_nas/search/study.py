@@ -34,6 +34,7 @@ KEY, ATTEMPT, WORKER, SIGN, EVERY = (
     "sign of life every [s]",
 )
 PLACE = "number of the first attempt"
+BEFORE = "number of the attempt before"
 FATE = "not counted because"
 _OF_AN_ATTEMPT = (WORKER, SIGN, EVERY, FATE)
 Notes = Mapping[str, Any]
@@ -166,7 +167,10 @@ class Study:
         trials = self.trials()
         counted = counted_trials(trials)
         first = {trial.key: trial.number for trial in counted}
+        running = {trial.number for trial in trials if trial.state is State.RUNNING}
         for trial in trials:
+            if trial.notes.get(BEFORE) in running:
+                continue  # that one is just being put back
             if trial.state is State.WAITING and first[trial.key] != trial.number:
                 self._fail(trial, f"trial {first[trial.key]} is of the same {KEY}")
         for trial in counted[:limit]:
@@ -227,14 +231,20 @@ class Study:
         return self.storage.get_study_id_from_name(self.name)
 
     def _put_back(self, trial: Trial, reason: str, *, is_attempt: bool = True) -> bool:
-        """Fail a trial, and enqueue it once more unless it was tried too often; false if it was finished."""
-        if not self._fail(trial, reason):
+        """Fail a trial, and enqueue it once more unless it was tried too often; false if it was finished.
+
+        It is enqueued first: else another worker might take one too many meanwhile, and whoever is killed
+        between the two would lose it.
+        """
+        found = self.trials()
+        if not any(one.number == trial.number and one.state is State.RUNNING for one in found):
             return False
         attempt = trial.attempt + is_attempt
-        if attempt <= ATTEMPTS:
+        if attempt <= ATTEMPTS and not any(one.notes.get(BEFORE) == trial.number for one in found):
             kept = {name: note for name, note in trial.notes.items() if name not in _OF_AN_ATTEMPT}
-            self.enqueue(trial.key, trial.params, kept | {ATTEMPT: attempt, PLACE: trial.place})
-        return True
+            again = {ATTEMPT: attempt, PLACE: trial.place, BEFORE: trial.number}
+            self.enqueue(trial.key, trial.params, kept | again)
+        return self._fail(trial, reason)
 
     def _fail(self, trial: Trial, reason: str) -> bool:
         from optuna.trial import TrialState
@@ -320,7 +330,7 @@ def _make(
 
 
 def _trial(found: "FrozenTrial") -> Trial:
-    for name in (ATTEMPT, PLACE, EVERY):
+    for name in (ATTEMPT, PLACE, BEFORE, EVERY):
         if type(found.user_attrs.get(name, 1)) not in (int, float):
             raise TypeError(f"{name!r} of trial {found.number} is no number")
     names = {"WAITING": State.WAITING, "RUNNING": State.RUNNING, "COMPLETE": State.COMPLETE}

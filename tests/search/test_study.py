@@ -264,6 +264,49 @@ def test_an_interruption_is_no_attempt(open_: Open) -> None:
             raise KeyboardInterrupt
 
 
+def test_nobody_takes_one_too_many_while_a_trial_is_put_back(
+    open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = open_(), open_()
+    enqueue(first, "a", "b")
+    trial = first.claim(limit=1)
+    assert trial
+    taken = []
+    for method in (Study.enqueue, Study._fail):
+
+        def watched(study: Study, *arguments: Any, method: Callable[..., Any] = method) -> Any:
+            result = method(study, *arguments)
+            if study is first:
+                taken.append(other.claim(limit=1))
+            return result
+
+        monkeypatch.setattr(Study, method.__name__, watched)
+    with pytest.raises(KeyboardInterrupt), first.alive(trial):
+        raise KeyboardInterrupt
+    assert [one.key for one in taken if one] == ["a"]
+    assert states(first) == [("a", State.FAILED), ("b", State.WAITING), ("a", State.RUNNING)]
+
+
+def test_a_trial_that_was_put_back_by_half_is_put_back_once(
+    open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, other = open_(), open_()
+    enqueue(dead, "a")
+    assert dead.claim(limit=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "_fail", lambda *_: False)  # killed before that
+        for _ in range(3 * MISSED):
+            dead.put_back_lost()
+            threading.Event().wait(EVERY_S)
+    assert other.claim(limit=1) is None
+    assert states(other) == [("a", State.RUNNING), ("a", State.WAITING)]
+    wait_until_lost(other)
+    again = other.claim(limit=1)
+    assert again
+    assert (again.number, again.attempt) == (1, 2)
+    assert states(other) == [("a", State.FAILED), ("a", State.RUNNING)]
+
+
 def test_a_study_that_is_deleted_meanwhile_is_told(open_: Open, address: str) -> None:
     study = open_()
     optuna.delete_study(study_name="mine", storage=open_storage(address))
