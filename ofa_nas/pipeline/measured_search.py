@@ -283,6 +283,9 @@ class _Worker:
         number = 1 + max((int(one.notes.get(ROUND, 0)) for one in trials), default=0)
         measured = self._samples(self._complete(trials))
         candidates = self.planner.plan(measured, tried, number=number, count=ROUND_TRIALS)
+        last = {one.key for one in trials if one.notes.get(ROUND) == number - 1}
+        if 0 < len(last) < ROUND_TRIALS and not self._is_planner(number - 1):
+            time.sleep(POLL_S)  # another may be enqueuing it
         if {one.key for one in self.study.trials()} - tried:
             return True
         is_first = True

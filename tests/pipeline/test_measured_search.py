@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ofa_nas.accuracy import AccuracySample, SampleStore, Top1
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import CheckpointError, ConfigError, StudyError
-from ofa_nas.pipeline.estimators import Estimators
+from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.evaluation import Bench
 from ofa_nas.pipeline.measured_search import (
     ROUND_TRIALS,
@@ -25,7 +26,7 @@ from ofa_nas.pipeline.measured_search import (
 from ofa_nas.pipeline.predictor_fit import fit_predictor
 from ofa_nas.pipeline.proposals import Planner, propose, refit
 from ofa_nas.pipeline.search import SearchResult, search
-from ofa_nas.pipeline.trials import MeasuredTrial, choices, params
+from ofa_nas.pipeline.trials import PLANNER, MeasuredTrial, choices, params, proposal_notes
 from ofa_nas.search.budgets import Budget
 from ofa_nas.search.storage import open_storage
 from ofa_nas.search.study import Study
@@ -210,6 +211,39 @@ def test_what_another_worker_enqueued_meanwhile_is_not_enqueued_again(
     monkeypatch.setattr(Study, "enqueue", interrupted)
     result_of(estimators, setup)
     assert len(enqueued) == len(set(enqueued)) > ROUND_TRIALS
+
+
+def test_a_round_that_another_worker_is_enqueuing_is_waited_for(
+    estimators: Estimators, setup: MeasuredSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, enqueue = Planner.plan, Study.enqueue
+    planned: list[Candidate] = []
+    studies: list[Study] = []
+    sleeps: list[float] = []
+
+    def noted(planner: Planner, *arguments: Any, **options: Any) -> list[Candidate]:
+        found = plan(planner, *arguments, **options)
+        planned.extend(() if planned else found)
+        return found
+
+    def by_another(study: Study, key: str, shown: Any, notes: Any) -> None:
+        enqueue(study, key, shown, {**notes, PLANNER: "another"})
+        studies.append(study)
+
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) == 2:
+            for one in planned[1:]:
+                shown = params(estimators.encoding, one.architecture)
+                notes = proposal_notes(one, number=1, planner="another")
+                enqueue(studies[0], str(one.architecture), shown, notes)
+
+    monkeypatch.setattr(Planner, "plan", noted)
+    monkeypatch.setattr(Study, "enqueue", by_another)
+    monkeypatch.setattr("ofa_nas.pipeline.measured_search.time", SimpleNamespace(sleep=sleep))
+    found = result_of(estimators, replace(setup, trials=ROUND_TRIALS))
+    assert [one.round for one in found.trials] == [1] * ROUND_TRIALS
+    assert len(sleeps) == 2
 
 
 def test_closing_puts_the_trial_back(estimators: Estimators, setup: MeasuredSetup) -> None:
