@@ -177,17 +177,20 @@ def _measure(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import err
     from ofa_nas.devices import HOST, open_device
     from ofa_nas.files import check_writable
-    from ofa_nas.latency.profile import check_threads
+    from ofa_nas.latency.profile import check_request, check_threads
     from ofa_nas.latency.shelf import default_name, named_table_path
 
     space, address = _space(args), args.device or HOST
+    counts, precision = _counts(args), _precision(args)
+    for threads in counts:
+        protocol = _protocol(args, threads=threads)
+        check_request(space, protocol, args.resolution or (), precision=precision)
     device = open_device(address)
     info = device.info()
     for text in info.environment.get("warnings", []):
         err.print(f"{address} warns: {text}", markup=False)
-    counts, name = _counts(args), args.name or default_name(address, info)
+    name = args.name or default_name(address, info)
     check_threads(max(counts), info)
-    precision = _precision(args)
     paths = {
         threads: args.output or named_table_path(space, name, threads=threads, precision=precision)
         for threads in counts

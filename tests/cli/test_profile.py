@@ -73,6 +73,12 @@ def test_refusals(arguments: list[str], told: str, capsys: pytest.CaptureFixture
     assert told in capsys.readouterr().err
 
 
+def test_a_board_is_not_asked_for_what_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = ("--device", "ssh://nobody@127.0.0.1:1", "--name", "mine")
+    assert main(["profile", *nowhere, "--space", "tiny", "--resolution", "97"]) == 1
+    assert capsys.readouterr().err == "error: resolution 97 is not in tiny; it has 24, 32\n"
+
+
 def test_after_one_visit_the_noise_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     table = simulated_table()
     assert table.measured
