@@ -142,6 +142,7 @@ def show_source(estimators: "Estimators") -> None:
 def _show_method(results: "Sequence[SearchResult]", estimators: "Estimators", *, seeds: int) -> None:
     """Print what may be claimed of all answers of one search, and how far seeds were apart."""
     from ofa_nas.cli.console import out
+    from ofa_nas.search.budgets import spread_text
 
     out.print(f"searched  {_describe_method(results, estimators)}")
     if all(one.is_exact for one in results):
@@ -150,16 +151,8 @@ def _show_method(results: "Sequence[SearchResult]", estimators: "Estimators", *,
     elif seeds == 1:
         out.print("seeds     one: --seeds 5 takes the best of five, and tells how far apart they are")
     else:
-        spreads = ", ".join(map(_spread, results))
+        spreads = ", ".join(spread_text(one.by_seed, one.goal.key if one.goal else None) for one in results)
         out.print(f"seeds     {seeds}, of which the best was taken; their answers: {spreads}")
-
-
-def _spread(result: "SearchResult") -> str:
-    """The least and the largest of what the seeds found."""
-    ends = min(result.by_seed), max(result.by_seed)
-    if result.goal is not None:
-        return " to ".join(map(result.goal.key.text, ends))
-    return "{:.2f} to {:.2f} %".format(*(100 * end for end in ends))
 
 
 def _describe_method(results: "Sequence[SearchResult]", estimators: "Estimators") -> str:

@@ -10,7 +10,7 @@ from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.picture import network_picture
 from ofa_nas.report.plots import all_fronts, thinned
 from ofa_nas.report.words import card_text, cost_keys, percent
-from ofa_nas.search.budgets import Cost
+from ofa_nas.search.budgets import Cost, spread_text
 
 
 def overview(document: SearchDocument) -> Markup:
@@ -71,16 +71,9 @@ def _claim(document: SearchDocument, answer: Answer) -> str:
     else:
         claim = "How far it is from the best within the budgets, the method that searched cannot tell."
     if len(answer.by_seed) > 1:
-        claim += f" It is the best of {len(answer.by_seed)} seeds, whose answers have {_spread(answer)}."
+        spread = spread_text(answer.by_seed, answer.goal[1] if answer.goal else None)
+        claim += f" It is the best of {len(answer.by_seed)} seeds, whose answers have {spread}."
     return f"{claim} Accuracy: {document.predictor}." if document.predictor else claim
-
-
-def _spread(answer: Answer) -> str:
-    """The least and the largest of what the seeds found."""
-    ends = min(answer.by_seed), max(answer.by_seed)
-    if answer.goal is not None:
-        return " to ".join(map(answer.goal[1].text, ends))
-    return "{:.2f} to {:.2f} %".format(*(100 * end for end in ends))
 
 
 def _answers(document: SearchDocument) -> Markup:

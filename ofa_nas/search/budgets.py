@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ofa_nas.errors import BudgetError
@@ -69,6 +69,14 @@ class Cost:
     def text(self, value: float) -> str:
         """An amount of it: `24.8 ms`."""
         return format_amount(value, self.unit)
+
+
+def spread_text(values: Sequence[float], cost: Cost | None) -> str:
+    """The least and the largest amount of a cost, or of accuracies without one: `82.10 to 82.20 %`."""
+    ends = min(values), max(values)
+    if cost is not None:
+        return " to ".join(map(cost.text, ends))
+    return "{:.2f} to {:.2f} %".format(*(100 * end for end in ends))
 
 
 @dataclass(frozen=True, slots=True)
