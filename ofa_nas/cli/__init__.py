@@ -21,6 +21,7 @@ from typing import Protocol
 
 import ofa_nas
 from ofa_nas.cli.plain import one_line
+from ofa_nas.cli.signals import imports_finished_first
 from ofa_nas.cli.window_arguments import put_windows
 from ofa_nas.errors import ConfigError, OfaNasError
 from ofa_nas.files import check_writable
@@ -157,20 +158,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         completion.answer(build_parser(completion.asked_command()))
     try:
-        args = build_parser(arguments[:1]).parse_args(arguments)
-        logging.basicConfig(
-            level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
-        )
-        logging.getLogger("PIL").setLevel(logging.CRITICAL)  # of a damaged image, an error of ours tells
-        warnings.filterwarnings(
-            "ignore", "Image size .* could be decompression bomb"
-        )  # an error of ours tells
-        _check_numbers(args)
-        put_windows(args)
-        if args.json_file is not None:
-            check_writable(args.json_file, option="--json-file")
-        status = load_command(args.command).run(args)
-        sys.stdout.flush()
+        with imports_finished_first():
+            return _run(arguments)
     except OfaNasError as error:
         return _fail(f"error: {error}", 1)
     except KeyboardInterrupt:
@@ -189,6 +178,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(
             f"internal error: {type(error).__name__}: {error} (run with {DEBUG}=1 for the traceback)", 1
         )
+
+
+def _run(arguments: list[str]) -> int:
+    args = build_parser(arguments[:1]).parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
+    )
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # of a damaged image, an error of ours tells
+    warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")  # an error of ours tells
+    _check_numbers(args)
+    put_windows(args)
+    if args.json_file is not None:
+        check_writable(args.json_file, option="--json-file")
+    status = load_command(args.command).run(args)
+    sys.stdout.flush()
     return status or 0
 
 
