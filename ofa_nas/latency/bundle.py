@@ -26,7 +26,6 @@ from ofa_nas.space.search_space import SearchSpace
 
 KINDS = ("latin", "anchors", "holdouts")  # of a design's networks
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file: the same bundle is the same bytes
-LEVEL = 6  # of gzip: what is carried by hand should be small; 9 takes seven times as long and saves 7 %
 LARGEST_JOB, LARGEST_RESULTS = 64 << 20, 1 << 30  # bytes of a job.json and of results that are read
 AGAIN = "run python3 agent.py again on the board, it goes on where it stopped, and copy results.jsonl anew"
 README = """\
@@ -118,7 +117,7 @@ def write_bundle(
     files = {}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for done, model in enumerate(chain(references, networks.write(precision=precision)), start=1):
-            packed = pack_model(model, level=LEVEL)
+            packed = pack_model(model)
             files[model.name] = packed.file
             _add(archive, packed.file.file, packed.packed)
             yield Progress("writing networks", done, total)

@@ -46,7 +46,7 @@ def test_a_bundle_becomes_a_table(command: Command, own_cache: Path, tmp_path: P
     bundle, folder = tmp_path / "board.zip", tmp_path / "board"
     printed = command("profile", "--bundle", bundle, *TINY)
     assert printed.status == 0, printed.err
-    assert re.search(r"^\d+ networks, up to .*B; --resolution takes fewer", printed.err)
+    assert re.search(r"^\d+ networks, about .*B; --resolution takes fewer", printed.err)
     assert f"ofa-nas profile --collect results.jsonl --bundle {bundle} --name my-board" in printed.text
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(folder)

@@ -56,7 +56,7 @@ def test_ctrl_c_is_one_line_and_status_130_whenever_it_comes(after_s: float, tmp
     _, told = process.communicate(timeout=300)
     *before, last = told.splitlines()
     assert last == "interrupted"
-    assert all("networks, up to" in line for line in before)  # a fast machine has got as far as this
+    assert all("networks, about" in line for line in before)  # a fast machine has got as far as this
     # Python ends by the signal itself where it came while C code ran Python code; a shell says 130 of both.
     assert process.returncode in (130, -signal.SIGINT)
     assert list(tmp_path.iterdir()) == []
