@@ -30,9 +30,9 @@ from ofa_nas.space.operators import (
 OPSET = 17  # HardSwish needs 14; 17 runs in ONNX Runtime 1.12 and later
 IR_VERSION = 8  # the IR version of opset 17
 IMAGE, LOGITS = "image", "logits"
-# Sixteen equally likely quantiles of the normal distribution, of zero mean and unit variance. A tensor repeats
-# so many in one random order: computing with them takes as long as with any, and a model compresses to a
-# hundredth of its size before it is sent to a board. A prime, so that filters differ.
+# Sixteen equally likely quantiles of the normal distribution, of zero mean and unit variance. A tensor has so
+# many in one random order, repeated: computing with them takes as long as with any, and a model compresses
+# to a hundredth of its size before it is sent to a board. A prime, so that filters differ.
 _PERIOD = 1021
 _QUANTILES = np.resize([NormalDist().inv_cdf((place + 0.5) / 16) for place in range(16)], _PERIOD)
 _VALUES = (_QUANTILES - _QUANTILES.mean()) / _QUANTILES.std()
