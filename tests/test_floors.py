@@ -14,7 +14,7 @@ FLOORS = (
     ("space", "pages"),
     ("devices", "onnx_writer", "quantization", "accuracy", "scores", "link_regression", "supernet_card"),
     ("latency", "predictors"),
-    ("search",),
+    ("search", "predictor_file"),
     ("supernet", "data"),
     ("training",),
     ("transfer", "pruning", "export"),

@@ -14,7 +14,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.estimators import Candidate
 from ofa_nas.pipeline.evaluation import Bench
 from ofa_nas.pipeline.search import SearchResult
-from ofa_nas.predictors import load_predictor
+from ofa_nas.predictor_file import load_predictor
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.encoding import Encoding
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from ofa_nas.errors import CheckpointError, TableError
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.predictors import AdditiveForm, Predictor, load_predictor, promised
+from ofa_nas.predictor_file import load_predictor
+from ofa_nas.predictors import AdditiveForm, Predictor, promised
 from ofa_nas.search.budgets import KINDS, Budget, Cost
 from ofa_nas.search.feasibility import BudgetedCost
 from ofa_nas.space.architecture import Architecture

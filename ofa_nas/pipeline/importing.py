@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_folder_writable, check_writable
-from ofa_nas.predictors import load_predictor, save_predictor
+from ofa_nas.predictor_file import load_predictor, save_predictor
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from ofa_nas.accuracy import own_noise
 from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.predictor_fit import BASELINE, KINDS, SampleSet, leave_out, tell_left_aside
-from ofa_nas.predictors import Floats, load_module, load_predictor
+from ofa_nas.predictor_file import load_predictor
+from ofa_nas.predictors import Floats, load_module
 from ofa_nas.scores import bias, kendall_tau, regret_floor, rmse, spearman_rho, tau_ceiling, top_k_regret
 from ofa_nas.space.costs import layer_macs, tabulate
 

@@ -7,7 +7,8 @@ from ofa_nas.export.card import PredictedLatency
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.estimators import Estimators
 from ofa_nas.pipeline.search import SearchResult
-from ofa_nas.predictors import load_predictor, promised
+from ofa_nas.predictor_file import load_predictor
+from ofa_nas.predictors import promised
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs

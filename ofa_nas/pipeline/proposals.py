@@ -14,7 +14,8 @@ from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.estimators import Candidate, Estimators
 from ofa_nas.pipeline.predictor_fit import present_samples, tell_left_aside
 from ofa_nas.pipeline.search import SearchResult, search
-from ofa_nas.predictors import Observations, PopulationPredictor, load_module, load_predictor
+from ofa_nas.predictor_file import load_predictor
+from ofa_nas.predictors import Observations, PopulationPredictor, load_module
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding

@@ -6,36 +6,27 @@ samples; as read from a file, a `PopulationPredictor`, for any images of the kin
 """
 
 import base64
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.accuracy import MOST_IMAGES, Z_90, AccuracySample, Draw
-from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
-from ofa_nas.files import read_json, write_json
+from ofa_nas.accuracy import Z_90, AccuracySample, Draw
+from ofa_nas.errors import ArchitectureError, ConfigError, DataError
 from ofa_nas.plugins import load_complete
-from ofa_nas.provenance import Provenance
 from ofa_nas.space.costs import CostTable, full_depth
 from ofa_nas.space.encoding import Encoding, Genes
-from ofa_nas.space.toml_reader import Section
 
 Floats = npt.NDArray[np.float64]
-FORMAT = "ofa-nas accuracy predictor"
-VERSION = 2
 COVERAGE = 0.9  # of the intervals
 MIN_SAMPLES = 8
 FOLDS = 10
 LARGEST = 1e3  # prediction: a fraction, wherever a model leads
-NO_INTERVAL = "no interval until ofa-nas predictor fit, for the file does not tell its images"
 _NAMES = ("fit", "from_json")
 _METHODS = ("predict", "half_widths", "additive", "to_json")
-_UNREADABLE = (ArithmeticError, AttributeError, ConfigError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,120 +254,3 @@ def unpack_array(packed: dict[str, Any]) -> npt.NDArray[np.float32]:
     if not np.isfinite(values).all():
         raise ValueError("a number is not finite")
     return values.reshape(packed["shape"]).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class PredictorFile:
-    """A predictor with what its file says about it.
-
-    Attributes:
-        predictor: Ready to predict, with intervals that hold for any images of the kind.
-        kind: Name of its module.
-        description: What accuracy it predicts: data set, split, weights.
-        provenance: What made it, as stored.
-    """
-
-    predictor: PopulationPredictor
-    kind: str
-    description: str
-    provenance: dict[str, Any]
-
-
-def save_predictor(
-    path: Path,
-    predictor: Predictor,
-    *,
-    kind: str,
-    encoding: Encoding,
-    weights: str,
-    description: str,
-    provenance: Provenance,
-) -> None:
-    """Write a predictor as JSON.
-
-    Args:
-        path: Where to.
-        predictor: Fitted; a `PopulationPredictor`, which tells the draw of images, for a file with intervals.
-        kind: Name of its module.
-        encoding: Of the space that it was fitted on.
-        weights: Digest of the supernet's weights that it was fitted on.
-        description: What accuracy it predicts.
-        provenance: What made it.
-
-    Raises:
-        ConfigError: Its module cannot read what it would be written as; nothing is written.
-    """
-    parameters = _parameters(predictor, encoding, kind=kind)
-    space = {"name": encoding.space.name, "digest": encoding.space.digest}
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "kind": kind,
-        "space": space,
-        "weights": weights,
-        "description": description,
-    }
-    if isinstance(predictor, PopulationPredictor) and predictor.draw is not None:
-        document["draw"] = asdict(predictor.draw)
-    write_json(path, document | {"provenance": provenance.to_json(), "parameters": parameters})
-
-
-def _parameters(predictor: Predictor, encoding: Encoding, *, kind: str) -> Any:
-    try:
-        parameters = json.loads(json.dumps(predictor.to_json(), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{kind}: to_json: gave what is no JSON: {error!s:.200}") from error
-    try:
-        load_module(kind).from_json(encoding, parameters)
-    except _UNREADABLE as error:
-        told = f"{type(error).__name__}: {error!s:.200}"
-        raise ConfigError(f"{kind}: from_json: cannot read what to_json gave: {told}") from error
-    return parameters
-
-
-def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> PredictorFile:
-    """Read a predictor that `save_predictor` wrote for the same space and the same weights.
-
-    Raises:
-        CheckpointError: It is no predictor, of another version, of another space, or of other weights.
-    """
-    content = read_json(path, error=CheckpointError)
-    if content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise CheckpointError(f"{path}: expected format {FORMAT!r}, version {VERSION}")
-    space = content.get("space")
-    if not isinstance(space, dict) or space.get("digest") != encoding.space.digest:
-        name = space.get("name") if isinstance(space, dict) else None
-        raise CheckpointError(
-            f"{path}: made for search space {str(name)[:60]!r}, not for this {encoding.space.name} "
-            f"(digest {encoding.space.digest}); fit a predictor for it"
-        )
-    if content.get("weights") != weights:
-        raise CheckpointError(
-            f"{path}: fitted to other weights than those that now lie beside it; collect samples of these "
-            "and fit it again: ofa-nas predictor collect, ofa-nas predictor fit"
-        )
-    section = Section(path, "", content, CheckpointError)
-    draw = _read_draw(section)
-    try:
-        kind = section.plugin("kind", "predictors")
-        module = load_module(kind)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: kind: {error}") from error
-    try:
-        fitted = module.from_json(encoding, content["parameters"])
-        description, provenance = str(content["description"]), dict(content["provenance"])
-        if draw is None and fitted.half_widths(encoding.encode([encoding.space.smallest])).any():
-            description += f"; {NO_INTERVAL}"
-        return PredictorFile(PopulationPredictor(fitted, draw), kind, description, provenance)
-    except _UNREADABLE as error:
-        raise CheckpointError(f"{path}: a value is missing or wrong: {error!s:.200}; fit it again") from error
-
-
-def _read_draw(section: Section) -> Draw | None:
-    if section.lacks("draw"):
-        return None
-    found = section.section("draw")
-    images, subnets = (found.integer(key, maximum=MOST_IMAGES) for key in ("images", "subnets"))
-    share = None if found.lacks("own_share") else found.number("own_share", minimum=0.0, maximum=1.0)
-    found.close()
-    return Draw(images, subnets, share)

@@ -11,7 +11,7 @@ import torch
 
 from ofa_nas.data import Source
 from ofa_nas.data.sample import save_sample
-from ofa_nas.predictors import load_predictor
+from ofa_nas.predictor_file import load_predictor
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.pretrained import imagenet_class_ids

@@ -27,7 +27,8 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.timings import read_timings
 from ofa_nas.pipeline.run_file import RunFile, flags
 from ofa_nas.pipeline.run_folder import RunFolder, Step
-from ofa_nas.predictors import Observations, interval, load_predictor
+from ofa_nas.predictor_file import load_predictor
+from ofa_nas.predictors import Observations, interval
 from ofa_nas.report.page import report_page
 from ofa_nas.report.reader import read_search
 from ofa_nas.search.storage import open_storage

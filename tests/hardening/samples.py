@@ -22,7 +22,8 @@ from ofa_nas.devices.job import Job, ModelFile, Task
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.latency.bundle import write_bundle
 from ofa_nas.latency.timings import BLOCK_COLUMNS
-from ofa_nas.predictors import Observations, PopulationPredictor, load_module, save_predictor
+from ofa_nas.predictor_file import save_predictor
+from ofa_nas.predictors import Observations, PopulationPredictor, load_module
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.storage import open_storage
 from ofa_nas.space.encoding import Encoding

@@ -10,6 +10,7 @@ import pytest
 from ofa_nas.accuracy import AccuracySample, Draw
 from ofa_nas.errors import CheckpointError, DataError
 from ofa_nas.plugins import plugin_names
+from ofa_nas.predictor_file import load_predictor, save_predictor
 from ofa_nas.predictors import (
     Observations,
     PopulationPredictor,
@@ -17,9 +18,7 @@ from ofa_nas.predictors import (
     conformal_half_width,
     interval,
     load_module,
-    load_predictor,
     promised,
-    save_predictor,
 )
 from ofa_nas.provenance import record_provenance
 from ofa_nas.scores import kendall_tau, rmse

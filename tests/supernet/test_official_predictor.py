@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ofa_nas.errors import CheckpointError
-from ofa_nas.predictors import load_predictor
+from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors.mlp import MlpPredictor, from_json
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
