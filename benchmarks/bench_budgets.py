@@ -23,9 +23,9 @@ from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.references import Timed, time_among_references
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.device_table import device_table
-from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.encoding import Genes

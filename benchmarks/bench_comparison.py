@@ -25,7 +25,7 @@ from ofa_nas.devices import HOST, MeasuringProtocol, Visit, open_device
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.export import model_card
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.contenders import (
+from ofa_nas.pipeline.delivery.contenders import (
     Contender,
     Difference,
     Hits,
@@ -37,11 +37,11 @@ from ofa_nas.pipeline.contenders import (
     latency_ratio,
     time_contenders,
 )
-from ofa_nas.pipeline.deliver import Activity
-from ofa_nas.pipeline.device_table import device_table
-from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.evaluation import Bench
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.delivery.deliver import Activity
+from ofa_nas.pipeline.evaluating.evaluation import Bench
+from ofa_nas.pipeline.searching.estimators import Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.search_space import SearchSpace

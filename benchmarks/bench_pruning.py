@@ -32,9 +32,9 @@ from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.files import write_json
 from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.prune import PrunedSubnet, PrunePlan, prune_recipe, prune_subnet
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.adapting.prune import PrunedSubnet, PrunePlan, prune_recipe, prune_subnet
+from ofa_nas.pipeline.searching.estimators import Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.provenance import record_provenance
 from ofa_nas.pruning.masks import prune_smallest
 from ofa_nas.search.budgets import Budget

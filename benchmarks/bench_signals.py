@@ -23,13 +23,13 @@ from ofa_nas.devices import HOST, MeasuringProtocol, Model, open_device
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.collecting import Collection
-from ofa_nas.pipeline.device_table import device_table
-from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.evaluation import Bench
-from ofa_nas.pipeline.learning import TrainingPlan, train_supernet
-from ofa_nas.pipeline.predictor_fit import fit_predictor
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.evaluating.evaluation import Bench
+from ofa_nas.pipeline.predicting.collecting import Collection
+from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
+from ofa_nas.pipeline.searching.estimators import Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.tables.device_table import device_table
+from ofa_nas.pipeline.training.learning import TrainingPlan, train_supernet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture

@@ -28,7 +28,7 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import balanced_indices, decode
 from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
 from ofa_nas.data.unlabelled import open_unlabelled
-from ofa_nas.pipeline.pretraining import with_classifier
+from ofa_nas.pipeline.training.pretraining import with_classifier
 from ofa_nas.provenance import record_provenance
 from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet

@@ -22,8 +22,8 @@ from ofa_nas.cli.console import make_table, wide
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import balanced_indices, decode
-from ofa_nas.pipeline.transfer_memory import MethodMemory, method_memories
-from ofa_nas.pipeline.transfer_source import SourceSubnet, named_subnet, open_subnet
+from ofa_nas.pipeline.adapting.transfer_memory import MethodMemory, method_memories
+from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, named_subnet, open_subnet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.supernet import place
 from ofa_nas.training.evaluate import count_correct

@@ -21,7 +21,7 @@ from ofa_nas.data import DataSet, Normalization
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages, default_pack_folder, pack
 from ofa_nas.data.sample import load_images
-from ofa_nas.pipeline.evaluation import named_architecture
+from ofa_nas.pipeline.evaluating.evaluation import named_architecture
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.layer import block_name

@@ -14,9 +14,9 @@ from ofa_nas.data.sample import load_images
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
-from ofa_nas.pipeline.collecting import Collection
-from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan, train_supernet
-from ofa_nas.pipeline.predictor_fit import FitReport, fit_predictor
+from ofa_nas.pipeline.predicting.collecting import Collection
+from ofa_nas.pipeline.predicting.predictor_fit import FitReport, fit_predictor
+from ofa_nas.pipeline.training.learning import TrainedSupernet, TrainingPlan, train_supernet
 from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetFiles

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.bench_comparison import Result, compare_all
 from ofa_nas.devices import Visit
 from ofa_nas.export.verify import OrtModel
-from ofa_nas.pipeline.contenders import Contender, Hits
+from ofa_nas.pipeline.delivery.contenders import Contender, Hits
 
 NO_MODEL: OrtModel = None  # type: ignore[assignment]  # nobody runs it here
 

@@ -110,8 +110,8 @@ def test_the_application_of_the_tutorial_classifies_with_an_exported_file(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from ofa_nas.pipeline.deliver import deliver
-    from ofa_nas.pipeline.promise import Promise
+    from ofa_nas.pipeline.delivery.deliver import deliver
+    from ofa_nas.pipeline.searching.promise import Promise
 
     list(deliver(small.files, tiny.smallest, Promise(figures={}), output=tmp_path / "subnet.onnx"))
     monkeypatch.chdir(tmp_path)
@@ -121,7 +121,7 @@ def test_the_application_of_the_tutorial_classifies_with_an_exported_file(
 
 
 def test_the_run_files_of_the_documents_are_read(tmp_path: Path) -> None:
-    from ofa_nas.pipeline.run_file import RunFile
+    from ofa_nas.pipeline.running.run_file import RunFile
 
     blocks = code_blocks("docs/tutorial.md", "toml") + code_blocks("docs/run.md", "toml")
     assert len(blocks) >= 4

@@ -22,6 +22,17 @@ FLOORS = (
     ("cli",),
     ("__main__",),
 )
+PIPELINE = (  # its own rooms, lowest first
+    "tables",
+    "evaluating",
+    "searching",
+    "predicting",
+    "measured",
+    "delivery",
+    "training",
+    "adapting",
+    "running",
+)
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 HEAVY = {"onnx", "onnxruntime", "optuna"}
@@ -49,7 +60,8 @@ def test_the_floors_of_the_document_are_these() -> None:
     text = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
     floor = ""
     told: dict[str, int] = {}
-    for number, rooms in re.findall(r"^\| *(\d?) *\| (`[^|]*) \|", text, re.MULTILINE):
+    floors = text.split("\n## Floors\n")[1].split("\n## ")[0]
+    for number, rooms in re.findall(r"^\| *(\d?) *\| (`[^|]*) \|", floors, re.MULTILINE):
         floor = number or floor
         told |= dict.fromkeys(re.findall(r"`(\w+)`", rooms), int(floor))
     ground = {"errors": 0, "__main__": told["cli"] + 1}
@@ -74,3 +86,21 @@ def test_imports_point_down(path: Path) -> None:
     is_below_torch = FLOOR_OF[room] < FLOOR_OF["supernet"] or room == "cli"
     assert not (is_below_torch and "torch" in loaded), f"{room} imports torch when it is imported itself"
     assert not (room == "cli" and loaded & HEAVY), f"cli imports {loaded & HEAVY} when it is imported itself"
+
+
+def test_the_rooms_of_the_pipeline_are_these() -> None:
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text.split("\n## Pipeline\n")[1].split("\n## ")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \| [^|]*: ([^|]*) \|", table, re.MULTILINE))
+    assert tuple(reversed(told)) == PIPELINE
+    for room, modules in told.items():
+        found = {path.stem for path in (PACKAGE / "pipeline" / room).glob("*.py")} - {"__init__"}
+        assert set(re.findall(r"`(\w+)`", modules)) == found
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "pipeline").glob("*/*.py")), ids=lambda path: path.stem)
+def test_imports_within_the_pipeline_point_down(path: Path) -> None:
+    own = PIPELINE.index(path.parent.name)
+    for module in imports(ast.parse(path.read_text()), inside_functions=True):
+        if module.startswith("ofa_nas.pipeline."):
+            assert PIPELINE.index(module.split(".")[2]) <= own, f"{path.parent.name} imports {module}"

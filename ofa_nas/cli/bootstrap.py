@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch()
-    from ofa_nas.pipeline.starting import bootstrap_supernet
+    from ofa_nas.pipeline.training.starting import bootstrap_supernet
 
     with progress("writing the supernet", total=None, quiet=args.json):
         started = bootstrap_supernet(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.search import Goal
+    from ofa_nas.pipeline.searching.search import Goal
     from ofa_nas.search.budgets import Budget
 
 _FLAGS = {
@@ -97,7 +97,7 @@ def read_goal(args: argparse.Namespace, device: str) -> "Goal | None":
     Raises:
         BudgetError: The accuracy is none.
     """
-    from ofa_nas.pipeline.search import Goal
+    from ofa_nas.pipeline.searching.search import Goal
     from ofa_nas.search.budgets import Cost, parse_accuracy
 
     if args.objective == "accuracy":

@@ -8,7 +8,7 @@ from ofa_nas.figures import format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
     from ofa_nas.data import Normalization
-    from ofa_nas.pipeline.compare import Comparison, Figures, Versus
+    from ofa_nas.pipeline.delivery.compare import Comparison, Figures, Versus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
 
     calm_threads()
     from ofa_nas.devices import MeasuringProtocol
-    from ofa_nas.pipeline.compare import Comparison, ComparisonPlan, compare
+    from ofa_nas.pipeline.delivery.compare import Comparison, ComparisonPlan, compare
 
     plan = ComparisonPlan(
         file=args.file,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ofa_nas.accuracy import Top1
-    from ofa_nas.pipeline.contest import Contest
-    from ofa_nas.pipeline.estimators import Candidate, Estimators
-    from ofa_nas.pipeline.search import SearchResult
+    from ofa_nas.pipeline.searching.contest import Contest
+    from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+    from ofa_nas.pipeline.searching.search import SearchResult
     from ofa_nas.supernet_card import SupernetCard
 
 
@@ -35,7 +35,7 @@ def check_data(data: str, card: "SupernetCard") -> None:
     """
     from ofa_nas.data.dataset import open_data
     from ofa_nas.data.windows import windows_like
-    from ofa_nas.pipeline.evaluation import check_fit
+    from ofa_nas.pipeline.evaluating.evaluation import check_fit
 
     check_fit(open_data(windows_like(data, card)).val, card)
 
@@ -48,8 +48,8 @@ def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: st
         result: Of the search.
         device: Name of the table of the device that times; empty for none.
     """
-    from ofa_nas.pipeline.contest import CONTENDERS, pick_contenders
-    from ofa_nas.pipeline.finalists import FINALISTS, pick_finalists
+    from ofa_nas.pipeline.searching.contest import CONTENDERS, pick_contenders
+    from ofa_nas.pipeline.searching.finalists import FINALISTS, pick_finalists
 
     is_timed = bool(device) and args.finalists != 0
     if args.data is None:
@@ -69,7 +69,7 @@ def judge_held_out(args: argparse.Namespace, estimators: "Estimators", chosen: "
     """
     if args.data is None or args.export is not None:
         return None
-    from ofa_nas.pipeline.evaluation import Bench
+    from ofa_nas.pipeline.evaluating.evaluation import Bench
 
     return Bench.open(str(estimators.files.weights)).held_out_top_1(chosen.architecture)
 
@@ -82,7 +82,7 @@ def hold_contest(
         return None
     from ofa_nas.cli.console import progress
     from ofa_nas.cli.torch_process import prepare_torch
-    from ofa_nas.pipeline.contest import IMAGES, Contest, evaluate_contenders
+    from ofa_nas.pipeline.searching.contest import IMAGES, Contest, evaluate_contenders
 
     prepare_torch()
     stream = evaluate_contenders(

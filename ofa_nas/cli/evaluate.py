@@ -7,7 +7,7 @@ from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.evaluation import Evaluation
+    from ofa_nas.pipeline.evaluating.evaluation import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate and list."""
     from ofa_nas.cli.console import give_document, make_table, progress, wide
     from ofa_nas.cli.torch_process import prepare_torch
-    from ofa_nas.pipeline.evaluation import evaluate
+    from ofa_nas.pipeline.evaluating.evaluation import evaluate
 
     prepare_torch(threads=args.threads)
 

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _import(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import give_document, out, progress
-    from ofa_nas.pipeline.importing import import_official
+    from ofa_nas.pipeline.training.importing import import_official
 
     with progress("importing", total=None, quiet=args.json):
         found = import_official(Path(args.path), output=args.output)

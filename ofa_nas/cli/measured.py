@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.deliver import Delivery
-    from ofa_nas.pipeline.estimators import Estimators
-    from ofa_nas.pipeline.measured_search import MeasuredResult
-    from ofa_nas.pipeline.search import SearchResult
-    from ofa_nas.pipeline.trials import MeasuredTrial
+    from ofa_nas.pipeline.delivery.deliver import Delivery
+    from ofa_nas.pipeline.measured.measured_search import MeasuredResult
+    from ofa_nas.pipeline.measured.trials import MeasuredTrial
+    from ofa_nas.pipeline.searching.estimators import Estimators
+    from ofa_nas.pipeline.searching.search import SearchResult
 
     Deliver = Callable[[argparse.Namespace, Estimators, SearchResult, dict[str, str]], Delivery]
 
@@ -88,7 +88,7 @@ def run_measured(
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.report import give_report
     from ofa_nas.errors import BudgetError
-    from ofa_nas.pipeline.search_document import measured_document
+    from ofa_nas.pipeline.delivery.search_document import measured_document
 
     result = _follow(args, estimators, searched, addresses)
     if not args.json:
@@ -109,14 +109,14 @@ def _follow(
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch()
-    from ofa_nas.pipeline.measured_search import (
+    from ofa_nas.pipeline.measured.measured_search import (
         MeasuredResult,
         MeasuredSetup,
         TrialBegun,
         Waiting,
         measured_search,
     )
-    from ofa_nas.pipeline.trials import MeasuredTrial
+    from ofa_nas.pipeline.measured.trials import MeasuredTrial
 
     setup = MeasuredSetup(
         storage=args.storage,
@@ -149,7 +149,7 @@ def show_measured(result: "MeasuredResult", estimators: "Estimators") -> None:
 
     from ofa_nas.cli.console import make_table, out, wide
     from ofa_nas.cli.search_report import describe_margin, show_source
-    from ofa_nas.pipeline.measured_search import ROUND_TRIALS
+    from ofa_nas.pipeline.measured.measured_search import ROUND_TRIALS
 
     show_source(estimators)
     out.print(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ofa_nas.cli.supernet_arguments import add_supernet
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.transfer_memory import MethodMemory
+    from ofa_nas.pipeline.adapting.transfer_memory import MethodMemory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> None:
         if value is not None and value < least:
             raise ConfigError(f"--{name} {value}: expected {least} or more")
     calm_threads()
-    from ofa_nas.pipeline.evaluation import named_architecture
-    from ofa_nas.pipeline.transfer_memory import method_memories
-    from ofa_nas.pipeline.transfer_source import named_subnet
+    from ofa_nas.pipeline.adapting.transfer_memory import method_memories
+    from ofa_nas.pipeline.adapting.transfer_source import named_subnet
+    from ofa_nas.pipeline.evaluating.evaluation import named_architecture
     from ofa_nas.space.search_space import SearchSpace
     from ofa_nas.transfer.methods import METHODS, Method
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.estimators import Candidate
+    from ofa_nas.pipeline.searching.estimators import Candidate
     from ofa_nas.search.budgets import Cost
 
 WIDTH, HEIGHT = 64, 11  # of the field, in characters

@@ -8,8 +8,8 @@ from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.collecting import Aim, Standing
-    from ofa_nas.pipeline.predictor_fit import KindScore
+    from ofa_nas.pipeline.predicting.collecting import Aim, Standing
+    from ofa_nas.pipeline.predicting.predictor_fit import KindScore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def _collect(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import give_document, out, progress
     from ofa_nas.cli.torch_process import prepare_torch
     from ofa_nas.errors import ConfigError
-    from ofa_nas.pipeline.collecting import Aim, Collection, Standing, collect_until
+    from ofa_nas.pipeline.predicting.collecting import Aim, Collection, Standing, collect_until
 
     if args.data is None:
         raise ConfigError("predictor collect needs --data, a data set with the supernet's classes")
@@ -115,7 +115,7 @@ def _describe_end(standing: "Standing") -> str:
 
 def _fit(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import give_document, make_table, out, progress
-    from ofa_nas.pipeline.predictor_fit import AUTO, BASELINE, Tried, try_predictors
+    from ofa_nas.pipeline.predicting.predictor_fit import AUTO, BASELINE, Tried, try_predictors
 
     with progress("trying kinds", total=None, quiet=args.json) as bar:
         for record in try_predictors(args.supernet, kind=args.kind or AUTO, seed=args.seed):
@@ -155,9 +155,9 @@ def _report(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import give_document, out, progress
     from ofa_nas.cli.predictor_report import show_report
     from ofa_nas.files import check_writable, write_bytes
-    from ofa_nas.pipeline.predictor_fit import AUTO
-    from ofa_nas.pipeline.predictor_page import report_page
-    from ofa_nas.pipeline.predictor_report import PredictorReport, report_predictor
+    from ofa_nas.pipeline.predicting.predictor_fit import AUTO
+    from ofa_nas.pipeline.predicting.predictor_page import report_page
+    from ofa_nas.pipeline.predicting.predictor_report import PredictorReport, report_predictor
 
     if args.output:
         check_writable(args.output, option="--output", suffix=".html")

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.predictor_report import PredictorReport
+    from ofa_nas.pipeline.predicting.predictor_report import PredictorReport
 
 
 def show_report(report: "PredictorReport") -> None:
     """Print scores, regrets and noise."""
     from ofa_nas.cli.console import make_table, out, wide
-    from ofa_nas.pipeline.predictor_page import (
+    from ofa_nas.pipeline.predicting.predictor_page import (
         BUDGET_HEADERS,
         HEADERS,
         describe_noise,

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
 
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import err, give_document, out
-    from ofa_nas.pipeline.pretraining import PretrainedSupernet, PretrainingPlan, pretrain_supernet
+    from ofa_nas.pipeline.training.pretraining import PretrainedSupernet, PretrainingPlan, pretrain_supernet
 
     plan = PretrainingPlan(
         space=args.space,

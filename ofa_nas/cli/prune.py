@@ -11,8 +11,8 @@ from ofa_nas.figures import format_bytes, format_count
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.deliver import Activity
-    from ofa_nas.pipeline.prune import PrunedSubnet, PrunePlan
+    from ofa_nas.pipeline.adapting.prune import PrunedSubnet, PrunePlan
+    from ofa_nas.pipeline.delivery.deliver import Activity
     from ofa_nas.pruning.state import Round
     from ofa_nas.training.recipe import Recipe
     from ofa_nas.training.train import EpochReport
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
     prepare_torch(threads=args.threads, is_lean=True)
     from ofa_nas.cli.console import give_document
-    from ofa_nas.pipeline.prune import PrunedSubnet, prune_subnet
+    from ofa_nas.pipeline.adapting.prune import PrunedSubnet, prune_subnet
 
     kept = "after the last complete round " if args.method == "imp" else ""
     done = follow(
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> "PrunePlan":
     from ofa_nas.errors import ConfigError
-    from ofa_nas.pipeline.prune import PrunePlan
+    from ofa_nas.pipeline.adapting.prune import PrunePlan
     from ofa_nas.training.splits import SplitSizes
 
     own = {"channel": ("keep",), "imp": ("rounds", "share", "scope", "rewind")}
@@ -106,7 +106,7 @@ def _plan(args: argparse.Namespace) -> "PrunePlan":
 
 
 def _recipe(args: argparse.Namespace) -> "Recipe":
-    from ofa_nas.pipeline.prune import prune_recipe
+    from ofa_nas.pipeline.adapting.prune import prune_recipe
     from ofa_nas.training.recipe import Settings
 
     return prune_recipe().override(
@@ -164,7 +164,7 @@ def _show(method: str, done: "PrunedSubnet") -> None:
 
 
 def _tell(bar: "ProgressBar", record: "EpochReport | Round | Activity") -> None:
-    from ofa_nas.pipeline.deliver import Activity
+    from ofa_nas.pipeline.delivery.deliver import Activity
     from ofa_nas.training.train import EpochReport
 
     if isinstance(record, Activity):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ofa_nas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.run_check import Facts
-    from ofa_nas.pipeline.run_file import RunFile
-    from ofa_nas.pipeline.run_folder import RunFolder, Step
+    from ofa_nas.pipeline.running.run_check import Facts
+    from ofa_nas.pipeline.running.run_file import RunFile
+    from ofa_nas.pipeline.running.run_folder import RunFolder, Step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,9 +49,9 @@ class Told:
 
 def run(args: argparse.Namespace) -> int:
     """Do every step whose inputs have changed; status 1 where the file breaks a promise."""
-    from ofa_nas.pipeline.run_check import check_run
-    from ofa_nas.pipeline.run_file import RunFile
-    from ofa_nas.pipeline.run_folder import RunFolder
+    from ofa_nas.pipeline.running.run_check import check_run
+    from ofa_nas.pipeline.running.run_file import RunFile
+    from ofa_nas.pipeline.running.run_folder import RunFolder
 
     if not args.file.is_file():
         raise ConfigError(f"{args.file}: no such run file; docs/run.md shows one")
@@ -75,7 +75,7 @@ class _Run:
 
     def status(self) -> int:
         """Plan, then tell or do."""
-        from ofa_nas.pipeline.flow import keep_table
+        from ofa_nas.pipeline.running.flow import keep_table
 
         if self.args.dry_run:
             self._plan(self._steps())
@@ -92,7 +92,7 @@ class _Run:
         return 0 if self._is_met else 1
 
     def _steps(self) -> "list[Step]":
-        from ofa_nas.pipeline.flow import plan_steps
+        from ofa_nas.pipeline.running.flow import plan_steps
 
         steps = plan_steps(self.file, self.facts, content=self._content())
         names = [step.name for step in steps]
@@ -103,7 +103,7 @@ class _Run:
     def _content(self) -> str:
         """Digest of the images, which are read only when their files look changed."""
         from ofa_nas.cli.console import progress
-        from ofa_nas.pipeline.run_check import listing_of, read_content
+        from ofa_nas.pipeline.running.run_check import listing_of, read_content
 
         if self.facts.data is None:
             return ""
@@ -124,7 +124,7 @@ class _Run:
 
     def _plan(self, steps: "list[Step]") -> None:
         """Tell what would be done: what depends on a step that is to be run follows it."""
-        from ofa_nas.pipeline.flow import SEARCH, with_choice
+        from ofa_nas.pipeline.running.flow import SEARCH, with_choice
 
         coming: dict[Path, str] = {}
         for plain in steps:
@@ -140,7 +140,7 @@ class _Run:
             self.told.append(Told(step.name, "to do" if why else "skipped", why, _typed(commands)))
 
     def _do(self, step: "Step", steps: "list[Step]", lock: int) -> None:
-        from ofa_nas.pipeline.flow import SEARCH, with_choice
+        from ofa_nas.pipeline.running.flow import SEARCH, with_choice
 
         step = with_choice(step, self.file.folder / SEARCH)
         is_forced = self._is_forced(step, steps)
@@ -154,8 +154,8 @@ class _Run:
             told.seconds = time.monotonic() - began
 
     def _run_step(self, step: "Step", lock: int, *, is_forced: bool) -> None:
-        from ofa_nas.pipeline.flow import document_of
-        from ofa_nas.pipeline.run_folder import StepRecord
+        from ofa_nas.pipeline.running.flow import document_of
+        from ofa_nas.pipeline.running.run_folder import StepRecord
 
         before = None if is_forced else self.folder.steps.get(step.name)
         record = StepRecord.begin(step, seed=self.file.seed, before=before)

@@ -22,10 +22,10 @@ from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.deliver import Delivery
-    from ofa_nas.pipeline.estimators import Candidate, Estimators
-    from ofa_nas.pipeline.finalists import Finals
-    from ofa_nas.pipeline.search import SearchResult, Unmet
+    from ofa_nas.pipeline.delivery.deliver import Delivery
+    from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+    from ofa_nas.pipeline.searching.finalists import Finals
+    from ofa_nas.pipeline.searching.search import SearchResult, Unmet
     from ofa_nas.search.budgets import Budget
 
 
@@ -100,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
     """Search, time finalists where that is possible, show, and export if asked to."""
     from ofa_nas.cli.table_progress import find_table
     from ofa_nas.files import check_writable
-    from ofa_nas.pipeline.estimators import Estimators
-    from ofa_nas.pipeline.search import SearchResult
+    from ofa_nas.pipeline.searching.estimators import Estimators
+    from ofa_nas.pipeline.searching.search import SearchResult
     from ofa_nas.search.budgets import budget_levels
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
@@ -182,9 +182,9 @@ def _search(
     args: argparse.Namespace, estimators: "Estimators", budgets: "Sequence[Budget]"
 ) -> "list[Unmet | SearchResult]":
     from ofa_nas.cli.console import progress
-    from ofa_nas.pipeline.cheapest import search_cheapest
-    from ofa_nas.pipeline.search import search
-    from ofa_nas.pipeline.seeds import Records, search_from_seeds
+    from ofa_nas.pipeline.searching.cheapest import search_cheapest
+    from ofa_nas.pipeline.searching.search import search
+    from ofa_nas.pipeline.searching.seeds import Records, search_from_seeds
     from ofa_nas.search.methods import Generation
 
     answers = []
@@ -211,7 +211,7 @@ def _show_list(
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.plot import is_plotted
     from ofa_nas.cli.search_report import show_list
-    from ofa_nas.pipeline.search_document import list_document
+    from ofa_nas.pipeline.delivery.search_document import list_document
 
     document = list_document(answers, estimators, seed=args.seed)
     if not give_document(args, document):
@@ -227,7 +227,7 @@ def _finish(
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.plot import is_plotted
     from ofa_nas.cli.search_report import show_nothing_measured, show_search
-    from ofa_nas.pipeline.search_document import result_document
+    from ofa_nas.pipeline.delivery.search_document import result_document
 
     candidates = pick_candidates(args, result, next(iter(addresses), ""))
     contest = hold_contest(args, estimators, candidates)
@@ -273,7 +273,7 @@ def _measure(
     from ofa_nas.cli.console import progress
     from ofa_nas.devices import MeasuringProtocol, open_device
     from ofa_nas.latency.references import reference_architectures
-    from ofa_nas.pipeline.finalists import Finals, measure_finalists
+    from ofa_nas.pipeline.searching.finalists import Finals, measure_finalists
 
     if not addresses or args.finalists == 0:
         return None
@@ -306,8 +306,8 @@ def _deliver(
 
     calm_threads()
     from ofa_nas.export.interface import FileForm
-    from ofa_nas.pipeline.deliver import deliver
-    from ofa_nas.pipeline.promise import promise_of_result
+    from ofa_nas.pipeline.delivery.deliver import deliver
+    from ofa_nas.pipeline.searching.promise import promise_of_result
 
     promise = promise_of_result(result, estimators, addresses=addresses, threads=args.threads)
     form = FileForm(precision=estimators.precision)

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ofa_nas.accuracy import Top1
-    from ofa_nas.pipeline.contest import Contest
-    from ofa_nas.pipeline.estimators import Candidate, Estimators
-    from ofa_nas.pipeline.finalists import Finals
-    from ofa_nas.pipeline.search import SearchResult, Unmet
+    from ofa_nas.pipeline.searching.contest import Contest
+    from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+    from ofa_nas.pipeline.searching.finalists import Finals
+    from ofa_nas.pipeline.searching.search import SearchResult, Unmet
     from ofa_nas.search.budgets import Budget
 
 SHOWN_ON_FRONT = 12
@@ -74,7 +74,7 @@ def show_list(
     A list of a sum has one front; one of peaks has a front for each value, and the loosest one's is shown.
     """
     from ofa_nas.cli.console import make_table, out, wide
-    from ofa_nas.pipeline.search import SearchResult
+    from ofa_nas.pipeline.searching.search import SearchResult
 
     results = [answer for answer in answers if isinstance(answer, SearchResult)]
     pairs = zip(answers[0].budgets, results[-1].budgets, strict=True)

@@ -18,7 +18,7 @@ def find_table(
     """
     from ofa_nas.cli.console import progress
     from ofa_nas.latency.table import LatencyTable
-    from ofa_nas.pipeline.device_table import device_table
+    from ofa_nas.pipeline.tables.device_table import device_table
 
     with progress(f"measuring {device}", total=None, quiet=quiet) as bar:
         for record in device_table(device, space, threads=threads, seed=seed, precision=precision):

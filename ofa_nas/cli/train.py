@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import err, give_document, out
-    from ofa_nas.pipeline.learning import TrainedSupernet, TrainingPlan, train_supernet
+    from ofa_nas.pipeline.training.learning import TrainedSupernet, TrainingPlan, train_supernet
     from ofa_nas.training.distributed import join_ranks, leave_ranks
     from ofa_nas.training.splits import SplitSizes
 

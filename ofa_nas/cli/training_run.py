@@ -8,7 +8,7 @@ from ofa_nas.cli.signals import signals_noted
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.deliver import Activity
+    from ofa_nas.pipeline.delivery.deliver import Activity
     from ofa_nas.training.recipe import Purpose, Recipe
 
 End = TypeVar("End")
@@ -55,7 +55,7 @@ def follow(
     """
     from ofa_nas.cli.console import progress
     from ofa_nas.data.packed import PackProgress
-    from ofa_nas.pipeline.training_run import FoundImages
+    from ofa_nas.pipeline.training.training_run import FoundImages
     from ofa_nas.training.loop import StepReport
     from ofa_nas.training.state import RateChange
 

@@ -10,7 +10,7 @@ from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.deliver import Activity
+    from ofa_nas.pipeline.delivery.deliver import Activity
     from ofa_nas.training.recipe import Recipe
     from ofa_nas.transfer.adapt import TransferEpoch
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     prepare_torch(threads=args.threads, is_lean=True)
     from ofa_nas.cli.console import give_document, out
     from ofa_nas.cli.delivery import show_delivery
-    from ofa_nas.pipeline.transfer import TransferPlan, TransferredSubnet, transfer_subnet
+    from ofa_nas.pipeline.adapting.transfer import TransferPlan, TransferredSubnet, transfer_subnet
     from ofa_nas.training.splits import SplitSizes
 
     plan = TransferPlan(
@@ -91,7 +91,7 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
 
 
 def _show(bar: "ProgressBar", record: "TransferEpoch | Activity") -> None:
-    from ofa_nas.pipeline.deliver import Activity
+    from ofa_nas.pipeline.delivery.deliver import Activity
 
     if isinstance(record, Activity):
         show_activity(bar, record)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ofa_nas.latency.verification import Verification
-    from ofa_nas.pipeline.table_verification import Plan, Verified
+    from ofa_nas.pipeline.tables.table_verification import Plan, Verified
 
 SHOWN = 3  # networks that the table misses most
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Time, judge, show and keep; status 1 when the table does not hold."""
     from ofa_nas.cli.console import err, give_document, progress
     from ofa_nas.files import check_writable
-    from ofa_nas.pipeline.table_verification import (
+    from ofa_nas.pipeline.tables.table_verification import (
         Verified,
         keep_verification,
         plan_verification,

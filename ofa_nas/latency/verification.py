@@ -1,6 +1,6 @@
 """Whether a latency table still holds: which fresh networks judge it, and what must be true of its errors.
 
-Nothing here measures; `pipeline/table_verification.py` does.
+Nothing here measures; `pipeline/tables/table_verification.py` does.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""Where the rooms are joined: device tables, the search itself, and the file that leaves."""
+"""Where the rooms are joined, for commands and for programs; its own rooms stand on floors, too."""

@@ -12,7 +12,7 @@ import pytest
 
 from ofa_nas.devices import ssh
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.device_table import device_table
+from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
 from tests.devices.conftest import Loopback, board

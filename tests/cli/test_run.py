@@ -17,9 +17,9 @@ import pytest
 import ofa_nas
 from ofa_nas.cli import build_parser
 from ofa_nas.export.interface import LARGEST_BATCH
-from ofa_nas.pipeline.flow import STEPS, plan_steps
-from ofa_nas.pipeline.run_check import check_run
-from ofa_nas.pipeline.run_file import RunFile
+from ofa_nas.pipeline.running.flow import STEPS, plan_steps
+from ofa_nas.pipeline.running.run_check import check_run
+from ofa_nas.pipeline.running.run_file import RunFile
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet, write_images
 
@@ -413,7 +413,13 @@ def test_what_the_commands_can_do_a_run_file_can_ask_for() -> None:
     """An option that is added to a command is added to the run file, or named here."""
     from dataclasses import fields
 
-    from ofa_nas.pipeline.run_file import CollectTable, ExportTable, ProfileTable, SearchTable, TrainTable
+    from ofa_nas.pipeline.running.run_file import (
+        CollectTable,
+        ExportTable,
+        ProfileTable,
+        SearchTable,
+        TrainTable,
+    )
 
     frame = {"help", "json", "json_file", "verbose", "supernet", "data", "output", "seed", "threads"}
     frame |= {"window", "hop"}  # a run file names them with its data, NAME@WINDOW/HOP

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from ofa_nas.cli.contest import pick_candidates
-from ofa_nas.pipeline.contest import pick_contenders
-from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.finalists import pick_finalists
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.searching.contest import pick_contenders
+from ofa_nas.pipeline.searching.estimators import Estimators
+from ofa_nas.pipeline.searching.finalists import pick_finalists
+from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command

@@ -8,11 +8,11 @@ import pytest
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import PredictedLatency
-from ofa_nas.pipeline.deliver import Delivery, deliver, verify_file
-from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.finalists import Finals, measure_finalists, pick_finalists
-from ofa_nas.pipeline.promise import LatencyPromise, Promise
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.delivery.deliver import Delivery, deliver, verify_file
+from ofa_nas.pipeline.searching.estimators import Estimators
+from ofa_nas.pipeline.searching.finalists import Finals, measure_finalists, pick_finalists
+from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
+from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.devices.conftest import Loopback

@@ -146,7 +146,7 @@ def prepare(small: SmallSupernet, folder: Path) -> Path:
     """A folder in which every command can run, with an older file wherever one is written."""
     import torch
 
-    from ofa_nas.pipeline.importing import import_official
+    from ofa_nas.pipeline.training.importing import import_official
     from tests.official_checkpoints import MOBILENET, flat_tensors
     from tests.pipeline.simulated_board import simulated_table
 

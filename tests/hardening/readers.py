@@ -25,8 +25,8 @@ from ofa_nas.latency.lookup_table import Origin, import_lookup_tables
 from ofa_nas.latency.roofline import Roofline
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.timings import read_timings
-from ofa_nas.pipeline.run_file import RunFile, flags
-from ofa_nas.pipeline.run_folder import RunFolder, Step
+from ofa_nas.pipeline.running.run_file import RunFile, flags
+from ofa_nas.pipeline.running.run_folder import RunFolder, Step
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import Observations, interval
 from ofa_nas.report.page import report_page

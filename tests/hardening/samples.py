@@ -309,7 +309,7 @@ def _run_file(path: Path) -> None:
 
 
 def _run_record(path: Path) -> None:
-    from ofa_nas.pipeline.run_folder import RunFolder, Step, StepRecord
+    from ofa_nas.pipeline.running.run_folder import RunFolder, Step, StepRecord
 
     step = Step("search", (("search", "--seed", "0"),), {"one": "0" * 64}, (path.parent / "subnet.onnx",))
     folder = RunFolder(path.parent)

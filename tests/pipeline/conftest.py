@@ -2,7 +2,7 @@
 
 import pytest
 
-from ofa_nas.pipeline.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.space.search_space import SearchSpace
 from tests.pipeline.enumerated import EVERY
 from tests.small_supernet import SmallSupernet, exact_table

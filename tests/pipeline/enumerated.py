@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ofa_nas.pipeline.estimators import Candidate
+from ofa_nas.pipeline.searching.estimators import Candidate
 from ofa_nas.search.budgets import Budget
 from tests.search.worlds import every_architecture
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ofa_nas.errors import BudgetError
-from ofa_nas.pipeline.cheapest import search_cheapest
-from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.search import Goal, SearchResult
+from ofa_nas.pipeline.searching.cheapest import search_cheapest
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.search import Goal, SearchResult
 from ofa_nas.search.budgets import Budget, Cost, parse_accuracy
 from tests.pipeline.enumerated import budget_of, costs_of, keeps, limits_at
 

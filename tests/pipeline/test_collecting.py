@@ -15,8 +15,8 @@ import pytest
 
 from ofa_nas.accuracy import AccuracySample, SampleStore
 from ofa_nas.errors import ConfigError
-from ofa_nas.pipeline import collecting
-from ofa_nas.pipeline.collecting import (
+from ofa_nas.pipeline.predicting import collecting
+from ofa_nas.pipeline.predicting.collecting import (
     CHECK_EVERY,
     LEAST_TO_JUDGE,
     Aim,
@@ -26,7 +26,7 @@ from ofa_nas.pipeline.collecting import (
     judge,
     judge_predictions,
 )
-from ofa_nas.pipeline.predictor_fit import SampleSet, fit_predictor
+from ofa_nas.pipeline.predicting.predictor_fit import SampleSet, fit_predictor
 from ofa_nas.predictors import Observations
 from ofa_nas.scores import kendall_tau
 from ofa_nas.space.encoding import Encoding

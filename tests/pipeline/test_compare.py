@@ -15,15 +15,15 @@ from ofa_nas.devices.host import Host
 from ofa_nas.export.card import ModelCard, read_model, save_model
 from ofa_nas.export.foreign import model_precision
 from ofa_nas.export.interface import FileForm
-from ofa_nas.pipeline.compare import (
+from ofa_nas.pipeline.delivery.compare import (
     Comparison,
     ComparisonPlan,
     compare,
 )
-from ofa_nas.pipeline.contenders import accuracy_difference, latency_ratio
-from ofa_nas.pipeline.deliver import Delivery, deliver
-from ofa_nas.pipeline.evaluation import evaluate
-from ofa_nas.pipeline.promise import Promise
+from ofa_nas.pipeline.delivery.contenders import accuracy_difference, latency_ratio
+from ofa_nas.pipeline.delivery.deliver import Delivery, deliver
+from ofa_nas.pipeline.evaluating.evaluation import evaluate
+from ofa_nas.pipeline.searching.promise import Promise
 from ofa_nas.quantization import quantize
 from ofa_nas.space.precision import FP16
 from ofa_nas.space.search_space import SearchSpace

@@ -7,10 +7,10 @@ import pytest
 
 from ofa_nas.accuracy import Z_90, AccuracySample, Draw, binomial_variance
 from ofa_nas.errors import ConfigError
-from ofa_nas.pipeline.contest import Contest, Evaluated, evaluate_contenders, pick_contenders, weigh
-from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.evaluation import Bench
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.evaluating.evaluation import Bench
+from ofa_nas.pipeline.searching.contest import Contest, Evaluated, evaluate_contenders, pick_contenders, weigh
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table

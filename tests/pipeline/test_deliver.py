@@ -8,17 +8,17 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import ofa_nas.pipeline.deliver
+import ofa_nas.pipeline.delivery.deliver
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, save_model
 from ofa_nas.export.interface import FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement
-from ofa_nas.pipeline.deliver import Activity, Delivery, deliver, verify_file
-from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.evaluation import evaluate
-from ofa_nas.pipeline.promise import LatencyPromise, Promise, promise_of, promise_of_result
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.delivery.deliver import Activity, Delivery, deliver, verify_file
+from ofa_nas.pipeline.evaluating.evaluation import evaluate
+from ofa_nas.pipeline.searching.estimators import Estimators
+from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of, promise_of_result
+from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs, layer_weight_bytes
@@ -166,7 +166,7 @@ def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp
 def test_a_file_that_computes_something_else_is_not_kept(
     small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ofa_nas.pipeline.deliver, "save_model", spoil_and_save)
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "save_model", spoil_and_save)
     older = tmp_path / "subnet.onnx"
     older.write_bytes(b"an older file")
     with pytest.raises(VerificationError, match=r"the file's logits differ from torch's by "):
@@ -379,7 +379,7 @@ def test_a_file_of_a_batch_promises_no_latency_of_one_image(
         )
         return MEASURED, ()
 
-    monkeypatch.setattr(ofa_nas.pipeline.deliver, "time_file", time_file)
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "time_file", time_file)
     predicted = LatencyPromise(PredictedLatency("host", "measured", 1.0), address="host")
     promise = Promise(figures={}, latencies=(predicted,))
     space = SupernetCard.load(small.files.card).space

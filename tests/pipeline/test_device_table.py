@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-import ofa_nas.pipeline.device_table
+import ofa_nas.pipeline.tables.device_table
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.devices.host import Host
 from ofa_nas.errors import ConfigError, DeviceError, TableError
 from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.device_table import device_table
+from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.space.search_space import SearchSpace
 
 FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
@@ -88,6 +88,6 @@ def test_a_board_that_is_called_like_another_table_is_not_measured(
 ) -> None:
     info = replace(open_device("host").info(), name=address.removeprefix("ssh://"))
     monkeypatch.setattr(Host, "info", lambda _: info)
-    monkeypatch.setattr(ofa_nas.pipeline.device_table, "open_device", lambda _: Host())
+    monkeypatch.setattr(ofa_nas.pipeline.tables.device_table, "open_device", lambda _: Host())
     with pytest.raises(ConfigError, match=f"ofa-nas profile --device {address} --name my-"):
         find(address, tiny)

@@ -10,11 +10,11 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
-from ofa_nas.pipeline.collecting import Collection
-from ofa_nas.pipeline.estimators import Estimators
-from ofa_nas.pipeline.evaluation import evaluate, named_architecture
-from ofa_nas.pipeline.predictor_fit import fit_predictor
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.evaluating.evaluation import evaluate, named_architecture
+from ofa_nas.pipeline.predicting.collecting import Collection
+from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
+from ofa_nas.pipeline.searching.estimators import Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard

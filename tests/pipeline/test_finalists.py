@@ -9,9 +9,9 @@ from ofa_nas.devices import AnyModel, DeviceInfo, MeasuringProtocol, Profile, Vi
 from ofa_nas.errors import BudgetError, TableError
 from ofa_nas.latency.references import reference_architectures, reference_name
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.finalists import Finals, measure_finalists, pick_finalists
-from ofa_nas.pipeline.search import Goal, SearchResult, search
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.finalists import Finals, measure_finalists, pick_finalists
+from ofa_nas.pipeline.searching.search import Goal, SearchResult, search
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table

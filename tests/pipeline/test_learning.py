@@ -11,7 +11,7 @@ from PIL import Image
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.sample import load_sample
 from ofa_nas.errors import ConfigError, DataError, SpaceError
-from ofa_nas.pipeline.learning import TrainedSupernet, train_supernet
+from ofa_nas.pipeline.training.learning import TrainedSupernet, train_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.training.recipe import Recipe
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, plan, write_images

@@ -14,19 +14,19 @@ from ofa_nas.accuracy import AccuracySample, SampleStore, Top1
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import CheckpointError, ConfigError, StudyError
-from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.evaluation import Bench
-from ofa_nas.pipeline.measured_search import (
+from ofa_nas.pipeline.evaluating.evaluation import Bench
+from ofa_nas.pipeline.measured.measured_search import (
     ROUND_TRIALS,
     MeasuredResult,
     MeasuredSetup,
     TrialBegun,
     measured_search,
 )
-from ofa_nas.pipeline.predictor_fit import fit_predictor
-from ofa_nas.pipeline.proposals import Planner, propose, refit
-from ofa_nas.pipeline.search import SearchResult, search
-from ofa_nas.pipeline.trials import PLANNER, MeasuredTrial, choices, params, proposal_notes
+from ofa_nas.pipeline.measured.proposals import Planner, propose, refit
+from ofa_nas.pipeline.measured.trials import PLANNER, MeasuredTrial, choices, params, proposal_notes
+from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.search.storage import open_storage
 from ofa_nas.search.study import Study
@@ -240,7 +240,7 @@ def test_a_round_that_another_worker_is_enqueuing_is_waited_for(
 
     monkeypatch.setattr(Planner, "plan", noted)
     monkeypatch.setattr(Study, "enqueue", by_another)
-    monkeypatch.setattr("ofa_nas.pipeline.measured_search.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("ofa_nas.pipeline.measured.measured_search.time", SimpleNamespace(sleep=sleep))
     found = result_of(estimators, replace(setup, trials=ROUND_TRIALS))
     assert [one.round for one in found.trials] == [1] * ROUND_TRIALS
     assert len(sleeps) == 2

@@ -8,9 +8,9 @@ import pytest
 
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import write_json
-from ofa_nas.pipeline.predictor_fit import LeftOut, choose_kind, fit_predictor, leave_out
-from ofa_nas.pipeline.predictor_page import report_page
-from ofa_nas.pipeline.predictor_report import PredictorReport, Score, report_predictor
+from ofa_nas.pipeline.predicting.predictor_fit import LeftOut, choose_kind, fit_predictor, leave_out
+from ofa_nas.pipeline.predicting.predictor_page import report_page
+from ofa_nas.pipeline.predicting.predictor_report import PredictorReport, Score, report_predictor
 from ofa_nas.predictors import Floats, Observations
 from ofa_nas.scores import kendall_tau, rmse
 from tests.predictors.worlds import LITE, observe, rugged_accuracy

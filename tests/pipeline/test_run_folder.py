@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ofa_nas.errors import ConfigError, FileError
-from ofa_nas.pipeline import run_folder
-from ofa_nas.pipeline.run_folder import BEGUN, RunFolder, Step, StepRecord, digest_of
+from ofa_nas.pipeline.running import run_folder
+from ofa_nas.pipeline.running.run_folder import BEGUN, RunFolder, Step, StepRecord, digest_of
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 
 from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, TableError
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.device_table import device_table
-from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.search import SearchResult, search
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.search.budgets import Budget, parse_budget
 from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
 from ofa_nas.space.search_space import SearchSpace

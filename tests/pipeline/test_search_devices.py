@@ -9,8 +9,8 @@ import pytest
 
 from ofa_nas.errors import BudgetError, TableError
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.search import SearchResult, Unmet, search
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.search import SearchResult, Unmet, search
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.search.methods import Generation
 from ofa_nas.space.costs import layer_weight_bytes

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 
 from ofa_nas.errors import BudgetError
-from ofa_nas.pipeline.cheapest import search_cheapest
-from ofa_nas.pipeline.estimators import Candidate, Estimators
-from ofa_nas.pipeline.search import Goal, SearchResult, Unmet, search
-from ofa_nas.pipeline.seeds import search_from_seeds
+from ofa_nas.pipeline.searching.cheapest import search_cheapest
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.search import Goal, SearchResult, Unmet, search
+from ofa_nas.pipeline.searching.seeds import search_from_seeds
 from ofa_nas.search.budgets import Cost
 from ofa_nas.search.methods import Generation
 from tests.pipeline.enumerated import limits_at

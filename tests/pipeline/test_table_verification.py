@@ -12,8 +12,8 @@ from ofa_nas.devices import open_device
 from ofa_nas.errors import ConfigError, DeviceError, SpaceError, TableError
 from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.device_table import device_table
-from ofa_nas.pipeline.table_verification import (
+from ofa_nas.pipeline.tables.device_table import device_table
+from ofa_nas.pipeline.tables.table_verification import (
     Plan,
     Verified,
     keep_verification,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.accuracy import SampleStore
-from ofa_nas.pipeline.collecting import Collection
+from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.training.collect import fill_up, stratified_sample

@@ -13,7 +13,7 @@ from torch import nn
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import CheckpointError, ConfigError, DataError, RecipeError, TrainingError
-from ofa_nas.pipeline.pretraining import with_classifier
+from ofa_nas.pipeline.training.pretraining import with_classifier
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import read_tensors
 from ofa_nas.supernet.elastic import TRAIN, TRAIN_LARGEST

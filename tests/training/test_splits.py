@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ofa_nas.data import Normalization, Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode, load_sample
-from ofa_nas.pipeline.training_run import save_images
+from ofa_nas.pipeline.training.training_run import save_images
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.splits import SplitSizes, held_out_half, predictor_half, training_data
 from tests.small_supernet import SmallSupernet

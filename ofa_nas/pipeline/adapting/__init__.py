@@ -1,0 +1,1 @@
+"""A subnet for another task, or with less in it."""

@@ -1,0 +1,150 @@
+"""From a subnet and a data set to a subnet for that data set, on the disk, exported and checked."""
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+
+import torch
+
+from ofa_nas.data import DataSet
+from ofa_nas.data.dataset import open_data
+from ofa_nas.data.packed import PackProgress
+from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
+from ofa_nas.pipeline.delivery.deliver import Activity, Delivery
+from ofa_nas.pipeline.training.training_run import (
+    FoundImages,
+    RunPlan,
+    decode_splits,
+    deliver_trained,
+    save_trained,
+)
+from ofa_nas.provenance import record_provenance
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.supernet.supernet import Supernet, place
+from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.training.loop import CHECKPOINT, check_run_folder
+from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import SplitSizes, training_data
+from ofa_nas.training.state import RateChange, rates_meta
+from ofa_nas.transfer.adapt import TransferEpoch, TransferReport, adapt
+from ofa_nas.transfer.methods import METHODS, Method
+from ofa_nas.transfer.network import TransferNetwork, transfer_space
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPlan(RunPlan):
+    """What to transfer, to what, and where to leave it: `subnet.safetensors` and `subnet.onnx`.
+
+    Attributes:
+        subnet: As `open_subnet` takes it.
+        supernet: Of a subnet that is given by its architecture.
+        data: Data set, as `open_data` takes it.
+        recipe: Of one phase, named after the method.
+        sizes: Of the images that serve beside training.
+    """
+
+    subnet: str
+    supernet: str
+    data: str
+    recipe: Recipe
+    sizes: SplitSizes
+
+    @property
+    def method(self) -> Method:
+        """What is trained."""
+        return METHODS[self.recipe.phases[0].name]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferredSubnet:
+    """The end of a transfer.
+
+    Attributes:
+        files: A supernet of one architecture: what every command with `--supernet` takes.
+        arch: That architecture, in the space of the files.
+        trained_parameters: How many numbers were trained.
+        epochs: Reports since the start or the resume.
+        delivery: The ONNX file and its checks.
+    """
+
+    files: SupernetFiles
+    arch: Architecture
+    trained_parameters: int
+    epochs: tuple[TransferEpoch, ...]
+    delivery: Delivery
+
+
+def transfer_subnet(
+    plan: TransferPlan, *, device: torch.device
+) -> Generator[FoundImages | PackProgress | TransferReport | Activity | TransferredSubnet, None, None]:
+    """Decode, train, save, export and check; the last record is the result.
+
+    Closing the generator between two reports of the training leaves a checkpoint to resume from.
+
+    Raises:
+        ConfigError: The run folder holds another transfer, or the plan is wrong.
+        FileError: It cannot be written.
+        DataError: The data are wrong.
+        CheckpointError: The subnet is missing or damaged, or there is nothing to resume from.
+        TrainingError: The loss is not a number.
+        VerificationError: The file does not compute what the network does.
+    """
+    checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="transfer")
+    source = open_subnet(plan.subnet, plan.supernet)
+    data = open_data(plan.data)
+    packs = yield from decode_splits(data, plan.image_size)
+    network = _network(source, data, plan, device=device)
+    prepared = training_data(*packs, plan.sizes, normalization=source.normalization)
+    checkpointing = plan.checkpointing(checkpoint, source.name)
+    epochs: list[TransferEpoch] = []
+    rates: list[RateChange] = []
+    with closing(adapt(network, prepared, plan.recipe, checkpointing=checkpointing)) as reports:
+        for report in reports:
+            if isinstance(report, TransferEpoch):
+                epochs.append(report)
+            elif isinstance(report, RateChange):
+                rates.append(report)
+            yield report
+    files = SupernetFiles(plan.folder / "subnet.safetensors")
+    count = sum(value.numel() for value in network.trained().values())
+    _save(files, network, source=source, data=data, plan=plan, rates=rates)
+    delivery = yield from deliver_trained(files, network.arch)
+    yield TransferredSubnet(files, network.arch, count, tuple(epochs), delivery)
+
+
+def _network(
+    source: SourceSubnet, data: DataSet, plan: TransferPlan, *, device: torch.device
+) -> TransferNetwork:
+    space = transfer_space(source.space, source.arch, classes=len(data.class_names), method=plan.method)
+    network = TransferNetwork(space, plan.method)
+    network.load_folded(source.weights, list(source.space.layers(source.arch)), where=source.name)
+    network.initialise(torch.Generator().manual_seed(plan.recipe.seed))
+    return place(network, device)
+
+
+def _save(
+    files: SupernetFiles,
+    network: TransferNetwork,
+    *,
+    source: SourceSubnet,
+    data: DataSet,
+    plan: TransferPlan,
+    rates: list[RateChange],
+) -> None:
+    network.merge_scales()
+    supernet = Supernet(network.space)
+    supernet.load_state_dict(network.state_dict())
+    save_trained(
+        files,
+        supernet,
+        data,
+        sizes=plan.sizes,
+        normalization=source.normalization,
+        made_by={
+            "transfer": plan.method.name,
+            "start": source.name,
+            "recipe": asdict(plan.recipe),
+            **rates_meta(rates),
+            "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
+        },
+    )

@@ -1,0 +1,1 @@
+"""A chosen subnet as a checked file, compared with others, and as a document."""

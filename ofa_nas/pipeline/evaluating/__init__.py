@@ -1,0 +1,1 @@
+"""Accuracy for real: images, and what a subnet makes of them."""

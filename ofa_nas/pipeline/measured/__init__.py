@@ -1,0 +1,1 @@
+"""Searches in which a trial is a real measurement, on several machines."""

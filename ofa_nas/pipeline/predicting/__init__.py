@@ -1,0 +1,1 @@
+"""Accuracy predictors: samples, fit, report."""

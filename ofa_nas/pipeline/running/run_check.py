@@ -1,0 +1,269 @@
+"""Everything of a run file that can be wrong is found before the first step begins; torch is not imported."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ofa_nas.data import DataSet, Source
+from ofa_nas.data.dataset import open_data
+from ofa_nas.devices import MeasuringProtocol, is_address, open_device
+from ofa_nas.errors import BudgetError, ConfigError, OfaNasError
+from ofa_nas.files import check_folder_writable
+from ofa_nas.latency.profile import check_request
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.evaluating.evaluation import check_classes
+from ofa_nas.pipeline.predicting.collecting import Aim
+from ofa_nas.pipeline.predicting.predictor_fit import AUTO
+from ofa_nas.pipeline.running.run_file import ProfileTable, RunFile, SearchTable, TrainTable
+from ofa_nas.pipeline.tables.device_table import device_table
+from ofa_nas.predictors import load_module
+from ofa_nas.search.budgets import budget_levels, parse_accuracy, parse_budgets, parse_margin
+from ofa_nas.search.methods import load_method
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.pretrained import PretrainedNetwork
+from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space, find_start
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.recipe import Recipe, Settings
+from ofa_nas.training.splits import check_halves
+
+_DIGEST_EVERY = 256  # images between two records of progress
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run file turned out to mean.
+
+    Attributes:
+        data: Opened; None where none is needed.
+        space: With the classes that the supernet has or will have.
+        start: Weights that the run or its training begins with; None for noise and for pretrained networks.
+        texts: Files of the user's own that say how to train: recipe and search space.
+        table: Latency table that was given by its name or path; None where there is none yet.
+        address: Of the device on which the file is timed; empty for nowhere.
+        is_collected: Whether the supernet is to have a predictor of the run's own.
+        is_reported: Whether the run ends with a page.
+    """
+
+    data: DataSet | None
+    space: SearchSpace
+    start: SupernetFiles | None
+    texts: tuple[Path, ...]
+    table: LatencyTable | None
+    address: str
+    is_collected: bool
+    is_reported: bool
+
+
+def check_run(run: RunFile) -> Facts:
+    """Look at everything that a run file names.
+
+    Raises:
+        ConfigError: Names the file, the key path, and what would be right.
+    """
+    with _key(run, "folder"):
+        check_folder_writable(run.folder)
+    data: DataSet | None
+    start: SupernetFiles | None
+    if run.train is not None:
+        is_collected, data = True, _data(run)
+        space, start, texts = _training(run, run.train, data)
+    else:
+        start, texts = _supernet(run), ()
+        is_collected = run.collect is not None or not start.predictor.is_file()
+        data = _data(run) if is_collected or run.search.contest else None
+        space = _classes(run, start, data)
+    if run.collect is not None and run.collect.until is not None:
+        with _key(run, "collect.until"):
+            Aim.parse(run.collect.until)
+    if run.kind not in (None, AUTO):
+        with _key(run, "fit.kind"):
+            load_module(str(run.kind))
+    _search(run)
+    table, address = _device(run, space)
+    return Facts(data, space, start, texts, table, address, is_collected, _is_reported(run))
+
+
+def _is_reported(run: RunFile) -> bool:
+    can_be = find_spec("plotly") is not None
+    if run.report and not can_be:
+        raise ConfigError(f"{run.path}: report: needs the package plotly: pip install 'ofa-nas[report]'")
+    return can_be if run.report is None else run.report
+
+
+@contextmanager
+def _key(run: RunFile, key: str) -> Iterator[None]:
+    """Tell where in the run file an error lies."""
+    try:
+        yield
+    except OfaNasError as error:
+        raise ConfigError(f"{run.path}: {key}: {error}") from error
+
+
+def _supernet(run: RunFile) -> SupernetFiles:
+    with _key(run, "supernet"):
+        files = SupernetFiles.find(run.supernet)
+        _space_of(files)
+    return files
+
+
+def _space_of(start: SupernetFiles | PretrainedNetwork) -> SearchSpace:
+    """The space of weights that are there."""
+    if not isinstance(start, SupernetFiles):
+        return SearchSpace.load(start.SPACE)
+    card = SupernetCard.load(start.card)
+    card.check_weights(start.name)
+    return card.space
+
+
+def _data(run: RunFile) -> DataSet:
+    if run.data is None:
+        raise ConfigError(
+            f"{run.path}: data: is missing: training, collecting and search.contest need images; give a "
+            "folder with one sub-folder a class"
+        )
+    with _key(run, "data"):
+        data = open_data(run.data)
+        check_halves(data)
+    return data
+
+
+def _classes(run: RunFile, start: SupernetFiles, data: DataSet | None) -> SearchSpace:
+    """The space of a supernet that is not trained; its classes must be those of the data."""
+    card = SupernetCard.load(start.card)
+    if data is not None:
+        with _key(run, "data"):
+            check_classes(data.val, card.class_names)
+    return card.space
+
+
+def _training(
+    run: RunFile, table: TrainTable, data: DataSet
+) -> tuple[SearchSpace, SupernetFiles | None, tuple[Path, ...]]:
+    """Space, start and text files of a training."""
+    classes = len(data.class_names)
+    with _key(run, "train.recipe"):
+        recipe = Recipe.load(table.recipe)
+        recipe.override(Settings(table.epochs, table.batch_size, table.learning_rate, table.random_subnets))
+    with _key(run, "train.space"):
+        named = SearchSpace.load(table.space or DEFAULT_SPACE).with_classes(classes)
+    texts = tuple(Path(text) for text in (table.recipe, table.space) if text and text.endswith(".toml"))
+    if table.start is None:
+        return named, None, texts
+    with _key(run, "train.from"):
+        found = find_start(table.start)
+        own = _space_of(found)
+        if table.space is not None:
+            check_space(named, own, start=table.start)
+            own = named
+    start = found if isinstance(found, SupernetFiles) else None
+    return own.with_classes(classes), start, texts
+
+
+def _search(run: RunFile) -> None:
+    """Budgets and the rest of `[search]`."""
+    table = run.search
+    for name, text in table.budgets.items():
+        with _key(run, f"search.{name}"):
+            if len(budget_levels(parse_budgets(name, text, device=table.device or ""))) > 1:
+                raise BudgetError(f"{text}: a run ends in one file, so it takes one value")
+    if table.latency is not None and table.device is None:
+        raise ConfigError(f"{run.path}: search.device: is missing: a latency is one of a device")
+    if table.margin is not None:
+        with _key(run, "search.margin"):
+            parse_margin(table.margin)
+            if table.latency is None:
+                raise BudgetError("is a share of the latency budget, and search.latency is missing")
+    if table.method is not None:
+        with _key(run, "search.method"):
+            load_method(table.method)
+    _check_objective(run, table)
+
+
+def _check_objective(run: RunFile, table: SearchTable) -> None:
+    if (table.objective is None) != (table.accuracy is None):
+        raise ConfigError(
+            f"{run.path}: search.accuracy: is reached at the least of search.objective; give both or neither"
+        )
+    if table.accuracy is not None:
+        with _key(run, "search.accuracy"):
+            parse_accuracy(table.accuracy)
+    if table.objective == "latency" and table.device is None:
+        raise ConfigError(f"{run.path}: search.device: is missing: a latency is one of a device")
+    if table.contest and table.objective is not None:
+        raise ConfigError(
+            f"{run.path}: search.contest: orders candidates by accuracy, not by another objective"
+        )
+    if table.images is not None and not table.contest:
+        raise ConfigError(f"{run.path}: search.images: are those of a contest; add contest = true")
+
+
+def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]:
+    """The device's table where there is one already, and the address where the file is timed."""
+    device, measure = run.search.device, run.search.measure
+    is_measured = device is not None and is_address(device)
+    if is_measured and measure not in (None, device):
+        raise ConfigError(f"{run.path}: search.measure: search.device is an address already: leave this out")
+    address = device if is_measured else measure
+    if address is not None:
+        with _key(run, "search.device" if is_measured else "search.measure"):
+            if not is_address(address):
+                raise ConfigError(f"{address[:80]}: expected host, or ssh://USER@HOST")
+            open_device(address)
+    elif run.search.finalists is not None and not run.search.contest:
+        raise ConfigError(
+            f"{run.path}: search.finalists: are timed on a device, or evaluated; give its address as "
+            "search.measure, or add contest = true"
+        )
+    _check_profile(run, space, is_measured=is_measured)
+    if device is None or is_measured:
+        return None, address or ""
+    with _key(run, "search.device"):
+        *_, table = device_table(device, space, threads=run.search.threads, precision=run.export.predicted)
+    assert isinstance(table, LatencyTable)
+    return table, address or ""
+
+
+def _check_profile(run: RunFile, space: SearchSpace, *, is_measured: bool) -> None:
+    table = run.profile
+    if not is_measured:
+        if table != ProfileTable():
+            raise ConfigError(f"{run.path}: profile: nothing is measured, for search.device is no address")
+        return
+    with _key(run, "profile"):
+        protocol = MeasuringProtocol(threads=run.search.threads, clock=table.clock or "wall")
+        check_request(space, protocol, table.resolution or ())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How far the images were read: `done` of `total`, and in the last record their digest."""
+
+    done: int
+    total: int
+    digest: str = ""
+
+
+def listing_of(data: DataSet) -> str:
+    """Digest of names, sizes and times of the images' files: cheap to look at."""
+    return hashlib.sha256(f"{data.train.digest}\n{data.val.digest}".encode()).hexdigest()
+
+
+def read_content(data: DataSet) -> Iterator[Reading]:
+    """Read every image and label; the last record holds the digest of their content, wherever it lies."""
+    digest, done, total = hashlib.sha256(), 0, len(data.train) + len(data.val)
+    for source in (data.train, data.val):
+        digest.update("\n".join(source.class_names).encode())
+        digest.update(source.labels.tobytes())
+        for index in range(len(source)):
+            digest.update(_content(source, index))
+            done += 1
+            if done % _DIGEST_EVERY == 0:
+                yield Reading(done, total)
+    yield Reading(total, total, digest.hexdigest())
+
+
+def _content(source: Source, index: int) -> bytes:
+    return source.pixels(index).tobytes() if source.encoded is None else source.encoded(index)

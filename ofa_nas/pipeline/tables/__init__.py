@@ -1,0 +1,1 @@
+"""Latency tables of devices: found, measured, held against fresh networks."""

@@ -1,0 +1,1 @@
+"""Trainings as a command or a program starts them."""

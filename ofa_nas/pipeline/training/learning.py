@@ -1,0 +1,127 @@
+"""From a data set to a supernet, and beside it all that search, export and verification need offline."""
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+
+import torch
+
+from ofa_nas.data.dataset import open_data
+from ofa_nas.data.packed import PackProgress
+from ofa_nas.pipeline.training.training_run import FoundImages, RunPlan, decode_splits, save_trained
+from ofa_nas.provenance import record_provenance
+from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.first_supernet import first_supernet
+from ofa_nas.training.history import History
+from ofa_nas.training.loop import CHECKPOINT, check_run_folder
+from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import SplitSizes, training_data
+from ofa_nas.training.state import RateChange, rates_meta
+from ofa_nas.training.train import EpochReport, Report, train
+
+_ALONE = Ranks()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan(RunPlan):
+    """What to train, on what, and where to leave it: `supernet.safetensors` in the run folder.
+
+    Attributes:
+        space: Search space, by name or TOML file; None for that of the start.
+        data: Data set, as `open_data` takes it.
+        start: Supernet or pretrained network, as `open_start` takes it, or None.
+        recipe: Every number of the training.
+        sizes: Of the images that serve beside training.
+        has_tensorboard: Write scalars for TensorBoard into the run folder.
+    """
+
+    space: str | None
+    data: str
+    start: str | None
+    recipe: Recipe
+    sizes: SplitSizes
+    has_tensorboard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSupernet:
+    """The end of a training.
+
+    Attributes:
+        files: Weights, card, calibration images and held-out images.
+        history: One report an epoch, those before a resume too.
+    """
+
+    files: SupernetFiles
+    history: tuple[EpochReport, ...]
+
+
+def train_supernet(
+    plan: TrainingPlan, *, device: torch.device, ranks: Ranks = _ALONE
+) -> Generator[FoundImages | PackProgress | Report | TrainedSupernet, None, None]:
+    """Decode, train and save; the last record is the supernet.
+
+    Closing the generator between two reports leaves a checkpoint to resume from.
+
+    Args:
+        plan: What to train.
+        device: Of this process.
+        ranks: This process among those that train together; the others yield no epochs and no supernet.
+
+    Raises:
+        ConfigError: The run folder holds another training.
+        FileError: It cannot be written.
+        SpaceError: The search space is wrong.
+        DataError: The data are wrong.
+        CheckpointError: There is nothing to resume from.
+        TrainingError: The loss is not a number.
+    """
+    checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
+    data = open_data(plan.data)
+    first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
+    if not ranks.is_first:
+        ranks.wait()  # the first one decodes for all
+    packs = yield from decode_splits(data, plan.image_size)
+    if ranks.is_first:
+        ranks.wait()
+    prepared = training_data(*packs, plan.sizes, normalization=first.normalization)
+    reports = train(
+        first.supernet,
+        prepared,
+        plan.recipe,
+        checkpointing=plan.checkpointing(checkpoint, first.start),
+        ranks=ranks,
+    )
+    if not ranks.is_first:
+        yield from reports
+        return
+    with (
+        closing(History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)) as history,
+        closing(reports),
+    ):
+        rates: list[RateChange] = []
+        for report in reports:
+            if isinstance(report, RateChange):
+                rates.append(report)
+            else:
+                history.add(report)
+            yield report
+    epochs = history.epochs()
+    made_by = {
+        "recipe": asdict(plan.recipe),
+        "start": first.start,
+        "history": [asdict(report) for report in epochs],
+        **rates_meta(rates),
+        "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
+    }
+    files = SupernetFiles(plan.folder / "supernet.safetensors")
+    save_trained(
+        files,
+        first.supernet,
+        data,
+        sizes=plan.sizes,
+        normalization=prepared.normalization,
+        made_by=made_by,
+    )
+    yield TrainedSupernet(files, epochs)

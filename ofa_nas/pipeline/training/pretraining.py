@@ -1,0 +1,147 @@
+"""From images without labels to a supernet that a training can start from."""
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+
+import torch
+
+from ofa_nas.data.packed import PackProgress
+from ofa_nas.data.unlabelled import open_unlabelled
+from ofa_nas.pipeline.training.training_run import RunPlan, decode_split
+from ofa_nas.provenance import record_provenance
+from ofa_nas.supernet.checkpoint import save_supernet
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
+from ofa_nas.training.history import History
+from ofa_nas.training.loop import CHECKPOINT, check_run_folder
+from ofa_nas.training.losses import load_loss
+from ofa_nas.training.pretrain import PretrainingReport, pretrain
+from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.state import EpochEnd, RateChange, rates_meta
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainingPlan(RunPlan):
+    """What to pretrain, on what, and where to leave it: `supernet.safetensors` in the run folder.
+
+    Attributes:
+        space: Search space, by name or TOML file; None for that of the start.
+        data: Images, as `open_unlabelled` takes them.
+        start: Supernet or pretrained network, as `open_start` takes it, or None.
+        loss: As `load_loss` takes it.
+        recipe: Every number of the training.
+        has_tensorboard: Write scalars for TensorBoard into the run folder.
+    """
+
+    space: str | None
+    data: str
+    start: str | None
+    loss: str
+    recipe: Recipe
+    has_tensorboard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainedSupernet:
+    """The end of a pretraining.
+
+    Attributes:
+        files: Weights and card; there are no labels to keep images for.
+        history: One report an epoch, those before a resume too.
+    """
+
+    files: SupernetFiles
+    history: tuple[EpochEnd, ...]
+
+
+def pretrain_supernet(
+    plan: PretrainingPlan, *, device: torch.device
+) -> Generator[PackProgress | PretrainingReport | PretrainedSupernet, None, None]:
+    """Decode, train and save; the last record is the supernet.
+
+    Its classifier is random, with as many classes as its search space: `ofa-nas train --from` makes its own.
+    Closing the generator between two reports leaves a checkpoint to resume from.
+
+    Args:
+        plan: What to pretrain.
+        device: To train on.
+
+    Raises:
+        ConfigError: The run folder holds another training, or there is no such loss, start or data.
+        FileError: It cannot be written.
+        SpaceError: The search space is wrong.
+        DataError: The data are wrong.
+        CheckpointError: There is nothing to resume from.
+        TrainingError: The loss is not a number.
+    """
+    checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
+    load_loss(plan.loss)
+    data = open_unlabelled(plan.data)
+    first = first_encoder(plan.space, start=plan.start, recipe=plan.recipe, device=device)
+    images = yield from decode_split(data.source, plan.image_size)
+    reports = pretrain(
+        first.supernet,
+        images,
+        plan.recipe,
+        loss=plan.loss,
+        normalization=first.normalization,
+        checkpointing=plan.checkpointing(checkpoint, first.start),
+    )
+    with (
+        closing(History(plan.folder, EpochEnd, has_tensorboard=plan.has_tensorboard)) as history,
+        closing(reports),
+    ):
+        rates: list[RateChange] = []
+        for report in reports:
+            if isinstance(report, RateChange):
+                rates.append(report)
+            else:
+                history.add(report)
+            yield report
+    epochs = history.epochs()
+    files = SupernetFiles(plan.folder / "supernet.safetensors")
+    supernet = with_classifier(first.supernet, first.classes, seed=plan.recipe.seed)
+    _save(files, supernet, data.name, plan, first=first, epochs=epochs, rates=rates)
+    yield PretrainedSupernet(files, epochs)
+
+
+def with_classifier(encoder: Supernet, classes: int, *, seed: int) -> Supernet:
+    """A copy of a supernet with a random classifier for so many classes in place of its own."""
+    supernet = Supernet(encoder.space.with_classes(classes), torch.Generator().manual_seed(seed))
+    own = supernet.state_dict()
+    with torch.no_grad():
+        for name, value in encoder.state_dict().items():
+            if not name.startswith("layers.classifier."):
+                own[name].copy_(value)
+    return supernet
+
+
+def _save(
+    files: SupernetFiles,
+    supernet: Supernet,
+    data: str,
+    plan: PretrainingPlan,
+    *,
+    first: FirstSupernet,
+    epochs: tuple[EpochEnd, ...],
+    rates: list[RateChange],
+) -> None:
+    card = SupernetCard(
+        space=supernet.space,
+        data=data,
+        class_names=tuple(f"untrained {index}" for index in range(supernet.space.classes)),
+        input_mean=first.normalization.mean,
+        input_std=first.normalization.std,
+        sha256="",
+        made_by={
+            "loss": plan.loss,
+            "recipe": asdict(plan.recipe),
+            "start": first.start,
+            "history": [asdict(report) for report in epochs],
+            **rates_meta(rates),
+            "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
+        },
+    )
+    save_supernet(files, supernet, card)

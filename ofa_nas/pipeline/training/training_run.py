@@ -1,0 +1,143 @@
+"""What runs that train have in common: a folder, decoded splits, and a supernet's files at the end."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ofa_nas.data import DataSet, Normalization, Source
+from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
+from ofa_nas.data.sample import balanced_indices, save_sample
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.supernet.checkpoint import save_supernet
+from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.loop import Checkpointing
+from ofa_nas.training.splits import SplitSizes, check_halves, held_out_half, predictor_half
+
+if TYPE_CHECKING:
+    from ofa_nas.pipeline.delivery.deliver import Activity, Delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """Where a run that trains is kept.
+
+    Attributes:
+        folder: Run folder; the result is left there.
+        image_size: Side of the packed images [px]; None for the native one.
+        resume: Continue in the run folder.
+        checkpoint_minutes: Minutes between checkpoints.
+        has_own_rate: Whether the learning rate was given, so that a resume may change it.
+    """
+
+    folder: Path
+    image_size: int | None = None
+    resume: bool = False
+    checkpoint_minutes: float = 5.0
+    has_own_rate: bool = False
+
+    def checkpointing(self, path: Path, start: str) -> Checkpointing:
+        """How the training is kept, in a file, that begins with the weights of a start."""
+        return Checkpointing(path, self.resume, self.checkpoint_minutes, start, self.has_own_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImages:
+    """What there is to learn from.
+
+    Attributes:
+        train: Training images, or windows of signals.
+        held_out: Validation images.
+        classes: Of both.
+    """
+
+    train: int
+    held_out: int
+    classes: int
+
+
+def decode_split(source: Source, image_size: int | None) -> Generator[PackProgress, None, PackedImages]:
+    """Decode a split once and for all.
+
+    Args:
+        source: The split.
+        image_size: Side of the images [px]; None for the native one.
+    """
+    size_px = image_size or source.size_px
+    for progress in pack_images(source, default_pack_folder(source, size_px=size_px), size_px=size_px):
+        yield progress
+    assert progress.packed is not None
+    return progress.packed
+
+
+def decode_splits(
+    data: DataSet, image_size: int | None
+) -> Generator[FoundImages | PackProgress, None, tuple[PackedImages, PackedImages]]:
+    """Decode the training images, and the half of the validation images that reports may look at.
+
+    Yields:
+        How many there are, then how many are decoded.
+
+    Raises:
+        DataError: One half has no image, or an image is corrupt.
+    """
+    check_halves(data)
+    yield FoundImages(len(data.train), len(data.val), len(data.class_names))
+    train = yield from decode_split(data.train, image_size)
+    val = yield from decode_split(data.val.subset(predictor_half(data.val)), image_size)
+    return train, val
+
+
+def save_trained(
+    files: SupernetFiles,
+    supernet: Supernet,
+    data: DataSet,
+    *,
+    sizes: SplitSizes,
+    normalization: Normalization,
+    made_by: dict[str, Any],
+) -> None:
+    """Write a supernet for the classes of a data set: weights, card, calibration and held-out images."""
+    card = SupernetCard(
+        space=supernet.space,
+        data=data.name,
+        class_names=data.class_names,
+        input_mean=normalization.mean,
+        input_std=normalization.std,
+        sha256="",
+        made_by=made_by,
+    )
+    save_images(files, data, sizes)
+    save_supernet(files, supernet, card)
+
+
+def save_images(files: SupernetFiles, data: DataSet, sizes: SplitSizes) -> None:
+    """Write the calibration and the held-out sample beside a supernet's weights, as many of each class."""
+    rng = np.random.default_rng([sizes.seed, 5])
+    held_out = data.val.subset(held_out_half(data.val))
+    for source, path, count in (
+        (data.train, files.calibration, sizes.calibration_sample),
+        (held_out, files.held_out, sizes.held_out_sample),
+    ):
+        per_class = max(1, -(-count // len(data.class_names)))
+        save_sample(path, source, balanced_indices(source.labels, per_class, rng))
+
+
+def deliver_trained(files: SupernetFiles, arch: Architecture) -> Generator["Activity", None, "Delivery"]:
+    """Export a subnet of a supernet that was trained here, beside its weights, and check the file.
+
+    Raises:
+        VerificationError: The file does not compute what the network does.
+    """
+    from ofa_nas.pipeline.delivery.deliver import Activity, deliver
+    from ofa_nas.pipeline.searching.promise import promise_of
+
+    promise = promise_of(files, arch, table=None, threads=1)
+    for record in deliver(files, arch, promise, output=files.weights.with_suffix(".onnx")):
+        if not isinstance(record, Activity):
+            return record
+        yield record
+    raise AssertionError("a delivery ends with its record")
