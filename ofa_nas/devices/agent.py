@@ -29,7 +29,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
@@ -50,6 +50,7 @@ LARGEST_RESULTS = 1 << 28  # bytes
 CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
 CORES_WATCHED_S = 0.2  # to see which are idle
 TICK_S = 0.01
+LEAST_HELD = 6  # sessions at once, where memory is short: neighbouring visits tell the machine's speed
 RESIDENT_RUNS = 3  # while resident memory is watched
 REFUSED = 3  # exit status where this machine cannot measure
 THERMAL_ZONES = "/sys/class/thermal/thermal_zone*/"
@@ -813,8 +814,14 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
     done = done_tasks(results)
     if len(done) < len(files):
         sizes = [[file["bytes"] for file in some] for some in files]
+        wanted, timed = protocol.held, [one for one, task in zip(sizes, tasks) if task["kind"] == "time"]
+        for some in timed:
+            protocol = fit_memory(protocol, some, free_bytes())
         needed = max(needed_bytes(one, task["kind"], protocol) for one, task in zip(sizes, tasks))
         machine = {**examine(needed, protocol.threads), "job": job["id"], "process": os.getpid()}
+        if protocol.held < wanted:
+            told = "little free memory: %d networks take turns at a time, not %d, so drift shows more"
+            machine["warnings"].append(told % (protocol.held, wanted))
         _check_unchanged(results, machine)
         results.append(machine)
     for number, task in enumerate(tasks):
@@ -831,6 +838,16 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
                 told = "\rpart %d of %d: %d measured of at least %d  " % shown
                 print(told, end="", file=sys.stderr, flush=True)
         results.append({"task": number, "kind": "done"})
+
+
+def fit_memory(protocol: Protocol, sizes: Sequence[int], free: int) -> Protocol:
+    """A protocol that holds as many sessions at once as the free memory takes, if these models are timed.
+
+    None is dropped below `LEAST_HELD`: then the memory is too small. `free` is 0 where nobody knows.
+    """
+    while 0 < free < needed_bytes(sizes, "time", protocol) and protocol.held > LEAST_HELD:
+        protocol = replace(protocol, held=min(protocol.held, len(sizes)) - 1)
+    return protocol
 
 
 def needed_bytes(sizes: Sequence[int], kind: str, protocol: Protocol) -> int:

@@ -23,13 +23,15 @@ class Host:
     def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
         """Time models in interleaved visits; the first model is the sentinel."""
         with _refusals():
-            _check_memory(models, "time", protocol)
+            sizes, free = _sizes(models), agent.free_bytes()
+            protocol = agent.fit_memory(protocol, sizes, free)
+            _check_memory(agent.needed_bytes(sizes, "time", protocol), free)
             yield from map(Visit.from_json, agent.time_models(models, protocol))
 
     def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
         """Profile models, each in several sittings."""
         with _refusals():
-            _check_memory(models, "profile", protocol)
+            _check_memory(agent.needed_bytes(_sizes(models), "profile", protocol), agent.free_bytes())
             yield from map(Profile.from_json, agent.profile_models(models, protocol))
 
     def forget(self) -> None:
@@ -47,9 +49,12 @@ def connect(address: str) -> Device:
     return Host()
 
 
-def _check_memory(models: Sequence[AnyModel], kind: str, protocol: MeasuringProtocol) -> None:
-    sizes = [one.file.bytes if isinstance(one, PackedModel) else len(one.content) for one in models]
-    faults = agent.find_memory_faults(agent.needed_bytes(sizes, kind, protocol), agent.free_bytes())
+def _sizes(models: Sequence[AnyModel]) -> list[int]:
+    return [one.file.bytes if isinstance(one, PackedModel) else len(one.content) for one in models]
+
+
+def _check_memory(needed: int, free: int) -> None:
+    faults = agent.find_memory_faults(needed, free)
     if faults:
         raise agent.AgentError(faults[0])
 

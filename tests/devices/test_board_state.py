@@ -18,9 +18,16 @@ from tests.devices.recorded_sessions import copying_models, path_with_vcgencmd
 PROTOCOL = MeasuringProtocol(rounds=3, max_rounds=3, visit_ms=0.0, retries=0, warm_up_windows=1)
 
 
-def unpack(folder: Path, *, protocol: MeasuringProtocol = PROTOCOL, kind: str = "time", size: int = 0) -> Job:
-    """A job over four models, as it lies on a board; they are said to have so many bytes."""
-    packed = [pack_model(model) for model in copying_models(4)]
+def unpack(
+    folder: Path,
+    *,
+    protocol: MeasuringProtocol = PROTOCOL,
+    kind: str = "time",
+    size: int = 0,
+    count: int = 4,
+) -> Job:
+    """A job over some models, as it lies on a board; they are said to have so many bytes."""
+    packed = [pack_model(model) for model in copying_models(count)]
     files = {model.name: replace(model.file, bytes=size or model.file.bytes) for model in packed}
     job = Job(protocol, (Task(kind, tuple(files)),), files, {})
     for name, content in job.files(packed).items():
@@ -82,7 +89,7 @@ def test_a_board_that_is_throttled_now_is_not_measured(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "held", "share", "is_refused"),
     [
-        ("time", 24, 1, True),  # all four at once
+        ("time", 24, 1, True),  # all four at once, for fewer than six are not worth it
         ("time", 1, 12, False),  # one in turns and the sentinel
         ("profile", 24, 1, True),  # one at a time
         ("profile", 24, 6, False),
@@ -104,6 +111,22 @@ def test_models_that_do_not_fit_into_free_memory_are_refused(
     else:
         assert (done.returncode, told) == (0, None), done.stdout + done.stderr
         assert records_of(tmp_path)[-1] == {"task": 0, "kind": "done"}
+
+
+def test_a_protocol_is_fitted_to_the_memory() -> None:
+    sizes = [30, 20, 10, 10, 10, 10, 10, 10, 10, 10]
+    fitted = [agent.fit_memory(agent.Protocol(), sizes, free).held for free in (0, 260, 259, 239, 200, 1)]
+    assert fitted == [24, 24, 8, 7, 6, 6]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_where_memory_is_short_fewer_take_turns_at_a_time(tmp_path: Path) -> None:
+    unpack(tmp_path, protocol=replace(PROTOCOL, held=24), size=(free_mib() << 20) // 16, count=9)
+    assert start_agent(tmp_path).returncode == 0
+    device, *visits, done = records_of(tmp_path)
+    assert any(re.search("[67] networks take turns at a time, not 24", text) for text in device["warnings"])
+    assert {visit["model"] for visit in visits} == {f"m{number}" for number in range(9)}
+    assert done == {"task": 0, "kind": "done"}
 
 
 @pytest.mark.parametrize(
