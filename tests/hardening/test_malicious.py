@@ -115,6 +115,35 @@ def test_a_module_that_a_file_names_is_run_only_if_the_user_trusts_it(
     assert tripwire.exists() or name == "measured table"  # a table never asks what its kinds are
 
 
+@pytest.mark.parametrize("data", ["{lab}.loader", "{lab}.loader@64/32", "{lab}.loader={folder}", "{folder}"])
+def test_the_data_set_that_an_onnx_file_names_runs_nothing_and_reads_no_folder(
+    data: str,
+    samples: Samples,
+    tripwire: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lab = f"lab_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / lab).mkdir()
+    (tmp_path / lab / "loader.py").write_text(f"from pathlib import Path\nPath({str(tripwire)!r}).touch()\n")
+    (tmp_path / "classes" / "a").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reader, path = BY_NAME["onnx"], copy_of(samples["onnx"], tmp_path / "folder")
+    assert reader.parse
+    document, data_named = reader.parse(path.read_bytes()), data.format(lab=lab, folder=tmp_path / "classes")
+    document = changed(document, ("ofa_nas.supernet",), "replace", "not-here")
+    document = changed(document, ("ofa_nas.data",), "replace", data_named)
+    path.write_bytes(reader.build(document))
+    assert main(["verify", str(path)]) == 0
+    assert TRUSTED in capsys.readouterr().out
+    assert not tripwire.exists()
+    if "=" not in data and "{lab}" in data:
+        monkeypatch.setenv(TRUSTED, lab)
+        assert main(["verify", str(path)]) == 0
+        assert tripwire.exists()
+
+
 def external(location: str) -> onnx.TensorProto:
     tensor = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[2])
     tensor.data_location = onnx.TensorProto.EXTERNAL

@@ -8,10 +8,12 @@ import numpy as np
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import decode
-from ofa_nas.errors import CheckpointError, OfaNasError
+from ofa_nas.data.windows import split_windows
+from ofa_nas.errors import CheckpointError, ConfigError, OfaNasError
 from ofa_nas.export.card import ModelCard
 from ofa_nas.pipeline.evaluating.evaluation import check_classes
 from ofa_nas.pipeline.evaluating.images import supernet_images
+from ofa_nas.plugins import is_trusted, plugin_names, trusted_help
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -110,7 +112,13 @@ def _without(card: ModelCard, files: SupernetFiles | None, reason: str) -> Origi
 
 
 def _images_of(card: ModelCard) -> PackedImages:
-    """Images of the data set that a file names, of the half that only verification looks at."""
+    """Images of the data set that a file names, of the half that only verification looks at.
+
+    The file may be a stranger's: it opens no folder of its choice, and runs no module.
+    """
+    name, names = split_windows(card.data)[0], plugin_names("data.sources")
+    if name not in names and not is_trusted(name):
+        raise ConfigError(f"a file may name one of {', '.join(names)}, {trusted_help()}")
     val = open_data(card.data).val
     check_classes(val, card.class_names)
     rows = held_out_half(val)
