@@ -76,6 +76,19 @@ def is_trusted(name: str) -> bool:
     return _DOTTED.fullmatch(name) is not None and name.split(".", maxsplit=1)[0] in trusted
 
 
+def check_trusted(name: str) -> None:
+    """Refuse a dotted path that a file names, unless the user trusts it; other names pass.
+
+    Raises:
+        ConfigError: Says which variable would name its package.
+    """
+    if _DOTTED.fullmatch(name) and not is_trusted(name):
+        raise ConfigError(
+            f"{name[:80]}: does not ship, and as a module it is not trusted: "
+            f"${TRUSTED} does not name its package"
+        )
+
+
 def trusted_help() -> str:
     """What a file may name beside the plug-ins that ship, for messages."""
     return f"or the dotted path of a module in a package that {TRUSTED} names"

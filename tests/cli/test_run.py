@@ -288,7 +288,6 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("[search]\ndevice = 'toaster'", "run.toml: search.device: toaster: no such latency table"),
         ("[search]\ndevice = 'ssh://-oProxyCommand=x'", "run.toml: search.device: 'ssh://-oProxyCommand"),
         ("[search]\nmethod = 'luck'", "run.toml: search.method: "),
-        ("[search]\nmethod = 'os.path'", "run.toml: search.method: os.path: not a search method: the module"),
         ("[search]\nobjective = 'latency'", "run.toml: search.accuracy: is reached at the least of"),
         ("[search]\nfinalists = 3", "run.toml: search.finalists: are timed on a device"),
         ("[search]\ncontest = true", "run.toml: data: is missing"),
@@ -324,14 +323,10 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
             "run.toml: train.space: outer: no such search",
         ),
         (
-            "data = '{data}'\n[train]\nfrom = 'os.path'\n[search]",
-            "run.toml: train.from: os.path: not a pretrained network: the module lacks SPACE",
+            "data = '{data}'\n[train]\nfrom = 'net.pth'\n[search]",
+            "run.toml: train.from: net.pth: does not ship, and as a module",
         ),
         ("data = '{data}'\n[train]\n[fit]\nkind = 'tea'\n[search]", "run.toml: fit.kind: "),
-        (
-            "data = '{data}'\n[train]\n[fit]\nkind = 'os.path'\n[search]",
-            "run.toml: fit.kind: os.path: not a predictor: the module lacks fit, from_json",
-        ),
         ("data = '{data}'\n[train]\n[collect]\nuntil = 'x'\n[search]", "run.toml: collect.until: --until x"),
     ],
 )
@@ -340,6 +335,51 @@ def test_a_wrong_file_is_refused_by_its_key_before_anything_begins(
 ) -> None:
     assert told in refused("run", short(text))
     assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        ("search.method", "[search]\nmethod = '{module}'", "not a search method: the module lacks search"),
+        ("search.device", "[search]\ndevice = '{module}://x'", "no device"),
+        ("search.measure", "[search]\nmeasure = '{module}://x'", "no device"),
+        (
+            "fit.kind",
+            "[search]\n[fit]\nkind = '{module}'",
+            "not a predictor: the module lacks fit, from_json",
+        ),
+        (
+            "train.from",
+            "data = '{data}'\n[train]\nfrom = '{module}'\n[search]",
+            "not a pretrained network: the module lacks SPACE",
+        ),
+        ("data", "data = '{module}'\n[train]\n[search]", "not a data set: the module lacks"),
+        ("data", "data = '{module}@64/32'\n[train]\n[search]", "not a data set: the module lacks"),
+        ("data", "data = '{module}={data}'\n[train]\n[search]", "not a data set: the module lacks"),
+    ],
+)
+def test_a_module_that_a_run_file_names_is_run_only_if_the_user_trusts_it(
+    key: str,
+    text: str,
+    told: str,
+    short: Callable[..., Path],
+    refused: Refused,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lab, tripwire = f"lab_{tmp_path.name.replace('-', '_')}", tmp_path / "tripwire"
+    (tmp_path / lab).mkdir()
+    (tmp_path / lab / "mine.py").write_text(f"from pathlib import Path\nPath({str(tripwire)!r}).touch()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = short(text.replace("{module}", f"{lab}.mine"))
+    message = refused("run", file, "--dry-run")
+    assert (
+        f"run.toml: {key}: {lab}.mine: does not ship, and as a module it is not trusted: $OFA_NAS_" in message
+    )
+    assert not tripwire.exists()
+    monkeypatch.setenv("OFA_NAS_PLUGINS", lab)
+    assert told in refused("run", file, "--dry-run")
+    assert tripwire.exists()
 
 
 def test_there_is_no_run_without_a_file(refused: Refused, tmp_path: Path) -> None:

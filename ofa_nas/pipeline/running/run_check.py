@@ -1,6 +1,7 @@
 """Everything of a run file that can be wrong is found before the first step begins; torch is not imported."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from ofa_nas.data import DataSet, Source
 from ofa_nas.data.dataset import open_data
+from ofa_nas.data.windows import split_windows
 from ofa_nas.devices import MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import BudgetError, ConfigError, OfaNasError
 from ofa_nas.files import check_folder_writable
@@ -19,6 +21,7 @@ from ofa_nas.pipeline.predicting.collecting import Aim
 from ofa_nas.pipeline.predicting.predictor_fit import AUTO
 from ofa_nas.pipeline.running.run_file import ProfileTable, RunFile, SearchTable, TrainTable
 from ofa_nas.pipeline.tables.device_table import device_table
+from ofa_nas.plugins import check_trusted
 from ofa_nas.predictors import load_module
 from ofa_nas.search.budgets import budget_levels, parse_accuracy, parse_budgets, parse_margin
 from ofa_nas.search.methods import load_method
@@ -80,6 +83,7 @@ def check_run(run: RunFile) -> Facts:
             Aim.parse(run.collect.until)
     if run.kind not in (None, AUTO):
         with _key(run, "fit.kind"):
+            check_trusted(str(run.kind))
             load_module(str(run.kind))
     _search(run)
     table, address = _device(run, space)
@@ -125,6 +129,9 @@ def _data(run: RunFile) -> DataSet:
             "folder with one sub-folder a class"
         )
     with _key(run, "data"):
+        text = split_windows(run.data)[0]
+        if not os.path.isdir(text):  # noqa: PTH112 - Path would raise for a name that is too long
+            check_trusted(text.partition("=")[0])
         data = open_data(run.data)
         check_halves(data)
     return data
@@ -153,6 +160,8 @@ def _training(
     if table.start is None:
         return named, None, texts
     with _key(run, "train.from"):
+        if not table.start.endswith(".safetensors"):
+            check_trusted(table.start)
         found = find_start(table.start)
         own = _space_of(found)
         if table.space is not None:
@@ -178,6 +187,7 @@ def _search(run: RunFile) -> None:
                 raise BudgetError("is a share of the latency budget, and search.latency is missing")
     if table.method is not None:
         with _key(run, "search.method"):
+            check_trusted(table.method)
             load_method(table.method)
     _check_objective(run, table)
 
@@ -211,6 +221,7 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
         with _key(run, "search.device" if is_measured else "search.measure"):
             if not is_address(address):
                 raise ConfigError(f"{address[:80]}: expected host, or ssh://USER@HOST")
+            check_trusted(address.partition("://")[0])
             open_device(address)
     elif run.search.finalists is not None and not run.search.contest:
         raise ConfigError(
