@@ -5,6 +5,7 @@ import pickle
 import re
 import struct
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _UNREADABLE = (
     ValueError,
     pickle.UnpicklingError,
     struct.error,
+    zipfile.BadZipFile,
 )
 
 
@@ -50,9 +52,20 @@ def read_tensor_file(path: Path, *, what: str) -> Any:
 def unpickle_tensors(content: bytes, path: Path, *, what: str) -> Any:
     """The same of content that was read; `path` is for messages."""
     try:
+        if content.startswith(b"PK\3\4"):  # torch.load takes it for a zip file
+            _check_unpacked(content, path, what=what)
         with warnings.catch_warnings(action="ignore"):  # of files that look like something else
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         unsafe = re.search(r"GLOBAL ([\w.]+) w", str(error), re.ASCII)
         reason = f"it asks for {unsafe[1]}" if unsafe else "it is damaged, or torch.save did not write it"
         raise CheckpointError(f"{path}: {what}: {reason}; only a dict of tensors is read") from error
+
+
+def _check_unpacked(content: bytes, path: Path, *, what: str) -> None:
+    """Refuse a zip file that is larger unpacked than packed: torch.save packs nothing."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > len(content):
+        told = f"it would unpack to {unpacked} bytes from {len(content)}"
+        raise CheckpointError(f"{path}: {what}: {told}, and torch.save packs nothing")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
 
 from ofa_nas.cli import main
@@ -18,13 +19,14 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.files import read_npz
 from ofa_nas.data.image_files import MOST_PIXELS, decode_image
 from ofa_nas.data.sources.fashion_mnist import read_idx
-from ofa_nas.errors import DataError, OfaNasError, SpaceError, TableError, VerificationError
+from ofa_nas.errors import CheckpointError, DataError, OfaNasError, SpaceError, TableError, VerificationError
 from ofa_nas.latency.calibration import calibrate
 from ofa_nas.latency.roofline import Roofline
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.timings import read_timings
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet
+from ofa_nas.supernet.tensor_file import read_tensor_file
 from tests.hardening.mutations import changed
 from tests.hardening.readers import BY_NAME
 from tests.hardening.test_readers import copy_of, impatience
@@ -276,6 +278,23 @@ def test_a_zip_bomb_unpacks_to_nothing(tmp_path: Path) -> None:
         DataError, match=r"bomb\.npz: jpeg\.npy would be 2\d+ bytes, 100 times its packed size"
     ):
         read_npz(tmp_path / "bomb.npz", ("jpeg",))
+
+
+def test_a_bomb_of_tensors_is_not_unpacked(tmp_path: Path) -> None:
+    torch.save({"zeros": torch.zeros(1 << 22)}, tmp_path / "plain.pth")
+    assert len(read_tensor_file(tmp_path / "plain.pth", what="no checkpoint")["zeros"]) == 1 << 22
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name))
+    with pytest.raises(CheckpointError, match=r"bomb\.pth: no checkpoint: it would unpack to 16\d+ bytes"):
+        read_tensor_file(tmp_path / "bomb.pth", what="no checkpoint")
+    content = (tmp_path / "plain.pth").read_bytes()
+    (tmp_path / "torn.pth").write_bytes(content[:-20])
+    with pytest.raises(CheckpointError, match=r"torn\.pth: no checkpoint: it is damaged"):
+        read_tensor_file(tmp_path / "torn.pth", what="no checkpoint")
 
 
 def test_a_gzip_bomb_unpacks_to_nothing(tmp_path: Path) -> None:
