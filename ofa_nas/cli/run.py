@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
@@ -49,6 +50,7 @@ class Told:
 
 def run(args: argparse.Namespace) -> int:
     """Do every step whose inputs have changed; status 1 where the file breaks a promise."""
+    from ofa_nas.data.dataset import ROOT_VARIABLE
     from ofa_nas.pipeline.running.run_check import check_run
     from ofa_nas.pipeline.running.run_file import RunFile
     from ofa_nas.pipeline.running.run_folder import RunFolder
@@ -57,6 +59,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.file}: no such run file; docs/run.md shows one")
     if args.json_file is not None:
         args.json_file = args.json_file.absolute()
+    for name in (ROOT_VARIABLE, "XDG_CACHE_HOME"):  # relative ones begin where the user is
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).absolute())
     with contextlib.chdir(args.file.parent):  # relative paths in the file begin at its folder
         found = RunFile.read(Path(args.file.name))
         facts = check_run(found)

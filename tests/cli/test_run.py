@@ -382,6 +382,19 @@ def test_a_module_that_a_run_file_names_is_run_only_if_the_user_trusts_it(
     assert tripwire.exists()
 
 
+def test_relative_folders_of_the_environment_begin_where_the_user_is(
+    short: Callable[..., Path], refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("OFA_NAS_DATA", "sets")
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    file = short("data = 'tiny_imagenet'\n[train]\n[search]")
+    assert f"data tiny_imagenet: not in {here / 'sets'}" in refused("run", file)
+    assert os.environ["XDG_CACHE_HOME"] == str(here / "cache")  # of every step, in its own process
+
+
 def test_there_is_no_run_without_a_file(refused: Refused, tmp_path: Path) -> None:
     assert f"{tmp_path / 'no.toml'}: no such run file" in refused("run", tmp_path / "no.toml")
 
