@@ -17,6 +17,7 @@ from ofa_nas.errors import DataError
 from ofa_nas.files import replacing
 
 MOST_CHANNELS = 1024
+MOST_UNNAMED = 10_000  # classes whose names are the numbers of their labels
 SIGNALS, LABELS, PERSON, NAMES = "x", "y", "person", "class_names"
 
 
@@ -72,7 +73,9 @@ def read_signals(path: Path) -> SignalFile:
     if people.shape != (count,) or people.dtype.kind not in "iu":
         raise DataError(f"{path}: person is {people.dtype} {people.shape}, not integers ({count},)")
     most = int(labels.max())
-    names = check_names(arrays[NAMES], f"{path}: {NAMES}") if NAMES in arrays else _numbers(most)
+    if most == labels.min() == NO_LABEL:
+        raise DataError(f"{path}: y is {NO_LABEL} everywhere: nothing is labelled")
+    names = check_names(arrays[NAMES], f"{path}: {NAMES}") if NAMES in arrays else _numbers(most, path)
     if labels.min() < NO_LABEL or most >= len(names):
         wrong = most if most >= len(names) else int(labels.min())
         raise DataError(f"{path}: label {wrong} is out of range 0 to {len(names) - 1} (-1 for none)")
@@ -93,7 +96,12 @@ def read_signals(path: Path) -> SignalFile:
     )
 
 
-def _numbers(most: int) -> tuple[str, ...]:
+def _numbers(most: int, path: Path) -> tuple[str, ...]:
+    if most >= MOST_UNNAMED:
+        raise DataError(
+            f"{path}: y holds the label {most}, and no class_names; expected labels from 0 to "
+            f"{MOST_UNNAMED - 1}"
+        )
     return tuple(str(label) for label in range(most + 1))
 
 

@@ -75,6 +75,9 @@ def test_two_files_are_the_splits(tmp_path: Path) -> None:
         ({"y": np.zeros(12)}, "y is float64 (12,), not integers"),
         ({"y": np.full(12, 2)}, "label 2 is out of range 0 to 1"),
         ({"y": np.full(12, -2)}, "label -2 is out of range 0 to 1"),
+        ({"y": np.full(12, 20240101), "class_names": None}, "y holds the label 20240101, and no class_names"),
+        ({"y": np.full(12, -1)}, "y is -1 everywhere: nothing is labelled"),
+        ({"y": np.full(12, -1), "class_names": None}, "y is -1 everywhere: nothing is labelled"),
         ({"y": None}, "no array 'y'"),
         ({"person": np.zeros(3, int)}, "person is int64 (3,), not integers (12,)"),
         ({"person": None}, "expected an array `person` (n,) with 2 people or more"),
@@ -90,6 +93,16 @@ def test_a_wrong_file_is_named_with_what_would_be_right(
         open_data(str(folder))
     assert message in str(refusal.value)
     assert str(folder / "signals.npz") in str(refusal.value)
+
+
+def test_labels_that_never_occur_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_data(str(write(tmp_path / "whole")))
+    assert not caplog.messages
+    folder = write(tmp_path / "own", y=1 + np.arange(12) % 2, class_names=None)
+    for _ in range(2):
+        assert open_data(str(folder)).class_names == ("0", "1", "2")
+    (told,) = caplog.messages
+    assert f"{folder}: no window has the label 0 (class '0'): labels count from 0, and" in told
 
 
 def test_a_person_on_both_sides_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ The arrays are those of `ofa_nas.data.signal_files`. A row is one window, unless
 """
 
 import hashlib
+import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from ofa_nas.data import Source
@@ -17,6 +19,7 @@ DEFAULT_FOLDERS: tuple[str, ...] = ()
 ADDRESS = ""
 CHECKSUM = ""
 VAL_SHARE = 0.2  # of the people of signals.npz
+_TOLD = 8  # classes of a warning
 _TRAIN, _TEST, _BOTH = "train.npz", "test.npz", "signals.npz"
 
 
@@ -44,7 +47,7 @@ def windowed_splits(root: Path, windows: Windows) -> dict[str, Source]:
         names, length = _common_names(root, first, second), first.length
         train, val = first.recordings, second.recordings
     digest = listing_digest(paths)
-    return {
+    found = {
         split: window_source(
             recordings,
             windows.or_usual(length) if windows.length or windows.hop else Windows(length, length),
@@ -54,6 +57,22 @@ def windowed_splits(root: Path, windows: Windows) -> dict[str, Source]:
         )
         for split, recordings in (("train", train), ("val", val))
     }
+    _tell_empty(root, names, {label for source in found.values() for label in source.labels.tolist()})
+    return found
+
+
+def _tell_empty(root: Path, names: tuple[str, ...], seen: set[int]) -> None:
+    """Warn of classes without a window: labels may begin at 1."""
+    empty = [f"{label} (class {name!r})" for label, name in enumerate(names) if label not in seen]
+    if empty:
+        told = ", ".join(empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
+        _warn(f"{root}: no window has the label {told}: labels count from 0, and a window lies within one")
+
+
+@lru_cache(maxsize=256)
+def _warn(text: str) -> None:
+    """Warn once, however often a command opens the data."""
+    logging.getLogger(__name__).warning("%s", text)
 
 
 def _by_person(found: SignalFile, path: Path) -> tuple[Sequence[Recording], Sequence[Recording]]:
