@@ -232,7 +232,9 @@ def describe_interface(model: onnx.ModelProto) -> dict[str, Any]:
             }
             for way, value in ends.items()
         },
-        "opset": max(entry.version for entry in model.opset_import if not entry.domain),
+        "opset": max(
+            (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0
+        ),
         "ir_version": model.ir_version,
     }
 

@@ -40,6 +40,16 @@ def test_a_file_tells_all_that_it_knows(command: Command, shown: Path, small: Sm
     assert document["measured"]["threads"] == 1.0
 
 
+def test_the_long_name_of_the_standard_operators_is_the_same(
+    command: Command, shown: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(shown)
+    for entry in model.opset_import:
+        entry.domain = entry.domain or "ai.onnx"
+    onnx.save(model, tmp_path / "long.onnx")
+    assert command("show", tmp_path / "long.onnx", "--json").document["opset"] == 17
+
+
 def test_people_read_it_too(command: Command, shown: Path) -> None:
     text = command("show", shown).text
     for part in (
