@@ -74,7 +74,8 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         DataError: There is none.
     """
-    paths = [path for path in list_folder(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    named = (path for path in list_folder(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = [path for path in named if not path.is_dir()]
     if not paths:
         raise DataError(f"{folder}: an empty class: no image ({' '.join(sorted(IMAGE_SUFFIXES))}) in it")
     return paths

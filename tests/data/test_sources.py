@@ -256,6 +256,17 @@ def test_folder_split_with_other_classes_names_one(write_layout: WriteLayout, tm
         open_data(str(tmp_path / "split"))
 
 
+def test_a_folder_with_the_name_of_an_image_is_none(
+    write_layout: WriteLayout, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_layout("folder")
+    before = open_data(str(root))
+    (root / "nuts" / "thumbs.png").mkdir()
+    data = open_data(str(root))
+    assert len(data.train) + len(data.val) == len(before.train) + len(before.val)
+    assert f"{root}: not read: folders (1); expected images" in caplog.text
+
+
 def test_empty_class_is_named(write_layout: WriteLayout) -> None:
     root = write_layout("folder")
     (root / "washers").mkdir()
