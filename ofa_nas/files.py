@@ -23,7 +23,7 @@ LARGEST = 256 << 20  # bytes of a file that is read as a whole, unless its reade
 _OPEN = (
     os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )  # a pipe must not be waited for
-_HUGE = re.compile(r"[0-9][eE]\+?[0-9]{3}")  # a number that may be none any more
+_HUGE = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}")  # a number that may be none any more
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())  # writers that make files private would hide them from others
+            temporary.chmod(_mode(path))  # writers that make files private would hide them from others
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -223,6 +223,15 @@ def _sweep(folder: Path, prefix: str) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 Path(entry.path).unlink(missing_ok=True)
+
+
+def _mode(path: Path) -> int:
+    """Permissions of the file that is replaced; of a new one those that the user gives."""
+    with suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            return mode & 0o777
+    return 0o666 & ~_umask()
 
 
 def _umask() -> int:

@@ -15,6 +15,7 @@ from ofa_nas.files import (
     check_folder_writable,
     check_writable,
     moving_together,
+    parse_json,
     read_json,
     replacing,
     write_bytes,
@@ -104,6 +105,28 @@ def test_permissions_follow_the_umask(mask: int, mode: int, tmp_path: Path) -> N
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(0o600)
+    (tmp_path / "link").symlink_to("file")
+    for name, mode in (("file", 0o600), ("link", 0o666 & ~umask())):
+        write_bytes(tmp_path / name, b"new")
+        assert stat.S_IMODE((tmp_path / name).lstat().st_mode) == mode
+
+
+def umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("text", ["1" * 400 + ".0", "1" * 250 + ".0e99", "1e999", "-" + "9" * 310 + ".5"])
+def test_a_number_that_no_float_holds_is_no_json(text: str) -> None:
+    with pytest.raises(ValueError, match=r"1 is no number|9 is no number|1e999 is no number"):
+        parse_json(f'{{"a": {text}}}')
+    assert parse_json(b"1" * 300 + b".0") == float("1" * 300)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
