@@ -1,7 +1,9 @@
 """Files that leave were checked; what fails a check does not stay."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -166,13 +168,35 @@ def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp
 def test_a_file_that_computes_something_else_is_not_kept(
     small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "save_model", spoil_and_save)
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "write_model", spoil_and_save)
     older = tmp_path / "subnet.onnx"
     older.write_bytes(b"an older file")
     with pytest.raises(VerificationError, match=r"the file's logits differ from torch's by "):
         export_to(older, small.files)
     assert older.read_bytes() == b"an older file"
     assert list(tmp_path.iterdir()) == [older]
+
+
+def test_messages_name_the_file_that_was_asked_for(
+    small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, names = tmp_path / "subnet.onnx", []
+
+    class Named(OrtModel):
+        def __init__(self, *arguments: Any, name: str = "", **options: Any) -> None:
+            names.append(name)
+            super().__init__(*arguments, name=name, **options)
+
+    def fill(path: Path, _content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "OrtModel", Named)
+    export_to(output, small.files)
+    assert set(names) == {str(output)}
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(FileError) as caught:
+        export_to(output, small.files)
+    assert str(caught.value) == f"{output}: cannot be written: No space left on device"
 
 
 def test_stopping_during_the_checks_leaves_nothing(

@@ -10,7 +10,7 @@ from ofa_nas.accuracy import Top1
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, describe_threads, is_address, open_device
 from ofa_nas.errors import BudgetError, ConfigError, VerificationError
-from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, save_model, with_card
+from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, with_card
 from ofa_nas.export.check import Check
 from ofa_nas.export.comparison import TorchAgreement, check_comparison, compare_with_torch
 from ofa_nas.export.export import describe_makers, exact_bytes, export_subnet, give_form, model_card
@@ -140,25 +140,34 @@ def deliver(
     own = replace(own, predicted={**own.predicted, **exact})
     promise = replace(promise, figures={**promise.figures, **exact})
     with replacing(output) as temporary:  # whatever goes wrong, an older file stays
-        save_model(temporary, with_card(model, own))
-        for record in check_file(temporary, subnet, promise, held_out=held_out):
+        write_model(temporary, with_card(model, own))
+        for record in check_file(temporary, subnet, promise, held_out=held_out, named=output):
             last = record
             if isinstance(record, Activity):
                 yield record
         assert isinstance(last, Delivery)
-        last = _with_figures(last, model, promise)
-    yield replace(last, path=output)
+        last = _with_figures(last, model, promise, path=temporary)
+    yield last
 
 
-def _with_figures(delivery: Delivery, model: onnx.ModelProto, promise: Promise) -> Delivery:
+def write_model(path: Path, model: onnx.ModelProto) -> None:
+    """Write into a file that is a temporary one already.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.write_bytes(model.SerializeToString())
+
+
+def _with_figures(delivery: Delivery, model: onnx.ModelProto, promise: Promise, *, path: Path) -> Delivery:
     """Write what was measured into the file itself; its size is that of the result."""
     left_out = {"weight_bytes", "exceeds_budget"}  # the size is not known before this is written
     figures = {key: value for key, value in delivery.measured().items() if key not in left_out}
     card = replace(delivery.card, measured={**figures, "threads": float(delivery.threads)})
     final = with_card(model, card)
-    save_model(delivery.path, final)
+    write_model(path, final)
     size = check_size(
-        OrtModel(final, card.normalization),
+        OrtModel(final, card.normalization, name=str(delivery.path)),
         predicted=promise.figures.get("weight_bytes"),
         limit=promise.limit("model_size"),
     )
@@ -227,14 +236,27 @@ def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
 
 
 def check_file(
-    path: Path, subnet: Subnet | None, promise: Promise, *, held_out: PackedImages | None
+    path: Path,
+    subnet: Subnet | None,
+    promise: Promise,
+    *,
+    held_out: PackedImages | None,
+    named: Path | None = None,
 ) -> Iterator[Activity | Delivery]:
     """Check a file against its subnet and its promise; what needs a subnet or images is left out without.
+
+    Args:
+        path: To read.
+        subnet: That it was exported from.
+        promise: To keep.
+        held_out: Images to classify.
+        named: Where the file will be, for messages and the delivery; None where it is there already.
 
     Raises:
         VerificationError: Numerics are off.
     """
     model = read_model(path)
+    path = named or path
     card = ModelCard.from_model(model, path)
     file = OrtModel(model, card.normalization, name=str(path))
     checks: list[Check] = []
