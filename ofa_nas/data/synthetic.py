@@ -6,8 +6,9 @@ import os
 import signal
 import threading
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from ofa_nas.files import replacing
 
 LEAST_SIZE_PX, MOST_SIZE_PX = 8, 1024
 _CHUNK = 64  # images a process draws at a time
+_AHEAD = 2  # chunks a process may be ahead of the writer
 _BEGINNING_OF_TIME = (1980, 1, 1, 0, 0, 0)  # of zip files: the same command writes the same bytes
 
 
@@ -115,9 +117,26 @@ def _chunks(images: SyntheticImages, workers: int) -> Iterator[Iterator[tuple[in
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(starts)), context, initializer=_follow_parent)
     try:
-        yield pool.map(paint, starts)
+        yield _in_order(pool, paint, starts, most=_AHEAD * workers)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor,
+    paint: Callable[[int], tuple[int, bytes]],
+    starts: Iterable[int],
+    *,
+    most: int,
+) -> Iterator[tuple[int, bytes]]:
+    """As `pool.map` does, but with at most so many chunks drawn or waiting: the writer may be slow."""
+    pending: deque[Future[tuple[int, bytes]]] = deque()
+    for start in starts:
+        pending.append(pool.submit(paint, start))
+        if len(pending) == most:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def _paint(images: SyntheticImages, start: int) -> tuple[int, bytes]:

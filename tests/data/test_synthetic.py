@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,3 +154,27 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"x\.npz: not a whole npz file"):
         open_unlabelled(str(tmp_path / "x.npz"))
+
+
+def test_processes_are_never_far_ahead_of_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Threads(ThreadPoolExecutor):
+        def __init__(self, workers: int, _context: object, *, initializer: object) -> None:
+            assert initializer
+            super().__init__(workers)
+
+        def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Any:
+            asked.append(1)
+            return super().submit(function, *arguments, **options)
+
+    monkeypatch.setattr("ofa_nas.data.synthetic.ProcessPoolExecutor", Threads)
+    images = SyntheticImages.plan("noise", mode=None, count=1279, size_px=8, seed=0)
+    ahead = [
+        len(asked) - -(-done // 64) for done in write_synthetic(images, tmp_path / "many.npz", workers=2)
+    ]
+    assert len(ahead) == len(asked) == 20
+    assert max(ahead) <= 4
+    *_, last = write_synthetic(images, tmp_path / "one.npz")
+    assert last == 1279
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "many.npz").read_bytes()
