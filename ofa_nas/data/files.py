@@ -25,6 +25,7 @@ LARGEST_UNPACKED, MOST_PACKED = (
     256 << 20,
     100,
 )  # bytes of an array, or so many times what it takes in the file
+_PIECE = 1 << 20  # bytes that are read at a time
 NPY_ERRORS = (
     OSError,
     ValueError,
@@ -132,14 +133,19 @@ def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any
             f"{path}: {name} would be {entry.file_size} bytes, {MOST_PACKED} times its packed size"
         )
     with archive.open(entry) as member:
-        return read_npy(member, f"{path}: {name}")
+        return read_npy(member, f"{path}: {name}", size=entry.file_size)
 
 
-def read_npy(file: IO[bytes], where: str) -> NDArray[Any]:
+def read_npy(file: IO[bytes], where: str, *, size: int) -> NDArray[Any]:
     """Read an array, never unpickling and never allocating more than the file holds.
 
+    Args:
+        file: At its beginning.
+        where: It is, for messages.
+        size: Of all of it [bytes].
+
     Raises:
-        DataError: It holds objects, or is cut short.
+        DataError: It holds objects, is cut short, or does not fit into memory.
         Exception: One of `NPY_ERRORS`: it is no array.
     """
     # numpy's own reader allocates what the header claims before it looks at the file.
@@ -148,12 +154,21 @@ def read_npy(file: IO[bytes], where: str) -> NDArray[Any]:
     shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise DataError(f"{where} holds Python objects; only plain numbers and text are read")
-    content = file.read()
-    expected = dtype.itemsize
+    expected, held, done = dtype.itemsize, size - file.tell(), 0
     for side in shape:
         expected *= side
-    if expected != len(content):
-        raise DataError(f"{where} is truncated: {len(content)} of {expected} bytes")
+    if expected != held:
+        raise DataError(f"{where} is truncated: {held} of {expected} bytes")
+    try:
+        content = np.empty(expected, dtype=np.uint8)
+    except MemoryError as error:
+        raise DataError(f"{where}: memory is too short for its {expected} bytes") from error
+    while part := file.read(_PIECE):  # all at once, a zip file's member would be in memory twice
+        content[done : done + len(part)] = np.frombuffer(part, np.uint8)
+        done += len(part)
+    if done != expected:
+        raise DataError(f"{where} is truncated: {done} of {expected} bytes")
+    content.flags.writeable = False
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 

@@ -162,7 +162,8 @@ def open_pack(folder: Path) -> PackedImages:
         with open_regular(folder / "images.npy", error=DataError):
             images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
         _lock_while_mapped(folder / "images.npy", images)
-        labels = read_npy(io.BytesIO(read_bytes(folder / "labels.npy")), str(folder / "labels.npy"))
+        content = read_bytes(folder / "labels.npy")
+        labels = read_npy(io.BytesIO(content), str(folder / "labels.npy"), size=len(content))
     except (DataError, *NPY_ERRORS) as error:
         raise DataError(
             f"{folder}: not a whole pack: {error!s:.300}; delete the folder to have it made anew"

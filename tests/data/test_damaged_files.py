@@ -3,8 +3,10 @@
 import gzip
 import io
 import pickle
+import tracemalloc
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +194,29 @@ def test_arrays_come_back_as_they_were_saved(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]  # as above
     read = read_npz(tmp_path / "a.npz", arrays)
     assert all(np.array_equal(read[key], arrays[key]) for key in arrays)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_array_is_in_memory_once_while_it_is_read(save: Callable[..., None], tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (256, 128, 128, 3), dtype=np.uint8)
+    save(tmp_path / "images.npz", images=images)
+    tracemalloc.start()
+    try:
+        found = read_npz(tmp_path / "images.npz", ["images"])["images"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(found, images)
+    assert peak < 1.5 * images.nbytes
+
+
+def test_an_array_too_large_for_the_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "images.npz", images=np.zeros((4, 8, 8, 3), np.uint8))
+
+    def allocate(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "empty", allocate)
+    told = r"images\.npz: images\.npy: memory is too short for its 768 bytes"
+    with pytest.raises(DataError, match=told):
+        read_npz(tmp_path / "images.npz", ["images"])
