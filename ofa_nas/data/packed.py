@@ -3,13 +3,12 @@
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
 import time
-import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +20,24 @@ from PIL import Image
 from ofa_nas.assets import cache_folder
 from ofa_nas.data import Pixels, Source
 from ofa_nas.data.files import NPY_ERRORS, check_labels, read_bytes, read_npy
+from ofa_nas.data.pack_folder import (
+    aside,
+    check_replaceable,
+    lock_while_mapped,
+    put_in_place,
+    read_text,
+    remove_outdated,
+    sweep,
+    try_lock,
+)
 from ofa_nas.errors import DataError
 from ofa_nas.figures import format_bytes
 from ofa_nas.files import open_regular, read_json
 
 _VERSION = 2  # in packs of before, images of 16 bits are nearly white
 _CHUNK, _CHUNK_BYTES = 256, 256 << 20  # decoded at once, at most: images, and what they take
-# A folder that a killed process left behind is swept away when nobody has written to it for so long.
-_ABANDONED_S = 6 * 3600
+_WAIT_S = 0.1  # before it is asked again whether another process is done
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,8 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
 
     Images are resized by their short side (antialiased) and cut to the central square; windows of signals
     are kept as they are, or brought to another length by linear interpolation. In the user's cache, packs of
-    files that have changed or are gone since make room first, but for those that a process has open.
+    files that have changed or are gone since make room first, but for those that a process has open. Where
+    another process decodes into the folder, this one waits for it.
 
     Args:
         source: Split to decode.
@@ -112,33 +122,25 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
     """
     digest = pack_digest(source, size_px=size_px)
     total = len(source)
-    if _read_text(folder, "digest") != digest:
-        _check_replaceable(folder)
-        partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    packed = _open_same(folder, digest)
+    if packed is None:
         try:
-            _sweep(folder.parent, f".{folder.name}.partial-*")
-            if folder == default_pack_folder(source, size_px=size_px):
-                _remove_outdated(folder.parent, source.origin)
-            partial.mkdir(parents=True)
-            for done in _write_images(source, partial / "images.npy", size_px=size_px):
-                yield PackProgress(done, total)
-            np.save(partial / "labels.npy", source.labels, allow_pickle=False)
-            description = {
-                "version": _VERSION,
-                "digest": digest,
-                "size_px": size_px,
-                "class_names": source.class_names,
-                "origin": source.origin,
-            }
-            if source.axes == 1:
-                description["channels"] = source.channels
-            (partial / "pack.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
-            _put_in_place(partial, folder, digest)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(folder)
+            if lock is None:
+                _LOG.warning("%s: another process decodes these images; waiting for it", folder)
+            while lock is None:
+                yield PackProgress(0, total)
+                time.sleep(_WAIT_S)
+                lock = try_lock(folder)
+            with lock:
+                if read_text(folder, "digest") != digest:
+                    for done in _write_pack(source, folder, digest, size_px=size_px):
+                        yield PackProgress(done, total)
+                packed = open_pack(folder)
         except OSError as error:
             raise DataError(f"{folder}: cannot write the pack: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    yield PackProgress(total, total, open_pack(folder))
+    yield PackProgress(total, total, packed)
 
 
 def pack_digest(source: Source, *, size_px: int) -> str:
@@ -161,7 +163,7 @@ def open_pack(folder: Path) -> PackedImages:
         channels = int(description.get("channels", 0))  # of signals
         with open_regular(folder / "images.npy", error=DataError):
             images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
-        _lock_while_mapped(folder / "images.npy", images)
+        lock_while_mapped(folder / "images.npy", images)
         content = read_bytes(folder / "labels.npy")
         labels = read_npy(io.BytesIO(content), str(folder / "labels.npy"), size=len(content))
     except (DataError, *NPY_ERRORS) as error:
@@ -176,6 +178,19 @@ def open_pack(folder: Path) -> PackedImages:
             f"{folder / 'images.npy'}: {images.dtype} {images.shape}, not {dtype} {expected!s:.200}"
         )
     return PackedImages(images, labels, class_names)
+
+
+def _open_same(folder: Path, digest: str) -> PackedImages | None:
+    """The pack of a digest, if it lies there, whatever other processes replace or remove meanwhile."""
+    if read_text(folder, "digest") != digest:
+        return None
+    try:
+        packed = open_pack(folder)
+    except DataError:
+        if read_text(folder, "digest") == digest:
+            raise
+        return None
+    return packed if read_text(folder, "digest") == digest else None
 
 
 def frame(source: Source, index: int, *, size_px: int) -> Pixels:
@@ -215,23 +230,29 @@ def square_pixels(pixels: Pixels, *, size_px: int) -> Pixels:
     return np.asarray(image)
 
 
-def _read_text(folder: Path, key: str) -> str:
+def _write_pack(source: Source, folder: Path, digest: str, *, size_px: int) -> Iterator[int]:
+    check_replaceable(folder)
+    sweep(folder.parent, f".{folder.name}.partial-*")
+    if folder == default_pack_folder(source, size_px=size_px):
+        remove_outdated(folder.parent, source.origin)
+    partial = aside(folder)
+    partial.mkdir()
     try:
-        return str(read_json(folder / "pack.json", error=DataError)[key])
-    except (DataError, KeyError):
-        return ""
-
-
-def _check_replaceable(folder: Path) -> None:
-    # A pack replaces the folder: never one that holds something else.
-    if (
-        folder.exists()
-        and not (folder / "pack.json").is_file()
-        and (folder.is_file() or any(folder.iterdir()))
-    ):
-        raise DataError(
-            f"{folder}: holds something that is no pack; name a folder that is empty or not there"
-        )
+        yield from _write_images(source, partial / "images.npy", size_px=size_px)
+        np.save(partial / "labels.npy", source.labels, allow_pickle=False)
+        description = {
+            "version": _VERSION,
+            "digest": digest,
+            "size_px": size_px,
+            "class_names": source.class_names,
+            "origin": source.origin,
+        }
+        if source.axes == 1:
+            description["channels"] = source.channels
+        (partial / "pack.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        put_in_place(partial, folder, digest)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
@@ -260,63 +281,3 @@ def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
             yield indices.stop
         file.flush()
         os.fsync(file.fileno())
-
-
-def _put_in_place(partial: Path, folder: Path, digest: str) -> None:
-    old = folder.with_name(f"{partial.name}-old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        partial.rename(folder)
-    except OSError:
-        # Another process may have put the same pack there in the meantime.
-        if _read_text(folder, "digest") != digest:
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _sweep(parent: Path, pattern: str) -> None:
-    if not parent.is_dir():
-        return
-    for path in parent.glob(pattern):
-        newest = max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime)
-        if time.time() - newest > _ABANDONED_S:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove_outdated(packs: Path, origin: str) -> None:
-    _sweep(packs, ".*.partial-*")
-    place = origin.partition("-")[0]
-    for path in packs.glob("[!.]*/images.npy"):
-        theirs = _read_text(path.parent, "origin")
-        if place and theirs != origin and theirs.partition("-")[0] == place and not _is_mapped(path):
-            gone = path.parent.with_name(f".{path.parent.name}.partial-{os.getpid()}-outdated")
-            with suppress(OSError):
-                path.parent.rename(gone)  # at once: nobody finds half of it
-                shutil.rmtree(gone)
-
-
-def _lock_while_mapped(path: Path, images: Pixels) -> None:
-    """Keep a shared lock as long as the images live: over a network, a file that is removed is lost."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    file = path.open("rb")
-    weakref.finalize(images, file.close)
-    with suppress(OSError):  # file systems without locks
-        fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def _is_mapped(path: Path) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return False  # Windows does not rename what is open
-    with path.open("rb+") as file:
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False

@@ -5,6 +5,9 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -203,6 +206,70 @@ def test_packs_of_files_that_changed_are_removed_unless_they_are_open(
     assert first[1].exists()
     pack_both(8)
     assert not first[1].exists()
+
+
+def pack_many(source: Source, folder: Path, barrier: Barrier, decoded: "Synchronized[int]") -> None:
+    def pixels(index: int) -> np.ndarray:
+        with decoded:
+            decoded.value += 1
+        return source.pixels(index)
+
+    expected = square_pixels(source.pixels(0), size_px=8)
+    counted = replace(source, pixels=pixels)
+    for round_ in range(9):
+        barrier.wait()
+        packed = pack(replace(counted, digest=str(round_ // 3)), folder / str(round_ % 3), size_px=8)
+        assert np.array_equal(packed.images[0], expected)
+
+
+def test_processes_that_pack_the_same_at_once_all_have_it_and_decode_it_once(
+    source: Source, tmp_path: Path
+) -> None:
+    context = get_context("fork")
+    barrier, decoded = context.Barrier(4, timeout=20), context.Value("i", 0)
+    arguments = (source, tmp_path / "packs", barrier, decoded)
+    workers = [context.Process(target=pack_many, args=arguments) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert decoded.value == 9 * (len(source) + 1)  # the first image also tells what one takes
+    assert sorted(path.name for path in (tmp_path / "packs").iterdir()) == ["0", "1", "2"]
+
+
+def test_whoever_waits_for_a_pack_may_stop_or_go_on(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ofa_nas.data.packed._WAIT_S", 0.0)
+    first = pack_images(source, tmp_path / "pack", size_px=8)
+    second = pack_images(source, tmp_path / "pack", size_px=8)
+    next(first)
+    assert [next(second).done for _ in range(3)] == [0, 0, 0]
+    del first  # the last reference: the generator is closed
+    assert [record.done for record in second][-1] == len(source)
+
+
+def test_partial_pack_of_an_equal_process_id_is_left_alone(source: Source, tmp_path: Path) -> None:
+    other = tmp_path / f".pack.partial-{os.getpid()}"  # of another container
+    other.mkdir()
+    (other / "images.npy").write_bytes(b"half")
+    pack(source, tmp_path / "pack", size_px=8)
+    assert (other / "images.npy").is_file()
+
+
+def test_a_pack_that_is_replaced_stays_as_long_as_it_is_open(source: Source, tmp_path: Path) -> None:
+    def files() -> list[Path]:
+        return sorted(tmp_path.glob("*pack*/images.npy"))
+
+    opened = pack(source, tmp_path / "pack", size_px=16)
+    pack(source, tmp_path / "pack", size_px=8)
+    aside, _ = files()
+    pack(source, tmp_path / "pack", size_px=10)
+    assert aside in files()
+    del opened
+    pack(source, tmp_path / "pack", size_px=12)
+    assert files() == [tmp_path / "pack" / "images.npy"]
 
 
 def touch(root: Path) -> None:
