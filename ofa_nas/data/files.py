@@ -83,14 +83,19 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def listing_digest(paths: Iterable[Path]) -> str:
-    """SHA-256 over paths, sizes and modification times: cheap, and changes when a file does."""
+    """SHA-256 over sizes, times and paths, however these are spelled; cheap, and changes when a file does."""
     digest = hashlib.sha256()
+    resolved: dict[Path, Path] = {}
     for path in paths:
+        folder = path.parent
         try:
             status = path.stat()
+            if folder not in resolved:
+                resolved[folder] = folder.resolve()
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        place = resolved[folder] / path.name
+        digest.update(f"{place}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

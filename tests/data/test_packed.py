@@ -272,6 +272,16 @@ def test_a_pack_that_is_replaced_stays_as_long_as_it_is_open(source: Source, tmp
     assert files() == [tmp_path / "pack" / "images.npy"]
 
 
+def test_a_folder_has_the_same_packs_however_it_is_spelled(
+    write_layout: WriteLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_layout("folder")
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(root)
+    spellings = (str(root), ".", "../folder", f"{root}/../folder", "../link", f"folder={root}")
+    assert len({default_pack_folder(open_data(text).train, size_px=8) for text in spellings}) == 1
+
+
 def touch(root: Path) -> None:
     for path in root.rglob("*.*"):
         time_ns = path.stat().st_mtime_ns + 1_000_000_000
