@@ -36,6 +36,7 @@ from ofa_nas.files import open_regular, read_json
 
 _VERSION = 2  # in packs of before, images of 16 bits are nearly white
 _CHUNK, _CHUNK_BYTES = 256, 256 << 20  # decoded at once, at most: images, and what they take
+_NAMED = 10  # corrupt images, at most
 _WAIT_S = 0.1  # before it is asked again whether another process is done
 _LOG = logging.getLogger(__name__)
 
@@ -118,7 +119,8 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
         Counts, and the packed images in the last record.
 
     Raises:
-        DataError: An image is corrupt, the disk has no room for the pack, or the folder cannot be written.
+        DataError: Images are corrupt (ten are named), the disk has no room for the pack, or the folder cannot
+            be written.
     """
     digest = pack_digest(source, size_px=size_px)
     total = len(source)
@@ -271,13 +273,29 @@ def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
             f"{format_bytes(free)} are free: free some, set XDG_CACHE_HOME to a folder of a larger "
             "disk, or take smaller images"
         )
+
+    def decode(index: int) -> Pixels | str:
+        try:
+            return frame(source, index, size_px=size_px)
+        except DataError as error:
+            return str(error)  # the error itself would keep the content of its file in memory
+
+    corrupt: list[str] = []
     chunk = max(1, min(_CHUNK, _CHUNK_BYTES // first.nbytes))
     with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         npy.write_array_header_1_0(file, header)
         for start in range(0, total, chunk):
             indices = range(start, min(start + chunk, total))
-            for one in pool.map(lambda index: frame(source, index, size_px=size_px), indices):
-                file.write(one.tobytes())
+            for one in pool.map(decode, indices):
+                if isinstance(one, str):
+                    corrupt.append(one)
+                elif not corrupt:
+                    file.write(one.tobytes())
             yield indices.stop
+        if len(corrupt) > 1:
+            told = "; ".join(corrupt[:_NAMED]) + ("; …" if len(corrupt) > _NAMED else "")
+            raise DataError(f"{len(corrupt)} of {total} images cannot be read: {told}")
+        if corrupt:
+            raise DataError(corrupt[0])
         file.flush()
         os.fsync(file.fileno())

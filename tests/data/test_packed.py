@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier
@@ -102,6 +104,26 @@ def test_stopping_or_failing_leaves_the_old_pack(source: Source, tmp_path: Path)
         pack(damaged, folder, size_px=16)
     assert np.array_equal(open_pack(folder).images, old)
     assert sorted(path.name for path in tmp_path.iterdir() if path != folder and "pack" in path.name) == []
+
+
+def test_all_corrupt_images_are_named_in_one_error(source: Source, tmp_path: Path) -> None:
+    many = source.subset(np.repeat(np.arange(len(source)), 40))
+
+    def pixels(corrupt: set[int], index: int) -> np.ndarray:
+        if index in corrupt:
+            raise DataError(f"image {index} is corrupt")
+        return many.pixels(index)
+
+    for corrupt, told in (
+        ({7, 398}, "2 of 400 images cannot be read: image 7 is corrupt; image 398 is corrupt"),
+        (set(range(100, 300)), r"200 of 400 .*: image 100 is corrupt; .*; image 109 is corrupt; …"),
+        ({300}, "image 300 is corrupt"),
+    ):
+        damaged = replace(many, pixels=partial(pixels, corrupt))
+        with pytest.raises(DataError) as caught:
+            pack(damaged, tmp_path / "pack", size_px=8)
+        assert re.fullmatch(told, str(caught.value))
+    assert not list(tmp_path.glob("*pack*"))
 
 
 def broken(source: Source, index: int) -> np.ndarray:
