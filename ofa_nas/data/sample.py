@@ -99,8 +99,11 @@ def decode(source: Source) -> PackedImages:
     """
     if len(source) == 0:
         raise DataError("no images to decode")
-    size_px = source.size_px
-    images = np.stack([frame(source, index, size_px=size_px) for index in range(len(source))])
+    first = frame(source, 0, size_px=source.size_px)
+    images = np.empty((len(source), *first.shape), first.dtype)
+    images[0] = first
+    for index in range(1, len(source)):
+        images[index] = frame(source, index, size_px=source.size_px)
     return PackedImages(images, source.labels, source.class_names)
 
 

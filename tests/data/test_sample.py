@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ofa_nas.data.dataset import open_data
-from ofa_nas.data.sample import balanced_indices, load_images, load_sample, save_sample
+from ofa_nas.data.files import array_source
+from ofa_nas.data.sample import balanced_indices, decode, load_images, load_sample, save_sample
 from ofa_nas.errors import DataError
 
 WriteLayout = Callable[[str], Path]
@@ -47,6 +50,18 @@ def test_photographs_are_cut_to_the_packed_size(tmp_path: Path) -> None:
     train = open_data(str(tmp_path / "photos")).train
     save_sample(tmp_path / "sample.npz", train, np.arange(len(train)))
     assert load_images(tmp_path / "sample.npz").images.shape[1:] == (256, 256, 3)
+
+
+def test_a_split_is_decoded_into_memory_once() -> None:
+    labels = np.zeros(100, np.int64)
+    source = array_source(np.zeros((100, 64, 64, 3), np.uint8), labels, ("a", "b"), digest="")
+    source = replace(source, pixels=lambda index: np.full((64, 64, 3), index, np.uint8))
+    tracemalloc.start()
+    decoded = decode(source)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert decoded.images[:, 5, 6, 2].tolist() == list(range(100))
+    assert peak < 1.1 * decoded.images.nbytes
 
 
 def test_empty_sample_is_refused(write_layout: WriteLayout, tmp_path: Path) -> None:
