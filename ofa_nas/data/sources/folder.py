@@ -36,8 +36,10 @@ def is_layout(root: Path) -> bool:
 def splits(root: Path) -> dict[str, Source]:
     """The splits `train` and `val` of `root/{train,val}/<class>/*` or, cut 90 to 10, of `root/<class>/*`.
 
-    The cut is by a hash of class and file name: an image stays on its side when others come and go.
-    A folder `train` with no folder in it is a class of that name. What is not read is logged.
+    The cut is by a hash of class and file name: an image stays on its side when others come and go. Where no
+    image of a class falls to `val`, the one of the lowest hash does, until there is a lower one.
+    A folder `train` with no folder in it is a class of that name. What is not read is logged, and classes of
+    so few images.
 
     Raises:
         DataError: There are no classes, or others in `val`; or `val` has another name.
@@ -59,6 +61,10 @@ def splits(root: Path) -> dict[str, Source]:
         alone = [name for name in both if not val[name]]
         if 0 < len(alone) < len(both):
             _warn(f"{root}: not held out, one image only: {_list(map(repr, alone))}")
+        few = [name for name in both if any(_share(path) >= VAL_SHARE for path in val[name])]
+        if few:
+            told = _list(map(repr, few))
+            _warn(f"{root}: few images; the one held out may change sides when others come: {told}")
     return {"train": _source(root, train), "val": _source(root, val)}
 
 

@@ -76,7 +76,10 @@ def _warn(text: str) -> None:
 
 
 def _by_person(found: SignalFile, path: Path) -> tuple[Sequence[Recording], Sequence[Recording]]:
-    """Cut between people, by a hash of who they are: they stay on their side when others come and go."""
+    """Cut between people, by a hash of who they are: they stay on their side when others come and go.
+
+    Of so few people that all hashes are above the share, the lowest is held out, until a lower one comes.
+    """
     people = sorted({one.person for one in found.recordings}, key=_share)
     if not found.has_people or len(people) < 2:
         raise DataError(
