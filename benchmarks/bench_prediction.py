@@ -1,6 +1,6 @@
 """Accuracy predictors on a supernet's really measured subnets: how well each kind predicts those held out.
 
-A third of the samples is held out, `--splits` times; every kind is fitted to the first n of the others, for
+A third of the samples, 150 at most, is held out, `--splits` times; every kind is fitted to the first n of the others, for
 every n that they allow. Beside our kinds and MACs alone stand once-for-all's perceptron and boosting.
 `--repeat N` evaluates N subnets anew on the halves of as many images: what those differ by is the noise.
 
@@ -34,7 +34,8 @@ from ofa_nas.space.encoding import Encoding, Genes
 
 KINDS = ("additive", "additive_gp", "mlp", "macs")
 INTERVALS = ("additive", "additive_gp")
-SIZES = (50, 100, 150, 200, 300, 500, 1000)
+SIZES = (50, 100, 200, 300, 500, 1000)
+MOST_HELD_OUT = 150
 NEAR = 0.005  # below the best predicted of no more MACs, a fraction
 # Once-for-all's perceptron (`ofa.nas.AccuracyPredictor`, mit-han-lab/once-for-all f03b267): three hidden
 # layers, Adam, the mean accuracy as first bias. Epochs and batch are not published; 400 did better than 200.
@@ -140,7 +141,7 @@ def contenders() -> dict[str, Fit]:
 def compare(measured: SampleSet, *, splits: int, noise: float | None) -> list[Row]:
     """Every contender on every size, on the same splits."""
     observations, count = measured.observations, len(measured.samples)
-    most = count - round(count / 3)
+    most = count - min(round(count / 3), MOST_HELD_OUT)
     rows = []
     for name, fit in contenders().items():
         for size in [size for size in SIZES if size <= most]:
