@@ -62,7 +62,7 @@ def compare_with_torch(file: OrtModel, subnet: Subnet, split: PackedImages) -> I
     for start in range(0, len(split), _AT_ONCE):
         rows = slice(start, min(start + _AT_ONCE, len(split)))
         images, labels = split.images[rows], split.labels[rows]
-        own = file.logits(images).argmax(axis=1)
+        own = file.logits(images, at_once=2).argmax(axis=1)
         with torch.inference_mode():
             other = subnet(file.inputs(images)).argmax(dim=1).numpy()
         right, other_right = own == labels, other == labels

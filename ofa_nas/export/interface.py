@@ -60,6 +60,7 @@ class FileForm:
         """A model with a batch of one, of this precision, as a caller will see it."""
         if self.batch != 1:
             model = with_batch(model, self.batch)
+            _free_sizes(model.graph)
         if self.has_preprocessing:
             model = with_preprocessing(model, normalization)
         onnx.checker.check_model(model, full_check=True)
@@ -86,6 +87,22 @@ def with_batch(model: onnx.ModelProto, batch: int | None) -> onnx.ModelProto:
         else:
             axis.dim_value = batch
     return changed
+
+
+def _free_sizes(graph: onnx.GraphProto) -> None:
+    """Make of the output sizes of each Resize, written for one image, those of as many as come in."""
+    constants = {node.output[0]: node for node in graph.node if node.op_type == "Constant"}
+    resized = [node for node in graph.node if node.op_type == "Resize" and node.input[3] in constants]
+    for node in resized:
+        sizes = constants[node.input[3]].attribute[0].t
+        sizes.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(sizes)[1:], sizes.name))
+        place, of_all = list(graph.node).index(node), f"{node.input[3]}_of_all"
+        joined = helper.make_node("Concat", [DYNAMIC, node.input[3]], [of_all], name=of_all, axis=0)
+        node.input[3] = of_all
+        graph.node.insert(place, joined)
+    if resized:  # behind a size that the graph states, ONNX Runtime makes constants of all this
+        shape = helper.make_node("Shape", [graph.input[0].name], [DYNAMIC], name=DYNAMIC, start=0, end=1)
+        graph.node.insert(0, shape)
 
 
 def with_preprocessing(model: onnx.ModelProto, normalization: Normalization) -> onnx.ModelProto:

@@ -98,12 +98,17 @@ class OrtModel:
         resized = to_input(torch.from_numpy(np.ascontiguousarray(images)), self.resolution, _PLAIN)
         return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
-    def logits(self, images: Pixels) -> npt.NDArray[np.float32]:
-        """Logits `(n, K)` of images `(n, S, S, 3)`, in batches of the file's own size, or of one."""
+    def logits(self, images: Pixels, *, at_once: int = 1) -> npt.NDArray[np.float32]:
+        """Logits `(n, K)` of images `(n, S, S, 3)`, in batches of the file's own size.
+
+        Args:
+            images: To classify.
+            at_once: Size of a batch where the file leaves it open.
+        """
         inputs = (
             self._pixels(images) if self.takes_pixels else np.ascontiguousarray(self.inputs(images).numpy())
         )
-        size = self.batch or 1
+        size = self.batch or at_once
         padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % size, axis=0)])
 
         def run(start: int) -> npt.NDArray[np.float32]:
@@ -139,7 +144,7 @@ def check_numerics(
         tolerance: Of that difference.
     """
     few = images[:NUMERIC_IMAGES]
-    own = file.logits(few)
+    own = file.logits(few, at_once=NUMERIC_IMAGES)
     with torch.inference_mode():
         expected = subnet(file.inputs(few)).numpy()
     error = float(np.abs(own - expected).max() / np.abs(expected).max())

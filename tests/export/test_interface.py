@@ -1,5 +1,7 @@
 """Batches of any size, and pixels instead of numbers: the same logits."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -8,12 +10,16 @@ import pytest
 from ofa_nas.data import Normalization
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.export import export_subnet, model_card
-from ofa_nas.export.interface import SINGLE_PRECISION, FileForm, preprocessing_bytes
+from ofa_nas.export.interface import SINGLE_PRECISION, FileForm, preprocessing_bytes, with_batch
 from ofa_nas.export.precision import to_half
 from ofa_nas.export.verify import OrtModel, check_memory
-from ofa_nas.onnx_writer import IMAGE, LOGITS
+from ofa_nas.onnx_writer import IMAGE, LOGITS, random_weights, write_model
+from ofa_nas.quantization import quantize
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from tests.small_supernet import SmallSupernet
+from tests.torch_reference import relative_error, run_onnx
 
 UNEVEN = Normalization((120.0, 127.0, 90.0), (60.0, 128.0, 31.0))
 
@@ -54,6 +60,30 @@ def test_a_dynamic_batch_takes_any_number_at_once(fp32: onnx.ModelProto, small: 
     for count in (1, 2, 5):
         logits = session.run([LOGITS], {IMAGE: images[:count]})[0]
         np.testing.assert_allclose(logits, wanted[:count], atol=1e-4)
+
+
+@pytest.fixture(scope="module", params=["tiny", "conv1d"])
+def lite(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    """Lite residual modules of images of 28 px (4 and 3 to 7 among them), and of signals of 97 samples."""
+    size = {"tiny": 28, "conv1d": 97}[request.param]
+    space = replace(SearchSpace.load(request.param), resolutions=(size,))
+    own = replace(space.only(Architecture(size, space.largest.stages)), lite=True, folded=True)
+    layers = list(own.layers(own.largest))
+    return write_model(layers, random_weights(layers, np.random.default_rng(2)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_lite_residual_modules_take_any_batch(precision: str, lite: onnx.ModelProto) -> None:
+    shape = [axis.dim_value for axis in lite.graph.input[0].type.tensor_type.shape.dim]
+    images = np.random.default_rng(3).standard_normal((3, *shape[1:])).astype(np.float32)
+    one = {"fp32": lite, "fp16": to_half(lite), "int8": quantize(lite, images)}[precision]
+    wanted = np.concatenate([run_onnx(one, images[row : row + 1]) for row in range(3)])
+    tolerance = {"fp32": 1e-5, "fp16": 1e-2, "int8": 1e-5}[precision]
+    for batch in (3, None):
+        model = FileForm(precision, batch).apply(one, UNEVEN)
+        assert relative_error(run_onnx(model, images), wanted) < tolerance
+        again = with_batch(with_batch(model, None), 1)
+        assert relative_error(run_onnx(again, images[:1]), wanted[:1]) < tolerance
 
 
 def test_what_is_timed_of_a_dynamic_file_is_one_image(fp32: onnx.ModelProto) -> None:

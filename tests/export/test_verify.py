@@ -3,14 +3,16 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from ofa_nas.accuracy import Top1
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import VerificationError
+from ofa_nas.export.comparison import compare_with_torch
 from ofa_nas.export.export import export_subnet, model_card
+from ofa_nas.export.interface import FileForm, with_batch
 from ofa_nas.export.verify import (
     OrtModel,
     check_accuracy,
@@ -89,6 +91,26 @@ def test_numerics_hold_for_the_file_and_not_for_a_spoilt_one(
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
         found = check_numerics(OrtModel(spoilt, Normalization()), subnet, small.held_out.images)
         assert not found.is_met, tensor.name
+
+
+def test_a_dynamic_file_that_takes_one_image_only_is_refused(
+    exported: tuple[Subnet, onnx.ModelProto], small: SmallSupernet
+) -> None:
+    subnet, model = exported
+    file = OrtModel(FileForm(batch=None).apply(model, Normalization()), Normalization())
+    assert check_numerics(file, subnet, small.held_out.images[:1]).is_met
+    broken = with_batch(model, None)
+    ends = broken.graph.node[-1]
+    shape = numpy_helper.from_array(np.array([1, 10]), "shape")
+    broken.graph.initializer.append(shape)
+    broken.graph.node.append(helper.make_node("Reshape", ["flat", "shape"], [ends.output[0]], name="fixed"))
+    ends.output[0] = "flat"
+    file = OrtModel(broken, Normalization())
+    held_out = small.held_out
+    with pytest.raises(VerificationError, match=r"ONNX Runtime refuses the model: .*fixed"):
+        check_numerics(file, subnet, held_out.images)
+    with pytest.raises(VerificationError, match=r"ONNX Runtime refuses the model: .*fixed"):
+        list(compare_with_torch(file, subnet, held_out))
 
 
 def test_a_wrong_normalization_breaks_numerics(
