@@ -179,9 +179,10 @@ def _copy_centred(source: Tensor, target: Tensor, where: str) -> None:
     if not is_kernel:
         target.copy_(source)
         return
-    margin = (target.shape[-1] - source.shape[-1]) // 2
-    if margin < 0:
+    sizes = source.shape[2:]
+    margins = [(wanted - size) // 2 for size, wanted in zip(sizes, target.shape[2:], strict=True)]
+    if min(margins) < 0:
         raise CheckpointError(f"{where} has a kernel larger than the space's {target.shape[-1]}")
-    size = source.shape[-1]
+    rows, columns = (slice(margin, margin + size) for margin, size in zip(margins, sizes, strict=True))
     target.zero_()
-    target[..., margin : margin + size, margin : margin + size].copy_(source)
+    target[..., rows, columns].copy_(source)

@@ -281,6 +281,15 @@ def test_a_module_of_ones_own_is_a_start_with_its_own_normalisation(
         torch.testing.assert_close(supernet(x, supernet.space.largest), whole(x, whole.space.largest))
 
 
+def test_small_kernels_of_signals_lie_in_the_middle_of_large_ones(trained: Start) -> None:
+    space, name = SearchSpace.load("conv1d"), "layers.s0b0.depthwise.weight"
+    tensors = Supernet(space, torch.Generator().manual_seed(3)).state_dict()
+    tensors[name] = tensors[name][..., 1:-1].clone()
+    names = tuple(f"class {index}" for index in range(space.classes))
+    start = replace(trained, space=space, class_names=names, tensors=tensors)
+    assert torch.equal(started(start, names)[name], F.pad(tensors[name], (1, 1)))
+
+
 @pytest.mark.parametrize(
     ("tensor", "shape", "message"),
     [
