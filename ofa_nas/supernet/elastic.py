@@ -136,7 +136,7 @@ def _normalise_globally(x: Tensor, weight: Tensor, bias: Tensor, bn: nn.BatchNor
     pixels = x.float()
     moments = torch.stack([pixels.mean(dim=(0, 2, 3)), pixels.square().mean(dim=(0, 2, 3))])
     mean, square = all_reduce(moments) / dist.get_world_size()  # type: ignore[no-untyped-call]
-    variance = square - mean.square()
+    variance = (square - mean.square()).clamp(min=0.0)  # rounding may take it below
     if mode.momentum > 0.0:
         with torch.no_grad():
             _running(bn.running_mean)[:channels].lerp_(mean, mode.momentum)

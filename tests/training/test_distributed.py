@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 import ofa_nas
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import read_tensors
+from ofa_nas.supernet.elastic import TRAIN_LARGEST, normalise
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import Checkpointing
@@ -86,6 +88,20 @@ def resume_between(rank: int, folder: Path) -> None:
                     break
         dist.barrier()  # the first one has written
     dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")
+def test_batch_norm_of_all_processes_holds_where_channels_hardly_vary(tmp_path: Path) -> None:
+    bn = nn.BatchNorm2d(64)
+    x = 1000 + torch.randn(8, 64, 4, 4, generator=torch.Generator().manual_seed(0)) * 1e-3
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        found = normalise(x, bn, replace(TRAIN_LARGEST, is_global=True))
+    finally:
+        dist.destroy_process_group()
+    assert found.isfinite().all()
+    assert bn.running_var is not None
+    assert (bn.running_var >= 0.9).all()
 
 
 @pytest.mark.slow
