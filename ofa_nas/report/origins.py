@@ -2,6 +2,7 @@
 
 from ofa_nas.report.document import TableFigures
 from ofa_nas.report.fields import amount, architecture_text, each, optional
+from ofa_nas.space.operators import size_unit
 from ofa_nas.space.toml_reader import Section
 
 
@@ -63,11 +64,17 @@ def read_facts(root: Section) -> list[tuple[str, str]]:
         facts.append(("weights", f"SHA-256 {digest}" if digest else "did not come with the supernet"))
     if not root.lacks("precision"):
         facts.append(("precision", root.text("precision")))
-    facts += optional(root, "search", _tell_search) or []
+    unit = size_unit(optional(root, "network", _axes) or 2)
+    facts += optional(root, "search", lambda section: _tell_search(section, unit)) or []
     return facts + (optional(root, "made_by", _tell_maker) or [])
 
 
-def _tell_search(section: Section) -> list[tuple[str, str]]:
+def _axes(network: Section) -> int:
+    layers = each(network, "layers", lambda layer: layer.integer("axes", default=2, maximum=2))
+    return layers[0] if layers else 2
+
+
+def _tell_search(section: Section, unit: str) -> list[tuple[str, str]]:
     scored = section.integer("evaluations", minimum=0, maximum=2**62)
     seconds = amount(section, "cpu_seconds")
     sizes = ", ".join(map(str, section.integers("resolutions")))
@@ -76,7 +83,7 @@ def _tell_search(section: Section) -> list[tuple[str, str]]:
             "searched",
             f"by {section.text('method')}: {scored:,} subnets scored in {seconds:.2g} s of one core",
         ),
-        ("resolutions", f"{sizes} px"),
+        ("resolutions", f"{sizes} {unit}"),
     ]
 
 

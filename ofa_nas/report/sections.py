@@ -9,7 +9,7 @@ from ofa_nas.report.document import Answer, Network, Point, SearchDocument
 from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.picture import network_picture
 from ofa_nas.report.plots import all_fronts, thinned
-from ofa_nas.report.words import card_text, cost_keys, percent
+from ofa_nas.report.words import card_text, cost_keys, percent, size_text
 from ofa_nas.search.budgets import Cost, spread_text
 
 
@@ -141,7 +141,7 @@ def network(document: SearchDocument, found: Network) -> Markup:
     return section(
         "network",
         "The network",
-        tag("p", f"{found.resolution} x {found.resolution} px in, {len(found.layers)} layers."),
+        tag("p", f"{size_text(found)} in, {len(found.layers)} layers."),
         network_picture(found, devices),
         tag("details", tag("summary", "All layers as a table"), listing),
     )

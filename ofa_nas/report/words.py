@@ -1,9 +1,9 @@
 """Figures of a report in people's words."""
 
 from ofa_nas.figures import format_amount, format_bytes, format_ms
-from ofa_nas.report.document import Figures, Point, SearchDocument
+from ofa_nas.report.document import Figures, Network, Point, SearchDocument
 from ofa_nas.search.budgets import Cost
-from ofa_nas.space.operators import extent
+from ofa_nas.space.operators import extent, size_unit
 
 WRAPPED = 34  # letters of an architecture's text in a line beside its point
 
@@ -72,3 +72,9 @@ def kernel_text(kernel_size: int, axes: int) -> str:
     """The kernel of a layer: `5x5` of images, `1x5` of signals."""
     height, width = extent(kernel_size, axes)
     return f"{height}x{width}"
+
+
+def size_text(network: Network) -> str:
+    """The size of a network's input: `96 x 96 px`, or `96 samples` of a signal."""
+    axes = network.layers[0].axes
+    return f"{' x '.join([str(network.resolution)] * axes)} {size_unit(axes)}"

@@ -237,3 +237,17 @@ def test_a_long_study_fits_too(found: dict[str, Found], write: Callable[[dict[st
     text = elements(write(content)).text
     assert re.search(rf"30\d of {4 * len(content['front'])} are shown", text)
     assert "the chosen one reaches 50.0% ± 2.0 points at 90 % on 100 images" in text
+
+
+def test_sizes_of_signals_are_counted_in_samples(found: dict[str, Found], write: Write) -> None:
+    content = found["none"].content
+    size, sizes = content["network"]["resolution"], ", ".join(map(str, content["search"]["resolutions"]))
+    text = elements(found["none"]).text
+    assert f"{size} x {size} px in, " in text
+    assert f"{sizes} px" in text
+    for layer in content["network"]["layers"][:-1]:
+        layer["axes"] = 1
+    text = elements(write(content)).text
+    assert f"{size} samples in, " in text
+    assert f"{sizes} samples" in text
+    assert f"{size} px" not in text
