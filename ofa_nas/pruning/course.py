@@ -51,7 +51,7 @@ class SupernetCourse:
                 float(learner.step(step)),
                 step=step + 1,
                 learning_rate=at.learning_rate,
-                way_out="lower --learning-rate; rounds that are complete are kept",
+                way_out="begin anew with a lower --learning-rate and another --output",
             )
             now = time.monotonic()
             speed = self.recipe.batch_size / (now - told)

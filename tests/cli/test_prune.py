@@ -197,3 +197,17 @@ def test_a_run_folder_is_not_overwritten(
     more = prune(command, small, output, "--method", "imp", "--rounds", 2, "--resume")
     assert len(more["rounds"]) == 3
     assert "--rounds 1: " in refused(*tickets, "--resume", "--rounds", 1)
+
+
+def test_tickets_that_diverge_are_begun_anew_elsewhere_as_the_advice_says(
+    refused: Refused, command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    base = ("prune", "--from", "largest", "--supernet", small.name, "--data", small.data, *SHORT)
+    tickets = (*base, "--method", "imp", "--rounds", 1, "--output")
+    advice = "begin anew with a lower --learning-rate and another --output"
+    assert advice in command(*tickets, output, "--learning-rate", 1e30).err
+    prune(command, small, output, "--method", "imp", "--rounds", 1)
+    assert "learning_rate = 0.0125, now it is 0.01" in refused(
+        *tickets, output, "--resume", "--learning-rate", 0.01
+    )
