@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ofa_nas.space.operators import extent
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import EVALUATE, TRAIN, ElasticConvolution
 from ofa_nas.supernet.supernet import Subnet, place
@@ -34,14 +35,14 @@ def random_network(space: SearchSpace, method: Method, *, is_lean: bool) -> Subn
 def forward_of(
     network: Subnet, space: SearchSpace, *, batch_size: int, is_lean: bool
 ) -> tuple[Callable[[], Tensor], Tensor]:
-    """The forward pass of random images, and random labels for it.
+    """The forward pass of random images or signals, and random labels for it.
 
     A plain network that is trained as a whole normalises by the batch, as fine-tuning does; one of which some
     parameters are frozen, by its running statistics.
     """
     generator = torch.Generator().manual_seed(1)
-    resolution = space.largest.resolution
-    x = torch.randn(batch_size, 3, resolution, resolution, generator=generator)
+    size = extent(space.largest.resolution, space.axes)
+    x = torch.randn(batch_size, space.channels, *size, generator=generator)
     x = x.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(space.classes, (batch_size,), generator=generator)
     is_whole = all(value.requires_grad for value in network.parameters())

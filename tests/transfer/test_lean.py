@@ -14,6 +14,7 @@ from ofa_nas.transfer.kept import kept_bytes
 from ofa_nas.transfer.lean import convolve, halve, pack_bits, rectify, unpack_bits
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space
+from ofa_nas.transfer.trials import forward_of, random_network
 
 GEOMETRIES = [  # in, out, kernel, stride, groups, pad
     (4, 6, 1, 1, 1, (0, 0)),
@@ -145,8 +146,6 @@ def test_a_whole_network_has_the_gradients_of_autograd(name: str, tiny: SearchSp
 
 
 def test_what_224_px_keep_at_batch_8(proxyless_mobile: SearchSpace) -> None:
-    from ofa_nas.transfer.trials import forward_of, random_network
-
     kept = {}
     for name, is_lean in (("full", False), ("lite+bias", False), ("lite+bias", True), ("bias", True)):
         space = transfer_space(proxyless_mobile, proxyless_mobile.largest, classes=102, method=METHODS[name])
@@ -171,3 +170,13 @@ def test_evaluation_is_that_of_the_subnet(tiny: SearchSpace) -> None:
     x = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         torch.testing.assert_close(own(x), plain(x, EVALUATE))
+
+
+@pytest.mark.parametrize("is_lean", [True, False])
+def test_networks_for_signals_are_tried_on_signals(is_lean: bool) -> None:
+    space, method = SearchSpace.load("conv1d"), METHODS["lite+bias"]
+    own = transfer_space(space, space.smallest, classes=5, method=method)
+    network = random_network(own, method, is_lean=is_lean)
+    forward, labels = forward_of(network, own, batch_size=2, is_lean=is_lean)
+    assert forward().shape == (2, 5)
+    assert labels.shape == (2,)
