@@ -33,7 +33,7 @@ def prepare_torch(*, threads: int | None = None, is_lean: bool = False) -> None:
 def pick_device(name: str) -> "torch.device":
     """The torch device of a name: `auto`, `cpu`, `cuda`, `cuda:1`.
 
-    `auto` is this process's own CUDA device where several were started together.
+    `auto` and `cuda` are this process's own CUDA device where several were started together.
 
     Raises:
         ConfigError: There is no such device here.
@@ -43,14 +43,17 @@ def pick_device(name: str) -> "torch.device":
     from ofa_nas.errors import ConfigError
     from ofa_nas.training.distributed import local_rank
 
-    if name == "auto":
-        return torch.device(f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu")
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    asked, rank = usual if name == "auto" else name, local_rank()
     try:
-        device = torch.device(name)
+        device = torch.device(f"cuda:{rank}" if asked == "cuda" else asked)
     except RuntimeError as error:
         raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here")
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
+        others = f", and this is process {rank + 1} here" if asked == "cuda" and rank else ""
+        raise ConfigError(
+            f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here{others}"
+        )
     return device
