@@ -86,6 +86,11 @@ class _Run:
             self._plan(self._steps())
             self._tell()
             return 0
+        if not hasattr(os, "setpgid"):
+            raise ConfigError(
+                "ofa-nas run: this system has no process groups (Windows): type the commands that --dry-run "
+                "lists, one by one"
+            )
         with self.folder.locked() as lock:
             steps = self._steps()
             self.folder.save(settings=self._settings())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.loop import StepReport, check_batch, check_loss
+from ofa_nas.training.loop import StepReport, check_batch, check_loss, images_per_s
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.step import Learner
 from ofa_nas.training.train import TrainingData
@@ -54,6 +54,6 @@ class SupernetCourse:
                 way_out="begin anew with a lower --learning-rate and another --output",
             )
             now = time.monotonic()
-            speed = self.recipe.batch_size / (now - told)
+            speed = images_per_s(self.recipe.batch_size, now - told)
             yield StepReport(step + 1, self.steps, at.phase.name, loss, at.learning_rate, speed)
             told = now

@@ -124,6 +124,11 @@ def check_loss(loss: float, *, step: int, learning_rate: float, way_out: str) ->
     return loss
 
 
+def images_per_s(images: int, seconds: float) -> float:
+    """Speed of a training [1/s]; a coarse clock may see no time pass."""
+    return images / max(seconds, 1e-4)
+
+
 def way_out(checkpoint: Path, recipe: Recipe) -> str:
     """What can be done where a training cannot go on as it is."""
     if not checkpoint.exists():
@@ -223,7 +228,7 @@ class Loop(Generic[E]):
                 way_out=way_out(self.checkpoint, recipe),
             )
             now = time.monotonic()
-            speed = recipe.batch_size * (self.done - told_step) / (now - told)
+            speed = images_per_s(recipe.batch_size * (self.done - told_step), now - told)
             if is_epoch:
                 terms, epoch = self.learner.take_terms(), self.done / per_epoch
                 self.due = EpochEnd(self.done, epoch, at.phase.name, value, terms, now - began)

@@ -15,7 +15,15 @@ from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import count_correct
-from ofa_nas.training.loop import Checkpointing, StepReport, check_batch, check_loss, keep, way_out
+from ofa_nas.training.loop import (
+    Checkpointing,
+    StepReport,
+    check_batch,
+    check_loss,
+    images_per_s,
+    keep,
+    way_out,
+)
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.state import RateChange, data_meta, rates_meta, rates_of, read_meta, write_state
 from ofa_nas.training.train import TrainingData
@@ -136,9 +144,8 @@ class _Run:
                 check_loss(loss, step=step + 1, learning_rate=rate, way_out=way_out(self.path, recipe))
             )
             self.done = step + 1
-            now = time.monotonic()
-            name = self.network.method.name
-            yield StepReport(self.done, total, name, losses[-1], rate, recipe.batch_size / (now - told))
+            speed = images_per_s(recipe.batch_size, time.monotonic() - told)
+            yield StepReport(self.done, total, self.network.method.name, losses[-1], rate, speed)
             if self.done == total or self.done % per_epoch == 0:
                 accuracy = self._accuracy()
                 yield TransferEpoch(self.done, self.done / per_epoch, float(np.mean(losses)), accuracy)

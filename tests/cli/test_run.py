@@ -416,6 +416,18 @@ def test_a_plan_is_told_and_nothing_is_done(
     assert "--from dinner: the steps are train, collect" in refused("run", file, "--from", "dinner")
 
 
+def test_where_steps_cannot_be_processes_of_their_own_the_plan_still_is_told(
+    command: Command, refused: Refused, short: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = short("supernet = 'efficientnet_lite'\n[search]\nmacs = '1G'")
+    monkeypatch.delattr("os.setpgid")
+    assert "this system has no process groups (Windows): type the commands that --dry-run" in refused(
+        "run", file
+    )
+    assert [path.name for path in file.parent.iterdir()] == ["run.toml"]
+    assert command("run", file, "--dry-run").status == 0
+
+
 def test_a_contest_says_how_many_are_evaluated_without_a_device(
     command: Command, short: Callable[..., Path]
 ) -> None:

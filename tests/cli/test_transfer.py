@@ -190,6 +190,16 @@ def test_a_run_folder_is_not_overwritten(
     assert again["is_met"]
 
 
+def test_memory_is_told_where_the_system_does_not_tell_how_much_it_has(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("os.sysconf")
+    monkeypatch.setattr("ofa_nas.pipeline.adapting.transfer_memory.training_growth", lambda *_, **__: None)
+    few = ("--batch", 2, "--methods", "last", "--json")
+    (row,) = command("memory", "24/3x2/3x2", "--space", "tiny", *few).document["bytes"]
+    assert row["growth"] == {"ours": None, "torch": None}
+
+
 @pytest.mark.slow
 def test_memory_is_told_twice(command: Command) -> None:
     printed = command(

@@ -76,6 +76,8 @@ def method_memories(
 
 def _check_memory(needed: float, *, batch_size: int) -> None:
     """Refuse a batch that would be killed, or bring the machine to a stand, instead of being measured."""
+    if not hasattr(os, "sysconf"):
+        return  # Windows does not tell
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > available / _TORCH_OVER_ACCOUNT:
         raise ConfigError(
