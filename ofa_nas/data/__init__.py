@@ -68,6 +68,10 @@ class Source:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def content(self, index: int) -> bytes:
+        """The file of image `index`, or its pixels where the data set has no files."""
+        return self.pixels(index).tobytes() if self.encoded is None else self.encoded(index)
+
     def subset(self, indices: NDArray[np.int64]) -> "Source":
         """The images of some indices.
 

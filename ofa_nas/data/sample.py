@@ -1,5 +1,6 @@
 """Samples of a data set that ship with a supernet: original image bytes, or windows, in one npz file."""
 
+import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ofa_nas.data import Source
-from ofa_nas.data.files import pack_source
+from ofa_nas.data.files import npz_names, pack_source, read_npz
 from ofa_nas.data.image_files import median_short_side_px
 from ofa_nas.data.packed import PackedImages, frame, square_pixels
 from ofa_nas.data.signal_files import holds_signals, read_sample, save_signals
@@ -59,6 +60,7 @@ def save_sample(path: Path, source: Source, indices: NDArray[np.int64]) -> None:
         save_signals(path, source, indices)
         return
     images = [np.frombuffer(_encode(source, int(index)), dtype=np.uint8) for index in indices]
+    digests = b"".join(_digest(source, int(index)) for index in indices)
     offset = np.concatenate([[0], np.cumsum([len(image) for image in images])]).astype(np.int64)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(
@@ -67,6 +69,7 @@ def save_sample(path: Path, source: Source, indices: NDArray[np.int64]) -> None:
             offset=offset,
             label=source.labels[indices],
             class_names=np.array(source.class_names),
+            digest=np.frombuffer(digests, np.uint8).reshape(-1, 32),
         )
 
 
@@ -80,6 +83,34 @@ def load_sample(path: Path) -> Source:
         return read_sample(path)
     sample = pack_source(path, names_key="class_names", size_px=1)
     return replace(sample, size_px=median_short_side_px(sample))
+
+
+def in_sample(path: Path, source: Source) -> NDArray[np.bool_]:
+    """Which images of a split stand in a sample, told by their content.
+
+    Where images hang together, all those of a group do of which one does: of the same person, where the
+    sample tells whom it is of. A sample without digests has the files of its images, unless these were larger
+    than their pack.
+
+    Args:
+        path: As `save_sample` wrote it.
+        source: Split; every image of it is read.
+
+    Returns:
+        `(n,)` bool.
+
+    Raises:
+        DataError: The sample is missing or damaged, or an image cannot be read.
+    """
+    sample = load_sample(path)
+    known = _digests(path, sample)
+    is_in = np.array([_digest(source, index) in known for index in range(len(source))], dtype=np.bool_)
+    if source.groups is not None and len(np.unique(source.groups)) > 1:
+        groups = source.groups[is_in]
+        if sample.groups is not None:
+            groups = np.intersect1d(groups, sample.groups)
+        is_in |= np.isin(source.groups, groups)
+    return is_in
 
 
 def load_images(path: Path) -> PackedImages:
@@ -105,6 +136,20 @@ def decode(source: Source) -> PackedImages:
     for index in range(1, len(source)):
         images[index] = frame(source, index, size_px=source.size_px)
     return PackedImages(images, source.labels, source.class_names)
+
+
+def _digest(source: Source, index: int) -> bytes:
+    return hashlib.sha256(source.content(index)).digest()
+
+
+def _digests(path: Path, sample: Source) -> set[bytes]:
+    """Of the images that a sample was made of."""
+    if "digest" not in npz_names(path):
+        return {_digest(sample, index) for index in range(len(sample))}
+    digests = read_npz(path, ("digest",))["digest"]
+    if digests.dtype != np.uint8 or digests.shape != (len(sample), 32):
+        raise DataError(f"{path}: digest is {digests.dtype} {digests.shape}, not uint8 ({len(sample)}, 32)")
+    return {row.tobytes() for row in digests}
 
 
 def _encode(source: Source, index: int) -> bytes:

@@ -13,9 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ofa_nas.data import Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.files import array_source
-from ofa_nas.data.sample import balanced_indices, decode, load_images, load_sample, save_sample
+from ofa_nas.data.sample import (
+    balanced_indices,
+    decode,
+    in_sample,
+    load_images,
+    load_sample,
+    save_sample,
+)
 from ofa_nas.errors import DataError
 
 WriteLayout = Callable[[str], Path]
@@ -62,6 +70,88 @@ def test_a_split_is_decoded_into_memory_once() -> None:
     tracemalloc.stop()
     assert decoded.images[:, 5, 6, 2].tolist() == list(range(100))
     assert peak < 1.1 * decoded.images.nbytes
+
+
+def write_photographs(folder: Path, *, count: int, size: tuple[int, int] = (300, 280)) -> None:
+    rng = np.random.default_rng(count)
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{count}-{index}.png")
+
+
+def test_images_of_a_sample_are_known_wherever_they_stand(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "photos", count=20)
+    before = open_data(str(tmp_path / "photos")).train
+    chosen = np.array([9, 2, 5])
+    save_sample(tmp_path / "sample.npz", before, chosen)
+    known = in_sample(tmp_path / "sample.npz", before)
+    assert np.flatnonzero(known).tolist() == [2, 5, 9]
+    assert before.encoded is not None
+    kept = {before.encoded(int(index)) for index in chosen}
+    write_photographs(tmp_path / "photos", count=40, size=(90, 90))  # and the packed size is another one
+    after = open_data(str(tmp_path / "photos")).train
+    assert after.size_px == 90
+    assert after.encoded is not None
+    known = in_sample(tmp_path / "sample.npz", after)
+    assert {after.encoded(int(index)) for index in np.flatnonzero(known)} == kept
+
+
+def test_samples_of_before_tell_their_images_by_the_bytes_that_they_keep(
+    write_layout: WriteLayout, tmp_path: Path
+) -> None:
+    val = open_data(str(write_layout("tiny_imagenet"))).val
+    save_sample(tmp_path / "new.npz", val, np.array([2, 0]))
+    with np.load(tmp_path / "new.npz") as arrays:
+        np.savez(tmp_path / "old.npz", **{key: arrays[key] for key in arrays.files if key != "digest"})
+    assert np.flatnonzero(in_sample(tmp_path / "old.npz", val)).tolist() == [0, 2]
+
+
+def test_images_without_files_are_told_by_their_pixels(write_layout: WriteLayout, tmp_path: Path) -> None:
+    val = open_data(str(write_layout("cifar10"))).val
+    save_sample(tmp_path / "sample.npz", val, np.array([1]))
+    assert np.flatnonzero(in_sample(tmp_path / "sample.npz", val)).tolist() == [1]
+
+
+def signals(people: dict[int, int]) -> Source:
+    """Two windows of each person, of noise that is the person's own."""
+    windows = np.concatenate(
+        [np.random.default_rng(own).normal(size=(2, 1, 8, 2)) for own in people.values()]
+    )
+    return Source(
+        labels=np.zeros(len(windows), np.int64),
+        class_names=("a",),
+        size_px=8,
+        digest="",
+        pixels=lambda index: windows[index].astype(np.float32),
+        axes=1,
+        channels=2,
+        groups=np.repeat(list(people), 2),
+    )
+
+
+def test_a_person_of_whom_a_window_is_known_is_known_whole(tmp_path: Path) -> None:
+    before = signals({1: 1, 2: 2, 3: 3})
+    save_sample(tmp_path / "sample.npz", before, np.array([2]))
+    assert np.flatnonzero(in_sample(tmp_path / "sample.npz", before)).tolist() == [2, 3]
+    others = signals({1: 1, 2: 9, 3: 2})  # another study, whose third person happens to show the same
+    assert np.flatnonzero(in_sample(tmp_path / "sample.npz", others)).tolist() == [4]
+    assert np.flatnonzero(in_sample(tmp_path / "sample.npz", signals({2: 2}))).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "digest", [np.zeros((2, 32), np.uint8), np.zeros((3, 16), np.uint8), np.zeros((3, 32), np.int64)]
+)
+def test_a_sample_whose_digests_are_none_is_refused(
+    digest: np.ndarray, write_layout: WriteLayout, tmp_path: Path
+) -> None:
+    val = open_data(str(write_layout("tiny_imagenet"))).val
+    save_sample(tmp_path / "sample.npz", val, np.arange(3))
+    with np.load(tmp_path / "sample.npz") as arrays:
+        np.savez(tmp_path / "bad.npz", **{**arrays, "digest": digest})
+    with pytest.raises(DataError, match=r"bad.npz: digest is .*, not uint8 \(3, 32\)"):
+        in_sample(tmp_path / "bad.npz", val)
 
 
 def test_empty_sample_is_refused(write_layout: WriteLayout, tmp_path: Path) -> None:

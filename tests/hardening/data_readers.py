@@ -7,7 +7,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.files import read_bytes
 from ofa_nas.data.image_files import decode_image
 from ofa_nas.data.packed import open_pack
-from ofa_nas.data.sample import load_images
+from ofa_nas.data.sample import in_sample, load_images, load_sample
 from ofa_nas.data.sources.fashion_mnist import read_idx
 from tests.hardening.reading import Reader
 
@@ -16,6 +16,7 @@ IMAGES = ("png", "jpeg", "webp", "bmp", "gif", "tiff", "ppm")
 
 def read_images(path: Path) -> None:
     load_images(path)
+    in_sample(path, load_sample(path))
 
 
 def read_image(path: Path) -> None:

@@ -1,16 +1,20 @@
 """Real accuracies of subnets, and the predictor fitted to them."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ofa_nas.accuracy import SampleStore
 from ofa_nas.data import Normalization
-from ofa_nas.data.dataset import open_data
-from ofa_nas.data.sample import decode
+from ofa_nas.data.dataset import ROOT_VARIABLE, open_data
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.data.sample import decode, save_sample
 from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
-from ofa_nas.pipeline.evaluating.evaluation import evaluate, named_architecture
+from ofa_nas.pipeline.evaluating.evaluation import Bench, evaluate, named_architecture
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Estimators
@@ -20,7 +24,7 @@ from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet, count_correct
 from ofa_nas.training.splits import predictor_half
-from tests.small_supernet import SUBNETS, SmallSupernet, write_images
+from tests.small_supernet import SIZE_PX, SUBNETS, SmallSupernet, write_images
 
 
 def test_evaluation_is_the_accuracy_of_the_calibrated_subnet(small: SmallSupernet, tiny: SearchSpace) -> None:
@@ -94,6 +98,54 @@ def test_samples_are_of_the_half_that_verification_never_sees(small: SmallSupern
     subnet = calibrated_subnet(supernet, arch, images=small.calibration, normalization=Normalization())
     assert sample.images == len(half) == 100
     assert sample.correct == count_correct(subnet, half, normalization=Normalization())
+
+
+def pixels_of(images: PackedImages) -> list[bytes]:
+    return [image.tobytes() for image in images.images]
+
+
+def add_image(data: Path) -> None:
+    """One that comes before all others: every place behind it moves, and the halves are dealt anew."""
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(data / "val" / "class_0" / "00.png")
+
+
+def test_images_that_are_held_out_choose_nothing_when_others_come(
+    small: SmallSupernet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench, data = Bench.open(small.name), tmp_path / "shapes"
+    shutil.copytree(small.data, data)
+    before = bench.predictor_images(str(data), images=1000, seed=0)
+    assert len(before) == 100
+    assert not caplog.records
+    add_image(data)
+    val = open_data(str(data)).val
+    held_out = set(pixels_of(small.held_out))
+    moved = sum(image in held_out for image in pixels_of(decode(val.subset(predictor_half(val)))))
+    assert moved > 10
+    left = pixels_of(bench.predictor_images(str(data), images=1000, seed=0))
+    assert not held_out.intersection(left)
+    assert len(left) == len(predictor_half(val)) - moved
+    assert f"shapes: {moved} of the {moved + len(left)} validation images" in caplog.text
+
+
+def test_where_all_images_are_held_out_a_training_is_asked_for(small: SmallSupernet, tmp_path: Path) -> None:
+    val = open_data(str(small.data)).val
+    files = small.copy_to(tmp_path / "run")
+    save_sample(files.held_out, val, np.arange(len(val)))
+    with pytest.raises(DataError, match=r"each of the 100 validation images .* held out .*: train anew"):
+        Bench.open(str(files.weights)).predictor_images(str(small.data), images=10, seed=0)
+
+
+@pytest.mark.skipif(not os.environ.get(ROOT_VARIABLE), reason=f"${ROOT_VARIABLE} names no real data")
+def test_samples_that_ship_are_of_the_same_images_ever_after() -> None:
+    bench, val = Bench.open("efficientnet_lite"), open_data("tiny_imagenet").val
+    half = predictor_half(val)
+    assert half.sum() == 24_806_159
+    drawn = half[np.sort(np.random.default_rng([0, 4]).permutation(5000)[:2000])]
+    found = bench.predictor_images("tiny_imagenet", images=2000, seed=0)
+    assert np.array_equal(found.images, decode(val.subset(drawn)).images)
+    assert np.array_equal(found.labels, val.labels[drawn])
 
 
 def test_the_predictor_fits_what_was_measured(small: SmallSupernet) -> None:

@@ -1,8 +1,10 @@
 """Real accuracies of subnets, extracted and calibrated as they would be exported."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,13 +163,18 @@ class Bench:
     def predictor_images(self, data: str, *, images: int, seed: int) -> DrawnImages:
         """Draw from the half of a data set's validation images that verification never sees.
 
+        The halves are dealt anew when images come or go: those held out beside the weights are left out.
+
         Raises:
-            DataError: The data set has other classes.
+            DataError: The data set has other classes, or no image is left.
         """
         from ofa_nas.training.splits import predictor_half
 
         found = self.open_data(data)
+        check_fit(found.val, self.card)
         half = found.val.subset(predictor_half(found.val))
+        if self.files.held_out.is_file():
+            half = _without_held_out(half, self.files.held_out, found.name)
         drawn = _decode(_draw(half, self.card, images, seed))
         return DrawnImages(drawn.images, drawn.labels, drawn.class_names, found.name)
 
@@ -235,6 +242,30 @@ def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -
     if images is None or images >= len(source):
         return source
     return source.subset(np.sort(np.random.default_rng([seed, 4]).permutation(len(source))[:images]))
+
+
+def _without_held_out(half: "Source", held_out: Path, data: str) -> "Source":
+    """The images that choices may look at, without those of an earlier deal that verification looks at.
+
+    Raises:
+        DataError: No image is left, or the sample is damaged.
+    """
+    from ofa_nas.data.sample import in_sample
+
+    rows = np.flatnonzero(~in_sample(held_out, half))
+    if len(rows) == len(half):
+        return half
+    if len(rows) == 0:
+        raise DataError(
+            f"data {data}: each of the {len(half)} validation images that choices may look at is among those "
+            f"held out in {held_out}: train anew"
+        )
+    logging.getLogger(__name__).warning(
+        "data %s: %d of the %d validation images that choices may look at are among those held out in %s and "
+        "are left out: images came or went since the training, or are there twice",
+        *(data, len(half) - len(rows), len(half), held_out),
+    )
+    return half.subset(rows)
 
 
 def _decode(source: "Source") -> PackedImages:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ofa_nas.data import DataSet, Source
+from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.windows import split_windows
 from ofa_nas.devices import MeasuringProtocol, is_address, open_device
@@ -269,12 +269,8 @@ def read_content(data: DataSet) -> Iterator[Reading]:
         digest.update("\n".join(source.class_names).encode())
         digest.update(source.labels.tobytes())
         for index in range(len(source)):
-            digest.update(_content(source, index))
+            digest.update(source.content(index))
             done += 1
             if done % _DIGEST_EVERY == 0:
                 yield Reading(done, total)
     yield Reading(total, total, digest.hexdigest())
-
-
-def _content(source: Source, index: int) -> bytes:
-    return source.pixels(index).tobytes() if source.encoded is None else source.encoded(index)
