@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofa_nas.data import Source
 from ofa_nas.errors import ConfigError, DataError
-from ofa_nas.supernet_card import SupernetCard
+from ofa_nas.space.search_space import SearchSpace
 
 _SUFFIX = re.compile(r"@(\d{1,7})?(?:/(\d{1,7}))?", re.ASCII)
 NO_LABEL = -1
@@ -69,11 +70,23 @@ def split_windows(data: str) -> tuple[str, Windows]:
     return name, Windows(int(match[1] or 0), int(match[2] or 0))
 
 
-def windows_like(data: str, card: SupernetCard) -> str:
-    """A data set's text, with the windows of a supernet's own data where it names none."""
-    if card.space.axes == 2 or split_windows(data)[1] != USUAL:
+class Trained(Protocol):
+    """A network, by its card or with its weights."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """Its search space."""
+
+    @property
+    def data(self) -> str:
+        """Name of the data set that it was trained on."""
+
+
+def windows_like(data: str, network: Trained) -> str:
+    """A data set's text, with the windows of a network's own data where it names none."""
+    if network.space.axes == 2 or split_windows(data)[1] != USUAL:
         return data
-    return f"{data}{str(split_windows(card.data)[1]).rstrip('@')}"
+    return f"{data}{str(split_windows(network.data)[1]).rstrip('@')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.pretrained import PretrainedNetwork, imagenet_class_ids
 from ofa_nas.supernet.sorting import sort_channels
-from ofa_nas.supernet.starts import check_space, find_start
+from ofa_nas.supernet.starts import check_space, named_start
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetFiles
 
@@ -70,10 +70,7 @@ def open_start(name: str, *, space: str | None = None) -> Start:
         SpaceError: There is no such space.
         CheckpointError: A file is missing, damaged, or does not fit its space.
     """
-    try:
-        found = find_start(name)
-    except ConfigError as error:
-        raise ConfigError(f"--from {error}") from error
+    found = named_start(name)
     start = _of_supernet(name, found) if isinstance(found, SupernetFiles) else _of_pretrained(name, found)
     if space is None:
         return start

@@ -10,7 +10,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_complete, load_plugin, plugin_names
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.pretrained import ATTRIBUTES, PretrainedNetwork
-from ofa_nas.supernet_card import SupernetFiles, supernet_names
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles, supernet_names
 
 DEFAULT_SPACE = "efficientnet_lite"  # of a supernet that starts from random weights
 _PLUGINS = "supernet.pretrained"
@@ -46,6 +46,25 @@ def find_start(text: str) -> SupernetFiles | PretrainedNetwork:
     except ConfigError as error:
         raise ConfigError(f"{name}: no such start, and {error}; {expected}") from error
     return cast(PretrainedNetwork, load_complete(_PLUGINS, text, ATTRIBUTES, what="a pretrained network"))
+
+
+def card_of_start(text: str) -> SupernetCard | None:
+    """What is known of a supernet that a training starts from; None of a pretrained network.
+
+    Raises:
+        ConfigError: There is no such start.
+        CheckpointError: There is no such supernet, or its card is damaged.
+    """
+    found = named_start(text)
+    return SupernetCard.load(found.card) if isinstance(found, SupernetFiles) else None
+
+
+def named_start(text: str) -> SupernetFiles | PretrainedNetwork:
+    """What `--from` names; see `find_start`."""
+    try:
+        return find_start(text)
+    except ConfigError as error:
+        raise ConfigError(f"--from {error}") from error
 
 
 def check_space(space: SearchSpace, own: SearchSpace, *, start: str) -> None:

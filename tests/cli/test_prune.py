@@ -1,6 +1,7 @@
 """A pruning from end to end: channels are cut or tickets drawn, from an architecture or a file."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from onnx import numpy_helper
 
 from ofa_nas.export.card import read_model
 from ofa_nas.pipeline.adapting.prune_start import dense_supernet
-from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
+from ofa_nas.pipeline.adapting.transfer_source import open_subnet
 from ofa_nas.pipeline.delivery.deliver import Delivery, verify_file
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.elastic import ElasticConvolution
@@ -125,9 +126,7 @@ def test_what_people_see_says_that_zeros_are_no_faster(
 def test_a_network_gets_its_batch_norms_back(small: SmallSupernet) -> None:
     source = open_subnet("largest", small.name)
     assert source.subnet is not None
-    file = SourceSubnet(
-        source.name, source.space, source.arch, source.normalization, source.weights, source.class_names
-    )
+    file = replace(source, subnet=None)
     x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     for start in (source, file):
         inputs = batches(

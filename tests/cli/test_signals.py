@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from ofa_nas.cli import main
+from ofa_nas.data.sample import load_sample
 from ofa_nas.export.card import ModelCard, read_model
+from ofa_nas.pipeline.running.run_check import check_run
+from ofa_nas.pipeline.running.run_file import RunFile
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.cli.conftest import Command
@@ -144,6 +147,51 @@ def test_a_search_keeps_its_budget_and_tells_of_signals(run: Path, command: Comm
     assert {layer.get("axes") for layer in printed.document["network"]["layers"]} == {1, None}
     card = ModelCard.from_model(read_model(path), path)
     assert card.space.digest == SearchSpace.load(str(run / "waves.toml")).digest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["train", "bootstrap"])
+def test_a_supernet_that_starts_from_another_takes_its_windows(
+    run: Path, command: Command, tmp_path: Path, work: str
+) -> None:
+    files = SupernetFiles(tmp_path / "supernet.safetensors")
+    output = {
+        "train": ["--epochs", "0.2", "--batch-size", "8", "--output", tmp_path],
+        "bootstrap": ["--output", files.weights],
+    }
+    start = run / "run" / "supernet.safetensors"
+    assert command(work, "--from", start, "--data", run / "data", *output[work]).status == 0
+    assert SupernetCard.load(files.card).data == "signals@24/12"
+    assert load_sample(files.held_out).size_px == 24
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [("transfer",), ("prune", "--method", "channel")], ids=lambda work: work[0])
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_subnet_of_signals_is_adapted_on_the_windows_that_it_knows(
+    run: Path, command: Command, tmp_path: Path, work: tuple[str, ...], is_file: bool
+) -> None:
+    supernet, path = run / "run" / "supernet.safetensors", tmp_path / "file.onnx"
+    start = path if is_file else "largest"
+    if is_file:
+        assert command("export", "largest", "--supernet", supernet, "--output", path).status == 0
+    brief = ["--epochs", "0.2", "--batch-size", "8", "--output", tmp_path]
+    printed = command(*work, "--supernet", supernet, "--from", start, "--data", run / "data", *brief)
+    assert (tmp_path / "subnet.onnx").is_file(), printed.err
+    files = SupernetFiles(tmp_path / "subnet.safetensors")
+    assert SupernetCard.load(files.card).data == "signals@24/12"
+    assert load_sample(files.held_out).size_px == 24
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", ["supernet =", "train.from ="])
+def test_a_run_from_a_supernet_takes_its_windows(run: Path, tmp_path: Path, line: str) -> None:
+    path, supernet = tmp_path / "run.toml", run / "run" / "supernet.safetensors"
+    collect = 'collect.count = 8\nsearch.macs = "1M"\n'
+    path.write_text(f'{line} "{supernet}"\ndata = "{run / "data"}"\n{collect}')
+    facts = check_run(RunFile.read(path))
+    assert facts.data is not None
+    assert facts.data.name == "signals@24/12"
 
 
 @pytest.mark.slow

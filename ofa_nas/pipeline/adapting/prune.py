@@ -14,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
+from ofa_nas.data.windows import windows_like
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.export.card import read_model
 from ofa_nas.files import read_bytes
@@ -154,7 +155,7 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
     """
     _check_folder(plan)
     source = open_subnet(plan.subnet, plan.supernet)
-    data = open_data(plan.data)
+    data = open_data(windows_like(plan.data, source))
     check_known_classes(source, data)
     if plan.method == "channel":
         narrow_space(source.space, source.arch, keep=plan.keep)

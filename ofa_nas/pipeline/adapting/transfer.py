@@ -9,6 +9,7 @@ import torch
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
+from ofa_nas.data.windows import windows_like
 from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.pipeline.delivery.deliver import Activity, Delivery
 from ofa_nas.pipeline.training.training_run import (
@@ -91,7 +92,7 @@ def transfer_subnet(
     """
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="transfer")
     source = open_subnet(plan.subnet, plan.supernet)
-    data = open_data(plan.data)
+    data = open_data(windows_like(plan.data, source))
     packs = yield from decode_splits(data, plan.image_size)
     network = _network(source, data, plan, device=device)
     prepared = training_data(*packs, plan.sizes, normalization=source.normalization)

@@ -30,6 +30,7 @@ class SourceSubnet:
         name: For cards and messages.
         space: Search space.
         arch: Architecture.
+        data: Name of the data set that it was trained on.
         normalization: Of its inputs.
         weights: As an exported file has them.
         class_names: Of the classifier's outputs.
@@ -39,6 +40,7 @@ class SourceSubnet:
     name: str
     space: SearchSpace
     arch: Architecture
+    data: str
     normalization: Normalization
     weights: Weights
     class_names: tuple[str, ...]
@@ -88,7 +90,7 @@ def open_subnet(text: str, supernet: str) -> SourceSubnet:
     subnet = calibrated_subnet(network, arch, images=calibration.images, normalization=normalization)
     name = f"{arch} of {files.name} (weights {card.sha256[:12]})"
     weights = subnet.folded_weights()
-    return SourceSubnet(name, space, arch, normalization, weights, card.class_names, subnet)
+    return SourceSubnet(name, space, arch, card.data, normalization, weights, card.class_names, subnet)
 
 
 def _of_file(path: Path) -> SourceSubnet:
@@ -105,7 +107,7 @@ def _of_file(path: Path) -> SourceSubnet:
         raise CheckpointError(f"--from {path}: its weights are not fp32; give the fp32 file of this subnet")
     digest = card.supernet_sha256[:12]
     name = f"{card.arch} of {path.name} (supernet {card.supernet}, weights {digest})"
-    return SourceSubnet(name, card.space, card.arch, card.normalization, weights, card.class_names)
+    return SourceSubnet(name, card.space, card.arch, card.data, card.normalization, weights, card.class_names)
 
 
 def _check(space: SearchSpace, where: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
-from ofa_nas.data.windows import split_windows
+from ofa_nas.data.windows import split_windows, windows_like
 from ofa_nas.devices import MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import BudgetError, ConfigError, OfaNasError
 from ofa_nas.files import check_folder_writable
@@ -71,12 +71,14 @@ def check_run(run: RunFile) -> Facts:
     data: DataSet | None
     start: SupernetFiles | None
     if run.train is not None:
-        is_collected, data = True, _data(run)
-        space, start, texts = _training(run, run.train, data)
+        is_collected, found = True, _start(run, run.train)
+        data = _data(run, found)
+        space, texts = _training(run, run.train, found, classes=len(data.class_names))
+        start = found if isinstance(found, SupernetFiles) else None
     else:
         start, texts = _supernet(run), ()
         is_collected = run.collect is not None or not start.predictor.is_file()
-        data = _data(run) if is_collected or run.search.contest else None
+        data = _data(run, start) if is_collected or run.search.contest else None
         space = _classes(run, start, data)
     if run.collect is not None and run.collect.until is not None:
         with _key(run, "collect.until"):
@@ -122,17 +124,20 @@ def _space_of(start: SupernetFiles | PretrainedNetwork) -> SearchSpace:
     return card.space
 
 
-def _data(run: RunFile) -> DataSet:
+def _data(run: RunFile, start: SupernetFiles | PretrainedNetwork | None) -> DataSet:
+    """The images; of signals, the windows of what the run starts from."""
     if run.data is None:
         raise ConfigError(
             f"{run.path}: data: is missing: training, collecting and search.contest need images; give a "
             "folder with one sub-folder a class"
         )
     with _key(run, "data"):
-        text = split_windows(run.data)[0]
-        if not os.path.isdir(text):  # noqa: PTH112 - Path would raise for a name that is too long
-            check_trusted(text.partition("=")[0])
-        data = open_data(run.data)
+        name, text = split_windows(run.data)[0], run.data
+        if not os.path.isdir(name):  # noqa: PTH112 - Path would raise for a name that is too long
+            check_trusted(name.partition("=")[0])
+        if isinstance(start, SupernetFiles):
+            text = windows_like(text, SupernetCard.load(start.card))
+        data = open_data(text)
         check_halves(data)
     return data
 
@@ -146,29 +151,33 @@ def _classes(run: RunFile, start: SupernetFiles, data: DataSet | None) -> Search
     return card.space
 
 
+def _start(run: RunFile, table: TrainTable) -> SupernetFiles | PretrainedNetwork | None:
+    if table.start is None:
+        return None
+    with _key(run, "train.from"):
+        if not table.start.endswith(".safetensors"):
+            check_trusted(table.start)
+        return find_start(table.start)
+
+
 def _training(
-    run: RunFile, table: TrainTable, data: DataSet
-) -> tuple[SearchSpace, SupernetFiles | None, tuple[Path, ...]]:
-    """Space, start and text files of a training."""
-    classes = len(data.class_names)
+    run: RunFile, table: TrainTable, found: SupernetFiles | PretrainedNetwork | None, *, classes: int
+) -> tuple[SearchSpace, tuple[Path, ...]]:
+    """Space and text files of a training."""
     with _key(run, "train.recipe"):
         recipe = Recipe.load(table.recipe)
         recipe.override(Settings(table.epochs, table.batch_size, table.learning_rate, table.random_subnets))
     with _key(run, "train.space"):
         named = SearchSpace.load(table.space or DEFAULT_SPACE).with_classes(classes)
     texts = tuple(Path(text) for text in (table.recipe, table.space) if text and text.endswith(".toml"))
-    if table.start is None:
-        return named, None, texts
+    if table.start is None or found is None:
+        return named, texts
     with _key(run, "train.from"):
-        if not table.start.endswith(".safetensors"):
-            check_trusted(table.start)
-        found = find_start(table.start)
         own = _space_of(found)
         if table.space is not None:
             check_space(named, own, start=table.start)
             own = named
-    start = found if isinstance(found, SupernetFiles) else None
-    return own.with_classes(classes), start, texts
+    return own.with_classes(classes), texts
 
 
 def _search(run: RunFile) -> None:

@@ -8,8 +8,10 @@ import torch
 
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
+from ofa_nas.data.windows import windows_like
 from ofa_nas.pipeline.training.training_run import FoundImages, RunPlan, decode_splits, save_trained
 from ofa_nas.provenance import record_provenance
+from ofa_nas.supernet.starts import card_of_start
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.first_supernet import first_supernet
@@ -78,7 +80,8 @@ def train_supernet(
         TrainingError: The loss is not a number.
     """
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
-    data = open_data(plan.data)
+    start = None if plan.start is None else card_of_start(plan.start)
+    data = open_data(plan.data if start is None else windows_like(plan.data, start))
     first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
     if not ranks.is_first:
         ranks.wait()  # the first one decodes for all

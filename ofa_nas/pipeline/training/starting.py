@@ -7,6 +7,7 @@ import torch
 
 from ofa_nas.data import check_input
 from ofa_nas.data.dataset import open_data
+from ofa_nas.data.windows import windows_like
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable, moving_together, write_bytes
 from ofa_nas.pipeline.training.training_run import save_images
@@ -62,7 +63,7 @@ def bootstrap_supernet(
     for path in (files.weights, files.card, files.predictor, files.calibration, files.held_out):
         check_writable(path, option="--output")
     own = open_start(start, space=space)
-    source = None if data is None else open_data(data)
+    source = None if data is None else open_data(windows_like(data, own))
     if source is not None:
         check_input(source.train, own.space)
         check_halves(source)
