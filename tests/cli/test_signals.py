@@ -14,7 +14,7 @@ from ofa_nas.pipeline.running.run_file import RunFile
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.cli.conftest import Command
-from tests.small_supernet import exact_table
+from tests.small_supernet import SmallSupernet, exact_table
 
 SPACE = """
 description = "Two stages for windows of 16 and 24 samples"
@@ -192,6 +192,30 @@ def test_a_run_from_a_supernet_takes_its_windows(run: Path, tmp_path: Path, line
     facts = check_run(RunFile.read(path))
     assert facts.data is not None
     assert facts.data.name == "signals@24/12"
+
+
+@pytest.mark.parametrize("work", ["transfer", "prune"])
+def test_a_network_of_images_is_not_adapted_to_signals(
+    small: SmallSupernet, refused: Callable[..., str], tmp_path: Path, work: str
+) -> None:
+    write_recordings(tmp_path / "data")
+    own = ["--supernet", small.name, "--from", "smallest", "--output", tmp_path / "run"]
+    line = refused(work, *own, "--data", tmp_path / "data")
+    assert "the data are signals, and tiny takes images: conv1d is a space for signals" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_pretraining_refuses_signals_and_networks_of_signals(
+    small: SmallSupernet, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    write_recordings(tmp_path / "data")
+    output = ["--output", tmp_path / "run"]
+    for space in ("tiny", "conv1d"):
+        line = refused("pretrain", "--space", space, "--data", tmp_path / "data", *output)
+        assert "are signals, and pretraining makes views of images" in line
+    line = refused("pretrain", "--space", "conv1d", "--data", small.data, *output)
+    assert "the data are images, and conv1d takes signals" in line
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from onnx import TensorProto, numpy_helper
 
-from ofa_nas.data import DataSet
+from ofa_nas.data import DataSet, check_input
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.windows import windows_like
@@ -156,6 +156,7 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
     _check_folder(plan)
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_data(windows_like(plan.data, source))
+    check_input(data.train, source.space)
     check_known_classes(source, data)
     if plan.method == "channel":
         narrow_space(source.space, source.arch, keep=plan.keep)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from ofa_nas.data import DataSet
+from ofa_nas.data import DataSet, check_input
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.windows import windows_like
@@ -93,6 +93,7 @@ def transfer_subnet(
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="transfer")
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_data(windows_like(plan.data, source))
+    check_input(data.train, source.space)
     packs = yield from decode_splits(data, plan.image_size)
     network = _network(source, data, plan, device=device)
     prepared = training_data(*packs, plan.sizes, normalization=source.normalization)

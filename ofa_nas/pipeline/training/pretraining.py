@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from ofa_nas.data import check_input
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.unlabelled import open_unlabelled
+from ofa_nas.errors import DataError
 from ofa_nas.pipeline.training.training_run import RunPlan, decode_split
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
@@ -72,14 +74,20 @@ def pretrain_supernet(
         ConfigError: The run folder holds another training, or there is no such loss, start or data.
         FileError: It cannot be written.
         SpaceError: The search space is wrong.
-        DataError: The data are wrong.
+        DataError: The data are wrong, or signals.
         CheckpointError: There is nothing to resume from.
         TrainingError: The loss is not a number.
     """
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
     load_loss(plan.loss)
     data = open_unlabelled(plan.data)
+    if data.source.axes == 1:
+        raise DataError(
+            f"data {data.name}: are signals, and pretraining makes views of images; ofa-nas train takes "
+            "signals, with labels"
+        )
     first = first_encoder(plan.space, start=plan.start, recipe=plan.recipe, device=device)
+    check_input(data.source, first.supernet.space)
     images = yield from decode_split(data.source, plan.image_size)
     reports = pretrain(
         first.supernet,
