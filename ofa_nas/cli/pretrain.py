@@ -1,7 +1,6 @@
 """`ofa-nas pretrain`: train a supernet without labels, as a start for `ofa-nas train`."""
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from ofa_nas.cli.supernet_arguments import add_first_supernet
@@ -45,12 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Pretrain, report, and leave a supernet in the run folder."""
-    from ofa_nas.errors import ConfigError
+    from ofa_nas.cli.torch_process import check_alone, pick_device, prepare_torch
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun's; the loss looks at all pairs of a batch
-        raise ConfigError("pretrain runs in one process, on one device: start it without torchrun")
-    from ofa_nas.cli.torch_process import pick_device, prepare_torch
-
+    check_alone("pretrain")  # the loss looks at all pairs of a batch
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.pipeline.training.pretraining import PretrainedSupernet, PretrainingPlan, pretrain_supernet

@@ -7,6 +7,18 @@ if TYPE_CHECKING:
     import torch
 
 
+def check_alone(command: str) -> None:
+    """Refuse to be one of several processes of `torchrun`, where a command does not share its work.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from ofa_nas.errors import ConfigError
+
+        raise ConfigError(f"{command} runs in one process, on one device: start it without torchrun")
+
+
 def calm_threads() -> None:
     """Let waiting threads sleep: spinning ones starve each other on a busy machine."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

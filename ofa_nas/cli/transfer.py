@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, export and check."""
-    from ofa_nas.cli.torch_process import pick_device, prepare_torch
+    from ofa_nas.cli.torch_process import check_alone, pick_device, prepare_torch
 
+    check_alone("transfer")
     prepare_torch(threads=args.threads, is_lean=True)
     from ofa_nas.cli.console import give_document, out
     from ofa_nas.cli.delivery import show_delivery

@@ -1,21 +1,24 @@
 """The loop over a training's steps: reports, checkpoints, and a stop where the numbers end."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
 
-from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingError
+from ofa_nas.errors import CheckpointError, ConfigError, DataError, FileError, TrainingError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import EpochEnd, RateChange, Standing, load_state, save_state
 from ofa_nas.training.step import Learner
 
 CHECKPOINT = "checkpoint.safetensors"  # of a run folder
+_LOCK = ".training.lock"
 # Reading a loss makes the host wait for a CUDA device, which then waits for the host.
 _CUDA_REPORT_STEPS = 10
 
@@ -87,6 +90,52 @@ def check_run_folder(folder: Path, checkpoint: str, *, resume: bool, work: str) 
         raise ConfigError(f"{folder} holds a {work}: --resume continues it, another --output leaves it alone")
     check_folder_writable(folder, option="--output")
     return path
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a run folder; what is made for that goes, unless a training leaves files.
+
+    Raises:
+        ConfigError: Another one is at work there.
+        FileError: The folder cannot be written.
+    """
+    check_folder_writable(folder, option="--output")
+    path, is_new = folder / _LOCK, not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise FileError(f"--output {path}: cannot be written: {error.strerror}") from error
+    try:
+        if not _lock(descriptor):
+            raise ConfigError(
+                f"{folder}: another training is at work here; wait for it, or give another --output"
+            )
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows keeps what is open
+                path.unlink()
+                if is_new:
+                    folder.rmdir()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock, unless another process has; without such locks (Windows), that is the user's care."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # file systems without locks
+    return os.fstat(descriptor).st_nlink > 0  # the other one may have ended, and removed this very file
 
 
 E = TypeVar("E")

@@ -103,13 +103,6 @@ def test_a_wrong_input_is_one_line_and_leaves_nothing(
     assert not output.exists()
 
 
-def test_several_processes_are_refused(
-    refused: Callable[..., str], images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "start it without torchrun" in refused(*TINY, "--data", images)
-
-
 @pytest.mark.parametrize("line", ["divergence = 'alpha'", "label_smoothing = 0.1"])
 def test_a_recipe_that_speaks_of_labels_is_refused(
     line: str, refused: Callable[..., str], images: Path, tmp_path: Path

@@ -1,5 +1,8 @@
 """What a command chooses of torch."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -31,3 +34,14 @@ def test_each_of_several_processes_has_a_device_of_its_own(
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ConfigError, match=rf"^--device {name}: torch sees 2 CUDA devices here, and this is"):
         pick_device(name)
+
+
+@pytest.mark.parametrize("work", ["pretrain", "transfer", "prune"])
+def test_commands_of_one_process_are_refused_under_torchrun(
+    work: str, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    start = [] if work == "pretrain" else ["--from", "smallest"]
+    line = refused(work, *start, "--data", tmp_path, "--output", tmp_path / "run")
+    assert f"{work} runs in one process, on one device: start it without torchrun" in line
+    assert list(tmp_path.iterdir()) == []

@@ -11,9 +11,14 @@ from PIL import Image
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.sample import load_sample
 from ofa_nas.errors import ConfigError, DataError, SpaceError
+from ofa_nas.pipeline.adapting.prune import PrunePlan, prune_recipe, prune_subnet
+from ofa_nas.pipeline.adapting.transfer import TransferPlan, transfer_subnet
 from ofa_nas.pipeline.training.learning import TrainedSupernet, train_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import SplitSizes
+from ofa_nas.transfer.adapt import transfer_recipe
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, plan, write_images
 
 CPU = torch.device("cpu")
@@ -63,6 +68,44 @@ def test_images_that_cannot_be_halved_are_refused_before_anything_begins(
         "folder that is not split has where every class has two images or more"
     )
     assert not (tmp_path / "run").exists()
+
+
+def transfer(small: SmallSupernet, folder: Path) -> TransferPlan:
+    recipe, sizes = transfer_recipe("last", batch_size=2), SplitSizes(reports=2)
+    data = str(small.data)
+    return TransferPlan(
+        subnet="smallest", supernet=small.name, data=data, recipe=recipe, sizes=sizes, folder=folder
+    )
+
+
+def test_one_folder_takes_one_training_at_a_time(small: SmallSupernet, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = train_supernet(plan(small.data, folder, recipe=BRIEF), device=CPU)
+    while not isinstance(next(first), StepReport):
+        pass
+    for second in (
+        train_supernet(plan(small.data, folder, recipe=BRIEF), device=CPU),
+        train_supernet(replace(plan(small.data, folder, recipe=BRIEF), resume=True), device=CPU),
+        transfer_subnet(transfer(small, folder), device=CPU),
+        prune_subnet(
+            PrunePlan(
+                subnet="smallest",
+                supernet=small.name,
+                data=str(small.data),
+                method="imp",
+                recipe=prune_recipe(),
+                sizes=SplitSizes(),
+                folder=folder,
+            ),
+            device=CPU,
+        ),
+    ):
+        with pytest.raises(ConfigError, match="run: another training is at work here; wait for it, or give"):
+            next(second)
+    assert {path.name for path in folder.iterdir()} == {".training.lock", "history.jsonl"}
+    first.close()
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.safetensors", "history.jsonl"}
+    next(train_supernet(replace(plan(small.data, folder, recipe=BRIEF), resume=True), device=CPU))
 
 
 @pytest.mark.parametrize("counts", [(2, 2), (20, 2), (2, 2, 2)])

@@ -39,7 +39,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import accuracy_of, batches
-from ofa_nas.training.loop import StepReport, check_run_folder
+from ofa_nas.training.loop import StepReport, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.state import RateChange, data_meta, rates_meta
@@ -146,13 +146,18 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
     Closing the generator leaves what `resume` goes on from: by `channel` the step, by `imp` the last round.
 
     Raises:
-        ConfigError: The run folder holds another pruning, or the plan is wrong.
+        ConfigError: The run folder holds another pruning, one is at work there, or the plan is wrong.
         FileError: It cannot be written.
         DataError: The data are wrong.
         CheckpointError: The subnet is missing or damaged, or there is nothing to resume from.
         TrainingError: The loss is not a number.
         VerificationError: The file does not compute what the network does.
     """
+    with locked_folder(plan.folder):
+        yield from _prune(plan, device=device)
+
+
+def _prune(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRecord, None, None]:
     _check_folder(plan)
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_data(windows_like(plan.data, source))

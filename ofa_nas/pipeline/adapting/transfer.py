@@ -23,7 +23,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetFiles
-from ofa_nas.training.loop import CHECKPOINT, check_run_folder
+from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.state import RateChange, rates_meta
@@ -83,13 +83,20 @@ def transfer_subnet(
     Closing the generator between two reports of the training leaves a checkpoint to resume from.
 
     Raises:
-        ConfigError: The run folder holds another transfer, or the plan is wrong.
+        ConfigError: The run folder holds another transfer, one is at work there, or the plan is wrong.
         FileError: It cannot be written.
         DataError: The data are wrong.
         CheckpointError: The subnet is missing or damaged, or there is nothing to resume from.
         TrainingError: The loss is not a number.
         VerificationError: The file does not compute what the network does.
     """
+    with locked_folder(plan.folder):
+        yield from _transfer(plan, device=device)
+
+
+def _transfer(
+    plan: TransferPlan, *, device: torch.device
+) -> Generator[FoundImages | PackProgress | TransferReport | Activity | TransferredSubnet, None, None]:
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="transfer")
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_data(windows_like(plan.data, source))

@@ -1,7 +1,7 @@
 """From a data set to a supernet, and beside it all that search, export and verification need offline."""
 
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
@@ -16,7 +16,7 @@ from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.first_supernet import first_supernet
 from ofa_nas.training.history import History
-from ofa_nas.training.loop import CHECKPOINT, check_run_folder
+from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.state import RateChange, rates_meta
@@ -72,13 +72,20 @@ def train_supernet(
         ranks: This process among those that train together; the others yield no epochs and no supernet.
 
     Raises:
-        ConfigError: The run folder holds another training.
+        ConfigError: The run folder holds another training, or one is at work there.
         FileError: It cannot be written.
         SpaceError: The search space is wrong.
         DataError: The data are wrong.
         CheckpointError: There is nothing to resume from.
         TrainingError: The loss is not a number.
     """
+    with locked_folder(plan.folder) if ranks.is_first else nullcontext():
+        yield from _train(plan, device=device, ranks=ranks)
+
+
+def _train(
+    plan: TrainingPlan, *, device: torch.device, ranks: Ranks
+) -> Generator[FoundImages | PackProgress | Report | TrainedSupernet, None, None]:
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
     start = None if plan.start is None else card_of_start(plan.start)
     data = open_data(plan.data if start is None else windows_like(plan.data, start))

@@ -17,7 +17,7 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
 from ofa_nas.training.history import History
-from ofa_nas.training.loop import CHECKPOINT, check_run_folder
+from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.pretrain import PretrainingReport, pretrain
 from ofa_nas.training.recipe import Recipe
@@ -71,13 +71,21 @@ def pretrain_supernet(
         device: To train on.
 
     Raises:
-        ConfigError: The run folder holds another training, or there is no such loss, start or data.
+        ConfigError: The run folder holds another training, or one is at work there; there is no such loss,
+            start or data.
         FileError: It cannot be written.
         SpaceError: The search space is wrong.
         DataError: The data are wrong, or signals.
         CheckpointError: There is nothing to resume from.
         TrainingError: The loss is not a number.
     """
+    with locked_folder(plan.folder):
+        yield from _pretrain(plan, device=device)
+
+
+def _pretrain(
+    plan: PretrainingPlan, *, device: torch.device
+) -> Generator[PackProgress | PretrainingReport | PretrainedSupernet, None, None]:
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
     load_loss(plan.loss)
     data = open_unlabelled(plan.data)
