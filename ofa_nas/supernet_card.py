@@ -14,6 +14,7 @@ from ofa_nas.space.search_space import SearchSpace
 
 SCHEMA_VERSION = 1
 LARGEST = 1e6  # of the normalisation, which is of pixels in [0, 255]
+LARGEST_IMAGE = 4096  # side [px] that a training may ask for
 _KEYS = ("schema_version", "space", "data", "class_names", "input_mean", "input_std", "sha256", "made_by")
 
 
@@ -99,6 +100,12 @@ class SupernetCard:
                     f"{path}: {key}: {len(values)} numbers for {card.space.channels} channels of the input"
                 )
         return card
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that it was trained on [px], where one was asked for; else 0."""
+        size_px = self.made_by.get("image_size")
+        return size_px if isinstance(size_px, int) and 0 < size_px <= LARGEST_IMAGE else 0
 
     def with_digest(self, sha256: str) -> Self:
         """The same card for a weights file of this digest."""

@@ -72,6 +72,10 @@ class Source:
         """The file of image `index`, or its pixels where the data set has no files."""
         return self.pixels(index).tobytes() if self.encoded is None else self.encoded(index)
 
+    def at_least(self, size_px: int) -> "Source":
+        """The same, its images at least so large where they are judged or kept; windows as they are."""
+        return replace(self, size_px=max(self.size_px, size_px)) if self.axes == 2 else self
+
     def subset(self, indices: NDArray[np.int64]) -> "Source":
         """The images of some indices.
 

@@ -8,13 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
+from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.sample import load_sample
 from ofa_nas.errors import ConfigError, DataError, SpaceError
 from ofa_nas.pipeline.adapting.prune import PrunePlan, prune_recipe, prune_subnet
 from ofa_nas.pipeline.adapting.transfer import TransferPlan, transfer_subnet
+from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.training.learning import TrainedSupernet, train_supernet
+from ofa_nas.pipeline.training.training_run import warn_of_size
 from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes
@@ -117,12 +121,53 @@ def test_two_images_of_every_class_are_enough(counts: tuple[int, ...], tmp_path:
     assert len(load_sample(trained.files.held_out)) >= 1
 
 
-def write_folder(root: Path, counts: tuple[int, ...]) -> Path:
+@pytest.mark.parametrize(("image_size", "size_px"), [(None, 256), (280, 280), (64, 256)])
+def test_what_is_trained_on_large_images_is_judged_on_large_ones(
+    image_size: int | None, size_px: int, tmp_path: Path
+) -> None:
+    data = write_folder(tmp_path / "photos", (20, 20), side_px=300)
+    recipe = replace(BRIEF, batch_size=8)
+    large = replace(plan(data, tmp_path / "run", recipe=recipe), image_size=image_size)
+    *_, trained = train_supernet(large, device=CPU)
+    assert isinstance(trained, TrainedSupernet)
+    assert SupernetCard.load(trained.files.card).made_by.get("image_size") == image_size
+    bench = Bench.open(str(trained.files.weights))
+    assert bench.calibration.shape[1] == size_px
+    assert bench.held_out_images(images=2, seed=0).size_px == size_px
+    assert bench.predictor_images(str(data), images=2, seed=0).size_px == size_px
+
+
+@pytest.mark.parametrize(
+    ("resolution", "image_size", "warned"),
+    [(320, None, True), (256, None, False), (320, 300, False), (320, 320, False), (320, 128, True)],
+)
+def test_a_resolution_that_images_are_not_packed_for_is_told(
+    resolution: int, image_size: int | None, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = open_data(str(write_folder(tmp_path / "photos", (3, 3), side_px=300))).train
+    warn_of_size(train, image_size, resolution)
+    taken = image_size or 256
+    told = f"the images have 300 px and are taken at {taken}, and the largest resolution is {resolution}"
+    assert (told in caplog.text) == warned == ("are taken at" in caplog.text)
+    if warned:
+        assert "--image-size 300 " in caplog.text
+
+
+def test_small_images_that_are_enlarged_are_told_to_nobody(
+    small: SmallSupernet, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_size(open_data(str(small.data)).train, None, 320)
+    assert "are taken at" not in caplog.text
+
+
+def write_folder(root: Path, counts: tuple[int, ...], *, side_px: int = 32) -> Path:
     """A folder of so many images of each class, not split."""
     for name, count in zip("abc", counts, strict=False):
         (root / name).mkdir(parents=True)
         for index in range(count):
-            Image.new("RGB", (32, 32), (40 * index % 256, 90, 200)).save(root / name / f"{index}.png")
+            Image.new("RGB", (side_px, side_px), (40 * index % 256, 90, 200)).save(
+                root / name / f"{index}.png"
+            )
     return root
 
 

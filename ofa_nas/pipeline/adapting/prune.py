@@ -27,6 +27,7 @@ from ofa_nas.pipeline.training.training_run import (
     decode_splits,
     deliver_trained,
     save_trained,
+    warn_of_size,
 )
 from ofa_nas.provenance import record_provenance
 from ofa_nas.pruning.channels import narrow_space
@@ -167,6 +168,7 @@ def _prune(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRecord, N
         narrow_space(source.space, source.arch, keep=plan.keep)
     else:
         _lottery(plan, len(data.train.labels))
+    warn_of_size(data.train, plan.image_size, source.arch.resolution)
     packs = yield from decode_splits(data, plan.image_size)
     prepared = training_data(*packs, plan.sizes, normalization=source.normalization)
     supernet, before = _first(source, prepared, plan, device=device)
@@ -242,6 +244,7 @@ def _draw(
     path = plan.folder / _STATES["imp"]
     meta: dict[str, object] = {  # but the rounds: there may be more
         "recipe": asdict(plan.recipe),
+        **plan.size_meta(),
         "space": supernet.space.digest,
         "lottery": {"share": plan.share, "scope": plan.scope, "rewind": plan.rewind},
         "start": _start(plan, start),

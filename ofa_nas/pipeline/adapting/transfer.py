@@ -18,6 +18,7 @@ from ofa_nas.pipeline.training.training_run import (
     decode_splits,
     deliver_trained,
     save_trained,
+    warn_of_size,
 )
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -101,6 +102,7 @@ def _transfer(
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_data(windows_like(plan.data, source))
     check_input(data.train, source.space)
+    warn_of_size(data.train, plan.image_size, source.arch.resolution)
     packs = yield from decode_splits(data, plan.image_size)
     network = _network(source, data, plan, device=device)
     prepared = training_data(*packs, plan.sizes, normalization=source.normalization)
@@ -153,6 +155,7 @@ def _save(
             "transfer": plan.method.name,
             "start": source.name,
             "recipe": asdict(plan.recipe),
+            **plan.size_meta(),
             **rates_meta(rates),
             "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
         },

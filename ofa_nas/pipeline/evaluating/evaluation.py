@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,11 +130,15 @@ class Bench:
         return cls(files, card, network, calibration, threads)
 
     def open_data(self, data: str) -> "DataSet":
-        """Open a data set; signals in the windows of the supernet's own, unless the text names others."""
+        """Open a data set; signals in the windows of the supernet's own, unless the text names others.
+
+        Validation images are at least as large as those that it was trained on.
+        """
         from ofa_nas.data.dataset import open_data
         from ofa_nas.data.windows import windows_like
 
-        return open_data(windows_like(data, self.card))
+        found = open_data(windows_like(data, self.card))
+        return replace(found, val=found.val.at_least(self.card.image_size))
 
     def held_out_images(self, *, images: int | None, seed: int) -> PackedImages:
         """Those beside the supernet's weights, at most so many, drawn by `seed`.

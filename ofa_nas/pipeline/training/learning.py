@@ -9,7 +9,13 @@ import torch
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.windows import windows_like
-from ofa_nas.pipeline.training.training_run import FoundImages, RunPlan, decode_splits, save_trained
+from ofa_nas.pipeline.training.training_run import (
+    FoundImages,
+    RunPlan,
+    decode_splits,
+    save_trained,
+    warn_of_size,
+)
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.starts import card_of_start
 from ofa_nas.supernet_card import SupernetFiles
@@ -90,7 +96,9 @@ def _train(
     start = None if plan.start is None else card_of_start(plan.start)
     data = open_data(plan.data if start is None else windows_like(plan.data, start))
     first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
-    if not ranks.is_first:
+    if ranks.is_first:
+        warn_of_size(data.train, plan.image_size, max(first.supernet.space.resolutions))
+    else:
         ranks.wait()  # the first one decodes for all
     packs = yield from decode_splits(data, plan.image_size)
     if ranks.is_first:
@@ -120,6 +128,7 @@ def _train(
     epochs = history.epochs()
     made_by = {
         "recipe": asdict(plan.recipe),
+        **plan.size_meta(),
         "start": first.start,
         "history": [asdict(report) for report in epochs],
         **rates_meta(rates),

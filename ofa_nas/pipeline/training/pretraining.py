@@ -10,7 +10,7 @@ from ofa_nas.data import check_input
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.unlabelled import open_unlabelled
 from ofa_nas.errors import DataError
-from ofa_nas.pipeline.training.training_run import RunPlan, decode_split
+from ofa_nas.pipeline.training.training_run import RunPlan, decode_split, warn_of_size
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
@@ -96,6 +96,7 @@ def _pretrain(
         )
     first = first_encoder(plan.space, start=plan.start, recipe=plan.recipe, device=device)
     check_input(data.source, first.supernet.space)
+    warn_of_size(data.source, plan.image_size, max(first.supernet.space.resolutions))
     images = yield from decode_split(data.source, plan.image_size)
     reports = pretrain(
         first.supernet,
@@ -154,6 +155,7 @@ def _save(
         made_by={
             "loss": plan.loss,
             "recipe": asdict(plan.recipe),
+            **plan.size_meta(),
             "start": first.start,
             "history": [asdict(report) for report in epochs],
             **rates_meta(rates),

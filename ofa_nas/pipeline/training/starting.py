@@ -10,7 +10,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.windows import windows_like
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable, moving_together, write_bytes
-from ofa_nas.pipeline.training.training_run import save_images
+from ofa_nas.pipeline.training.training_run import save_images, warn_of_size
 from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import save_supernet
@@ -67,6 +67,7 @@ def bootstrap_supernet(
     if source is not None:
         check_input(source.train, own.space)
         check_halves(source)
+        warn_of_size(source.train, None, max(own.space.resolutions))
     class_ids = () if source is None else source.train.class_ids
     class_names = own.class_names if source is None else source.class_names
     supernet = start_supernet(

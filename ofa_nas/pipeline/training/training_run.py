@@ -1,5 +1,6 @@
 """What runs that train have in common: a folder, decoded splits, and a supernet's files at the end."""
 
+import logging
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofa_nas.data import DataSet, Normalization, Source
+from ofa_nas.data.image_files import median_short_side_px
 from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, save_sample
 from ofa_nas.space.architecture import Architecture
@@ -43,6 +45,10 @@ class RunPlan:
         """How the training is kept, in a file, that begins with the weights of a start."""
         return Checkpointing(path, self.resume, self.checkpoint_minutes, start, self.has_own_rate)
 
+    def size_meta(self) -> dict[str, int]:
+        """What a card tells of the size of the images."""
+        return {} if self.image_size is None else {"image_size": self.image_size}
+
 
 @dataclass(frozen=True, slots=True)
 class FoundImages:
@@ -57,6 +63,26 @@ class FoundImages:
     train: int
     held_out: int
     classes: int
+
+
+def warn_of_size(source: Source, image_size: int | None, resolution: int) -> None:
+    """Warn of images that are packed smaller than they are, and than the largest resolution.
+
+    Args:
+        source: A split.
+        image_size: Side of the packed images [px]; None for the native one.
+        resolution: The largest.
+    """
+    size_px = image_size or source.size_px
+    if source.encoded is None or size_px >= resolution:
+        return
+    native = median_short_side_px(source)
+    if native > size_px:
+        logging.getLogger(__name__).warning(
+            "the images have %d px and are taken at %d, and the largest resolution is %d: train with "
+            "--image-size %d to use what they show",
+            *(native, size_px, resolution, min(native, resolution)),
+        )
 
 
 def decode_split(source: Source, image_size: int | None) -> Generator[PackProgress, None, PackedImages]:
@@ -110,12 +136,19 @@ def save_trained(
         sha256="",
         made_by=made_by,
     )
-    save_images(files, data, sizes)
+    save_images(files, data, sizes, image_size=made_by.get("image_size", 0))
     save_supernet(files, supernet, card)
 
 
-def save_images(files: SupernetFiles, data: DataSet, sizes: SplitSizes) -> None:
-    """Write the calibration and the held-out sample beside a supernet's weights, as many of each class."""
+def save_images(files: SupernetFiles, data: DataSet, sizes: SplitSizes, *, image_size: int = 0) -> None:
+    """Write the calibration and the held-out sample beside a supernet's weights, as many of each class.
+
+    Args:
+        files: Of the supernet.
+        data: Its images.
+        sizes: How many of them.
+        image_size: Side [px] below which no larger image is cut.
+    """
     rng = np.random.default_rng([sizes.seed, 5])
     held_out = data.val.subset(held_out_half(data.val))
     for source, path, count in (
@@ -123,7 +156,7 @@ def save_images(files: SupernetFiles, data: DataSet, sizes: SplitSizes) -> None:
         (held_out, files.held_out, sizes.held_out_sample),
     ):
         per_class = max(1, -(-count // len(data.class_names)))
-        save_sample(path, source, balanced_indices(source.labels, per_class, rng))
+        save_sample(path, source.at_least(image_size), balanced_indices(source.labels, per_class, rng))
 
 
 def deliver_trained(files: SupernetFiles, arch: Architecture) -> Generator["Activity", None, "Delivery"]:
