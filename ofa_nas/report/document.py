@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from ofa_nas.export.check import Check
 from ofa_nas.search.budgets import Budget, Cost
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +160,37 @@ class Answer:
     network: Network | None = None
     unmet: str = ""
 
+    @property
+    def is_searched_out(self) -> bool:
+        """Whether it is predicted as good as what was searched out: measuring may choose another."""
+        assert self.chosen
+        predicted = self.chosen.predicted
+        if self.goal is not None:
+            return predicted.cost(self.goal[1]) <= min(self.by_seed, default=inf) * (1.0 + _ROUNDING)
+        best = max(self.by_seed, default=self.bound)
+        return best is None or predicted.accuracy >= best - _ROUNDING
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Accuracy of the chosen network on images that took no part in the choice, fractions."""
+
+    accuracy: float
+    half_width: float
+    images: int
+
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Networks that were measured before one was chosen, and a line on how."""
+    """Networks that were measured before one was chosen, and a line on how.
+
+    Attributes:
+        held_out: None where there were no such images.
+    """
 
     told: str
     networks: tuple[Point, ...]
+    held_out: HeldOut | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ofa_nas.files import read_json
 from ofa_nas.report.document import (
     Answer,
     Figures,
+    HeldOut,
     LayerFigures,
     Limit,
     Network,
@@ -111,9 +112,11 @@ def _check_whole(document: SearchDocument, path: Path) -> None:
         timings = [network.constant_ms, *(one.latency_ms for one in network.layers)] if network else []
         if any(set(timing) != devices for timing in timings):
             raise FileError(f"{path}: network: expected latencies on {', '.join(sorted(devices)) or 'none'}")
-    for limit in (limit for answer in document.answers for limit in answer.limits):
-        if (limit.budget.name == "latency") != (limit.budget.device in devices):
-            raise FileError(f"{path}: budgets: {limit.budget.device[:80]!r} is none of the devices")
+    costs = [("budgets", limit.budget.key) for answer in document.answers for limit in answer.limits]
+    costs += [("objective", answer.goal[1]) for answer in document.answers if answer.goal]
+    for where, cost in costs:
+        if (cost.name == "latency") != (cost.device in devices):
+            raise FileError(f"{path}: {where}: {cost.device[:80]!r} is none of the devices")
 
 
 def _read_figures(section: Section) -> Figures:
@@ -265,8 +268,7 @@ def _read_contest(section: Section) -> Timed:
         )
 
     told = f"evaluated on {section.integer('images', maximum=10**9)} images of {section.text('split')}"
-    held = optional(section, "held_out", _tell_held_out)
-    return Timed(told + (held or ""), each(section, "networks", read))
+    return _chosen_by_images(section, told, each(section, "networks", read))
 
 
 def _read_study(section: Section) -> Timed:
@@ -282,16 +284,21 @@ def _read_study(section: Section) -> Timed:
 
     name, storage, images = (section.text(key) for key in ("name", "storage", "images"))
     told = f"of the study {name} in {storage}, measured on {images}"
-    held = optional(section, "held_out", _tell_held_out)
-    return Timed(told + (held or ""), each(section, "trials", read))
+    return _chosen_by_images(section, told, each(section, "trials", read))
 
 
-def _tell_held_out(section: Section) -> str:
+def _chosen_by_images(section: Section, told: str, networks: tuple[Point, ...]) -> Timed:
+    held = optional(section, "held_out", _read_held_out)
+    if held is not None:
+        told += (
+            f"; the chosen one reaches {held.accuracy:.1%} ± {100 * held.half_width:.1f} points at 90 % on "
+            f"{held.images} images that took no part in the choice"
+        )
+    return Timed(told, networks, held)
+
+
+def _read_held_out(section: Section) -> HeldOut:
     accuracy, half_width = (
         section.number(key, minimum=0.0, maximum=1.0) for key in ("accuracy", "half_width")
     )
-    images = section.integer("images", maximum=10**9)
-    return (
-        f"; the chosen one reaches {accuracy:.1%} ± {100 * half_width:.1f} points at 90 % on {images} images "
-        "that took no part in the choice"
-    )
+    return HeldOut(accuracy, half_width, section.integer("images", maximum=10**9))

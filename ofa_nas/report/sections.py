@@ -29,10 +29,11 @@ def overview(document: SearchDocument) -> Markup:
 def _cards(document: SearchDocument, answer: Answer) -> Iterator[Markup]:
     assert answer.chosen
     figures = answer.chosen.predicted
-    interval = f"± {100 * figures.half_width:.1f} points at 90 %" if figures.half_width else "predicted"
+    interval = f"predicted, {_interval(figures.half_width)}" if figures.half_width else "predicted"
     if answer.goal is not None:
         interval += f"; to reach: {percent(answer.goal[0])}"
     yield _card("top-1", percent(figures.accuracy), interval)
+    yield from _measured_cards(document, answer.chosen)
     limits = {limit.budget.key: limit for limit in answer.limits}
     for key in cost_keys(document):
         value, limit = figures.cost(key), limits.get(key)
@@ -47,6 +48,28 @@ def _cards(document: SearchDocument, answer: Answer) -> Iterator[Markup]:
         yield _card(key.title, card_text(key, value), told, share=value / budget.limit)
 
 
+def _measured_cards(document: SearchDocument, chosen: Point) -> Iterator[Markup]:
+    """Top-1 on the images that chose the network, then on others, or as the file was checked."""
+    choice = document.study or document.contest
+    for one in choice.networks if choice else ():
+        if one.architecture == chosen.architecture and one.accuracy is not None:
+            interval = f"{_interval(one.accuracy_half_width)}; " if one.accuracy_half_width else ""
+            flattered = f"{interval}on the images that chose it, which flatters it"
+            yield _card("top-1, measured", percent(one.accuracy), flattered)
+            break
+    held = choice.held_out if choice else None
+    if held is not None:
+        how = f"{_interval(held.half_width)}, {held.images} images that did not choose it"
+        yield _card("top-1, held out", percent(held.accuracy), how)
+    for check in () if held else document.checks:
+        if check.quantity == "accuracy":
+            yield _card("top-1 of the file", percent(check.measured), check.note)
+
+
+def _interval(half_width: float) -> str:
+    return f"± {100 * half_width:.1f} points at 90 %"
+
+
 def _card(title: str, value: str, note: str, *, share: float | None = None) -> Markup:
     bar = Markup()
     if share is not None:
@@ -58,13 +81,16 @@ def _card(title: str, value: str, note: str, *, share: float | None = None) -> M
 def _claim(document: SearchDocument, answer: Answer) -> str:
     """What may be said of how good it is."""
     assert answer.chosen
-    if answer.is_exact:
+    if answer.is_exact and answer.is_searched_out:
         what = (
             "costs less and is predicted to reach that accuracy"
             if answer.goal
             else "is predicted to be better"
         )
         claim = f"None of all subnets within the budgets {what}."
+    elif answer.is_exact and answer.goal is not None:
+        least, cost = min(answer.by_seed), answer.goal[1]
+        claim = f"The least {cost.title} that is predicted to reach that accuracy is {cost.text(least)}."
     elif answer.bound is not None:
         gap = max(0.0, answer.bound - answer.chosen.predicted.accuracy)
         claim = f"None within the budgets is predicted to be more than {100 * gap:.2g} points better."
@@ -72,7 +98,10 @@ def _claim(document: SearchDocument, answer: Answer) -> str:
         claim = "How far it is from the best within the budgets, the method that searched cannot tell."
     if len(answer.by_seed) > 1:
         spread = spread_text(answer.by_seed, answer.goal[1] if answer.goal else None)
-        claim += f" It is the best of {len(answer.by_seed)} seeds, whose answers have {spread}."
+        best = "It is the best" if answer.is_searched_out else "The search took the best"
+        claim += f" {best} of {len(answer.by_seed)} seeds, whose answers have {spread}."
+    if document.study or not answer.is_searched_out:
+        claim = f"It was chosen by measurement. {claim}"
     return f"{claim} Accuracy: {document.predictor}." if document.predictor else claim
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,42 @@ def test_each_kind_of_search_has_a_page(found: dict[str, Found]) -> None:
     assert (
         "None of all subnets within the budgets costs less and is predicted to reach that accuracy." in goal
     )
+
+
+def choose(content: dict[str, Any], one: dict[str, Any]) -> None:
+    """Have another network of the front chosen than the one that was searched out."""
+    content["architecture"], content["predicted"] = one["architecture"], one["predicted"]
+
+
+def test_nothing_is_called_the_best_that_measuring_has_chosen(found: dict[str, Found], write: Write) -> None:
+    content = found["one"].content
+    other = next(one for one in content["front"] if one["predicted"]["accuracy"] < content["accuracy_bound"])
+    choose(content, other)
+    content["study"] = {
+        "storage": "study.log",
+        "name": "own",
+        "images": "some",
+        "held_out": {"accuracy": 0.5, "half_width": 0.02, "images": 100},
+        "trials": [
+            other
+            | {"measured": {"accuracy": 0.7, "accuracy_half_width": 0.1, "latency_ms": {}}, "is_within": True}
+        ],
+    }
+    text = elements(write(content)).text
+    gap = 100 * (content["accuracy_bound"] - other["predicted"]["accuracy"])
+    assert (
+        f"It was chosen by measurement. None within the budgets is predicted to be more than {gap:.2g}"
+        in text
+    )
+    assert "None of all subnets" not in text
+    assert "top-1, measured 70.0 % ± 10.0 points at 90 %; on the images that chose it" in text
+    assert "top-1, held out 50.0 % ± 2.0 points at 90 %, 100 images that did not choose it" in text
+    goal = found["goal"].content
+    least = goal["predicted"]["latency_ms"]["rpi4"]
+    choose(goal, next(one for one in goal["front"] if one["predicted"]["latency_ms"]["rpi4"] > least))
+    text = elements(write(goal)).text
+    told = f"The least latency on rpi4 that is predicted to reach that accuracy is {least:.1f} ms."
+    assert f"It was chosen by measurement. {told}" in text
 
 
 @pytest.mark.slow

@@ -53,6 +53,13 @@ def test_what_is_wrong_is_named(
     assert "search.json" in str(caught.value)
 
 
+def test_an_objective_on_another_device_is_refused(found: dict[str, Found], write: Write) -> None:
+    content = found["goal"].content
+    content["objective"]["device"] = "pi"
+    with pytest.raises(FileError, match="objective: 'pi' is none of the devices"):
+        _ = write(content).document
+
+
 def read_or_refuse(content: dict[str, Any]) -> SearchDocument | FileError:
     try:
         return read_document(content, Path("search.json"))
