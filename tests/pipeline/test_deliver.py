@@ -274,6 +274,19 @@ def test_a_supernet_that_was_given_must_be_there(small: SmallSupernet, tmp_path:
         list(verify_file(path, supernet="nope", device=None, budgets=()))
 
 
+def test_a_supernet_that_is_not_the_files_is_refused_by_name(small: SmallSupernet, tmp_path: Path) -> None:
+    path, files = tmp_path / "subnet.onnx", small.copy_to(tmp_path / "run")
+    export_to(path, small.files)
+    own = r"was exported from the supernet supernet \(shapes, 10 classes\)"
+    with pytest.raises(CheckpointError, match=own + r", not from ofa-imagenet \(imagenet, 1000 classes\)"):
+        list(verify_file(path, supernet="ofa-imagenet", device=None, budgets=()))
+    supernet, card = load_supernet(files)
+    supernet.get_parameter("layers.classifier.linear.bias").data.add_(0.5)
+    save_supernet(files, supernet, replace(card, data="other"))
+    with pytest.raises(CheckpointError, match=own + r", not from supernet \(other, 10 classes\)"):
+        verify(path, files)
+
+
 @pytest.mark.parametrize(("share", "is_met"), [(1.0, True), (0.99, False)])
 def test_a_budget_of_macs_is_counted_in_verification(
     share: float, is_met: bool, small: SmallSupernet, tmp_path: Path

@@ -47,7 +47,7 @@ def find_original(path: Path, card: ModelCard, supernet: str | None) -> Original
         supernet: Where it came from; None for the shipped one that the file names.
 
     Raises:
-        CheckpointError: A supernet that was given is not there, or one that is there is damaged.
+        CheckpointError: A supernet that was given is not there or is another; one that is there is damaged.
     """
     try:
         files = find_source(path, card, supernet)
@@ -80,10 +80,11 @@ def find_source(path: Path, card: ModelCard, supernet: str | None) -> SupernetFi
         supernet: Where it is; None for the shipped one that the file names.
 
     Raises:
-        CheckpointError: It is not there.
+        CheckpointError: It is not there, or what was given is another supernet; a later version of the same
+            is left to the caller.
     """
     try:
-        return SupernetFiles.find(supernet or card.supernet)
+        files = SupernetFiles.find(supernet or card.supernet)
     except CheckpointError as error:
         if supernet is not None:
             raise
@@ -91,6 +92,20 @@ def find_source(path: Path, card: ModelCard, supernet: str | None) -> SupernetFi
             f"{path} was exported from the supernet {card.supernet!r}, which does not ship; "
             "give its .safetensors file with --supernet"
         ) from error
+    if supernet is not None:
+        _refuse_another(path, card, files, supernet)
+    return files
+
+
+def _refuse_another(path: Path, card: ModelCard, files: SupernetFiles, given: str) -> None:
+    found = SupernetCard.load(files.card)
+    if found.sha256 == card.supernet_sha256 or (files.name == card.supernet and _is_same_data(card, found)):
+        return
+    own = f"{card.supernet} ({card.data}, {len(card.class_names)} classes)"
+    raise CheckpointError(
+        f"--supernet {given}: {path} was exported from the supernet {own}, not from {files.name} "
+        f"({found.data}, {len(found.class_names)} classes)"
+    )
 
 
 def _is_same_data(card: ModelCard, found: SupernetCard) -> bool:
