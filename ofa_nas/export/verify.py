@@ -20,6 +20,7 @@ from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.check import Check
 from ofa_nas.export.interface import with_batch
+from ofa_nas.figures import format_amount, format_share
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import Timed, time_among_references
 from ofa_nas.space.architecture import Architecture
@@ -208,7 +209,7 @@ def check_latency(
     note += ", noisy" if found.noisy else ""
     if stale:
         note += f"; the table is stale: {'; '.join(stale)}: measure it anew (ofa-nas profile)"
-    note += "" if is_met else f"; over the budget of {limit:.3g} ms"
+    note += "" if is_met else _over(found.latency_ms, limit, "ms")
     return [
         Check("latency", found.latency_ms, predicted, "ms", is_met, note, device, exceeds),
         Check("latency_p90", found.p90_ms, None, "ms", is_met=True, note="of the same runs", device=device),
@@ -217,6 +218,13 @@ def check_latency(
 
 def _exceeds(measured: float, limit: float | None) -> bool:
     return limit is not None and measured > limit
+
+
+def _over(value: float | None, limit: float | None, unit: str, *, which: str = "") -> str:
+    """By how much a figure is above its budget, for the end of a note; empty where it is not."""
+    if value is None or limit is None or value <= limit:
+        return ""
+    return f"; {which}over the budget of {format_amount(limit, unit)} by {format_share(value / limit - 1.0)}"
 
 
 def time_file(
@@ -280,7 +288,7 @@ def check_memory(
     is_met = limit is None or predicted is None or predicted <= limit
     exceeds = _exceeds(peak, limit)
     note = f"requested by ONNX Runtime{place}; predicted is liveness"
-    note += "; ONNX Runtime needs more than the budget" if exceeds and is_met else ""
+    note += _over(predicted, limit, "bytes") or _over(peak, limit, "bytes", which="as measured ")
     checks = [Check("peak_memory", peak, predicted, "bytes", is_met, note, exceeds_budget=exceeds)]
     if profile.resident_bytes:
         note = f"what a process{_on(address)} gains by loading and running the file"
@@ -306,11 +314,12 @@ def check_size(file: OrtModel, *, predicted: float | None, limit: float | None) 
     size = float(len(file.content))
     is_met = limit is None or predicted is None or predicted <= limit
     exceeds, note = _exceeds(size, limit), "predicted are the weights alone"
+    note += _over(predicted, limit, "bytes") or _over(size, limit, "bytes", which="as measured ")
     return Check("file_size", size, predicted, "bytes", is_met, note, exceeds_budget=exceeds)
 
 
 def check_macs(space: SearchSpace, arch: Architecture, *, limit: float) -> Check:
     """Multiply-accumulates of the architecture whose numerics the file was found to have."""
     count = float(sum(map(layer_macs, space.layers(arch))))
-    exceeds, note = count > limit, "counted from the architecture"
+    exceeds, note = count > limit, "counted from the architecture" + _over(count, limit, "MACs")
     return Check("macs", count, count, "MACs", not exceeds, note, exceeds_budget=exceeds)

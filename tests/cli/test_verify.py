@@ -1,5 +1,6 @@
 """`ofa-nas verify`: the exit status is the verdict."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,7 +58,9 @@ def test_a_budget_that_is_exceeded_is_status_one(
 def test_people_see_which_promise_is_broken(command: Command, small: SmallSupernet, exported: Path) -> None:
     printed = command("verify", exported, "--supernet", small.name, "--macs", "1k")
     assert printed.status == 1
-    assert "✗ counted from the architecture" in printed.text
+    assert re.search(
+        r"✗ counted from the architecture; over the budget of 1 k MACs by [\d.e+]+ %", printed.text
+    )
     assert "a promise is broken, see ✗" in printed.text
     assert "every promise kept" in command("verify", exported, "--supernet", small.name).text
 
@@ -70,7 +73,9 @@ def test_a_kept_promise_that_a_measured_figure_exceeds_is_told(
     arguments = ("verify", exported, "--supernet", small.name, "--model-size", f"{size}B")
     printed = command(*arguments)
     assert printed.status == 0
-    assert "! predicted are the weights alone" in printed.text
+    assert "! predicted are the weights alone; as measured over the budget of " in printed.text
+    small_memory = command("verify", exported, "--supernet", small.name, "--peak-memory", "1kB")
+    assert "predicted is liveness; over the budget of 1 kB by " in small_memory.text
     end = f"{exported}: every promise kept, but as measured file size is above its budget"
     assert printed.out.rstrip().endswith(end)
     document = command(*arguments, "--json").document
