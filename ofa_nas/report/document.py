@@ -253,3 +253,21 @@ class SearchDocument:
     def main(self) -> Answer:
         """The answer that the page tells most of: the one of the loosest budgets."""
         return self.found[-1]
+
+    def check_of(self, key: Cost) -> Check | None:
+        """The check of a cost of the chosen network's file."""
+        quantity = "file_size" if key.name == "model_size" else key.name
+        return next(
+            (one for one in self.checks if (one.quantity, one.device) == (quantity, key.device)), None
+        )
+
+    def measured_ms(self, device: str) -> float | None:
+        """Latency of the chosen network: that of its file, else as it was timed before the choice."""
+        check, chosen = self.check_of(Cost("latency", device)), self.main.chosen
+        if check is not None:
+            return check.measured
+        for timed in (self.finalists, self.study):
+            for one in timed.networks if timed else ():
+                if chosen and one.architecture == chosen.architecture and device in (one.latency_ms or {}):
+                    return (one.latency_ms or {})[device]
+        return None

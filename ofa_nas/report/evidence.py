@@ -10,6 +10,8 @@ from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.plots import accuracy_chart, shown, table_chart
 from ofa_nas.report.words import percent
 
+_NEVER_PROMISED = ("resident_memory", "latency_p90")
+
 
 def evidence(document: SearchDocument) -> Markup:
     """Predicted against measured: checks of the file, finalists, contest, study, and the tables' own."""
@@ -22,6 +24,8 @@ def evidence(document: SearchDocument) -> Markup:
     if not parts:
         told = "Nothing of this search was measured: every figure of its networks is predicted."
         parts.append(tag("p", told, attributes={"class": "warning"}))
+    else:
+        parts += _unmeasured(document)
     charts = [
         chart_figure(f"accuracy-{index}", accuracy_chart(shown(document, timed.networks)))
         for index, timed in enumerate((document.contest, document.study))
@@ -37,11 +41,25 @@ def evidence(document: SearchDocument) -> Markup:
     return section("measured", "Predicted and measured", *parts)
 
 
+def _unmeasured(document: SearchDocument) -> list[str]:
+    """A line for each device that the chosen network was not timed on."""
+    return [
+        tag(
+            "p",
+            f"Latency on {name} was not measured: it is predicted by a table that is {provenance}.",
+            attributes={"class": "warning"},
+        )
+        for name, provenance in document.devices
+        if document.measured_ms(name) is None
+    ]
+
+
 def _checks(checks: Sequence[Check]) -> Markup:
     rows = []
     for one in checks:
         title = one.title + (f" on {one.device}" if one.device else "")
         verdict = "broken" if not one.is_met else "kept; above its budget" if one.exceeds_budget else "kept"
+        verdict = "–" if one.quantity in _NEVER_PROMISED else verdict
         predicted = "" if one.predicted is None else one.text(one.predicted, share=percent)
         measured = one.text(one.measured, share=percent)
         rows.append((title, predicted, measured, one.deviation, verdict, one.note))

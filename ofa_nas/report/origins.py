@@ -54,8 +54,8 @@ def _about(section: Section, device: Section) -> list[tuple[str, str]]:
     return lines
 
 
-def read_facts(root: Section) -> list[tuple[str, str]]:
-    """Weights, search and maker, as lines: what, and the text."""
+def read_facts(root: Section, *, is_exact: bool) -> list[tuple[str, str]]:
+    """Weights, search and maker, as lines: what, and the text; `is_exact` of every answer."""
     facts: list[tuple[str, str]] = []
     weights = optional(root, "weights", lambda one: one)
     if weights is not None:
@@ -65,7 +65,7 @@ def read_facts(root: Section) -> list[tuple[str, str]]:
     if not root.lacks("precision"):
         facts.append(("precision", root.text("precision")))
     unit = size_unit(optional(root, "network", _axes) or 2)
-    facts += optional(root, "search", lambda section: _tell_search(section, unit)) or []
+    facts += optional(root, "search", lambda one: _tell_search(one, unit, is_exact=is_exact)) or []
     return facts + (optional(root, "made_by", _tell_maker) or [])
 
 
@@ -74,14 +74,15 @@ def _axes(network: Section) -> int:
     return layers[0] if layers else 2
 
 
-def _tell_search(section: Section, unit: str) -> list[tuple[str, str]]:
+def _tell_search(section: Section, unit: str, *, is_exact: bool) -> list[tuple[str, str]]:
     scored = section.integer("evaluations", minimum=0, maximum=2**62)
     seconds = amount(section, "cpu_seconds")
+    what = "all subnets" if is_exact else f"{scored:,} subnets scored"
     sizes = ", ".join(map(str, section.integers("resolutions")))
     return [
         (
             "searched",
-            f"by {section.text('method')}: {scored:,} subnets scored in {seconds:.2g} s of one core",
+            f"by {section.text('method')}: {what} in {seconds:.2g} s of one core",
         ),
         ("resolutions", f"{sizes} {unit}"),
     ]

@@ -88,7 +88,7 @@ def read_document(content: Mapping[str, Any], path: Path) -> SearchDocument:
         contest=optional(root, "contest", _read_contest),
         study=optional(root, "study", _read_study),
         tables=each(root, "tables", read_table),
-        facts=tuple(read_facts(root)),
+        facts=tuple(read_facts(root, is_exact=all(one.is_exact for one in answers if one.chosen))),
         command=optional(root, "made_by", lambda one: one.text("command")) or "",
     )
     _check_whole(document, path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ofa_nas.export.check import Check
 from ofa_nas.figures import format_amount, format_bytes, format_ms, format_share
 from ofa_nas.pages.html import Markup, copyable, markup, table, tag
 from ofa_nas.report.course import beside_words, layer_words, memory_chart, peak_words, time_chart
@@ -22,6 +23,8 @@ def overview(document: SearchDocument) -> Markup:
         parts.append(_answers(document))
     parts.append(tag("p", copyable(answer.chosen.architecture), attributes={"class": "chosen-text"}))
     parts.append(tag("ul", *_cards(document, answer), attributes={"class": "cards"}))
+    if document.checks:
+        parts.append(_verdict(document.checks))
     parts.append(tag("p", _claim(document, answer)))
     return section("chosen", "The chosen network", *parts)
 
@@ -36,16 +39,33 @@ def _cards(document: SearchDocument, answer: Answer) -> Iterator[Markup]:
     yield from _measured_cards(document, answer.chosen)
     limits = {limit.budget.key: limit for limit in answer.limits}
     for key in cost_keys(document):
-        value, limit = figures.cost(key), limits.get(key)
-        if limit is None:
-            yield _card(key.title, card_text(key, value), "predicted")
-            continue
-        budget = limit.budget
-        told = f"of {card_text(key, budget.limit)}" + (
-            f", {format_share(budget.margin)} kept free" if budget.margin else ""
-        )
-        told += "; binds" if limit.binds else ""
-        yield _card(key.title, card_text(key, value), told, share=value / budget.limit)
+        check, limit = document.check_of(key), limits.get(key)
+        searched = figures.cost(key)
+        value = searched if check is None or check.predicted is None else check.predicted
+        told, share = _predicted_by(document, key), None
+        if limit is not None:
+            budget, share = limit.budget, value / limit.budget.limit
+            told += f", of {card_text(key, budget.limit)}"
+            told += f", {format_share(budget.margin)} kept free" if budget.margin else ""
+            told += "; binds" if limit.binds else ""
+        if card_text(key, value) != card_text(key, searched):
+            told += f"; {card_text(key, searched)} when it was searched"
+        yield _card(key.title, card_text(key, value), told + _measured_as(document, key), share=share)
+
+
+def _predicted_by(document: SearchDocument, key: Cost) -> str:
+    provenance = dict(document.devices).get(key.device)
+    return f"predicted (table {provenance})" if provenance else "predicted"
+
+
+def _measured_as(document: SearchDocument, key: Cost) -> str:
+    """What was measured of a cost, for the end of a note; of a latency also that nothing was."""
+    check = document.check_of(key)
+    measured = check.measured if check else document.measured_ms(key.device)
+    if measured is None:
+        return "; not measured" if key.device else ""
+    verdict = "; a broken promise" if check and not check.is_met else ""
+    return f"; measured {card_text(key, measured)}{verdict}"
 
 
 def _measured_cards(document: SearchDocument, chosen: Point) -> Iterator[Markup]:
@@ -76,6 +96,16 @@ def _card(title: str, value: str, note: str, *, share: float | None = None) -> M
         width = min(100.0, 100 * share)
         bar = Markup(f'<span class="bar" aria-hidden="true"><i style="width:{width:.1f}%"></i></span>')
     return tag("li", tag("span", title), tag("strong", value), bar, tag("small", note))
+
+
+def _verdict(checks: Sequence[Check]) -> Markup:
+    broken = ", ".join(dict.fromkeys(one.title for one in checks if not one.is_met))
+    if broken:
+        told = f"The exported file breaks what was promised of it: {broken}."
+        return tag("p", told, attributes={"class": "warning"})
+    above = ", ".join(dict.fromkeys(one.title for one in checks if one.exceeds_budget))
+    told = "The exported file keeps every promise that was checked"
+    return tag("p", f"{told}; as measured it is above its budget of {above}." if above else f"{told}.")
 
 
 def _claim(document: SearchDocument, answer: Answer) -> str:

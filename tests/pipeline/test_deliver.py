@@ -350,6 +350,7 @@ def test_what_an_int8_file_holds_is_counted_from_what_stays_in_fp32(int8: Delive
     assert card.predicted["weight_bytes"] == sizes < weight_bytes(card.space) / 2
     peak = next(check for check in int8.checks if check.quantity == "peak_memory")
     assert peak.predicted == card.predicted["peak_activation_bytes"] > 1.0
+    assert (f"; {len(kept)} operators stay in fp32" in peak.note) == bool(kept)
 
 
 def test_the_file_holds_what_was_measured_of_it(int8: Delivery) -> None:

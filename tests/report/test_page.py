@@ -54,7 +54,8 @@ def test_the_figures_stand_there_without_a_script(found: dict[str, Found]) -> No
         content["architecture"],
         f"{100 * predicted['accuracy']:.1f} %",
         f"{predicted['latency_ms']['rpi4']:.1f} ms",
-        "of 30 ms, 10.4 % kept free",
+        "predicted (table estimated), of 30 ms, 10.4 % kept free; not measured",
+        "by exact: all subnets in ",
         "None of all subnets within the budgets is predicted to be better.",
         "Nothing of this search was measured",
         "ofa-nas search --device rpi4 --latency 30ms --peak-memory 1.2MB",
@@ -195,6 +196,26 @@ def test_checks_have_the_words_of_the_command_line(found: dict[str, Found], writ
     text = elements(write(found["int8"].content | {"checks": checks})).text
     assert "agreement with torch 98.1 % kept" in text
     assert "top-1 lost -0.30 points kept" in text
+
+
+def test_a_broken_promise_is_told_at_the_top(found: dict[str, Found], write: Write) -> None:
+    content = found["one"].content
+    peak = {
+        "quantity": "peak_memory",
+        "measured": 1.64e6,
+        "predicted": 1.84e6,
+        "unit": "bytes",
+        "is_met": False,
+    }
+    resident = {"quantity": "resident_memory", "measured": 5e7, "unit": "bytes", "is_met": True}
+    text = elements(write(content | {"checks": [peak, resident]})).text
+    assert "The exported file breaks what was promised of it: peak memory." in text
+    told = "predicted, of 1.2 MB; binds; 1.05 MB when it was searched; measured 1.64 MB; a broken promise"
+    assert f"peak memory 1.84 MB {told}" in text
+    assert "resident memory 50 MB –" in text
+    assert "Latency on rpi4 was not measured: it is predicted by a table that is estimated." in text
+    text = elements(write(content | {"checks": [peak | {"is_met": True, "exceeds_budget": True}]})).text
+    assert "keeps every promise that was checked; as measured it is above its budget of peak memory." in text
 
 
 @pytest.mark.slow

@@ -276,8 +276,10 @@ def check_file(
         predicted=promise.figures.get("peak_activation_bytes"),
         limit=promise.limit("peak_memory"),
     )
-    told = " of a processor with half precision; others compute in fp32"
-    checks += [replace(peak, note=peak.note + told * (card.form.precision == FP16)), *others]
+    told = " of a processor with half precision; others compute in fp32" * (card.form.precision == FP16)
+    if card.quantization and card.quantization.kept:
+        told = f"; {len(card.quantization.kept)} operators stay in fp32: ofa-nas show names them"
+    checks += [replace(peak, note=peak.note + told), *others]
     size = check_size(file, predicted=promise.figures.get("weight_bytes"), limit=promise.limit("model_size"))
     checks.append(size)
     macs = promise.limit("macs")
