@@ -1,8 +1,11 @@
 """Checks look at the file itself, and a broken promise is told."""
 
+from copy import deepcopy
+
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper, numpy_helper
 
 from ofa_nas.accuracy import Top1
@@ -13,6 +16,7 @@ from ofa_nas.errors import VerificationError
 from ofa_nas.export.comparison import compare_with_torch
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.interface import FileForm, with_batch
+from ofa_nas.export.precision import to_half
 from ofa_nas.export.verify import (
     OrtModel,
     check_accuracy,
@@ -25,7 +29,9 @@ from ofa_nas.export.verify import (
 )
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import reference_models
+from ofa_nas.onnx_writer import write_model
 from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.precision import FP16
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.training.evaluate import count_correct
@@ -111,6 +117,26 @@ def test_a_dynamic_file_that_takes_one_image_only_is_refused(
         check_numerics(file, subnet, held_out.images)
     with pytest.raises(VerificationError, match=r"ONNX Runtime refuses the model: .*fixed"):
         list(compare_with_torch(file, subnet, held_out))
+
+
+def test_half_precision_is_held_against_weights_that_were_rounded_alike(
+    exported: tuple[Subnet, onnx.ModelProto], small: SmallSupernet
+) -> None:
+    subnet, images = deepcopy(exported[0]), small.held_out.images
+    classifier = subnet.get_parameter("layers.classifier.linear.weight")
+    classifier.data.mul_(2e-6)  # to where half precision has few digits left
+    subnet.get_parameter("layers.classifier.linear.bias").data.mul_(2e-6)
+    half = to_half(write_model(subnet.walk, subnet.folded_weights(), name="half", metadata={}))
+    file = OrtModel(half, Normalization())
+    with torch.inference_mode():
+        wanted = subnet(file.inputs(images[:8])).numpy()
+    assert np.abs(file.logits(images[:8]) - wanted).max() > 1e-2 * np.abs(wanted).max()
+    check = check_numerics(file, subnet, images, precision=FP16)
+    assert check.is_met
+    assert check.measured < 1e-3
+    assert "the same rounded weights in fp32" in check.note
+    classifier.data[0].mul_(1.5)
+    assert not check_numerics(file, subnet, images, precision=FP16).is_met
 
 
 def test_a_wrong_normalization_breaks_numerics(

@@ -302,11 +302,13 @@ def _judge_classes(
     precision = card.form.precision
     if subnet is not None and precision in TOLERANCES:
         yield Activity("comparing with torch")
-        numerics = check_numerics(file, subnet, held_out.images, tolerance=TOLERANCES[precision])
+        numerics = check_numerics(file, subnet, held_out.images, precision=precision)
         if not numerics.is_met:
+            coarse = ", this processor's half precision is too coarse for it (export fp32)"
             raise VerificationError(
-                f"{card.arch}: the file's logits differ from torch's by {numerics.measured:.2g} of the "
-                "largest; either the file was changed, or this is a bug of ofa-nas"
+                f"{card.arch}: the file's logits differ from the supernet's by {numerics.measured:.2g} of "
+                "the largest; either the file was changed"
+                f"{coarse if precision == FP16 else ''}, or this is a bug of ofa-nas"
             )
         yield numerics
     found = Top1(0, 1)
