@@ -26,7 +26,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
-from ofa_nas.pipeline.searching.estimators import Estimators
+from ofa_nas.pipeline.searching.estimators import Estimators, default_margin
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.pipeline.training.learning import TrainingPlan, train_supernet
@@ -118,7 +118,7 @@ def compare(args: argparse.Namespace, files: SupernetFiles) -> list[Row]:
     estimators = Estimators.load(str(files.weights), table)
     drawn = estimators.encoding.sample(DRAWN, np.random.default_rng(args.seed))
     latencies = estimators.costs[Cost("latency", HOST)].values(drawn)
-    reachable_ms = 1.001 * float(latencies.min()) / (1.0 - estimators.margin(HOST))
+    reachable_ms = 1.001 * float(latencies.min()) / (1.0 - default_margin(estimators.tables[HOST]))
     groups = []
     for quantile in QUANTILES:
         budget_ms = max(float(np.quantile(latencies, quantile)), reachable_ms)

@@ -184,12 +184,14 @@ def describe_margin(budget: "Budget", estimators: "Estimators") -> str:
 
 def _describe_share(budget: "Budget", estimators: "Estimators") -> str:
 
+    from ofa_nas.pipeline.searching.estimators import default_margin
+
     if budget.name != "latency":
         return ""
     error = estimators.tables[budget.device].error
     if not budget.margin:
         return "; no margin" + ("" if error else ": nobody knows how far off the table is")
-    is_default = error is not None and budget.margin == estimators.margin(budget.device)
+    is_default = error is not None and budget.margin == default_margin(estimators.tables[budget.device])
     return f"; margin {format_share(budget.margin)}" + (": the table's p95 error" if is_default else "")
 
 

@@ -249,7 +249,7 @@ def test_a_run_begins_with_a_supernet_that_exists(
     command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
     file = tmp_path / "short.toml"
-    file.write_text(f'supernet = "{small.name}"\n[search]\ndevice = "rpi4"\nmacs = "1k"\n')
+    file.write_text(f'supernet = "{small.name}"\n[search]\nobjective = "macs"\naccuracy = "100%"\n')
     refused = command("run", file)
     assert refused.status == 1
     assert refused.err.splitlines()[-1].startswith("error: search ended with status 1")
@@ -284,6 +284,11 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("[search]\nlatency = 5", "run.toml: search.latency: expected a string, got 5"),
         ("[search]\nlatency = '1ms'", "run.toml: search.device: is missing: a latency is one of a device"),
         ("[search]\nmacs = '1,2M'", "run.toml: search.macs: 1,2M: a run ends in one file"),
+        ("[search]\nmacs = '1k'", "run.toml: search: MACs budget 1 k MACs cannot be met"),
+        (
+            "[search]\ndevice = 'rpi4'\nlatency = '1ms'",
+            "run.toml: search: latency on rpi4 budget 1 ms cannot be met",
+        ),
         ("[search]\nmacs = 'lots'", "run.toml: search.macs: --macs 'lots': expected MACs such as 200M"),
         ("[search]\ndevice = 'toaster'", "run.toml: search.device: toaster: no such latency table"),
         ("[search]\ndevice = 'ssh://-oProxyCommand=x'", "run.toml: search.device: 'ssh://-oProxyCommand"),
@@ -327,6 +332,10 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
             "run.toml: train.from: net.pth: does not ship, and as a module",
         ),
         ("data = '{data}'\n[train]\n[fit]\nkind = 'tea'\n[search]", "run.toml: fit.kind: "),
+        (
+            "data = '{data}'\n[train]\n[collect]\ncount = 3\n[search]",
+            "run.toml: collect.count: expected an integer from 8 to",
+        ),
         ("data = '{data}'\n[train]\n[collect]\nuntil = 'x'\n[search]", "run.toml: collect.until: --until x"),
     ],
 )
@@ -450,7 +459,7 @@ def test_every_planned_command_is_one_that_the_commands_take(
         "[train]\nspace = 'tiny'\nfrom = '{supernet}'\nrecipe = 'shrink'\nepochs = 1\nbatch_size = 8\n"
         "learning_rate = 0.1\nrandom_subnets = 2\ncrop_scale = 0.5\nimage_size = 32\nheld_out = 5\n"
         "checkpoint_minutes = 1\ntensorboard = true\ndevice = 'cpu'\n"
-        "[collect]\ncount = 5\nnear_front = 2\nimages = 10\nuntil = 'tau=0.9'\n[fit]\nkind = 'macs'\n"
+        "[collect]\ncount = 8\nnear_front = 2\nimages = 10\nuntil = 'tau=0.9'\n[fit]\nkind = 'macs'\n"
         "[export]\nprecision = 'int8'\nbatch = 2\npreprocess = true\n"
         "[profile]\nrounds = 2\nresolution = [24]\nclock = 'cpu'\n"
         "[search]\ndevice = 'host'\nlatency = '1ms'\npeak_memory = '1MB'\nmodel_size = '1MB'\nmacs = '1G'\n"

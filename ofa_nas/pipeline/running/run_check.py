@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.windows import split_windows, windows_like
@@ -20,11 +22,15 @@ from ofa_nas.pipeline.evaluating.evaluation import check_classes
 from ofa_nas.pipeline.predicting.collecting import Aim
 from ofa_nas.pipeline.predicting.predictor_fit import AUTO
 from ofa_nas.pipeline.running.run_file import ProfileTable, RunFile, SearchTable, TrainTable
+from ofa_nas.pipeline.searching.estimators import shared_space, unlimited_costs
+from ofa_nas.pipeline.searching.search import with_margin
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.plugins import check_trusted
 from ofa_nas.predictors import load_module
-from ofa_nas.search.budgets import budget_levels, parse_accuracy, parse_budgets, parse_margin
+from ofa_nas.search.budgets import budget_levels, parse_accuracy, parse_budget, parse_budgets, parse_margin
+from ofa_nas.search.feasibility import BudgetedCost, check_budgets
 from ofa_nas.search.methods import load_method
+from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.pretrained import PretrainedNetwork
 from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space, find_start
@@ -89,6 +95,7 @@ def check_run(run: RunFile) -> Facts:
             load_module(str(run.kind))
     _search(run)
     table, address = _device(run, space)
+    _check_reach(run, space, table)
     return Facts(data, space, start, texts, table, address, is_collected, _is_reported(run))
 
 
@@ -244,6 +251,26 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
         *_, table = device_table(device, space, threads=run.search.threads, precision=run.export.predicted)
     assert isinstance(table, LatencyTable)
     return table, address or ""
+
+
+def _check_reach(run: RunFile, space: SearchSpace, table: LatencyTable | None) -> None:
+    """Refuse budgets that nothing meets; a latency that is still to be measured is not judged."""
+    tables = {} if table is None else {table.name: table}
+    given = run.search.budgets
+    if table is None:
+        given.pop("latency", None)
+    if not given:
+        return
+    with _key(run, "search"):
+        encoding = Encoding.of(shared_space(space, tuple(tables.values())))
+        costs = unlimited_costs(encoding, tuple(tables.values()), precision=run.export.predicted)
+        margin = None if run.search.margin is None else parse_margin(run.search.margin)
+        limited = []
+        for name, text in given.items():
+            device = table.name if table is not None and name == "latency" else ""
+            budget = with_margin(parse_budget(name, text, device=device), tables, margin)
+            limited.append(BudgetedCost(budget, costs[budget.key].table))
+        check_budgets(limited, rng=np.random.default_rng(run.seed))
 
 
 def _check_profile(run: RunFile, space: SearchSpace, *, is_measured: bool) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from ofa_nas.errors import ConfigError
+from ofa_nas.predictors import MIN_SAMPLES
 from ofa_nas.space.precision import FP16, FP32, INT8
 from ofa_nas.space.toml_reader import Section, read_toml
 
@@ -59,7 +60,7 @@ class CollectTable:
     """`[collect]`: options of `ofa-nas predictor collect`.
 
     Attributes:
-        count: Subnets spread over the space.
+        count: Subnets spread over the space; as many as a predictor needs, at least.
         near_front: Subnets of the front that the first predictor finds, in a second round; 0 for none.
         images: For each.
         until: When `count` may stop early.
@@ -74,7 +75,7 @@ class CollectTable:
     def read(cls, section: Section) -> Self:
         """Read the table."""
         table = cls(
-            count=section.integer("count", default=cls().count),
+            count=section.integer("count", default=cls().count, minimum=MIN_SAMPLES),
             near_front=section.integer("near_front", default=cls().near_front, minimum=0),
             images=section.integer("images", default=cls().images, maximum=_MOST),
             until=_text(section, "until"),

@@ -49,7 +49,7 @@ def search_cheapest(
     """
     if goal.key not in estimators.costs:
         raise BudgetError(f"the least {KINDS[goal.key.name].title} is that of a device: add --device")
-    (level,) = budget_levels([with_margin(budget, estimators, margin) for budget in budgets])
+    (level,) = budget_levels([with_margin(budget, estimators.tables, margin) for budget in budgets])
     rng = np.random.default_rng(seed)
     witness = check_budgets(limited_costs(estimators, level), rng=rng) if level else None
     heads = [estimators.first_cost, goal.key] if estimators.costs[goal.key].table.is_peak else [goal.key]

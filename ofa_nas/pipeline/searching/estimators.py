@@ -102,7 +102,7 @@ class Estimators:
         if len(by_name) < len(tables):
             names = ", ".join(table.name for table in tables)
             raise TableError(f"latency tables {names}: each must have a name of its own; give a device once")
-        encoding = Encoding.of(_narrow(card.space, tables))
+        encoding = Encoding.of(shared_space(card.space, tables))
         if not files.predictor.is_file():
             raise CheckpointError(
                 f"{files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas predictor "
@@ -110,22 +110,9 @@ class Estimators:
             )
         whole = Encoding.of(card.space)
         found = load_predictor(files.predictor, whole, weights=card.sha256)
-        costs = {Cost("latency", table.name): table.cost_table(encoding) for table in tables}
-        layer_costs: dict[str, Callable[[Layer], float]] = {
-            "peak_memory": partial(peak_bytes, precision=precision),
-            "model_size": partial(weight_bytes, precision=precision),
-            "macs": layer_macs,
-        }
-        costs |= {
-            Cost(name): tabulate(encoding, cost, is_peak=KINDS[name].is_peak)
-            for name, cost in layer_costs.items()
-        }
-        unlimited = {
-            key: BudgetedCost(Budget(key.name, np.inf, key.unit, key.device), cost)
-            for key, cost in costs.items()
-        }
+        costs = unlimited_costs(encoding, tables, precision=precision)
         predictor = _narrowed(found.predictor, whole, encoding)
-        return cls(files, card, encoding, predictor, by_name, unlimited, found.description, precision)
+        return cls(files, card, encoding, predictor, by_name, costs, found.description, precision)
 
     def with_predictor(self, predictor: Predictor) -> "Estimators":
         """The same with another predictor of the supernet's whole space."""
@@ -142,15 +129,6 @@ class Estimators:
     def first_cost(self) -> Cost:
         """The latency on the first device; MACs without one."""
         return next(iter(self.costs)) if self.tables else Cost("macs")
-
-    def margin(self, device: str) -> float:
-        """The share of a latency budget that is kept free unless another is asked for.
-
-        It is the 95th percentile of the errors of the device's table, as its hold-outs or its
-        cross-validation showed them, whichever way they point; 0 where nobody knows them.
-        """
-        error = self.tables[device].error
-        return error.p95 if error else 0.0
 
     def candidates(self, genes: Genes) -> list[Candidate]:
         """Everything predicted of architectures `(n, d)`."""
@@ -170,7 +148,35 @@ class Estimators:
         ]
 
 
-def _narrow(space: SearchSpace, tables: Sequence[LatencyTable]) -> SearchSpace:
+def default_margin(table: LatencyTable) -> float:
+    """The share of a latency budget that is kept free unless another is asked for.
+
+    It is the 95th percentile of the errors of the device's table, as its hold-outs or its cross-validation
+    showed them, whichever way they point; 0 where nobody knows them.
+    """
+    return table.error.p95 if table.error else 0.0
+
+
+def unlimited_costs(
+    encoding: Encoding, tables: Sequence[LatencyTable], *, precision: str
+) -> dict[Cost, BudgetedCost]:
+    """Every cost of files of a precision, tabulated, by its key: latencies first."""
+    costs = {Cost("latency", table.name): table.cost_table(encoding) for table in tables}
+    layer_costs: dict[str, Callable[[Layer], float]] = {
+        "peak_memory": partial(peak_bytes, precision=precision),
+        "model_size": partial(weight_bytes, precision=precision),
+        "macs": layer_macs,
+    }
+    costs |= {
+        Cost(name): tabulate(encoding, cost, is_peak=KINDS[name].is_peak)
+        for name, cost in layer_costs.items()
+    }
+    return {
+        key: BudgetedCost(Budget(key.name, np.inf, key.unit, key.device), cost) for key, cost in costs.items()
+    }
+
+
+def shared_space(space: SearchSpace, tables: Sequence[LatencyTable]) -> SearchSpace:
     """The space with those of its resolutions that every table holds."""
     held = {table.name: table.narrow(space).resolutions for table in tables}
     shared = tuple(size for size in space.resolutions if all(size in sizes for sizes in held.values()))

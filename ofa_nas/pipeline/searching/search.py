@@ -1,6 +1,6 @@
 """The main job: supernet, devices and budgets in, the best subnet and the Pareto front out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_share
-from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.searching.estimators import Candidate, Estimators, default_margin
 from ofa_nas.search.budgets import Budget, Cost, budget_levels
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
 from ofa_nas.search.methods import Generation, best_of, generations, strongest_method
@@ -106,7 +107,7 @@ def search(
         BudgetError: Nothing meets any of the budgets.
     """
     rng = np.random.default_rng(seed)
-    levels = budget_levels([with_margin(budget, estimators, margin) for budget in budgets])
+    levels = budget_levels([with_margin(budget, estimators.tables, margin) for budget in budgets])
     keys = _cost_keys(estimators, levels)
     met: list[tuple[Budget, ...]] = []
     witnesses: list[Genes] = []
@@ -184,22 +185,22 @@ def _answer(
         )
 
 
-def with_margin(budget: Budget, estimators: Estimators, margin: float | None) -> Budget:
-    """A latency budget with its margin, that of the estimators without another; others as they are.
+def with_margin(budget: Budget, tables: Mapping[str, LatencyTable], margin: float | None) -> Budget:
+    """A latency budget with its margin, that of its table without another; others as they are.
 
     Raises:
         BudgetError: It is of a device without a table, or the margin leaves nothing.
     """
     if budget.name != "latency":
         return budget
-    if budget.device not in estimators.tables:
-        known = ", ".join(estimators.tables)
+    if budget.device not in tables:
+        known = ", ".join(tables)
         raise BudgetError(
             f"{budget}: the search has tables of {known}"
             if known
             else "a latency budget needs a device: add --device host, a shipped table or a table file"
         )
-    share = estimators.margin(budget.device) if margin is None else margin
+    share = default_margin(tables[budget.device]) if margin is None else margin
     if not 0.0 <= share < 1.0:
         raise BudgetError(
             f"a margin of {format_share(share)} leaves nothing of a {budget.title} budget: search with a "
