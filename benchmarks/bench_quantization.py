@@ -27,9 +27,9 @@ from ofa_nas.export.interface import FILE_PRECISIONS, FileForm
 from ofa_nas.export.precision import QuantizationTrial
 from ofa_nas.export.verify import OrtModel, check_memory
 from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.pipeline.evaluating.evaluation import named_architecture
 from ofa_nas.pipeline.evaluating.images import supernet_images
 from ofa_nas.provenance import record_provenance
+from ofa_nas.space.points import named_architecture
 from ofa_nas.space.precision import FP32
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetFiles

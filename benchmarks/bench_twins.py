@@ -21,10 +21,10 @@ from ofa_nas.data import DataSet, Normalization
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackedImages, default_pack_folder, pack
 from ofa_nas.data.sample import load_images
-from ofa_nas.pipeline.evaluating.evaluation import named_architecture
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.layer import block_name
+from ofa_nas.space.points import named_architecture
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Supernet, place

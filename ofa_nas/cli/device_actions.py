@@ -20,11 +20,12 @@ def explain(args: argparse.Namespace) -> None:
     """Tell what binds an architecture, or rank several."""
     from ofa_nas.cli.console import give_document
     from ofa_nas.latency import roofline
+    from ofa_nas.space.points import named_architecture
     from ofa_nas.space.search_space import SearchSpace
 
     model, about, is_calibrated = _find_model(args.name)
     space = SearchSpace.load(args.space)
-    archs = [space.parse(text) for text in args.archs]
+    archs = [named_architecture(space, text) for text in args.archs]
     found = {str(arch): roofline.explain(model, list(space.layers(arch))) for arch in archs}
     ranked = dict(sorted(found.items(), key=lambda item: item[1].total_ms))
     fastest = next(iter(ranked.values())).total_ms

@@ -22,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain.add_argument(
         "name", metavar="NAME", help="a shipped roofline, a .toml file, or the .json of a calibrated one"
     )
-    explain.add_argument("archs", metavar="ARCH", nargs="+", help="architectures; several are ranked")
+    explain.add_argument(
+        "archs",
+        metavar="ARCH",
+        nargs="+",
+        help="texts, named points of the space, or smallest, middle, largest; several are ranked",
+    )
     explain.add_argument("--space", default=SPACE, help=f"search space, by name or TOML file ({SPACE})")
     calibrate = _add_action(actions, "calibrate", "fit a roofline to timings of its board; gives a table")
     calibrate.add_argument("name", metavar="NAME", help="a shipped roofline or a .toml file")

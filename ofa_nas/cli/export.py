@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.devices import is_address
     from ofa_nas.export.interface import FileForm
     from ofa_nas.pipeline.delivery.deliver import deliver
-    from ofa_nas.pipeline.evaluating.evaluation import named_architecture
     from ofa_nas.pipeline.searching.promise import promise_of
+    from ofa_nas.space.points import named_architecture
     from ofa_nas.space.precision import FP16
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 

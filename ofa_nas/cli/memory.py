@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     calm_threads()
     from ofa_nas.pipeline.adapting.transfer_memory import method_memories
     from ofa_nas.pipeline.adapting.transfer_source import named_subnet
-    from ofa_nas.pipeline.evaluating.evaluation import named_architecture
+    from ofa_nas.space.points import named_architecture
     from ofa_nas.space.search_space import SearchSpace
     from ofa_nas.transfer.methods import METHODS, Method
 

@@ -14,6 +14,7 @@ from ofa_nas.latency.roofline import Work
 from ofa_nas.plugins import is_trusted, plugin_names, trusted_help
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.points import named_architecture
 from ofa_nas.space.search_space import SearchSpace
 
 NETWORK_COLUMNS = ("space", "architecture", "ms")
@@ -99,7 +100,7 @@ def _whole_rows(reader: "csv.DictReader[str]", path: Path) -> Iterator[Mapping[s
 def _read_network(row: Mapping[str, str], where: str, element_bytes: int) -> Timing:
     try:
         space = _load_space(row["space"])
-        arch = space.parse(row["architecture"])
+        arch = named_architecture(space, row["architecture"])
     except OfaNasError as error:
         raise TableError(f"{where}: {error}") from error
     operators = [operator for layer in space.layers(arch) for operator in lower(layer)]

@@ -3,10 +3,14 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ofa_nas.errors import ArchitectureError, SpaceError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.toml_reader import Section
+
+if TYPE_CHECKING:
+    from ofa_nas.space.search_space import SearchSpace
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _TAKEN = ("smallest", "middle", "largest")
@@ -52,3 +56,19 @@ def read_points(root: Section, parse: Callable[[str], Architecture]) -> dict[str
         except ArchitectureError as error:
             raise SpaceError(f"{where}.architecture: {error}") from error
     return points
+
+
+def named_architecture(space: "SearchSpace", text: str) -> Architecture:
+    """An architecture by its text, `smallest`, `middle` or `largest`, or a named point of the space.
+
+    Raises:
+        ArchitectureError: The text is no architecture of the space; the message lists the names there are.
+    """
+    named = {"smallest": space.smallest, "middle": space.middle, "largest": space.largest}
+    named |= {name: point.architecture for name, point in space.points.items()}
+    if text not in named and "/" not in text:
+        raise ArchitectureError(
+            f"architecture {text[:80]!r}: {space.name} has {', '.join(named)}; any other is given as its "
+            f"text, such as {space.smallest}"
+        )
+    return named[text] if text in named else space.parse(text)

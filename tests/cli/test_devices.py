@@ -85,6 +85,15 @@ def test_explain_ranks_several(command: Command) -> None:
     assert second["relative"] > 1.0
 
 
+def test_an_architecture_may_be_told_by_its_name(command: Command, tmp_path: Path) -> None:
+    printed = command("devices", "explain", "rpi5", "smallest", "largest", *TINY)
+    assert printed.out.index(SMALL) < printed.out.index(LARGE)
+    timed = tmp_path / "timed.csv"
+    timed.write_text("space,architecture,ms\ntiny,smallest,1\ntiny,largest,3\n", encoding="utf-8")
+    calibrated = command("devices", "calibrate", "rpi5", timed, "--output", tmp_path / "board.json")
+    assert f"tiny {SMALL}" in calibrated.out
+
+
 def test_calibrate_writes_a_table_that_search_and_explain_take(
     command: Command, timed: Path, tmp_path: Path
 ) -> None:

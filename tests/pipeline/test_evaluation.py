@@ -14,11 +14,12 @@ from ofa_nas.data.dataset import ROOT_VARIABLE, open_data
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import decode, save_sample
 from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
-from ofa_nas.pipeline.evaluating.evaluation import Bench, evaluate, named_architecture
+from ofa_nas.pipeline.evaluating.evaluation import Bench, evaluate
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.space.points import named_architecture
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard

@@ -10,9 +10,9 @@ from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.export import model_card
 from ofa_nas.onnx_writer import Weights
-from ofa_nas.pipeline.evaluating.evaluation import named_architecture
 from ofa_nas.pipeline.evaluating.images import supernet_images
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.points import named_architecture
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet

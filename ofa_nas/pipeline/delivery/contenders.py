@@ -20,9 +20,10 @@ from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.delivery.deliver import Activity
-from ofa_nas.pipeline.evaluating.evaluation import Bench, named_architecture
+from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.points import named_architecture
 
 BATCH = 100  # images between two reports of progress
 Hits = npt.NDArray[np.bool_]

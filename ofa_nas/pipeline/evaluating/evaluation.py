@@ -11,10 +11,10 @@ import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, Top1
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.errors import ArchitectureError, ConfigError, DataError
+from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
-from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.space.points import named_architecture
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 if TYPE_CHECKING:
@@ -43,22 +43,6 @@ class DrawnImages(PackedImages):
     """
 
     data: str
-
-
-def named_architecture(space: SearchSpace, text: str) -> Architecture:
-    """An architecture by its text, `smallest`, `middle` or `largest`, or a named point of the space.
-
-    Raises:
-        ArchitectureError: The text is no architecture of the space; the message lists the names there are.
-    """
-    named = {"smallest": space.smallest, "middle": space.middle, "largest": space.largest}
-    named |= {name: point.architecture for name, point in space.points.items()}
-    if text not in named and "/" not in text:
-        raise ArchitectureError(
-            f"architecture {text[:80]!r}: {space.name} has {', '.join(named)}; any other is given as its "
-            f"text, such as {space.smallest}"
-        )
-    return named[text] if text in named else space.parse(text)
 
 
 def evaluate(
