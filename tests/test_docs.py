@@ -31,6 +31,7 @@ def code_blocks(name: str, language: str) -> list[str]:
 def test_the_command_reference_is_up_to_date() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert text == render(), "run: python -m ofa_nas.cli.reference > docs/cli.md"
+    assert "%%" not in text, "argparse prints one"
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/python.md"])

@@ -38,7 +38,7 @@ def _render_parser(parser: argparse.ArgumentParser, title: str, sentence: str) -
     for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its arguments
         if isinstance(action, argparse._HelpAction):  # noqa: SLF001
             continue
-        meaning = (action.help or "").replace("|", "\\|")
+        meaning = (action.help or "").replace("%%", "%").replace("|", "\\|")
         lines.append(f"| `{_signature(action)}` | {meaning} |\n")
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             parts += [

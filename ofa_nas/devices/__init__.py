@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from ofa_nas.assets import asset_names
 from ofa_nas.devices.agent import AnyModel, Model
 from ofa_nas.devices.agent import Protocol as MeasuringProtocol
 from ofa_nas.errors import DeviceError
-from ofa_nas.plugins import load_plugin
+from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.space.precision import FP32, INT8
 
 __all__ = [
@@ -151,11 +152,21 @@ def open_device(address: str) -> Device:
     """Connect to a device by its address.
 
     Raises:
-        DeviceError: It cannot be reached or cannot measure.
-        ConfigError: There is no such backend.
+        DeviceError: It cannot be reached or cannot measure, or there is no such backend.
+        ConfigError: The module of a dotted path cannot be imported.
     """
-    module = load_plugin("devices", address.split("://", 1)[0])
-    if not hasattr(module, "connect"):
-        raise DeviceError(f"{address[:80]}: no device; this machine is host, a board ssh://USER@HOST")
-    device: Device = module.connect(address)
+    backend = address.split("://", 1)[0]
+    is_own = "." in backend
+    is_known = is_own or backend in plugin_names("devices")
+    connect = getattr(load_plugin("devices", backend), "connect", None) if is_known else None
+    if connect is None and is_own:
+        raise DeviceError(f"{address[:80]}: no device: the module lacks connect")
+    if connect is None:
+        is_table = backend in asset_names("latency_tables", suffix=".json")
+        table = " (that is a latency table)" if is_table else ""
+        raise DeviceError(
+            f"there is no {address[:80]!r} to measure{table}: this machine is host, a board ssh://USER@HOST, "
+            "and a module of your own has a dotted path"
+        )
+    device: Device = connect(address)
     return device

@@ -164,7 +164,7 @@ class Section:
         """Refuse keys that nobody asked for."""
         for key in self.content:
             if key not in self.known:
-                raise self._fail(key, f"is not known here; known keys: {', '.join(sorted(self.known))}")
+                raise self._fail(key, f"is not known here; known keys: {', '.join(sorted(set(self.known)))}")
 
 
 def shown(value: object) -> str:

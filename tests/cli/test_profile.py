@@ -65,7 +65,9 @@ def test_a_table_for_each_number_of_threads_in_int8(command: Command) -> None:
         (["--threads", "0"], "--threads"),
         (["--rounds", "1001"], "--rounds 1001: expected 1 to 1000"),
         (["--threads", "2", "--clock", "cpu"], "wall clock"),
-        (["--device", "toaster"], "there is no 'toaster'"),
+        (["--device", "toaster"], "there is no 'toaster' to measure: this machine is host, a board ssh://"),
+        (["--device", "agent"], "there is no 'agent' to measure: this machine is host"),
+        (["--device", "rpi4"], "there is no 'rpi4' to measure (that is a latency table)"),
     ],
 )
 def test_refusals(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

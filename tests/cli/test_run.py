@@ -280,7 +280,11 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
     [
         ("", "run.toml: search: is missing"),
         ("[search]\n[search]", "run.toml: not valid TOML"),
-        ("[search]\nlatenzy = '1ms'", "run.toml: search.latenzy: is not known here; known keys: accuracy, "),
+        (
+            "[search]\nlatenzy = '1ms'",
+            "run.toml: search.latenzy: is not known here; known keys: accuracy, "
+            "contest, device, finalists, images, latency, macs, ",
+        ),
         ("[search]\nlatency = 5", "run.toml: search.latency: expected a string, got 5"),
         ("[search]\nlatency = '1ms'", "run.toml: search.device: is missing: a latency is one of a device"),
         ("[search]\nmacs = '1,2M'", "run.toml: search.macs: 1,2M: a run ends in one file"),

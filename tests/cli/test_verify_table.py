@@ -130,7 +130,7 @@ def test_a_shipped_table_is_not_written(command: Command) -> None:
         (["TABLE", "--threads", "2"], "simulated is of fp32, 1 thread: --precision and --threads say"),
         (["TABLE", "--seed", "-1"], "--seed -1: expected 0 or more"),
         (["TABLE", "--device", "toaster"], "--device toaster: expected host, or ssh://USER@HOST"),
-        (["TABLE", "--device", "toaster://x"], "there is no 'toaster'"),
+        (["TABLE", "--device", "toaster://x"], "there is no 'toaster://x'"),
         (["TABLE", "--space", "mobilenet_v3"], "not of mobilenet_v3, whose digest is"),
     ],
 )

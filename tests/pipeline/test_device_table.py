@@ -68,7 +68,7 @@ def test_a_shipped_table_is_found_by_its_name(tiny: SearchSpace) -> None:
 def test_an_address_is_a_device_and_no_table(tiny: SearchSpace) -> None:
     with pytest.raises(DeviceError, match="is no address of a board"):
         find("ssh://-oProxyCommand=reboot", tiny)
-    with pytest.raises(ConfigError, match="there is no 'toaster'"):
+    with pytest.raises(DeviceError, match="there is no 'toaster://kitchen'"):
         find("toaster://kitchen", tiny)
 
 
