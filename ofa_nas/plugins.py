@@ -33,14 +33,31 @@ def load_plugin(kind: str, name: str) -> Any:
     elif _NAME.fullmatch(name) and name in plugin_names(kind):
         path = f"ofa_nas.{kind}.{name}"
     else:
-        raise ConfigError(
-            f"{kind}: there is no {name[:60]!r}; there are {', '.join(plugin_names(kind))}, "
-            "or give the dotted path of a module of your own"
-        )
+        raise _unknown(kind, name, plugin_names(kind))
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{kind}: cannot import {path!r}: {error}") from error
+
+
+def _unknown(kind: str, name: str, names: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        f"{kind}: there is no {name[:60]!r}; there are {', '.join(names)}, "
+        "or give the dotted path of a module of your own"
+    )
+
+
+def load_dashed(kind: str, name: str, offers: Sequence[str], *, what: str) -> Any:
+    """As `load_complete`, of a kind whose names have dashes on the command line; underscores will do.
+
+    Raises:
+        ConfigError: There is no such plug-in, or it lacks something.
+    """
+    own = name if "." in name else name.replace("-", "_")
+    names = plugin_names(kind)
+    if "." not in name and own not in names:
+        raise _unknown(kind, name, [one.replace("_", "-") for one in names])
+    return load_complete(kind, own, offers, what=what)
 
 
 def load_complete(kind: str, name: str, offers: Sequence[str], *, what: str) -> Any:
@@ -60,11 +77,6 @@ def load_complete(kind: str, name: str, offers: Sequence[str], *, what: str) -> 
     if missing:
         raise ConfigError(f"{name}: not {what}: the module lacks {', '.join(missing)}")
     return module
-
-
-def underscored(name: str) -> str:
-    """The name of a plug-in whose words dashes may join on the command line; a dotted path as it is."""
-    return name if "." in name else name.replace("-", "_")
 
 
 def is_trusted(name: str) -> bool:

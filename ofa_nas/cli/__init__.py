@@ -8,12 +8,14 @@ import argparse
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import groupby
 from keyword import iskeyword
 from pathlib import Path
@@ -38,6 +40,7 @@ LEAST = {
     "workers": 1,
 }
 MOST = {"image_size": 4096}
+_NEGATIVE = re.compile(r"-[0-9.]+[A-Za-z%]+")  # of a unit; argparse knows negative numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    args = build_parser(arguments[:1]).parse_args(arguments)
+    parser = build_parser(arguments[:1])
+    _check_command(parser, arguments[0] if arguments else "")
+    args = parser.parse_args(_with_negatives(arguments))
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
     )
@@ -194,6 +199,27 @@ def _run(arguments: list[str]) -> int:
     status = load_command(args.command).run(args)
     sys.stdout.flush()
     return status or 0
+
+
+def _check_command(parser: argparse.ArgumentParser, word: str) -> None:
+    """Refuse a first word that is no command, or none, with the nearest one."""
+    names = [command.name for command in COMMANDS]
+    if word in names or word.startswith("-"):
+        return
+    near = get_close_matches(word, names, n=1)
+    told = f"there is no command {word[:60]!r}" if word else "COMMAND is missing"
+    parser.error(f"{told}{f', maybe {near[0]}' if near else ''}; ofa-nas --help lists the commands")
+
+
+def _with_negatives(arguments: list[str]) -> list[str]:
+    """Arguments in which `--latency -5ms` is `--latency=-5ms`: argparse takes `-5ms` for an option."""
+    joined: list[str] = []
+    for word in arguments:
+        if _NEGATIVE.fullmatch(word) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _drop_stdout() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ofa_nas.search.budgets import Budget
 
 _FLAGS = {
-    "latency": ("TIME", "latency on the device, such as 30ms"),
+    "latency": ("TIME", "latency on the device, such as 30ms (ms without a unit)"),
     "peak_memory": ("SIZE", "activation memory at its peak, such as 8MB"),
     "model_size": ("SIZE", "weights, such as 6MB"),
     "macs": ("COUNT", "multiply-accumulates, such as 200M"),

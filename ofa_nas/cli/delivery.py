@@ -1,5 +1,6 @@
 """Show how a file is made and checked, and the table of its checks: the last thing a user sees."""
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,10 @@ def show_delivery(delivery: "Delivery") -> None:
     for one in delivery.card.latencies:
         if one.device not in timed:
             predicted = format_ms(one.latency_ms)
+            path = escape(shlex.quote(str(delivery.path)))
             out.print(
                 f"latency   {predicted} predicted on {escape(one.device)} ({one.provenance}), not measured: "
-                f"ofa-nas verify {delivery.path} --device ssh://USER@HOST times it on a board"
+                f"ofa-nas verify {path} --device ssh://USER@HOST times it on a board"
             )
     out.print(f"{escape(str(delivery.path))}: {_verdict(delivery)}")
 

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from ofa_nas.transfer.methods import METHODS, Method
 
     names = args.methods.split(",") if args.methods else METHODS
-    methods = tuple(Method.named(name).name for name in names)
+    methods = tuple(Method.named(name, option="--methods").name for name in names)
     if args.space is not None:
         space = SearchSpace.load(args.space)
         arch = named_architecture(space, args.subnet)

@@ -1,6 +1,7 @@
 """`ofa-nas profile`: measure a device and write its latency table."""
 
 import argparse
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -258,10 +259,9 @@ def _write_bundle(args: argparse.Namespace) -> None:
             f"{bundle.networks} networks, {format_bytes(bundle.bytes)}. On the board, where it is unpacked:"
         )
         out.print("  python3 agent.py")
+        path = shlex.quote(str(bundle.path))
         out.print("then here, with the results.jsonl that it wrote:")
-        out.print(
-            f"  ofa-nas profile --collect results.jsonl --bundle {bundle.path} --name my-board", markup=False
-        )
+        out.print(f"  ofa-nas profile --collect results.jsonl --bundle {path} --name my-board", markup=False)
     err.print(f"wrote {bundle.path}", markup=False)
 
 

@@ -67,7 +67,8 @@ def follow(
             if isinstance(record, PackProgress):
                 bar.move_to(record.done, total=record.total)
             elif isinstance(record, FoundImages):
-                found = f"{record.train} images of {record.classes} classes, and {record.held_out} held out"
+                what = "windows" if record.is_signal else "images"
+                found = f"{record.train} {what} of {record.classes} classes, and {record.held_out} held out"
             elif isinstance(record, StepReport):
                 if not is_training:
                     _tell(found, is_first=is_first)

@@ -53,7 +53,12 @@ def open_unlabelled(text: str) -> UnlabelledImages:
         return UnlabelledImages(path.name, _of_file(path))
     if _holds_images(path):
         return UnlabelledImages(path.resolve().name, _of_folder(path))
-    data = open_data(text)
+    try:
+        data = open_data(text)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; without labels, an .npz file of ofa-nas data or a folder of images will do too"
+        ) from error
     return UnlabelledImages(data.name, data.train)
 
 

@@ -137,7 +137,7 @@ def parse_budget(name: str, text: str, *, device: str = "") -> Budget:
     wrong = f"{kind.option} {text[:40]!r}: expected {kind.title} such as {kind.example}"
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
-        raise BudgetError(wrong)
+        raise BudgetError(f"{wrong}, above zero" if text.strip().startswith("-") else wrong)
     number, suffix = float(match[1]), match[2].lower().removesuffix("macs" if kind.unit == "MACs" else "\0")
     if suffix not in kind.factors:
         units = ", ".join(suffix for suffix in kind.factors if suffix)

@@ -39,14 +39,18 @@ class Method:
     is_lite: bool = False
 
     @classmethod
-    def named(cls, name: str) -> "Method":
+    def named(cls, name: str, *, option: str = "--method") -> "Method":
         """The method of a name.
+
+        Args:
+            name: Key of `METHODS`.
+            option: That it was given to, for the message.
 
         Raises:
             ConfigError: There is none; the message lists them.
         """
         if name not in METHODS:
-            raise ConfigError(f"--method {name[:40]}: expected one of {', '.join(METHODS)}")
+            raise ConfigError(f"{option} {name[:40]}: expected one of {', '.join(METHODS)}")
         return METHODS[name]
 
     def parts(self, operator: Operator) -> Parts:

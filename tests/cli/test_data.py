@@ -35,7 +35,7 @@ def test_people_are_told_what_lies_where(command: Command, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("generator", "flags", "message"),
     [
-        ("clouds", [], "there is no 'clouds'; there are dead_leaves, noise"),
+        ("clouds", [], "there is no 'clouds'; there are dead-leaves, noise"),
         ("dead-leaves", ["--mode", "star"], "--mode star: no mode of dead-leaves; expected mixed, circle"),
         ("noise", ["--mode", "mixed"], "it has no modes: leave --mode out"),
         ("noise", ["--count", "0"], "--count 0: expected 1 or more"),

@@ -87,6 +87,16 @@ def test_misuse_exits_with_two(arguments: list[str], capsys: pytest.CaptureFixtu
     assert "usage: ofa-nas" in captured.err
 
 
+def test_a_misspelt_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, told in (
+        ([], "COMMAND is missing; ofa-nas --help lists the commands"),
+        (["serach"], "there is no command 'serach', maybe search; ofa-nas --help lists the commands"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert told in capsys.readouterr().err
+
+
 def test_a_refusal_is_one_line_and_exits_with_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spaces", "nope"]) == 1
     captured = capsys.readouterr()

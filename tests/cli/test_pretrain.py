@@ -86,7 +86,7 @@ def test_the_sandwich_recipe_and_a_start_are_taken(command: Command, images: Pat
         (["--data", "none.npz"], "none.npz: no such file"),
         (["--device", "abacus"], "--device abacus: expected auto, cpu, cuda or cuda:N"),
         (["--from", "nothing_such"], "nothing_such"),
-        (["--loss", "contrast"], "there is no 'contrast'; there are align_uniform"),
+        (["--loss", "contrast"], "there is no 'contrast'; there are align-uniform"),
         (["--recipe", "progressive"], "recipe 'progressive': there are largest, sandwich"),
         (["--batch-size", "25"], "24 training images are less than one batch of 25"),
         (["--epochs", "-1"], "--epochs -1.0: expected"),

@@ -241,6 +241,7 @@ def test_the_program_itself_prints_one_document(small: SmallSupernet, tmp_path: 
     [
         (["--macs", "lots"], "--macs 'lots': expected MACs such as 200M"),
         (["--device", "rpi4", "--latency=-3ms"], "--latency '-3ms': expected latency such as"),
+        (["--device", "rpi4", "--latency", "-3ms"], "such as 30ms or 0.03s, above zero"),
         (["--latency", "30ms"], "a latency budget needs a device: add --device host"),
         (["--macs", "1k"], "MACs budget 1 k MACs cannot be met: the smallest that tiny reaches is"),
         (["--device", "toaster"], "toaster: no such latency table; shipped: "),

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from ofa_nas.cli import main
+from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import load_sample
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.pipeline.running.run_check import check_run
 from ofa_nas.pipeline.running.run_file import RunFile
+from ofa_nas.pipeline.training.training_run import FoundImages, decode_splits
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.cli.conftest import Command
@@ -92,6 +94,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["predictor", "fit", "--supernet", supernet, "--kind", "additive"]) == 0
     exact_table(SupernetCard.load(SupernetFiles.find(supernet).card).space).save(root / "board.json")
     return root
+
+
+def test_windows_are_called_so(tmp_path: Path) -> None:
+    write_recordings(tmp_path / "data")
+    found = next(decode_splits(open_data(f"{tmp_path / 'data'}@24/12"), None))
+    assert isinstance(found, FoundImages)
+    assert found.is_signal
 
 
 @pytest.mark.slow

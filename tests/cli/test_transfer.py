@@ -174,7 +174,7 @@ def test_wrong_inputs_are_one_clear_error(
     )
     assert "checkpoint.safetensors: nothing to resume" in refused(*base, "--from", "smallest", "--resume")
     assert "--batch 0: expected 1 or more" in refused("memory", "smallest", "--batch", 0)
-    assert "--method sgd: expected one of" in refused("memory", "smallest", "--methods", "sgd")
+    assert "--methods sgd: expected one of" in refused("memory", "smallest", "--methods", "sgd")
     assert "GB; give a smaller batch" in refused("memory", "smallest", "--batch", 10**7)
 
 

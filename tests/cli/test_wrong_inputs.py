@@ -14,7 +14,7 @@ from ofa_nas.cli import COMMANDS, main
 from tests.small_supernet import SmallSupernet
 
 WRONG = (
-    ("serch --latency 3ms", "invalid choice: 'serch'"),
+    ("serch --latency 3ms", "there is no command 'serch', maybe search"),
     ("search --device rpi4 --latency soon", "--latency 'soon': expected latency such as 30ms"),
     ("search --latency 3ms", "a latency budget needs a device: add --device host"),
     ("search --latency=-3ms --device rpi4", "expected"),

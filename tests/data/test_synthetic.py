@@ -85,7 +85,7 @@ def test_noise_is_uniform_and_independent(tmp_path: Path) -> None:
     [
         ("dead-leaves", "star", 32, 1, "--mode star: no mode of dead-leaves; expected mixed, circle"),
         ("noise", "mixed", 32, 1, "no mode of noise; it has no modes: leave --mode out"),
-        ("nonsense", None, 32, 1, "there is no 'nonsense'; there are dead_leaves, noise"),
+        ("nonsense", None, 32, 1, "there is no 'nonsense'; there are dead-leaves, noise"),
         ("dead-leaves", None, 4, 1, "--size-px 4: expected 8 to 1024"),
         ("dead-leaves", None, 32, 0, "--count 0: expected 1 or more"),
         ("os.path", None, 32, 1, "not a generator: the module lacks MODES, paint"),
@@ -100,6 +100,14 @@ def test_what_cannot_be_drawn_is_refused(
 
 def test_a_generator_of_ones_own_is_found_by_its_path() -> None:
     assert load_generator("ofa_nas.data.generators.noise").MODES == ()
+
+
+def test_what_pretraining_takes_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a,b\n")
+    with pytest.raises(
+        ConfigError, match=r"is a file; .* without labels, an \.npz file of ofa-nas data or a"
+    ):
+        open_unlabelled(str(tmp_path / "data.csv"))
 
 
 def test_a_file_is_opened_without_labels(tmp_path: Path) -> None:

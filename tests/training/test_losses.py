@@ -68,7 +68,7 @@ def test_equal_features_have_a_finite_gradient() -> None:
 
 def test_a_loss_is_found_by_its_name_or_path() -> None:
     assert load_loss("align-uniform") is load_loss("ofa_nas.training.losses.align_uniform")
-    with pytest.raises(ConfigError, match="there is no 'nothing'; there are align_uniform"):
+    with pytest.raises(ConfigError, match="there is no 'nothing'; there are align-uniform"):
         load_loss("nothing")
     with pytest.raises(ConfigError, match=r"os\.path: not a loss: the module lacks terms, follow"):
         load_loss("os.path")

@@ -5,7 +5,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_nas.plugins import load_complete, underscored
+from ofa_nas.plugins import load_dashed
 
 _PLUGINS = "data.generators"
 _NAMES = ("MODES", "paint")
@@ -40,4 +40,4 @@ def load_generator(name: str) -> GeneratorPlugin:
     Raises:
         ConfigError: There is none.
     """
-    return cast(GeneratorPlugin, load_complete(_PLUGINS, underscored(name), _NAMES, what="a generator"))
+    return cast(GeneratorPlugin, load_dashed(_PLUGINS, name, _NAMES, what="a generator"))

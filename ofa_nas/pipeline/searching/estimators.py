@@ -1,5 +1,6 @@
 """What is predicted of a supernet's architectures: accuracy, latencies on devices, memory, size, MACs."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -104,9 +105,10 @@ class Estimators:
             raise TableError(f"latency tables {names}: each must have a name of its own; give a device once")
         encoding = Encoding.of(shared_space(card.space, tables))
         if not files.predictor.is_file():
+            quoted = shlex.quote(supernet)
             raise CheckpointError(
                 f"{files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas predictor "
-                f"collect --supernet {supernet} --data DATA, then ofa-nas predictor fit --supernet {supernet}"
+                f"collect --supernet {quoted} --data DATA, then ofa-nas predictor fit --supernet {quoted}"
             )
         whole = Encoding.of(card.space)
         found = load_predictor(files.predictor, whole, weights=card.sha256)

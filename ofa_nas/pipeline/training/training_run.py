@@ -58,11 +58,13 @@ class FoundImages:
         train: Training images, or windows of signals.
         held_out: Validation images.
         classes: Of both.
+        is_signal: Whether they are windows.
     """
 
     train: int
     held_out: int
     classes: int
+    is_signal: bool = False
 
 
 def warn_of_size(source: Source, image_size: int | None, resolution: int) -> None:
@@ -111,7 +113,7 @@ def decode_splits(
         DataError: One half has no image, or an image is corrupt.
     """
     check_halves(data)
-    yield FoundImages(len(data.train), len(data.val), len(data.class_names))
+    yield FoundImages(len(data.train), len(data.val), len(data.class_names), is_signal=data.train.axes == 1)
     train = yield from decode_split(data.train, image_size)
     val = yield from decode_split(data.val.subset(predictor_half(data.val)), image_size)
     return train, val

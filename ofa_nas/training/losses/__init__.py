@@ -4,7 +4,7 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
-from ofa_nas.plugins import load_complete, underscored
+from ofa_nas.plugins import load_dashed
 
 _PLUGINS = "training.losses"
 _NAMES = ("terms", "follow")
@@ -38,4 +38,4 @@ def load_loss(name: str) -> ViewLoss:
     Raises:
         ConfigError: There is none.
     """
-    return cast(ViewLoss, load_complete(_PLUGINS, underscored(name), _NAMES, what="a loss"))
+    return cast(ViewLoss, load_dashed(_PLUGINS, name, _NAMES, what="a loss"))
