@@ -19,12 +19,16 @@ SHOWN_TIMINGS = 20  # a calibration by blocks has too many for a screen
 def explain(args: argparse.Namespace) -> None:
     """Tell what binds an architecture, or rank several."""
     from ofa_nas.cli.console import give_document
+    from ofa_nas.errors import ConfigError
     from ofa_nas.latency import roofline
     from ofa_nas.space.points import named_architecture
     from ofa_nas.space.search_space import SearchSpace
 
     model, about, is_calibrated = _find_model(args.name)
+    if args.classes is not None and args.classes < 2:
+        raise ConfigError(f"--classes {args.classes}: expected 2 or more")
     space = SearchSpace.load(args.space)
+    space = space.with_classes(args.classes or space.classes)
     archs = [named_architecture(space, text) for text in args.archs]
     found = {str(arch): roofline.explain(model, list(space.layers(arch))) for arch in archs}
     ranked = dict(sorted(found.items(), key=lambda item: item[1].total_ms))
@@ -46,7 +50,7 @@ def explain(args: argparse.Namespace) -> None:
     }
     if give_document(args, document):
         return
-    _show_model(about, is_calibrated=is_calibrated)
+    _show_model(f"{about}; {space.name}, {space.classes} classes", is_calibrated=is_calibrated)
     if len(ranked) == 1:
         _show_explanation(next(iter(ranked.values())), model, is_calibrated=is_calibrated)
     else:

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="texts, named points of the space, or smallest, middle, largest; several are ranked",
     )
     explain.add_argument("--space", default=SPACE, help=f"search space, by name or TOML file ({SPACE})")
+    explain.add_argument("--classes", type=int, help="outputs of the classifier (the space's own)")
     calibrate = _add_action(actions, "calibrate", "fit a roofline to timings of its board; gives a table")
     calibrate.add_argument("name", metavar="NAME", help="a shipped roofline or a .toml file")
     calibrate.add_argument(

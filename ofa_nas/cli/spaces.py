@@ -100,11 +100,12 @@ def _list(spaces: list["SearchSpace"]) -> None:
     for space in spaces:
         table.add_row(*_cells(summarise(space)))
     out.print(table)
-    out.print("Two lines a space: its smallest subnet, then its largest.")
+    classes = ", ".join(f"{space.name} {space.classes}" for space in spaces)
+    out.print("Two lines a space: its smallest subnet, then its largest, of so many classes")
+    out.print(f"(a supernet may have others): {classes}.")
 
 
 def _cells(summary: SpaceSummary) -> tuple[str, ...]:
-
     ends, px = (summary.smallest, summary.largest), summary.resolutions
     return (
         summary.name,
@@ -122,6 +123,7 @@ def _show(space: "SearchSpace") -> None:
 
     out.print(f"[bold]{space.name}[/bold]: {space.description}\nSource: {space.source}")
     out.print(f"Resolutions: {_join(space.resolutions)} {size_unit(space.axes)}")
+    out.print(f"Classes: {space.classes}, where no supernet says otherwise")
     table = make_table("stage", "block", "width", "stride", "kernels", "expand", "depths", "activation", "SE")
     for index, stage in enumerate(space.stages):
         expand = f"{stage.mid_width} ch." if stage.mid_width else _join(stage.expand_ratios)

@@ -88,6 +88,8 @@ def test_explain_ranks_several(command: Command) -> None:
 def test_an_architecture_may_be_told_by_its_name(command: Command, tmp_path: Path) -> None:
     printed = command("devices", "explain", "rpi5", "smallest", "largest", *TINY)
     assert printed.out.index(SMALL) < printed.out.index(LARGE)
+    fewer = command("devices", "explain", "rpi5", "smallest", "--classes", 7, *TINY)
+    assert "; tiny, 7 classes (" in fewer.text
     timed = tmp_path / "timed.csv"
     timed.write_text("space,architecture,ms\ntiny,smallest,1\ntiny,largest,3\n", encoding="utf-8")
     calibrated = command("devices", "calibrate", "rpi5", timed, "--output", tmp_path / "board.json")

@@ -154,7 +154,8 @@ def test_spaces_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> 
 def test_spaces_lists_every_space_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spaces"]) == 0
     shown = capsys.readouterr().out
-    for text in ("efficientnet_lite ", "mobilenet_v3 ", "mobilenet_v3_w1.2 ", "tiny ", "566 M", "800"):
+    texts = ("efficientnet_lite ", "mobilenet_v3 ", "mobilenet_v3_w1.2 ", "tiny ", "566 M", "800", "tiny 10.")
+    for text in texts:
         assert text in shown
     assert "…" not in shown
 
@@ -164,6 +165,7 @@ def test_one_space_shows_its_stages(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "32/5x3.5x3/5x3.5x3" in shown
     assert "hard_swish" in shown
+    assert "Classes: 10," in shown
     assert main(["spaces", "tiny", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stages"][1]["depths"] == [1, 2]
 
