@@ -58,6 +58,9 @@ def find_asset(
     )
 
 
+OWN_CACHE = "set XDG_CACHE_HOME to a folder of your own"  # where one may not write into the cache folder
+
+
 def cache_folder() -> Path:
     """The user's cache folder of this tool: `$XDG_CACHE_HOME/ofa-nas` or `~/.cache/ofa-nas`."""
     root = os.environ.get("XDG_CACHE_HOME", "")

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from ofa_nas.errors import FileError, OfaNasError
 
+_OWN_FOLDER = "give a folder of your own"
 ABANDONED_S = 6 * 3600.0  # a temporary file that nobody has written to for so long is swept away
 _TOGETHER, _SUFFIX = ".ofa-nas-", ".tmp"
 LARGEST = 256 << 20  # bytes of a file that is read as a whole, unless its reader allows more
@@ -73,13 +74,14 @@ def moving_together(folder: Path) -> Iterator[Path]:
         raise FileError(f"{folder}: cannot be written to: {error.strerror or error}") from error
 
 
-def check_writable(path: Path, *, option: str = "", suffix: str = "") -> None:
+def check_writable(path: Path, *, option: str = "", suffix: str = "", advice: str = _OWN_FOLDER) -> None:
     """Refuse, before long work, a file that could not be written after it; nothing is made or changed.
 
     Args:
         path: File to write; folders above it may be missing.
         option: That it was given with, such as `--output`, for the message.
         suffix: That its name must have.
+        advice: What helps where one may not write.
 
     Raises:
         FileError: Says what is wrong with it, and what would be right.
@@ -89,7 +91,7 @@ def check_writable(path: Path, *, option: str = "", suffix: str = "") -> None:
         raise FileError(f"{told}: cannot be written: it names no file")
     if suffix and path.suffix != suffix:
         raise FileError(f"{told}: cannot be written: expected the name of a {suffix} file")
-    _check_folder(path.parent, told)
+    _check_folder(path.parent, told, advice)
     try:
         if path.is_dir():
             raise FileError(f"{told}: cannot be written: it is a folder; give the name of a file in it")
@@ -107,17 +109,15 @@ def check_folder_writable(folder: Path, *, option: str = "") -> None:
     Raises:
         FileError: Says what is wrong with it, and what would be right.
     """
-    _check_folder(folder, f"{option} {folder}".strip())
+    _check_folder(folder, f"{option} {folder}".strip(), _OWN_FOLDER)
 
 
-def _check_folder(folder: Path, told: str) -> None:
+def _check_folder(folder: Path, told: str, advice: str) -> None:
     nearest = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
     if not nearest.is_dir():
         raise FileError(f"{told}: cannot be written: {nearest} is no folder; give a place below a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise FileError(
-            f"{told}: cannot be written: no permission to write into {nearest}; give a folder of your own"
-        )
+        raise FileError(f"{told}: cannot be written: no permission to write into {nearest}; {advice}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ofa_nas.assets import OWN_CACHE
 from ofa_nas.errors import CheckpointError, FileError, TableError
 from ofa_nas.files import (
     check_folder_writable,
@@ -161,6 +162,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import torch
+from ofa_nas.assets import OWN_CACHE
 from ofa_nas.errors import FileError
 from ofa_nas.files import replacing, write_bytes
 from ofa_nas.supernet.checkpoint import write_tensors
@@ -248,6 +250,8 @@ def test_a_folder_that_may_not_be_written_is_found_before_the_work(
         check_writable(tmp_path / "a" / "b")
     with pytest.raises(FileError, match=message):
         check_folder_writable(tmp_path / "a" / "b")
+    with pytest.raises(FileError, match=r"; set XDG_CACHE_HOME to a folder of your own$"):
+        check_writable(tmp_path / "a" / "b", advice=OWN_CACHE)
 
 
 def test_what_can_be_written_is_let_through_and_nothing_is_made(tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def _protocol(args: argparse.Namespace, *, threads: int) -> "MeasuringProtocol":
 
 
 def _measure(args: argparse.Namespace) -> None:
+    from ofa_nas.assets import OWN_CACHE
     from ofa_nas.cli.console import err
     from ofa_nas.devices import HOST, open_device
     from ofa_nas.files import check_writable
@@ -197,7 +198,7 @@ def _measure(args: argparse.Namespace) -> None:
         for threads in counts
     }
     for path in paths.values():
-        check_writable(path)
+        check_writable(path, advice=f"give --output, or {OWN_CACHE}")
     written = []
     for threads, path in paths.items():
         table = _measure_once(args, device, name=name, threads=threads)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from ofa_nas.assets import OWN_CACHE
 from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
@@ -56,7 +57,7 @@ def _measure(
     if table is not None and is_fresh(table, space, info, threads=threads, precision=precision):
         yield table
         return
-    check_writable(path)
+    check_writable(path, advice=OWN_CACHE)
     protocol = MeasuringProtocol(threads=threads, seed=seed)
     for record in profile_device(device, space, protocol=protocol, name=name, precision=precision):
         if isinstance(record, LatencyTable):
