@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Export and check."""
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.delivery import follow, show_delivery
-    from ofa_nas.cli.table_progress import find_table
+    from ofa_nas.cli.table_progress import find_table, tell_extrapolation
     from ofa_nas.cli.torch_process import calm_threads
     from ofa_nas.files import check_writable
 
@@ -94,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     promise = promise_of(
         files, arch, table=table, threads=args.threads, address=address, precision=args.precision
     )
+    if table is not None and not args.json:
+        tell_extrapolation(table, table.latency_ms(space, arch))
     delivery = follow(deliver(files, arch, promise, output=args.output, form=form), quiet=args.json)
     document = {
         "architecture": arch,

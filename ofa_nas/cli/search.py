@@ -227,6 +227,7 @@ def _finish(
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.plot import is_plotted
     from ofa_nas.cli.search_report import show_nothing_measured, show_search
+    from ofa_nas.cli.table_progress import tell_extrapolation
     from ofa_nas.pipeline.delivery.search_document import result_document
 
     candidates = pick_candidates(args, result, next(iter(addresses), ""))
@@ -237,6 +238,8 @@ def _finish(
     result = replace(result, chosen=finals.chosen if finals else candidates[0])
     held_out = judge_held_out(args, estimators, result.chosen)
     if not args.json:
+        for name, table in estimators.tables.items():
+            tell_extrapolation(table, result.chosen.latencies_ms[name])
         show_search(
             result,
             estimators,

@@ -30,6 +30,20 @@ def find_table(
     raise AssertionError("a measurement ended without a table")
 
 
+def tell_extrapolation(table: "LatencyTable", latency_ms: float) -> None:
+    """Warn of a latency [ms] below those of all networks that an estimated table was fitted to."""
+    from ofa_nas.cli.console import err
+    from ofa_nas.figures import format_ms
+
+    fastest_ms = table.fastest_ms
+    if fastest_ms is not None and latency_ms < fastest_ms:
+        err.print(
+            f"{format_ms(latency_ms)} on {table.name} are extrapolated: the fastest network that the table "
+            f"was fitted to takes {format_ms(fastest_ms)}",
+            markup=False,
+        )
+
+
 def describe_table(table: "LatencyTable") -> str:
     """What the latencies rest on, how far off they were, what to do about it; and what doubts the table."""
     return _describe(table) + _unrest(table) + _doubt(table)

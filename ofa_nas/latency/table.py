@@ -196,6 +196,8 @@ class LatencyTable:
         made_by: Provenance of the file.
         judged_on: What `error` was worked out on: `networks`, or `blocks` timed alone.
         history: Its verifications, the latest last.
+        fastest_ms: Of the networks that an estimated one was fitted to [ms]; below it extrapolates. None
+            where nobody knows.
     """
 
     name: str
@@ -207,6 +209,7 @@ class LatencyTable:
     made_by: Mapping[str, Any]
     judged_on: str = "networks"
     history: "tuple[Verification, ...]" = ()
+    fastest_ms: float | None = None
 
     @property
     def provenance(self) -> str:

@@ -62,6 +62,7 @@ def parse_table(document: dict[str, Any], path: Path) -> LatencyTable:
         else {},
         judged_on=judged[0],
         history=_read_history(root),
+        fastest_ms=_read_fastest(root) if provenance == "estimated" else None,
     )
     if provenance == "estimated":
         root.known += ["networks", "made_by"]  # what the model was fitted to, for readers
@@ -98,6 +99,16 @@ def _read_judgement(root: Section, provenance: str) -> tuple[str, ErrorFigures |
         return "networks", _read_errors(validation.section("holdouts"))
     kind = "block" if "block_left_out" in validation.content else "network"
     return f"{kind}s", _read_errors(validation.section(f"{kind}_left_out"))
+
+
+def _read_fastest(root: Section) -> float | None:
+    """What the fastest takes of the networks that a model was fitted to [ms]."""
+    if root.has("fastest_ms"):
+        return root.number("fastest_ms", minimum=1e-6, maximum=1e7)
+    if not root.has("networks"):
+        return None
+    networks = root.sections("networks")
+    return min(one.number("measured_ms", minimum=1e-6, maximum=1e7) for one in networks)
 
 
 def _check_summary(measured: Measured, validation: Section) -> None:

@@ -40,6 +40,7 @@ def table_document(table: LatencyTable) -> dict[str, Any]:
             "validation": {f"{table.judged_on.removesuffix('s')}_left_out": asdict(table.error)},
             "made_by": dict(table.made_by),
         }
+        document |= {} if table.fastest_ms is None else {"fastest_ms": table.fastest_ms}
     if table.history:
         document["history"] = [one.to_json() for one in table.history]
     return document

@@ -82,6 +82,7 @@ def test_without_a_device_there_is_no_latency(command: Command, small: SmallSupe
 
 def test_people_are_told_that_a_table_is_estimated(command: Command, small: SmallSupernet) -> None:
     printed = command("search", "--supernet", small.name, "--device", "rpi4", "--latency", "1s")
+    assert "on rpi4 are extrapolated: the fastest network that the table was fitted to" in printed.err
     assert printed.status == 0
     assert "estimated from published measurements" in printed.text
     assert "Measure your own: ofa-nas profile --device ssh://USER@HOST --name my-board" in printed.text

@@ -81,6 +81,7 @@ def test_networks_make_an_estimated_table_that_prices_the_space(count: int, tmp_
     found.table.save(path)
     table = LatencyTable.load(path)
     assert table == found.table
+    assert table.fastest_ms == min(timing.ms for timing in found.timings)
     assert (table.provenance, table.judged_on, table.device.threads) == ("estimated", "networks", 4)
     assert table.error
     assert table.error.mape == pytest.approx(

@@ -190,6 +190,7 @@ def test_unknown_resolution_and_processor_time_of_threads_are_refused(tiny: Sear
 def test_shipped_estimated_table_prices_any_space(tiny: SearchSpace, encoding: Encoding) -> None:
     table = LatencyTable.load(asset_folder("latency_tables") / "rpi4.json")
     assert table.provenance == "estimated"
+    assert table.fastest_ms == pytest.approx(5.1, abs=0.05)
     assert table.narrow(tiny) is tiny
     genes = encoding.sample(5, np.random.default_rng(0))
     plain = [table.latency_ms(tiny, arch) for arch in encoding.decode(genes)]
