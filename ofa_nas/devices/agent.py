@@ -843,9 +843,11 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
 def fit_memory(protocol: Protocol, sizes: Sequence[int], free: int) -> Protocol:
     """A protocol that holds as many sessions at once as the free memory takes, if these models are timed.
 
-    None is dropped below `LEAST_HELD`: then the memory is too small. `free` is 0 where nobody knows.
+    None is dropped below `LEAST_HELD`: then the memory is too small. `free` is 0 where nobody knows; a tenth
+    of it is left to what else goes on until they are loaded.
     """
-    while 0 < free < needed_bytes(sizes, "time", protocol) and protocol.held > LEAST_HELD:
+    most = free * 9 // 10
+    while 0 < most < needed_bytes(sizes, "time", protocol) and protocol.held > LEAST_HELD:
         protocol = replace(protocol, held=min(protocol.held, len(sizes)) - 1)
     return protocol
 

@@ -101,7 +101,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
         FileError: The folder cannot be written.
     """
     check_folder_writable(folder, option="--output")
-    path, is_new = folder / _LOCK, not folder.exists()
+    path = folder / _LOCK
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -117,8 +118,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
         finally:
             with suppress(OSError):  # Windows keeps what is open
                 path.unlink()
-                if is_new:
-                    folder.rmdir()
+                for one in new:
+                    one.rmdir()
     finally:
         os.close(descriptor)
 
