@@ -11,6 +11,7 @@ from pathlib import Path
 from ofa_nas.data import Pixels
 from ofa_nas.errors import DataError
 from ofa_nas.files import read_json
+from ofa_nas.locks import try_lock
 
 # A folder that a killed process left behind is swept away when nobody has written to it for so long.
 _ABANDONED_S = 6 * 3600
@@ -82,30 +83,29 @@ def remove_outdated(packs: Path, origin: str) -> None:
         theirs = read_text(path.parent, "origin")
         if place and theirs != origin and theirs.partition("-")[0] == place and not _is_mapped(path):
             with suppress(OSError):
-                lock = try_lock(path.parent)
+                lock = lock_pack(path.parent)
                 if lock is not None:
                     with lock:
                         _remove(path.parent)
 
 
-def try_lock(folder: Path) -> ExitStack | None:
+def lock_pack(folder: Path) -> ExitStack | None:
     """Keep other processes from making or removing a pack; None while one of them does."""
     with ExitStack() as stack:
-        with suppress(ImportError):  # Windows has no such locks
-            import fcntl
+        path = folder.with_name(f".{folder.name}.lock")
+        file = stack.enter_context(path.open("ab"))
+        if not try_lock(file.fileno()):
+            return None
+        with suppress(FileNotFoundError):  # whoever had the lock took its file away at the end
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                stack.callback(_unlink, path)
+                return stack.pop_all()
+        return None
 
-            path = folder.with_name(f".{folder.name}.lock")
-            file = stack.enter_context(path.open("ab"))
-            try:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    return None
-            except (BlockingIOError, FileNotFoundError):
-                return None  # whoever has the lock takes its file away at the end
-            except OSError:
-                pass  # file systems without locks
-            stack.callback(path.unlink, missing_ok=True)
-        return stack.pop_all()
+
+def _unlink(path: Path) -> None:
+    with suppress(OSError):  # Windows keeps what is open
+        path.unlink()
 
 
 def lock_while_mapped(path: Path, images: Pixels) -> None:

@@ -23,12 +23,12 @@ from ofa_nas.data.files import NPY_ERRORS, check_labels, read_bytes, read_npy
 from ofa_nas.data.pack_folder import (
     aside,
     check_replaceable,
+    lock_pack,
     lock_while_mapped,
     put_in_place,
     read_text,
     remove_outdated,
     sweep,
-    try_lock,
 )
 from ofa_nas.errors import DataError
 from ofa_nas.figures import format_bytes
@@ -128,13 +128,13 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
     if packed is None:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = try_lock(folder)
+            lock = lock_pack(folder)
             if lock is None:
                 _LOG.warning("%s: another process decodes these images; waiting for it", folder)
             while lock is None:
                 yield PackProgress(0, total)
                 time.sleep(_WAIT_S)
-                lock = try_lock(folder)
+                lock = lock_pack(folder)
             with lock:
                 if read_text(folder, "digest") != digest:
                     for done in _write_pack(source, folder, digest, size_px=size_px):

@@ -13,6 +13,7 @@ import torch
 
 from ofa_nas.errors import CheckpointError, ConfigError, DataError, FileError, TrainingError
 from ofa_nas.files import check_folder_writable
+from ofa_nas.locks import try_lock
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import EpochEnd, RateChange, Standing, load_state, save_state
 from ofa_nas.training.step import Learner
@@ -125,18 +126,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock, unless another process has; without such locks (Windows), that is the user's care."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # file systems without locks
-    return os.fstat(descriptor).st_nlink > 0  # the other one may have ended, and removed this very file
+    """Lock; not the file of one that has ended, and removed this very file, in the meantime."""
+    return try_lock(descriptor) and os.fstat(descriptor).st_nlink > 0
 
 
 E = TypeVar("E")

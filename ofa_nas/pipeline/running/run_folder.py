@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.files import read_json, write_json
+from ofa_nas.locks import try_lock
 from ofa_nas.provenance import record_provenance
 
 RECORD, LOCK = "run.json", ".run.lock"
@@ -223,23 +224,12 @@ def _is_number(value: object) -> bool:
 
 
 def _wait_for(descriptor: int, folder: Path) -> None:
-    """Lock; without such locks (Windows), one run at a time is the user's care."""
-    try:
-        import fcntl
-    except ImportError:
-        return
+    """Lock, unless another run holds on to it."""
     deadline = time.monotonic() + LOCK_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise ConfigError(
-                    f"{folder}: another ofa-nas run is at work here; wait for it, or end it"
-                ) from None
-            time.sleep(0.1)
-        else:
-            return
+    while not try_lock(descriptor):
+        if time.monotonic() > deadline:
+            raise ConfigError(f"{folder}: another ofa-nas run is at work here; wait for it, or end it")
+        time.sleep(0.1)
 
 
 def digest_of(path: Path) -> str:

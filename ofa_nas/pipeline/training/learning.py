@@ -114,18 +114,7 @@ def _train(
     if not ranks.is_first:
         yield from reports
         return
-    with (
-        closing(History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)) as history,
-        closing(reports),
-    ):
-        rates: list[RateChange] = []
-        for report in reports:
-            if isinstance(report, RateChange):
-                rates.append(report)
-            else:
-                history.add(report)
-            yield report
-    epochs = history.epochs()
+    epochs, rates = yield from _record(plan, reports)
     made_by = {
         "recipe": asdict(plan.recipe),
         **plan.size_meta(),
@@ -144,3 +133,21 @@ def _train(
         made_by=made_by,
     )
     yield TrainedSupernet(files, epochs)
+
+
+def _record(
+    plan: TrainingPlan, reports: Generator[Report, None, None]
+) -> Generator[Report, None, tuple[tuple[EpochReport, ...], list[RateChange]]]:
+    """Pass reports on and keep them in the run folder; gives all epochs, and the changes of the rate."""
+    rates: list[RateChange] = []
+    with (
+        closing(History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)) as history,
+        closing(reports),
+    ):
+        for report in reports:
+            if isinstance(report, RateChange):
+                rates.append(report)
+            else:
+                history.add(report)
+            yield report
+    return history.epochs(), rates
