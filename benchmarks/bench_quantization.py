@@ -38,9 +38,9 @@ from ofa_nas.training.evaluate import Images
 Labels = npt.NDArray[np.int64]
 SUBNETS = (  # supernets/README.md
     "smallest",
-    "96/3x1/3x3.3x3/5x3/3x6.3x4/3x4.3x3/3x6.3x4/5x6",
-    "128/3x1/3x3.3x3/5x6/3x6.3x4/5x6.5x3/3x6.5x6.5x6/5x6",
-    "144/3x1/3x3.5x4/5x6.5x6/3x6.3x6.5x6/5x6.5x6.5x4/3x6.5x6.5x6.5x6/5x6",
+    "112/3x1/3x3/5x3/3x6.3x3/3x3.5x3/3x3.5x3/3x3",
+    "128/3x1/3x3.3x3/5x3.5x3/3x6.3x4/5x6.5x3/3x6.5x4.3x6/3x6",
+    "144/3x1/3x3.5x3/5x6.5x4/3x6.3x6.3x3/5x6.5x4.5x3/3x6.5x6.3x6.3x6/3x6",
     "largest",
 )
 

@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--finalists",
         type=int,
         metavar="COUNT",
-        help="candidates to time on the first device at hand, of which the best within the budget is taken; "
-        "1 times the chosen one alone, 0 none (5); with --data, those to evaluate (8)",
+        help="candidates to time on the first device at hand, of which the best within the budget is taken, "
+        "in up to three rounds; 1 times the chosen one alone, 0 none (5); with --data, those to evaluate (8)",
     )
     add_report(parser)
     parser.add_argument(
@@ -276,28 +276,22 @@ def _measure(
     from ofa_nas.cli.console import progress
     from ofa_nas.devices import MeasuringProtocol, open_device
     from ofa_nas.latency.references import reference_architectures
-    from ofa_nas.pipeline.searching.finalists import Finals, measure_finalists
+    from ofa_nas.pipeline.searching.finalists import ROUNDS, Finals, Site, measure_finalists
 
     if not addresses or args.finalists == 0:
         return None
     name, address = next(iter(addresses.items()))
     protocol = MeasuringProtocol(threads=args.threads, seed=args.seed)
-    stream = measure_finalists(
-        result,
-        candidates,
-        estimators.card.space,
-        open_device(address),
-        table=estimators.tables[name],
-        address=address,
-        protocol=protocol,
-    )
+    site = Site(open_device(address), estimators.tables[name], address, protocol)
+    rounds = ROUNDS if args.data is None else 1  # who was evaluated is who can be chosen
+    stream = measure_finalists(result, candidates, estimators.card.space, site, rounds=rounds)
     models = len(candidates) + len(reference_architectures(estimators.card.space))
     total = models * protocol.rounds  # at least
     with progress(f"timing finalists on {address}", total=total, quiet=args.json) as bar:
-        for record in stream:
+        for done, record in enumerate(stream, start=1):
             if isinstance(record, Finals):
                 return record
-            bar.advance(note=record.model)
+            bar.move_to(done, total=max(total, done), note=record.model)
     raise AssertionError("finals ended without their record")
 
 

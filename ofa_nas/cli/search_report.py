@@ -235,11 +235,15 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
     from ofa_nas.cli.console import make_table, out, wide
     from ofa_nas.devices import describe_threads
 
-    table = make_table("top-1", "predicted", "p50", "p90", "budget", "finalist")
+    rounds = max(one.round for one in finals.finalists)
+    table = make_table(
+        *(["round"] if rounds > 1 else []), "top-1", "predicted", "p50", "p90", "budget", "finalist"
+    )
     for one in finals.finalists:
         is_chosen = one.candidate == finals.chosen
         verdict = ["kept" if one.is_within else "exceeded"] if has_budget else []
         table.add_row(
+            *([str(one.round)] if rounds > 1 else []),
             f"{one.candidate.accuracy:.1%}",
             format_ms(one.candidate.latencies_ms[finals.device]),
             format_ms(one.measured.latency_ms) + (", noisy" if one.measured.noisy else ""),
@@ -258,6 +262,10 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
     if device.device.threads is None:
         how += f", with {describe_threads(finals.threads)} (the table {device.name} does not tell its own)"
     out.print(f"finalists timed on {escape(finals.address)}{escape(how)}:\n")
+    if rounds > 1:
+        out.print(
+            f"in {rounds} rounds: what was timed before told how far off the table is near the budget\n"
+        )
     wide.print(table)
 
 

@@ -255,6 +255,9 @@ def _read_finalists(section: Section) -> Timed:
     if section.content.get("stale"):
         told = f"timed on {section.text('address')}, as fast as it is now, for the table {device} is stale"
     told += f": the device now takes {slowdown:.2f} times as long"
+    rounds = each(section, "networks", lambda one: one.integer("round") if one.has("round") else 1)
+    if max(rounds, default=1) > 1:
+        told += f"; in {max(rounds)} rounds, each picked by what those before had shown"
     return Timed(told, each(section, "networks", read))
 
 

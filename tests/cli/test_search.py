@@ -146,6 +146,23 @@ def test_an_estimated_table_and_the_device_itself_work_together(
     assert "this machine, 1 thread (the table does not tell its own), predicted for rpi4 (estimated)" in shown
 
 
+@pytest.mark.slow
+def test_a_device_that_is_far_faster_than_its_table_gives_what_the_budget_really_buys(
+    command: Command, small: SmallSupernet
+) -> None:
+    """No board of today takes a second for these networks, nor does this machine take a board's time."""
+    arguments = ("search", "--supernet", small.name, "--device", "rpi4", "--measure", "host", "--latency")
+    smallest = command("search", "--supernet", small.name, "--device", "rpi4", "--json").document["front"][0]
+    limit = f"{1.3 * smallest['predicted']['latency_ms']['rpi4']:.3f}ms"
+    document = command(*arguments, limit, "--json").document
+    networks = document["finalists"]["networks"]
+    assert {one["round"] for one in networks} == {1, 2}
+    assert document["architecture"] == networks[0]["architecture"]
+    assert networks[0]["round"] == 2
+    shown = command(*arguments, limit).text
+    assert "in 2 rounds: what was timed before told how far off the table is near the budget" in shown
+
+
 def test_people_are_told_how_far_off_a_measured_table_is(
     command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
 ) -> None:

@@ -119,7 +119,7 @@ def test_on_a_device_at_hand_finalists_and_file_are_timed(
     assert document["finalists"].keys() == {"device", "address", "slowdown", "stale", "threads", "networks"}
     assert (document["finalists"]["device"], document["finalists"]["address"]) == ("host", "host")
     first = document["finalists"]["networks"][0]
-    assert first.keys() == {"architecture", "predicted", "measured", "is_within"}
+    assert first.keys() == {"architecture", "predicted", "measured", "is_within", "round"}
     assert first["measured"].keys() == {"latency_ms", "latency_p90_ms"}
     assert first["architecture"] == document["architecture"]
     assert document["measured"].keys() >= {"latency_ms", "latency_p90_ms"}

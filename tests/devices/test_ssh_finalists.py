@@ -10,7 +10,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import PredictedLatency
 from ofa_nas.pipeline.delivery.deliver import Delivery, deliver, verify_file
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.finalists import Finals, measure_finalists, pick_finalists
+from ofa_nas.pipeline.searching.finalists import Finals, Site, measure_finalists, pick_finalists
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
@@ -30,9 +30,7 @@ def test_finalists_are_timed_on_the_board(board: Loopback, small: SmallSupernet,
     loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "exact"),))
     device = open_device(board.address)
     three = pick_finalists(loose, table.name, count=3)
-    *visits, finals = measure_finalists(
-        loose, three, tiny, device, table=table, address=board.address, protocol=FAST
-    )
+    *visits, finals = measure_finalists(loose, three, tiny, Site(device, table, board.address, FAST))
     assert isinstance(finals, Finals)
     assert len(visits) == 2 * len(finals.finalists)
     assert finals.address == board.address

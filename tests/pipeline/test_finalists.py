@@ -10,7 +10,7 @@ from ofa_nas.errors import BudgetError, TableError
 from ofa_nas.latency.references import reference_architectures, reference_name
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
-from ofa_nas.pipeline.searching.finalists import Finals, measure_finalists, pick_finalists
+from ofa_nas.pipeline.searching.finalists import Finals, Site, measure_finalists, pick_finalists
 from ofa_nas.pipeline.searching.search import Goal, SearchResult, search
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.search_space import SearchSpace
@@ -72,12 +72,12 @@ def latency_of(candidate: Candidate) -> float:
     return candidate.latencies_ms["exact"]
 
 
-def finals_of(result: SearchResult, table: LatencyTable, tiny: SearchSpace, device: KnownDevice) -> Finals:
+def finals_of(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace, device: KnownDevice, *, rounds: int = 1
+) -> Finals:
     candidates = pick_finalists(result, table.name)
-    stream = measure_finalists(
-        result, candidates, tiny, device, table=table, address="known://", protocol=FAST
-    )
-    *visits, finals = stream
+    site = Site(device, table, "known://", FAST)
+    *visits, finals = measure_finalists(result, candidates, tiny, site, rounds=rounds)
     assert isinstance(finals, Finals)
     assert all(isinstance(visit, Visit) for visit in visits)
     return finals
@@ -165,6 +165,44 @@ def test_a_table_that_is_far_too_fast_fails_with_the_margin_it_needs(
     again = result_of(estimators, Budget("latency", LIMIT_MS, "ms", "exact"), margin=0.35)
     finals = finals_of(again, table, tiny, times_as_long(again, 1.5))
     assert 1.5 * latency_of(finals.chosen) <= LIMIT_MS
+
+
+@pytest.mark.parametrize(("factor", "rounds"), [(1.5, 2), (1.13, 2), (0.7, 2), (1.0, 1)])
+def test_what_was_timed_tells_how_far_off_the_table_is_and_others_are_timed(
+    factor: float, rounds: int, result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    device = times_as_long(result, factor)
+    finals = finals_of(result, table, tiny, device, rounds=3)
+    within = [one for one in result.front if factor * latency_of(one) <= LIMIT_MS]
+    assert finals.chosen == max(within, key=lambda one: one.accuracy)
+    assert (max(one.round for one in finals.finalists), device.forgotten) == (rounds, rounds)
+    accuracies = [one.candidate.accuracy for one in finals.finalists]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len({one.candidate.architecture for one in finals.finalists}) == len(accuracies)
+
+
+def test_a_budget_that_is_well_used_takes_one_round(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    best = max(latency_of(one) for one in result.front if latency_of(one) <= LIMIT_MS)
+    finals = finals_of(result, table, tiny, times_as_long(result, 0.96 * LIMIT_MS / best), rounds=3)
+    assert {one.round for one in finals.finalists} == {1}
+
+
+def test_rounds_end_where_nothing_smaller_is_left(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    with pytest.raises(BudgetError, match="none of 5 finalists keeps it"):
+        finals_of(result, table, tiny, times_as_long(result, 1000.0), rounds=3)
+
+
+def test_a_device_on_which_everything_takes_the_same_is_given_up_after_so_many_rounds(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    device = KnownDevice({str(one.architecture): 1.01 * LIMIT_MS for one in result.front})
+    with pytest.raises(BudgetError, match=r"none of \d+ finalists keeps it"):
+        finals_of(result, table, tiny, device, rounds=3)
+    assert device.forgotten == 3
 
 
 def test_a_table_that_does_not_tell_its_threads_fails_with_those_that_were_timed(
@@ -256,8 +294,8 @@ def test_finalists_are_timed_on_this_machine(
 ) -> None:
     """A budget far above what these networks take: the most accurate finalist keeps it."""
     loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "exact"),))
-    three, host = pick_finalists(loose, table.name, count=3), open_device("host")
-    *_, finals = measure_finalists(loose, three, tiny, host, table=table, address="host", protocol=FAST)
+    three, site = pick_finalists(loose, table.name, count=3), Site(open_device("host"), table, "host", FAST)
+    *_, finals = measure_finalists(loose, three, tiny, site)
     assert isinstance(finals, Finals)
     for one in finals.finalists:
         assert 0.0 < one.measured.low_ms <= one.measured.latency_ms <= one.measured.high_ms
@@ -265,7 +303,7 @@ def test_finalists_are_timed_on_this_machine(
     tight = replace(result, budgets=(Budget("latency", 1e-6, "ms", "exact"),), front=result.front[:1])
     alone = pick_finalists(tight, table.name)
     with pytest.raises(BudgetError, match="none of 1 finalists keeps it on host"):
-        list(measure_finalists(tight, alone, tiny, host, table=table, address="host", protocol=FAST))
+        list(measure_finalists(tight, alone, tiny, site))
 
 
 def test_the_cheapest_at_an_accuracy_is_not_given_up_for_a_more_accurate_one(result: SearchResult) -> None:
@@ -278,10 +316,8 @@ def test_the_first_that_keeps_the_budget_is_chosen_whoever_ordered_them(
     result: SearchResult, table: LatencyTable, tiny: SearchSpace
 ) -> None:
     candidates = pick_finalists(result, table.name)[::-1]
-    device = times_as_long(result, 1.0)
-    *_, finals = measure_finalists(
-        result, candidates, tiny, device, table=table, address="known://", protocol=FAST
-    )
+    site = Site(times_as_long(result, 1.0), table, "known://", FAST)
+    *_, finals = measure_finalists(result, candidates, tiny, site)
     assert isinstance(finals, Finals)
     assert [one.candidate for one in finals.finalists] == candidates
     assert finals.chosen == candidates[0]

@@ -221,6 +221,7 @@ def _finals(finals: Finals) -> dict[str, Any]:
                 **_candidate(one.candidate),
                 "measured": {"latency_ms": one.measured.latency_ms, "latency_p90_ms": one.measured.p90_ms},
                 "is_within": one.is_within,
+                "round": one.round,
             }
             for one in finals.finalists
         ],

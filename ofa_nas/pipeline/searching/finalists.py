@@ -1,9 +1,10 @@
 """Before one is chosen, the best candidates are timed where the device can be reached.
 
-A table says which architectures are worth timing; the device says which of them keeps the budget.
+A table says which architectures are worth timing; the device says which of them keeps the budget. Where
+none does, or much of the budget is left, what was timed tells how far off the table is, and others are timed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -22,8 +23,26 @@ from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 
-FINALISTS = 5
+FINALISTS, ROUNDS = 5, 3
 LEAST_SPREAD = 0.1  # of the budget: how far finalists lie apart where there is little or no margin
+WELL_USED = 0.95  # of the budget: whoever takes so much and keeps it ends the rounds
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where finalists are timed.
+
+    Attributes:
+        device: That is reached.
+        table: Of the device; its reference networks tell the device's speed now, beside then.
+        address: Of the device.
+        protocol: How to time.
+    """
+
+    device: Device
+    table: LatencyTable
+    address: str
+    protocol: MeasuringProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +53,13 @@ class Finalist:
         candidate: With its predictions.
         measured: At the speed that the device had for its table; as it is where the table is stale.
         is_within: Whether the measured median keeps the latency budget; true without one.
+        round: In which it was timed, from 1.
     """
 
     candidate: Candidate
     measured: Measurement
     is_within: bool
+    round: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +69,12 @@ class Finals:
     Attributes:
         device: Name of its table.
         address: Of the device.
-        slowdown: How many times as long the reference networks take now as they did for the table.
+        slowdown: How many times as long the reference networks took in the last round as for the table.
         threads: Of ONNX Runtime.
         finalists: The most wanted first.
         chosen: The first of those within the budget.
-        stale: Why the table's milliseconds are not those of the device any more; nothing if they are.
+        stale: Why, in the last round, the table's milliseconds are not those of the device any more; nothing
+            if they are.
     """
 
     device: str
@@ -79,38 +101,80 @@ def pick_finalists(result: SearchResult, device: str, *, count: int = FINALISTS)
         count: At most so many.
     """
     budget = _latency_budget(result, device)
-    picked = {result.chosen.architecture: result.chosen}
-    if budget is not None and count > 1 and result.goal is None:
-        levels = budget.limit * (1.0 - np.linspace(0.0, max(2.0 * budget.margin, LEAST_SPREAD), count))
-        eligible = [one for one in result.front if _keeps_elsewhere(one, result, device)]
-        levels = np.delete(levels, int(np.argmin(np.abs(levels - budget.searched_limit))))
-        for level in levels:
-            within = [one for one in eligible if one.latencies_ms[device] <= level]
-            best = max(within, key=lambda one: one.accuracy, default=result.chosen)
-            picked.setdefault(best.architecture, best)
-    return sorted(picked.values(), key=lambda one: one.accuracy, reverse=True)
+    if budget is None or count < 2 or result.goal is not None:
+        return [result.chosen]
+    levels = budget.limit * (1.0 - np.linspace(0.0, max(2.0 * budget.margin, LEAST_SPREAD), count))
+    levels = np.delete(levels, int(np.argmin(np.abs(levels - budget.searched_limit))))
+    return by_accuracy([result.chosen, *_best_at(levels, _eligible(result, device), device)])
+
+
+def pick_again(
+    result: SearchResult, device: str, finalists: Sequence[Finalist], *, count: int
+) -> list[Candidate]:
+    """Candidates of the front for another round, by falling accuracy; none where one is not called for.
+
+    It is where no finalist keeps the budget, and where the best that does leaves much of it unused. What the
+    timed ones took, over what was predicted, says up to which prediction the budget should hold.
+
+    Args:
+        result: Of the search.
+        device: Name of the table of the device on which they are timed.
+        finalists: Timed ones, of all rounds.
+        count: At most so many.
+    """
+    budget = _latency_budget(result, device)
+    if budget is None or count < 2 or result.goal is not None:
+        return []
+    kept = [one for one in finalists if one.is_within]
+    best = max(kept, key=lambda one: one.candidate.accuracy, default=None)
+    if best is not None and best.measured.latency_ms >= WELL_USED * budget.limit:
+        return []
+    ratios = [one.measured.latency_ms / one.candidate.latencies_ms[device] for one in finalists]
+    most = budget.limit / float(np.median(ratios))
+    least = best.candidate.latencies_ms[device] if best else (1.0 - LEAST_SPREAD) * most
+    worst = best.candidate.accuracy if best else 0.0
+    timed = {one.candidate.architecture for one in finalists}
+    better = [
+        one for one in _eligible(result, device) if one.accuracy > worst and one.architecture not in timed
+    ]
+    return by_accuracy(_best_at(np.linspace(most, least, count), better, device))
+
+
+def by_accuracy(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Candidates, each once, by falling predicted accuracy."""
+    different = {one.architecture: one for one in candidates}
+    return sorted(different.values(), key=lambda one: one.accuracy, reverse=True)
+
+
+def _best_at(levels: Iterable[float], candidates: Sequence[Candidate], device: str) -> Iterator[Candidate]:
+    """The most accurate candidate within each of some latencies [ms], where there is one."""
+    for level in levels:
+        within = [one for one in candidates if one.latencies_ms[device] <= level]
+        yield from sorted(within, key=lambda one: one.accuracy)[-1:]
+
+
+def _eligible(result: SearchResult, device: str) -> list[Candidate]:
+    """Candidates of the front that keep the budgets of all other devices."""
+    return [one for one in result.front if _keeps_elsewhere(one, result, device)]
 
 
 def measure_finalists(
     result: SearchResult,
     candidates: Sequence[Candidate],
     space: SearchSpace,
-    device: Device,
+    site: Site,
     *,
-    table: LatencyTable,
-    address: str,
-    protocol: MeasuringProtocol,
+    rounds: int = 1,
 ) -> Iterator[Visit | Finals]:
-    """Time finalists in one interleaved session, and choose the first that keeps the budget.
+    """Time finalists in one interleaved session a round, and choose the first that keeps the budget.
 
     Args:
         result: Of a search with the device's table.
-        candidates: The finalists, the most wanted first.
+        candidates: The finalists of the first round, the most wanted first.
         space: Of the supernet.
-        device: Where.
-        table: Whose reference networks tell the device's speed now, beside then.
-        address: Of the device.
-        protocol: How.
+        site: Where and how.
+        rounds: At most so many. In a second one `pick_again` says which are timed, so the most accurate are
+            the most wanted then.
 
     Yields:
         Visits, then the finals.
@@ -120,24 +184,31 @@ def measure_finalists(
         TableError: The device is another machine than the table's.
         DeviceError: The device cannot be reached, or refuses a network.
     """
-    archs = [one.architecture for one in candidates]
+    table = site.table
+    finalists: list[Finalist] = []
+    number, picked = 0, list(candidates)
     timed: Timed | None = None
-    for record in time_architectures(archs, device, space=space, table=table, protocol=protocol):
-        if isinstance(record, Timed):
-            timed = record
-        else:
-            yield record
+    while picked and number < rounds:
+        number += 1
+        archs = [one.architecture for one in picked]
+        for record in time_architectures(
+            archs, site.device, space=space, table=table, protocol=site.protocol
+        ):
+            if isinstance(record, Timed):
+                timed = record
+            else:
+                yield record
+        assert timed is not None
+        finalists += [_judge(one, timed, _latency_budget(result, table.name), number) for one in picked]
+        picked = pick_again(result, table.name, finalists, count=len(candidates))
     assert timed is not None
-    budget = _latency_budget(result, table.name)
-    finalists = tuple(_judge(one, timed, budget) for one in candidates)
-    kept = [one.candidate for one in finalists if one.is_within]
-    if not kept:
-        assert budget
-        told = f"; the table {table.name} is stale ({'; '.join(timed.stale)})" if timed.stale else ""
-        if table.device.threads is None:
-            told += f"; timed with {describe_threads(protocol.threads)}, the table's are unknown (--threads)"
-        raise BudgetError(_describe_failure(finalists, budget, address, told=told))
-    yield Finals(table.name, address, timed.slowdown, protocol.threads, finalists, kept[0], timed.stale)
+    if number > 1:
+        finalists.sort(key=lambda one: one.candidate.accuracy, reverse=True)
+    chosen = next((one.candidate for one in finalists if one.is_within), None)
+    if chosen is None:
+        raise BudgetError(_describe_failure(result, finalists, timed, site))
+    threads = site.protocol.threads
+    yield Finals(table.name, site.address, timed.slowdown, threads, tuple(finalists), chosen, timed.stale)
 
 
 def time_architectures(
@@ -189,18 +260,24 @@ def _keeps_elsewhere(candidate: Candidate, result: SearchResult, device: str) ->
     )
 
 
-def _judge(candidate: Candidate, timed: Timed, budget: Budget | None) -> Finalist:
+def _judge(candidate: Candidate, timed: Timed, budget: Budget | None, number: int) -> Finalist:
     found = timed.judged[str(candidate.architecture)]
-    return Finalist(candidate, found, budget is None or found.latency_ms <= budget.limit)
+    return Finalist(candidate, found, budget is None or found.latency_ms <= budget.limit, number)
 
 
-def _describe_failure(finalists: tuple[Finalist, ...], budget: Budget, address: str, *, told: str) -> str:
+def _describe_failure(result: SearchResult, finalists: Sequence[Finalist], timed: Timed, site: Site) -> str:
+    budget, table = _latency_budget(result, site.table.name), site.table
+    assert budget is not None
+    told = f"; the table {table.name} is stale ({'; '.join(timed.stale)})" if timed.stale else ""
+    if table.device.threads is None:
+        threads = describe_threads(site.protocol.threads)
+        told += f"; timed with {threads}, the table's are unknown (--threads)"
     nearest = min(finalists, key=lambda one: one.measured.latency_ms)
     predicted = nearest.candidate.latencies_ms[budget.device]
     found = nearest.measured.latency_ms
     margin = min(99, ceil(100.0 * (1.0 - predicted / found)) + 1)
     return (
-        f"{budget}: none of {len(finalists)} finalists keeps it on {address}; the nearest takes "
+        f"{budget}: none of {len(finalists)} finalists keeps it on {site.address}; the nearest takes "
         f"{format_amount(found, budget.unit)} where {format_amount(predicted, budget.unit)} was predicted "
         f"({nearest.candidate.architecture}){told}; measure the table anew (ofa-nas profile), or search with "
         f"--margin {margin}%"
