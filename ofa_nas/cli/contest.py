@@ -49,6 +49,7 @@ def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: st
         device: Name of the table of the device that times; empty for none.
     """
     from ofa_nas.pipeline.searching.contest import CONTENDERS, pick_contenders
+    from ofa_nas.pipeline.searching.estimators import by_accuracy
     from ofa_nas.pipeline.searching.finalists import FINALISTS, pick_finalists
 
     is_timed = bool(device) and args.finalists != 0
@@ -58,8 +59,7 @@ def pick_candidates(args: argparse.Namespace, result: "SearchResult", device: st
     count = args.finalists or CONTENDERS
     contenders = pick_contenders(result, count=count)
     finalists = pick_finalists(result, device, count=min(count, FINALISTS)) if is_timed else []
-    both = {one.architecture: one for one in (*contenders, *finalists)}
-    return sorted(both.values(), key=lambda one: one.accuracy, reverse=True)
+    return by_accuracy([*contenders, *finalists])
 
 
 def judge_held_out(args: argparse.Namespace, estimators: "Estimators", chosen: "Candidate") -> "Top1 | None":

@@ -12,7 +12,7 @@ import numpy as np
 from ofa_nas.accuracy import Z_90, AccuracySample, Draw, binomial_variance
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.evaluating.evaluation import Bench
-from ofa_nas.pipeline.searching.estimators import Candidate
+from ofa_nas.pipeline.searching.estimators import Candidate, by_accuracy
 from ofa_nas.pipeline.searching.search import SearchResult
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.search.budgets import Budget
@@ -47,8 +47,7 @@ class Contest:
 def pick_contenders(result: SearchResult, *, count: int = CONTENDERS) -> list[Candidate]:
     """The candidates within the budgets that are predicted to be most accurate, by falling accuracy."""
     within = [one for one in result.front if all(_keeps(one, budget) for budget in result.budgets)]
-    best = {one.architecture: one for one in (result.chosen, *within)}
-    return sorted(best.values(), key=lambda one: one.accuracy, reverse=True)[:count]
+    return by_accuracy([result.chosen, *within])[:count]
 
 
 def evaluate_contenders(

@@ -1,7 +1,7 @@
 """What is predicted of a supernet's architectures: accuracy, latencies on devices, memory, size, MACs."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -62,6 +62,12 @@ class Candidate:
             "weight_bytes": self.weight_bytes,
             "macs": self.macs,
         }
+
+
+def by_accuracy(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Candidates, each once, by falling predicted accuracy."""
+    different = {one.architecture: one for one in candidates}
+    return sorted(different.values(), key=lambda one: one.accuracy, reverse=True)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import Timed, time_among_references, write_network
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.verification import find_changes_of_machine
-from ofa_nas.pipeline.searching.estimators import Candidate
+from ofa_nas.pipeline.searching.estimators import Candidate, by_accuracy
 from ofa_nas.pipeline.searching.search import SearchResult
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
@@ -132,18 +132,11 @@ def pick_again(
     ratios = [one.measured.latency_ms / one.candidate.latencies_ms[device] for one in finalists]
     most = budget.limit / float(np.median(ratios))
     least = best.candidate.latencies_ms[device] if best else (1.0 - LEAST_SPREAD) * most
-    worst = best.candidate.accuracy if best else 0.0
+    reached = best.candidate.accuracy if best else 0.0
     timed = {one.candidate.architecture for one in finalists}
-    better = [
-        one for one in _eligible(result, device) if one.accuracy > worst and one.architecture not in timed
-    ]
+    left = [one for one in _eligible(result, device) if one.architecture not in timed]
+    better = [one for one in left if one.accuracy > reached]
     return by_accuracy(_best_at(np.linspace(most, least, count), better, device))
-
-
-def by_accuracy(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Candidates, each once, by falling predicted accuracy."""
-    different = {one.architecture: one for one in candidates}
-    return sorted(different.values(), key=lambda one: one.accuracy, reverse=True)
 
 
 def _best_at(levels: Iterable[float], candidates: Sequence[Candidate], device: str) -> Iterator[Candidate]:
