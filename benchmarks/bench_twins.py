@@ -3,7 +3,7 @@
 A twin begins with the weights that the supernet began with, cut to its architecture. It sees as many images
 in the phases of the same recipes, one after the other as the supernet did, by labels alone and at its own
 resolution. Both are judged on the held-out images that lie beside the supernet, batch norm calibrated on
-those that lie there too.
+those that lie there too. A training that was stopped goes on.
 
     OFA_NAS_DATA=… python -m benchmarks.bench_twins smallest 96/3x1/…
 """
@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -32,8 +33,12 @@ from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import accuracy_of
+from ofa_nas.training.loop import Checkpointing, Loop, StepReport
 from ofa_nas.training.recipe import Phase, Recipe, Settings
+from ofa_nas.training.state import EpochEnd, data_meta
 from ofa_nas.training.step import Learner
+
+TOLD_STEPS = 200
 
 
 def first_twin(start: str, arch: Architecture, data: DataSet, *, seed: int) -> Supernet:
@@ -73,17 +78,26 @@ def read_training(text: str, *, seed: int) -> Recipe:
     return Recipe.load(name).override(settings)
 
 
-def train_twin(twin: Supernet, recipe: Recipe, images: PackedImages, normalization: Normalization) -> None:
-    """Train to the end of the recipe, telling the loss now and then."""
+class _TwinLoop(Loop[EpochEnd]):
+    """A training of which nothing is asked but its end."""
+
+    def epoch_report(self, end: EpochEnd) -> EpochEnd:
+        return end
+
+
+def train_twin(
+    twin: Supernet, recipe: Recipe, images: PackedImages, normalization: Normalization, *, path: Path
+) -> None:
+    """Train to the end of the recipe, telling the loss now and then, from where a checkpoint stands."""
     ranks = Ranks()
     device = torch.device("cpu")
     batches = Batches(images, recipe, normalization=normalization, device=device, ranks=ranks)
-    learner = Learner(twin, recipe, batches, ranks)
-    steps = recipe.total_steps(len(images))
-    for step in range(steps):
-        loss = learner.step(step)
-        if (step + 1) % 200 == 0:
-            print(f"  step {step + 1} of {steps}, loss {float(loss):.2f}", flush=True)
+    checkpointing = Checkpointing(path, resume=path.is_file(), minutes=2.0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    loop = _TwinLoop(Learner(twin, recipe, batches, ranks), checkpointing, data_meta(images, normalization))
+    for report in loop.kept_reports():
+        if isinstance(report, StepReport) and report.step % TOLD_STEPS == 0:
+            print(f"  step {report.step} of {report.total_steps}, loss {report.loss:.2f}", flush=True)
 
 
 def parse_options() -> argparse.Namespace:
@@ -101,6 +115,7 @@ def parse_options() -> argparse.Namespace:
         help="that the supernet went through, one after the other (shrink:1.5 shrink:2:0.03 refine)",
     )
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--folder", type=Path, default=Path("runs/bench_twins"))
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -125,16 +140,19 @@ def main() -> None:
     for text in options.archs:
         arch = named_architecture(card.space, text)
         twin = first_twin(options.start, arch, data, seed=options.seed)
+        folder = options.folder / f"{card.sha256[:8]}-{text.replace('/', '_')}-{options.seed}"
+        was_resumed = folder.is_dir()
         began = time.process_time()
-        for recipe in recipes:
-            train_twin(twin, recipe, packed, normalization)
-        seconds = time.process_time() - began
+        for number, recipe in enumerate(recipes):
+            train_twin(twin, recipe, packed, normalization, path=folder / f"{number}.safetensors")
+        seconds = time.process_time() - began  # of this process: what one before spent is not in it
         shared, own = (
             accuracy_of(net, one, calibration=calibration, split=held_out, normalization=normalization)
             for net, one in ((supernet, arch), (twin, twin.space.largest))
         )
         macs = arch_macs(card.space, arch)
-        rows.append({"arch": str(arch), "macs": macs, "shared": shared, "alone": own, "cpu_seconds": seconds})
+        row = {"arch": str(arch), "macs": macs, "shared": shared, "alone": own}
+        rows.append({**row, "cpu_seconds": seconds, "was_resumed": was_resumed})
         print(
             f"| `{arch}` | {macs / 1e6:.1f} | {shared:.2%} | {own:.2%} | {100 * (shared - own):+.2f} |",
             flush=True,
