@@ -90,9 +90,9 @@ def pick_finalists(result: SearchResult, device: str, *, count: int = FINALISTS)
     """Candidates of the front that are worth timing, by falling accuracy; the chosen one is among them.
 
     The others are the best at evenly spaced predicted latencies, from the budget itself to twice the margin
-    below it, a tenth at least. Those above the chosen one are more accurate and keep the budget if the table is right; those
-    below it keep the budget if the table is too fast by more than its margin. On other devices all of them
-    keep their budgets as predicted, with the margins.
+    below it, a tenth at least. Those above the chosen one are more accurate and keep the budget if the table
+    is right; those below it keep the budget if the table is too fast by more than its margin. On other
+    devices all of them keep their budgets as predicted, with the margins.
 
     Args:
         result: Of a search; without a latency budget on the device, or where the least cost at an accuracy
