@@ -1,8 +1,9 @@
-"""Do budgets hold, and is searching worth it? Five latency budgets on this machine, measured afterwards.
+"""Do latency budgets hold on this machine, and is searching worth it?
 
-For each budget: search, export, time the file (all five and the reference networks in turns), and classify
-held-out images with it. Beside it the mean of random subnets whose predicted latency is within 5 % of the
-chosen one's, on the same images. Prints a table and one JSON line.
+For each of five budgets a subnet is searched and exported. All five files are then timed in turns with the
+reference networks, and each classifies held-out images. Beside each stand the mean and the best of random
+subnets whose predicted latency is within 5 % of the chosen one's, on the same images. Prints a table and one
+JSON line.
 
     python benchmarks/bench_budgets.py --random 20 --images 1000
 """

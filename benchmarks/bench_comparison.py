@@ -1,11 +1,11 @@
 """How many times faster are searched subnets than networks as accurate that nobody searched?
 
-Subnets on the front of the shipped supernet, predicted to be as accurate or a little more, beside (a) its
-largest subnet, (b) hand-designed points and uniform designs of its space, with weights of the same supernet,
-(c) files of other supernets (`--file`), such as a plain ResNet trained by the same command. All classify the
-same held-out images, and all are timed in one interleaved session. Beside each of the others stands the
-fastest searched subnet that is as accurate, or a point less, on images 0, 2, 4, …; the difference told is
-that on the images between, which had no say in it. About five minutes on two quiet cores.
+The searched subnets are on the front of the shipped supernet. They are compared with (a) its largest subnet,
+(b) hand-designed points and uniform designs of its space, with weights of the same supernet, (c) files of
+other supernets (`--file`), such as a plain ResNet trained by the same command. All classify the same held-out
+images, and all are timed in one interleaved session. Beside each of the others stands the fastest searched
+subnet that is as accurate, or a point less, on images 0, 2, 4, …; the difference printed is that on the
+images between, which had no part in the choice. Takes about five minutes on two quiet cores.
 
     python benchmarks/bench_comparison.py --file runs/resnet/resnet.onnx
 """

@@ -1,8 +1,8 @@
-"""How far off a latency table of this machine is on networks it has not seen, beside MACs fitted linearly.
+"""How far off is a latency table of this machine on networks it has not seen, beside MACs fitted linearly?
 
-Prints a table and one JSON line. The noise floor is how far the hold-outs' own times are uncertain. With
-`--isolated` every layer of the hold-outs is also timed in a model of its own, as tables are usually made, and
-the sums stand beside.
+Prints a table and one JSON line. The noise floor is the uncertainty of the hold-outs' own times. With
+`--isolated` every layer of the hold-outs is also timed in a model of its own, which is how tables are usually
+made; the sums of these times stand beside.
 
     python -m benchmarks.bench_latency --space mobilenet_v3 --resolution 64 96 160 224 --clock cpu
 """

@@ -1,10 +1,11 @@
-"""Lottery tickets of LeNet-300-100 on Fashion-MNIST: tickets, the dense network, and two controls.
+"""Do lottery tickets of LeNet-300-100 learn Fashion-MNIST better than the dense network and two controls?
 
     python -m benchmarks.bench_lottery [--seeds 0 1 2] [--rounds 9] [--iterations 3000]
 
-A ticket is found by iterative magnitude pruning, and rewound to the first weights. The controls have as many
-weights: the ticket's mask over weights drawn anew, and a mask of random places over the ticket's first
-weights. All learn from the same batches. A seed that is done is kept in the folder, and not done again.
+A ticket is found by iterative magnitude pruning, and its weights are set back to their first values. The
+controls have as many weights as the ticket: one has its mask over weights drawn anew, the other a mask of
+random places over its first weights. All learn from the same batches. A seed that is done is kept in the
+folder, and not done again.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """How far is the predicted peak of activations from what ONNX Runtime asks for, and what does a process gain?
 
-Random subnets with random weights. Liveness is exact for the execution order and is what a search predicts.
-Beside it stand the most bytes that ONNX Runtime requested at once (its profile, before it plans one block),
-and what a process of its own gains by loading and running the model. Nothing is timed, so a busy machine will
-do. Prints a table and one JSON line.
+The subnets are random, with random weights. Liveness is exact for the execution order, and is what a search
+predicts. Beside it stand the most bytes that ONNX Runtime requested at once (from its profile, before it
+plans one block), and what a separate process gains by loading and running the model. Nothing is timed, so a
+busy machine will do. Prints a table and one JSON line.
 
     python -m benchmarks.bench_memory --subnets 30
 """

@@ -1,9 +1,9 @@
-"""Accuracy predictors on a supernet's really measured subnets: how well each kind predicts those held out.
+"""How well does each kind of accuracy predictor predict measured subnets that were held out?
 
-A third of the samples, 150 at most, is held out, `--splits` times; every kind is fitted to the first n of the
-others, for every n that they allow. Beside our kinds and MACs alone stand once-for-all's perceptron and
-boosting. `--repeat N` evaluates N subnets anew on the halves of as many images: what those differ by is the
-noise.
+A third of a supernet's samples, 150 at most, is held out, `--splits` times. Every kind is fitted to the first
+n of the others, for every n that they allow. Beside our kinds and MACs alone stand once-for-all's perceptron
+and boosting. `--repeat N` evaluates N subnets anew on the two halves of as many images; what the halves
+differ by gives the noise.
 
     python -m benchmarks.bench_prediction
     python -m benchmarks.bench_prediction --repeat 32 --data tiny_imagenet

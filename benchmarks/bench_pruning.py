@@ -1,12 +1,12 @@
-"""Prune-and-retrain against the supernet's own subnet of the same measured latency.
+"""Is it better to prune and retrain, or to search the supernet for subnets of about the same cost?
 
     python -m benchmarks.bench_pruning [--epochs 0.2] [--keep 0.5] [--train-only] [--no-training]
 
-The supernet's largest subnet loses channels and is trained for a while; beside it stand subnets that an exact
-search finds for rising budgets of MACs, untrained. All files are timed interleaved, in one session, with the
-dense file and the dense file full of zeros. Accuracies are of the held-out images beside the supernet, which
-neither training nor search saw. A training that was stopped goes on; `--train-only` leaves the timing to a
-quiet hour.
+The supernet's largest subnet loses channels and is trained for a while. Beside it stand subnets that an exact
+search finds for rising budgets of MACs; they are not trained. All files are timed interleaved in one session,
+with the dense file and the dense file full of zeros. Accuracies are on the held-out images beside the
+supernet, which neither training nor search saw. A training that was stopped goes on; `--train-only` leaves
+the timing to a quiet hour.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""What do half precision and 8 bits cost in accuracy, and give in bytes and milliseconds?
+"""What do half precision and 8 bits cost in accuracy, and what do they save in bytes and milliseconds?
 
-Five subnets of a supernet, the smallest, three of its front and the largest, as fp32, fp16 and int8 files:
-top-1 on the supernet's held-out images, the share of images with the class that fp32 gives, sizes, and what
-stays in fp32. That may run beside other work. With `--latency` the files are also timed on this machine,
-interleaved, which wants a quiet one. Prints a table and one JSON line.
+Five subnets of a supernet (the smallest, three of its front and the largest) become fp32, fp16 and int8
+files. For each file: top-1 on the supernet's held-out images, the share of images with the class that fp32
+gives, sizes, and what stays in fp32. This may run beside other work. With `--latency` the files are also
+timed on this machine, interleaved, which needs a quiet one. Prints a table and one JSON line.
 
     python -m benchmarks.bench_quantization --latency
 """

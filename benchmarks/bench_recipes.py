@@ -1,11 +1,11 @@
-"""Training recipes at an equal budget, and subnets against the same networks trained alone.
+"""Which training recipe is best at an equal budget, and how far are subnets from the same networks alone?
 
-Every recipe trains a supernet on the same images for the same epochs; smallest, largest and random subnets
-are then taken as they are, batch norms calibrated. Of the random ones, three on the front of accuracy on
-held-out training images against MACs are compared with their twins, as are the smallest and the largest. A
-twin is the same network with weights of its own, trained on labels alone at one resolution, with the first
-recipe's images, epochs, optimiser and crops. Test images choose nothing. A choice among subnets favours the
-supernet that it was made on, which is that of the first recipe and seed.
+Every recipe trains a supernet on the same images for the same epochs. Smallest, largest and random subnets
+are then taken as they are, with batch norms calibrated. Of the random ones, three are chosen on the front of
+accuracy on held-out training images against MACs. These three, the smallest and the largest are compared with
+their twins. A twin is the same network with weights of its own, trained on labels alone at one resolution,
+with the first recipe's images, epochs, optimiser and crops. Test images choose nothing. A choice among
+subnets favours the supernet that it was made on, which is that of the first recipe and seed.
 
     python -m benchmarks.bench_recipes --data cifar10 --results runs/recipes.jsonl
 """

@@ -1,7 +1,8 @@
-"""What rooflines are worth: published timings of three boards against data sheets and calibrations.
+"""How well do rooflines predict published timings of three boards, from data sheets and calibrated?
 
 Reads `mlperf_v2.0_rpi4_ms.csv` (whole networks, Apache-2.0) and `hwnasbench_fbnet_blocks.csv` (blocks alone,
-MIT) in `$OFA_NAS_DATA/rpi4`. Nothing is timed here. What a calibration saw is not judged.
+MIT) in `$OFA_NAS_DATA/rpi4`. Nothing is timed here. What a calibration saw is not judged, except as a part of
+the sums of 22 blocks.
 """
 
 import csv

@@ -1,13 +1,13 @@
 """Search methods under several budgets, on objectives whose optimum is known and on once-for-all's own.
 
-* additive: an error rate made from a seed, with diminishing returns in each block's MACs and unequal worths;
-  the cost is MACs, budgets are quantiles of random architectures. Its optimum is known exactly.
+* additive: an error rate made from a seed, with diminishing returns in each block's MACs and unequal worths.
+  The cost is MACs; the budgets are quantiles of random architectures. Its optimum is known exactly.
 * enumerable: the same with waves on top, over 864,000 architectures, each of which is looked at.
 * ofa: once-for-all's published accuracy predictor and its Samsung Note10 table, five resolutions, 25, 20 and
   15 ms. Needs `$OFA_NAS_DATA/ofa/acc_predictor.pth`.
 
-A method that can answers all budgets in one run; others run once for each, and their seconds are added up.
-BLAS is kept to one thread by OMP_NUM_THREADS=1. NSGA-II of pymoo and the plot need the `bench` extra.
+A method answers all budgets in one run if it can; others run once for each, and their seconds are added up.
+OMP_NUM_THREADS=1 keeps BLAS to one thread. pymoo's NSGA-II and the plot need the `bench` extra.
 
     OMP_NUM_THREADS=1 python -m benchmarks.bench_search --objective additive --plot search.svg
 """

@@ -1,9 +1,10 @@
-"""Sensor signals: is searching a 1-D space worth it? Searched subnets beside random ones that are as fast.
+"""Is searching a 1-D space for sensor signals worth it?
 
 Trains a supernet of `conv1d` on HAPT, fits a predictor on one half of the test people, measures the table of
-this machine, and searches within latency budgets. Every searched subnet and the random ones within 5 % of its
-predicted latency are timed in one session and classify the windows of the other half of the test people, whom
-neither training nor search saw. Prints a table and one JSON line; begun again, it goes on.
+this machine, and searches within latency budgets. Each searched subnet is compared with random ones whose
+predicted latency is within 5 % of its own. All are timed in one session, and classify the windows of the
+other half of the test people, whom neither training nor search saw. Prints a table and one JSON line; a run
+that was stopped goes on.
 
     python benchmarks/bench_signals.py --random 8
 """

@@ -1,13 +1,13 @@
-"""Learning to see without labels: what features are worth that real, synthetic and no images taught.
+"""What are features worth that were learnt from real, from synthetic and from no images, without labels?
 
 One encoder, the largest subnet of a supernet for 32 px, is pretrained from the same first weights by the same
-steps on as many images of each kind; a linear probe on frozen features then classifies real images. From the
-same supernets trainings start with few labels, and with all.
+steps on as many images of each kind. A linear probe on the frozen features then classifies real images. The
+same supernets are then trained with few labels, and with all.
 
     python -m benchmarks.bench_synthetic [--seeds 0 1 2] [--steps 250] [--folder runs/bench_synthetic]
 
-What is done stands in the folder, so that a run which was stopped goes on, and several processes may share
-the seeds between them.
+What is done is kept in the folder, so a run that was stopped goes on, and several processes may share the
+seeds.
 """
 
 import argparse

@@ -1,15 +1,17 @@
-"""The training step against plain modules and against once-for-all's own: images a second and memory.
+"""How fast is the training step beside plain modules and once-for-all's own, and what memory does it take?
 
-One step is forward and backward of largest, smallest and two random subnets, gradient clipping, and the
-optimiser. Contenders run the same architectures on the same batch with the same losses and optimiser:
+One step is the forward and backward passes of the largest, the smallest and two random subnets, gradient
+clipping, and the optimiser. Contenders run the same architectures on the same batch with the same losses and
+optimiser:
 
-* ours: the step of `ofa-nas train`, without drawing the batch, whose CPU time stands below the table;
+* ours: the step of `ofa-nas train`, without drawing the batch (its CPU time is printed below the table);
 * static: four networks of `torch.nn` modules, each with parameters of its own;
-* once-for-all: the elastic modules of a checkout of mit-han-lab/once-for-all named by `--peer`, one
-  `set_active_subnet` before each forward pass; its teacher's pass is left out. It trains in torch's default
-  memory format; a second line gives it channels last, as the others have.
+* once-for-all: the elastic modules of a checkout of mit-han-lab/once-for-all named by `--peer`, with
+  one `set_active_subnet` before each forward pass and without its teacher's pass. It trains in torch's
+  default memory format; a second line gives it channels last, as the others have.
 
-Times are taken in turns in one process, memory in one fresh process each. Prints a table and one JSON line.
+Times are taken in turns in one process, memory in a fresh process for each contender. Prints a table and one
+JSON line.
 
     python -m benchmarks.bench_training --batch 64 --resolution 128 --peer once-for-all
 """

@@ -1,9 +1,9 @@
-"""Transfer of a supernet's subnets to CIFAR-10 or other data, method by method: accuracy and memory.
+"""How accurate is each method of transfer to CIFAR-10 or other data, and how much memory does it take?
 
     python -m benchmarks.bench_transfer [--subnets smallest] [--epochs 3] [--images 4000] [--no-memory]
 
-Every method learns from the same images in the same order; accuracy is that of all test images, which
-nothing is chosen by. A checkpoint lies beside each transfer, so a run that was stopped goes on.
+Every method learns from the same images in the same order; accuracy is on all test images, which
+choose nothing. A checkpoint is kept for each transfer, so a run that was stopped goes on.
 """
 
 import argparse

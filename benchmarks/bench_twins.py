@@ -1,9 +1,9 @@
-"""Subnets of a supernet, taken as they are, beside the same networks trained alone from the same start.
+"""How far are subnets of a supernet from the same networks trained alone from the same start?
 
-A twin begins with the weights that the supernet began with, cut to its architecture. It sees as many images
-in the phases of the same recipes, one after the other as the supernet did, by labels alone and at its own
-resolution. Both are judged on the held-out images that lie beside the supernet, batch norm calibrated on
-those that lie there too. A training that was stopped goes on.
+A twin starts with the weights that the supernet started with, cut to its architecture. It is trained by the
+same recipes, one after the other as the supernet was, and sees as many images in each phase, but by labels
+alone and at its own resolution. The subnet and its twin are judged on the held-out images beside the
+supernet, with batch norm calibrated on the images beside it. A training that was stopped goes on.
 
     OFA_NAS_DATA=… python -m benchmarks.bench_twins smallest 96/3x1/…
 """

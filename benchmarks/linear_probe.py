@@ -1,4 +1,4 @@
-"""What frozen features are worth: a linear classifier on them, fitted to the end."""
+"""A linear classifier on frozen features, fitted to the end: what the features are worth."""
 
 import re
 from dataclasses import dataclass

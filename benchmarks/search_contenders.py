@@ -1,6 +1,6 @@
 """The contenders of `bench_search`: each answers all budgets of a problem, from a seed.
 
-A method that can answers them in one run; others run once for each, and their seconds are added up.
+A method answers all budgets in one run if it can; others run once for each, and their seconds are added up.
 """
 
 import time

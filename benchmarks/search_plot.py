@@ -1,4 +1,4 @@
-"""Gaps as they shrink, against evaluations and CPU seconds; needs matplotlib, of the `bench` extra."""
+"""Plot how the gaps shrink with evaluations and CPU seconds; needs matplotlib, from the `bench` extra."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `bench_search` says of its runs."""
+"""What `bench_search` prints about its runs."""
 
 from typing import Any
 
