@@ -19,8 +19,8 @@ from ofa_nas.devices import Device, MeasuringProtocol, open_device
 from ofa_nas.latency.references import write_network
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
 from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 SPACES = ("efficientnet_lite", "mobilenet_v3")
@@ -85,9 +85,9 @@ def _measure(device: Device, space: SearchSpace, arch: Architecture, rng: np.ran
     profile = next(iter(device.profile([model], protocol)))
     return Subnet(
         architecture=str(arch),
-        liveness=max(map(layer_peak_bytes, layers)),
+        liveness=max(map(peak_bytes, layers)),
         requested=profile.peak_bytes,
-        weights=sum(map(layer_weight_bytes, layers)),
+        weights=sum(map(weight_bytes, layers)),
         resident=profile.resident_bytes or None,
     )
 

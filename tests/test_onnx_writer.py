@@ -7,8 +7,8 @@ import pytest
 from ofa_nas.errors import OfaNasError
 from ofa_nas.onnx_writer import IR_VERSION, OPSET, random_weights, weight_shapes, write_model
 from ofa_nas.space.blocks import lower
-from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.precision import weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from tests.torch_reference import random_image, relative_error, run_onnx, run_torch
 
@@ -38,7 +38,7 @@ def test_every_tensor_is_named_by_its_layer(layers: list[Layer]) -> None:
 
 def test_weights_take_the_bytes_that_costs_say(layers: list[Layer]) -> None:
     elements = sum(int(np.prod(shape)) for shape in weight_shapes(layers).values())
-    assert 4 * elements == sum(map(layer_weight_bytes, layers))
+    assert 4 * elements == sum(map(weight_bytes, layers))
 
 
 def test_batch_norm_is_folded_away(layers: list[Layer]) -> None:

@@ -23,7 +23,7 @@ from ofa_nas.latency.design import Design, draw_design
 from ofa_nas.latency.references import reference_architectures, reference_models, write_network
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.space.costs import layer_weight_bytes
+from ofa_nas.space.precision import weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 # Bytes of a compressed model for a byte of its weights in fp32, and for a layer: fitted to the networks of
@@ -138,7 +138,7 @@ class Networks:
         archs = [arch for design in self.designs for arch in design.networks]
         layers = [layer for arch in archs for layer in self.space.layers(arch)]
         for_weights, for_layer = PACKED[precision]
-        size = for_weights * sum(map(layer_weight_bytes, layers)) + for_layer * len(layers)
+        size = for_weights * sum(map(weight_bytes, layers)) + for_layer * len(layers)
         return f"{len(archs)} networks, about {format_bytes(size)}"
 
     def write(self, *, precision: str) -> Iterator[Model]:

@@ -1,4 +1,4 @@
-"""MACs, parameters, weight bytes and peak activation bytes: of a layer, and of whole populations at once.
+"""MACs and parameters of a layer, and any cost of whole populations at once.
 
 A position's layer depends on nothing but the resolution and its own choice, since stage widths are fixed. So
 any cost of a layer is tabulated once, and a population is costed by looking up and adding (or taking the
@@ -16,11 +16,9 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.liveness import layer_moments
 from ofa_nas.space.operators import Convolution, Linear, Operator
 from ofa_nas.space.search_space import SearchSpace
 
-FLOAT_BYTES = 4
 Floats = npt.NDArray[np.float64]
 
 
@@ -40,19 +38,6 @@ def _bias_parameters(operator: Operator) -> int:
     if isinstance(operator, Convolution):
         return operator.out_channels * (2 * operator.norm + operator.bias)
     return 0
-
-
-def layer_weight_bytes(layer: Layer) -> int:
-    """Bytes of the exported fp32 weights, batch norm folded into a bias."""
-    return FLOAT_BYTES * sum(operator.weights + operator.biases for operator in lower(layer))
-
-
-def layer_peak_bytes(layer: Layer) -> int:
-    """Peak bytes of fp32 activations while a layer runs, by liveness over its operators.
-
-    The peak of a network is the largest of its layers'.
-    """
-    return FLOAT_BYTES * max(moment.size for moment in layer_moments(layer))
 
 
 @dataclass(frozen=True)

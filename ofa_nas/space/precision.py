@@ -1,10 +1,9 @@
-"""Bytes of weights and activations in other precisions than fp32, as ONNX Runtime lays them out on a CPU."""
+"""Bytes of weights and activations in every precision, as ONNX Runtime lays them out on a CPU."""
 
 from dataclasses import dataclass, field
 from math import prod
 
 from ofa_nas.space.blocks import input_shape, lower
-from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.liveness import Moment, layer_moments
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, tensor_name
@@ -27,8 +26,6 @@ def weight_bytes(layer: Layer, precision: str = FP32, *, kept: frozenset[str] = 
         precision: `fp32`, `fp16` or `int8`.
         kept: Tensors (`layer/operator`) whose operators are left in fp32 in an int8 network.
     """
-    if precision == FP32:
-        return layer_weight_bytes(layer)
     count = 0
     for operator in lower(layer):
         if isinstance(operator, Convolution | Linear):
@@ -38,7 +35,7 @@ def weight_bytes(layer: Layer, precision: str = FP32, *, kept: frozenset[str] = 
 
 
 def peak_bytes(layer: Layer, precision: str = FP32, *, kept: frozenset[str] = NOTHING) -> int:
-    """Peak bytes of activations while a layer runs, by liveness.
+    """Peak bytes of activations while a layer runs, by liveness; a network's is the largest of its layers'.
 
     In fp16 every activation has half the bytes of fp32. In int8 one byte an element, but: the image is fp32
     until it is quantised; sums and products do not write over an input; and an operator without an integer

@@ -18,7 +18,7 @@ from ofa_nas.latency.attribution import assign_nodes, layer_shares
 from ofa_nas.latency.references import write_network
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_peak_bytes
+from ofa_nas.space.precision import peak_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 FAST = MeasuringProtocol(
@@ -174,7 +174,7 @@ def test_every_layer_finds_nodes_of_its_own_in_a_profile(name: str) -> None:
     assert {owner for owner, is_operator in assigned if is_operator} == {layer.name for layer in layers}
     strangers = [node for node, (_, known) in zip(nodes, assigned, strict=True) if not known]
     assert {node.operator for node in strangers} <= {"ReorderInput", "ReorderOutput", "GlobalAveragePool"}
-    liveness = max(map(layer_peak_bytes, layers))
+    liveness = max(map(peak_bytes, layers))
     assert 0.9 * liveness <= profiles[0].peak_bytes <= 1.6 * liveness
 
 

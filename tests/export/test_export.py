@@ -18,9 +18,8 @@ from ofa_nas.export.card import ModelCard, PredictedLatency, Quantization, read_
 from ofa_nas.export.export import exact_bytes, export_subnet, model_card
 from ofa_nas.export.interface import FileForm, preprocessing_bytes
 from ofa_nas.onnx_writer import random_weights, write_model
-from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.space.precision import FP16, INT8
+from ofa_nas.space.precision import FP16, INT8, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.training.evaluate import calibrated_subnet
@@ -193,7 +192,7 @@ def test_exact_bytes_follow_precision_batch_input_and_what_stays_in_fp32(tiny: S
     plain = card_of(tiny)
     forms = (FileForm(), FileForm(FP16), FileForm(INT8))
     weights = [exact_bytes(replace(plain, form=form))["weight_bytes"] for form in forms]
-    assert weights[0] == sum(map(layer_weight_bytes, tiny.layers(plain.arch))) == 2 * weights[1]
+    assert weights[0] == sum(map(weight_bytes, tiny.layers(plain.arch))) == 2 * weights[1]
     assert weights[1] > weights[2]
     kept = Quantization("minmax", 0.1, 0.9, 20, ("s0b0/expand", "s0b0/expand_act", "s0b0/depthwise"))
     int8 = replace(plain, form=FileForm(INT8))

@@ -30,8 +30,7 @@ from ofa_nas.export.verify import (
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import reference_models
 from ofa_nas.onnx_writer import write_model
-from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
-from ofa_nas.space.precision import FP16
+from ofa_nas.space.precision import FP16, peak_bytes, weight_bytes
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
 from ofa_nas.training.evaluate import count_correct
@@ -195,7 +194,7 @@ def test_a_file_beside_a_stale_table_is_judged_by_the_milliseconds_of_now(
 def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.ModelProto]) -> None:
     subnet, model = exported
     file = OrtModel(model, Normalization())
-    weights = float(sum(map(layer_weight_bytes, subnet.walk)))
+    weights = float(sum(map(weight_bytes, subnet.walk)))
     size = check_size(file, predicted=weights, limit=weights)
     assert size.is_met
     assert size.exceeds_budget  # graph and names come on top of the weights
@@ -203,7 +202,7 @@ def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.Mode
     assert size.measured == len(model.SerializeToString())
     assert weights < size.measured < 1.5 * weights + 20_000
     assert not check_size(file, predicted=weights, limit=weights - 1).is_met
-    liveness = float(max(map(layer_peak_bytes, subnet.walk)))
+    liveness = float(max(map(peak_bytes, subnet.walk)))
     memory, resident = check_memory(file, "host", predicted=liveness, limit=liveness)
     assert memory.is_met
     assert resident.quantity == "resident_memory"

@@ -23,9 +23,8 @@ from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs, layer_weight_bytes
-from ofa_nas.space.precision import FP16, INT8
-from ofa_nas.space.precision import weight_bytes as precise_weight_bytes
+from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.precision import FP16, INT8, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -43,13 +42,13 @@ MEASURED = Measurement(
 )
 
 
-def weight_bytes(space: SearchSpace) -> int:
-    return sum(map(layer_weight_bytes, space.layers(space.middle)))
+def middle_weight_bytes(space: SearchSpace) -> int:
+    return sum(map(weight_bytes, space.layers(space.middle)))
 
 
 def export_to(output: Path, files: SupernetFiles, *budgets: Budget) -> Delivery:
     space = SupernetCard.load(files.card).space
-    figures = {"accuracy": 0.5, "weight_bytes": float(weight_bytes(space))}
+    figures = {"accuracy": 0.5, "weight_bytes": float(middle_weight_bytes(space))}
     promise = Promise(figures=figures, half_width=0.1, budgets=budgets)
     *activities, delivery = deliver(files, space.middle, promise, output=output)
     assert isinstance(delivery, Delivery)
@@ -153,12 +152,12 @@ def test_a_latency_over_its_budget_breaks_the_promise_of_that_device_alone(
 
 def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp_path: Path) -> None:
     space = SupernetCard.load(small.files.card).space
-    exact = Budget("model_size", weight_bytes(space), "bytes")
+    exact = Budget("model_size", middle_weight_bytes(space), "bytes")
     kept = export_to(tmp_path / "a.onnx", small.files, exact)
     assert kept.is_met
     assert kept.exceeds_budget
     assert kept.measured()["exceeds_budget"]
-    tight = Budget("model_size", weight_bytes(space) - 1, "bytes")
+    tight = Budget("model_size", middle_weight_bytes(space) - 1, "bytes")
     delivery = export_to(tmp_path / "b.onnx", small.files, tight)
     assert not delivery.is_met
     assert [check.quantity for check in delivery.checks if not check.is_met] == ["file_size"]
@@ -346,8 +345,8 @@ def test_what_an_int8_file_holds_is_counted_from_what_stays_in_fp32(int8: Delive
     card, layers = int8.card, list(int8.card.space.layers(int8.card.arch))
     assert card.quantization
     kept = frozenset(card.quantization.kept)
-    sizes = sum(precise_weight_bytes(layer, INT8, kept=kept) for layer in layers)
-    assert card.predicted["weight_bytes"] == sizes < weight_bytes(card.space) / 2
+    sizes = sum(weight_bytes(layer, INT8, kept=kept) for layer in layers)
+    assert card.predicted["weight_bytes"] == sizes < middle_weight_bytes(card.space) / 2
     peak = next(check for check in int8.checks if check.quantity == "peak_memory")
     assert peak.predicted == card.predicted["peak_activation_bytes"] > 1.0
     assert (f"; {len(kept)} operators stay in fp32" in peak.note) == bool(kept)
@@ -403,7 +402,7 @@ def test_half_precision_has_numerics_of_its_own_and_a_drop(small: SmallSupernet,
     numerics, agreement, *_ = delivery.checks
     assert numerics.measured < 1e-2
     assert agreement.measured > 0.97
-    assert delivery.card.predicted["weight_bytes"] == weight_bytes(space) / 2
+    assert delivery.card.predicted["weight_bytes"] == middle_weight_bytes(space) / 2
 
 
 def test_a_file_of_a_batch_promises_no_latency_of_one_image(

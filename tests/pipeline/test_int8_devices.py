@@ -19,7 +19,6 @@ from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.finalists import time_architectures
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of
 from ofa_nas.pipeline.tables.device_table import device_table
-from ofa_nas.space.costs import layer_weight_bytes
 from ofa_nas.space.precision import FP32, INT8, peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table
@@ -125,7 +124,7 @@ def test_costs_of_a_search_are_those_of_its_precision(small: SmallSupernet, tiny
     candidate = estimators.candidates(estimators.encoding.encode([tiny.middle]))[0]
     layers = list(tiny.layers(tiny.middle))
     assert candidate.weight_bytes == sum(weight_bytes(layer, INT8) for layer in layers)
-    assert candidate.weight_bytes < sum(map(layer_weight_bytes, layers)) / 2
+    assert candidate.weight_bytes < sum(map(weight_bytes, layers)) / 2
     assert candidate.peak_activation_bytes == max(peak_bytes(layer, INT8) for layer in layers)
     promise = promise_of(small.files, tiny.middle, table=None, threads=1, precision=INT8)
     assert promise.figures == pytest.approx(candidate.figures())

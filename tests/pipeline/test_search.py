@@ -16,7 +16,8 @@ from ofa_nas.pipeline.searching.estimators import Candidate, Estimators, default
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.search.budgets import Budget, parse_budget
-from ofa_nas.space.costs import layer_macs, layer_peak_bytes, layer_weight_bytes
+from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from tests.pipeline.enumerated import EVERY, budget_of, costs_of, keeps, limits_at
 from tests.small_supernet import CONSTANT_MS, MS_PER_MAC, SmallSupernet, exact_table
@@ -35,8 +36,8 @@ def test_candidates_cost_what_a_plain_walk_counts(exact: Estimators, tiny: Searc
         layers = list(tiny.layers(candidate.architecture))
         macs = sum(map(layer_macs, layers))
         assert candidate.macs == macs
-        assert candidate.peak_activation_bytes == max(map(layer_peak_bytes, layers))
-        assert candidate.weight_bytes == sum(map(layer_weight_bytes, layers))
+        assert candidate.peak_activation_bytes == max(map(peak_bytes, layers))
+        assert candidate.weight_bytes == sum(map(weight_bytes, layers))
         assert candidate.latencies_ms == pytest.approx({"exact": CONSTANT_MS + MS_PER_MAC * macs}, abs=1e-3)
         assert candidate.figures().keys() == {"accuracy", "peak_activation_bytes", "weight_bytes", "macs"}
 

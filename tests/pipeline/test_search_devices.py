@@ -13,7 +13,7 @@ from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, Unmet, search
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.search.methods import Generation
-from ofa_nas.space.costs import layer_weight_bytes
+from ofa_nas.space.precision import weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from tests.search.worlds import every_architecture
 from tests.small_supernet import CONSTANT_MS, SmallSupernet, exact_table
@@ -26,8 +26,7 @@ def slim_table(space: SearchSpace) -> LatencyTable:
     table = exact_table(space)
     assert table.measured
     rows = tuple(
-        replace(row, ms=MS_PER_BYTE * layer_weight_bytes(row.layer) + MS_PER_LAYER)
-        for row in table.measured.rows
+        replace(row, ms=MS_PER_BYTE * weight_bytes(row.layer) + MS_PER_LAYER) for row in table.measured.rows
     )
     return replace(table, name="slim", held=replace(table.measured, rows=rows))
 
@@ -90,7 +89,7 @@ def result_of(
 def test_a_candidate_has_a_latency_on_each_device(both: Estimators, tiny: SearchSpace) -> None:
     for candidate in both.candidates(every_architecture()[::97]):
         layers = list(tiny.layers(candidate.architecture))
-        plain = CONSTANT_MS + sum(MS_PER_BYTE * layer_weight_bytes(one) + MS_PER_LAYER for one in layers)
+        plain = CONSTANT_MS + sum(MS_PER_BYTE * weight_bytes(one) + MS_PER_LAYER for one in layers)
         assert list(candidate.latencies_ms) == ["exact", "slim"]
         assert candidate.latencies_ms["slim"] == pytest.approx(plain, abs=1e-3)
 

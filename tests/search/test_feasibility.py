@@ -10,13 +10,14 @@ from ofa_nas.search.budgets import Budget, parse_budget
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
 from ofa_nas.search.methods import evolution, exact
 from ofa_nas.search.problem import Floats
-from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
+from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from tests.search.worlds import MACS, PEAK, TINY, every_architecture, made_up_problem, tiny_problem
 
 GENES = every_architecture()
-BYTES = tabulate(TINY, layer_weight_bytes)
+BYTES = tabulate(TINY, weight_bytes)
 # A device whose latency falls where MACs rise: met alone each, never together.
 CONTRARY = CostTable(
     TINY, MACS.fixed, np.where(MACS.choices > 0.0, np.nanmax(MACS.choices) - MACS.choices, 0.0)
@@ -198,7 +199,7 @@ def test_a_sum_against_a_peak_is_decided_by_proof() -> None:
 
 def test_a_large_space_is_decided_too() -> None:
     encoding = Encoding.of(SearchSpace.load("mobilenet_v3"))
-    macs, peak = tabulate(encoding, layer_macs), tabulate(encoding, layer_peak_bytes, is_peak=True)
+    macs, peak = tabulate(encoding, layer_macs), tabulate(encoding, peak_bytes, is_peak=True)
     costs = [
         BudgetedCost(parse_budget("macs", "60M"), macs),
         BudgetedCost(parse_budget("peak_memory", "2MB"), peak),

@@ -5,13 +5,14 @@ from itertools import product
 import numpy as np
 
 from ofa_nas.search.problem import Floats, Problem, Scored, Tables, Worth, stage_swaps
-from ofa_nas.space.costs import CostTable, layer_macs, layer_peak_bytes, layer_weight_bytes, tabulate
+from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 TINY = Encoding.of(SearchSpace.load("tiny"))
 MACS = tabulate(TINY, layer_macs)
-PEAK = tabulate(TINY, layer_peak_bytes, is_peak=True)
+PEAK = tabulate(TINY, peak_bytes, is_peak=True)
 
 
 def every_architecture() -> Genes:
@@ -50,9 +51,9 @@ def made_up_problem(encoding: Encoding, quantiles: tuple[float, ...], seed: int)
     bonus = np.linspace(0.0, 1.0, len(macs.fixed))[:, None]
     tables = (
         latency,
-        tabulate(encoding, layer_weight_bytes),
+        tabulate(encoding, weight_bytes),
         macs,
-        tabulate(encoding, layer_peak_bytes, is_peak=True),
+        tabulate(encoding, peak_bytes, is_peak=True),
     )
     form = Worth(CostTable(encoding, bonus, worth), lambda sums: np.exp(-0.01 * sums))
 

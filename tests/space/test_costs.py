@@ -8,21 +8,15 @@ import pytest
 
 from ofa_nas.assets import asset_names
 from ofa_nas.space.blocks import lower
-from ofa_nas.space.costs import (
-    CostTable,
-    layer_macs,
-    layer_parameters,
-    layer_peak_bytes,
-    layer_weight_bytes,
-    tabulate,
-)
+from ofa_nas.space.costs import CostTable, layer_macs, layer_parameters, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 SPACES = asset_names("search_spaces", suffix=".toml")
-COSTS = [layer_macs, layer_parameters, layer_weight_bytes, layer_peak_bytes]
+COSTS = [layer_macs, layer_parameters, weight_bytes, peak_bytes]
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.__name__)
@@ -86,18 +80,18 @@ def test_peak_of_a_block_is_the_closed_formula(name: str) -> None:
     archs = encoding.decode(encoding.sample(40, np.random.default_rng(2)))
     blocks = {layer for arch in archs for layer in encoding.space.layers(arch) if layer.kind == "mbconv"}
     for layer in blocks:
-        assert layer_peak_bytes(layer) == closed_peak(layer), layer
+        assert peak_bytes(layer) == closed_peak(layer), layer
 
 
 def test_peak_of_stem_and_head_is_input_plus_output(tiny: SearchSpace) -> None:
     for layer in tiny.layers(tiny.largest):
         if layer.kind in {"conv", "linear", "pool"}:
             inside = layer.in_channels * layer.in_size**2 + layer.out_channels * layer.out_size**2
-            assert layer_peak_bytes(layer) == 4 * inside
+            assert peak_bytes(layer) == 4 * inside
 
 
 def test_weight_bytes_fold_batch_norm_into_one_bias(tiny: SearchSpace) -> None:
     for layer in tiny.layers(tiny.largest):
         convolutions = [operator for operator in lower(layer) if isinstance(operator, Convolution)]
         norms = sum(operator.out_channels for operator in convolutions if operator.norm)
-        assert layer_weight_bytes(layer) == 4 * (layer_parameters(layer) - norms)
+        assert weight_bytes(layer) == 4 * (layer_parameters(layer) - norms)

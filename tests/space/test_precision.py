@@ -9,9 +9,8 @@ from ofa_nas.devices import MeasuringProtocol, Model, open_device
 from ofa_nas.latency.references import write_network
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.quantization import find_ranges, quantize_by_ranges
-from ofa_nas.space.costs import layer_peak_bytes, layer_weight_bytes
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.space.precision import FP16, FP32, INT8, peak_bytes, weight_bytes
+from ofa_nas.space.precision import FP16, INT8, peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 ONCE = MeasuringProtocol(profile_sittings=1, profile_runs=3, profile_skip=1)
@@ -31,8 +30,8 @@ def held_bytes(model: onnx.ModelProto) -> int:
 
 def test_fp32_and_half_of_it(tiny: SearchSpace) -> None:
     for layer in tiny.layers(tiny.largest):
-        assert weight_bytes(layer) == layer_weight_bytes(layer) == 2 * weight_bytes(layer, FP16)
-        assert peak_bytes(layer, FP32) == layer_peak_bytes(layer) == 2 * peak_bytes(layer, FP16)
+        assert weight_bytes(layer) == 2 * weight_bytes(layer, FP16)
+        assert peak_bytes(layer) == 2 * peak_bytes(layer, FP16)
 
 
 @pytest.mark.parametrize(
@@ -67,4 +66,4 @@ def test_int8_liveness_is_what_onnx_runtime_asks_for(name: str, exact: float) ->
     ]
     assert np.mean([predicted == found for predicted, found in pairs]) >= exact
     for (predicted, _), arch in zip(pairs, archs, strict=True):
-        assert predicted < max(map(layer_peak_bytes, space.layers(arch))) * 2
+        assert predicted < max(map(peak_bytes, space.layers(arch))) * 2

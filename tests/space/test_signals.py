@@ -9,9 +9,10 @@ import pytest
 from ofa_nas.assets import asset_folder
 from ofa_nas.errors import SpaceError
 from ofa_nas.space.blocks import input_shape, lower, output_shape
-from ofa_nas.space.costs import layer_macs, layer_parameters, layer_peak_bytes
+from ofa_nas.space.costs import layer_macs, layer_parameters
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution
+from ofa_nas.space.precision import peak_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 TEXT = (asset_folder("search_spaces") / "conv1d.toml").read_text(encoding="utf-8")
@@ -28,7 +29,7 @@ def test_macs_parameters_and_memory_of_a_block_in_closed_form() -> None:
     assert layer_macs(BLOCK) == 64 * (16 * 48 + 48 * 5 + 48 * 16)
     assert layer_parameters(BLOCK) == 16 * 48 + 48 * 5 + 48 * 16 + 2 * (48 + 48 + 16)
     # Beside the block's input, which the sum needs, the depthwise convolution's input and output.
-    assert layer_peak_bytes(BLOCK) == 4 * 64 * (16 + 48 + 48)
+    assert peak_bytes(BLOCK) == 4 * 64 * (16 + 48 + 48)
     assert (input_shape(BLOCK), output_shape(BLOCK)) == ((16, 1, 64), (16, 1, 64))
 
 
