@@ -19,14 +19,11 @@ SHOWN_TIMINGS = 20  # a calibration by blocks has too many for a screen
 def explain(args: argparse.Namespace) -> None:
     """Tell what binds an architecture, or rank several."""
     from ofa_nas.cli.console import give_document
-    from ofa_nas.errors import ConfigError
     from ofa_nas.latency import roofline
     from ofa_nas.space.points import named_architecture
     from ofa_nas.space.search_space import SearchSpace
 
     model, about, is_calibrated = _find_model(args.name)
-    if args.classes is not None and args.classes < 2:
-        raise ConfigError(f"--classes {args.classes}: expected 2 or more")
     space = SearchSpace.load(args.space)
     space = space.with_classes(args.classes or space.classes)
     archs = [named_architecture(space, text) for text in args.archs]

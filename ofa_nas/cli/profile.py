@@ -83,10 +83,8 @@ def run(args: argparse.Namespace) -> None:
 def _check_combination(args: argparse.Namespace) -> None:
     from ofa_nas.errors import ConfigError
 
-    for name, least, most in (("rounds", 1, MOST_ROUNDS), ("classes", 2, None)):
-        value = getattr(args, name)
-        if value is not None and (value < least or (most and value > most)):
-            raise ConfigError(f"--{name} {value}: expected {least} {f'to {most}' if most else 'or more'}")
+    if args.rounds is not None and not 1 <= args.rounds <= MOST_ROUNDS:
+        raise ConfigError(f"--rounds {args.rounds}: expected 1 to {MOST_ROUNDS}")
     counts = _counts(args)
     if min(counts) < 1 or len(set(counts)) < len(counts):
         raise ConfigError(f"--threads {_join(counts)}: expected different numbers from 1 on")

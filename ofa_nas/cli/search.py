@@ -152,8 +152,6 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
     if args.measured and args.precision != "fp32":
         raise ConfigError(f"--measured evaluates fp32 files: leave out --precision {args.precision}")
     check_contest(args)
-    if args.seeds < 1:
-        raise ConfigError(f"--seeds {args.seeds}: expected 1 or more")
     measured = {
         "--measured": args.measured,
         "--export": args.export is not None,

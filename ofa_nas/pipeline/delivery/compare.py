@@ -176,8 +176,6 @@ def _check(plan: ComparisonPlan) -> None:
             f"--device {plan.address[:80]}: networks are timed on a device, not by a table: give host, or "
             "ssh://USER@HOST for a board"
         )
-    if plan.images is not None and plan.images < 1:
-        raise ConfigError(f"--images {plan.images}: expected 1 or more")
     for number, name in enumerate(plan.baselines):
         if not name or name in plan.baselines[:number]:
             what = "is given twice" if name else "is empty"

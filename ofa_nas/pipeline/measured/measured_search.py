@@ -162,9 +162,8 @@ def measured_search(
         StudyError: The storage cannot be used, or the study was made for something else.
         DeviceError: A device cannot be reached.
     """
-    for option, number in (("--trials", setup.trials), ("--images", setup.images)):
-        if number < 1:
-            raise ConfigError(f"{option} {number}: expected 1 or more")
+    if setup.trials < 1:
+        raise ConfigError(f"--trials {setup.trials}: expected 1 or more")
     if not 0.0 < setup.every_s <= 3600.0:
         raise ConfigError(f"--heartbeat {setup.every_s:g}: expected seconds, above 0 and at most 3600")
     storage = open_storage(setup.storage)

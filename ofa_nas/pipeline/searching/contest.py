@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ofa_nas.accuracy import Z_90, AccuracySample, Draw, binomial_variance
-from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.searching.estimators import Candidate, by_accuracy
 from ofa_nas.pipeline.searching.search import SearchResult
@@ -70,8 +69,6 @@ def evaluate_contenders(
         CheckpointError: The supernet or its images are missing or damaged.
         DataError: The data set has other classes.
     """
-    if images < 1:
-        raise ConfigError(f"--images {images}: expected 1 or more")
     bench = Bench.open(supernet)
     split = bench.predictor_images(data, images=images, seed=seed)
     blank = bench.blank_sample(split, seed=seed)
