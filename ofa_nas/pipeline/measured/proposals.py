@@ -63,11 +63,7 @@ def propose(
         count: At most so many.
         rng: Of the mutations.
     """
-    within = [
-        one
-        for one in result.front
-        if all(one.cost(budget.key) <= budget.searched_limit for budget in result.budgets)
-    ]
+    within = [one for one in result.front if all(map(one.keeps, result.budgets))]
     fresh = [one for one in reversed(within) if str(one.architecture) not in known]
     best, rest = fresh[: -(-count // 2)], fresh[-(-count // 2) :]
     places = np.unique(np.linspace(0, len(rest) - 1, min(len(rest), count - len(best))).round().astype(int))

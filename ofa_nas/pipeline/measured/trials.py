@@ -60,8 +60,9 @@ class MeasuredTrial:
 
     def keeps(self, budget: Budget) -> bool:
         """Whether a measured latency keeps the limit, or what is only predicted the limit and its margin."""
-        is_measured = budget.name == "latency" and budget.device in self.latencies_ms
-        return self.cost(budget) <= (budget.limit if is_measured else budget.searched_limit)
+        if budget.name == "latency" and budget.device in self.latencies_ms:
+            return self.latencies_ms[budget.device] <= budget.limit
+        return self.candidate.keeps(budget)
 
 
 def objectives(estimators: Estimators) -> tuple[Objective, ...]:

@@ -14,7 +14,6 @@ from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.searching.estimators import Candidate, by_accuracy
 from ofa_nas.pipeline.searching.search import SearchResult
 from ofa_nas.predictor_file import load_predictor
-from ofa_nas.search.budgets import Budget
 from ofa_nas.space.encoding import Encoding
 
 CONTENDERS = 8
@@ -45,7 +44,7 @@ class Contest:
 
 def pick_contenders(result: SearchResult, *, count: int = CONTENDERS) -> list[Candidate]:
     """The candidates within the budgets that are predicted to be most accurate, by falling accuracy."""
-    within = [one for one in result.front if all(_keeps(one, budget) for budget in result.budgets)]
+    within = [one for one in result.front if all(map(one.keeps, result.budgets))]
     return by_accuracy([result.chosen, *within])[:count]
 
 
@@ -103,7 +102,3 @@ def weigh(candidate: Candidate, sample: AccuracySample, draw: Draw | None) -> Ev
         sure, noise = max(least, (candidate.half_width / Z_90) ** 2 - fitted_on), own * sample.variance
         share = float(noise / (noise + sure)) if noise else 0.0
     return Evaluated(candidate, sample, share * candidate.accuracy + (1.0 - share) * sample.accuracy)
-
-
-def _keeps(candidate: Candidate, budget: Budget) -> bool:
-    return candidate.cost(budget.key) <= budget.searched_limit

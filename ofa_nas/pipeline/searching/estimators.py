@@ -54,6 +54,10 @@ class Candidate:
         }
         return self.latencies_ms[key.device] if key.name == "latency" else costs[key.name]
 
+    def keeps(self, budget: Budget) -> bool:
+        """Whether it is predicted within a budget and its margin."""
+        return self.cost(budget.key) <= budget.searched_limit
+
     def figures(self) -> dict[str, float]:
         """What is predicted anywhere, by name: all but the latencies."""
         return {

@@ -148,7 +148,8 @@ def _best_at(levels: Iterable[float], candidates: Sequence[Candidate], device: s
 
 def _eligible(result: SearchResult, device: str) -> list[Candidate]:
     """Candidates of the front that keep the budgets of all other devices."""
-    return [one for one in result.front if _keeps_elsewhere(one, result, device)]
+    others = [one for one in result.budgets if one.name == "latency" and one.device != device]
+    return [one for one in result.front if all(map(one.keeps, others))]
 
 
 def measure_finalists(
@@ -243,14 +244,6 @@ def time_architectures(
 
 def _latency_budget(result: SearchResult, device: str) -> Budget | None:
     return next((budget for budget in result.budgets if budget.key == Cost("latency", device)), None)
-
-
-def _keeps_elsewhere(candidate: Candidate, result: SearchResult, device: str) -> bool:
-    return all(
-        candidate.latencies_ms[budget.device] <= budget.searched_limit
-        for budget in result.budgets
-        if budget.name == "latency" and budget.device != device
-    )
 
 
 def _judge(candidate: Candidate, timed: Timed, budget: Budget | None, number: int) -> Finalist:
