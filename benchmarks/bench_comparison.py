@@ -37,7 +37,7 @@ from ofa_nas.pipeline.delivery.contenders import (
     latency_ratio,
     time_contenders,
 )
-from ofa_nas.pipeline.delivery.deliver import Activity
+from ofa_nas.pipeline.delivery.file_verification import Activity
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search

@@ -9,13 +9,13 @@ from ofa_nas.figures import format_ms
 if TYPE_CHECKING:
     from ofa_nas.export.card import Quantization
     from ofa_nas.export.check import Check
-    from ofa_nas.pipeline.delivery.deliver import Activity, Delivery
+    from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery
 
 
 def follow(stream: "Iterator[Activity | Delivery]", *, quiet: bool) -> "Delivery":
     """Run a delivery with a progress bar."""
     from ofa_nas.cli.console import progress
-    from ofa_nas.pipeline.delivery.deliver import Delivery
+    from ofa_nas.pipeline.delivery.file_verification import Delivery
 
     with progress("checking", total=None, quiet=quiet) as bar:
         for record in stream:

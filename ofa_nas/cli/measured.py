@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.delivery.deliver import Delivery
+    from ofa_nas.pipeline.delivery.file_verification import Delivery
     from ofa_nas.pipeline.measured.measured_search import MeasuredResult
     from ofa_nas.pipeline.measured.trials import MeasuredTrial
     from ofa_nas.pipeline.searching.estimators import Estimators

@@ -12,7 +12,7 @@ from ofa_nas.figures import format_bytes, format_count
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
     from ofa_nas.pipeline.adapting.prune import PrunedSubnet, PrunePlan
-    from ofa_nas.pipeline.delivery.deliver import Activity
+    from ofa_nas.pipeline.delivery.file_verification import Activity
     from ofa_nas.pruning.state import Round
     from ofa_nas.training.recipe import Recipe
     from ofa_nas.training.train import EpochReport
@@ -165,7 +165,7 @@ def _show(method: str, done: "PrunedSubnet") -> None:
 
 
 def _tell(bar: "ProgressBar", record: "EpochReport | Round | Activity") -> None:
-    from ofa_nas.pipeline.delivery.deliver import Activity
+    from ofa_nas.pipeline.delivery.file_verification import Activity
     from ofa_nas.training.train import EpochReport
 
     if isinstance(record, Activity):

@@ -22,7 +22,7 @@ from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.delivery.deliver import Delivery
+    from ofa_nas.pipeline.delivery.file_verification import Delivery
     from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
     from ofa_nas.pipeline.searching.finalists import Finals
     from ofa_nas.pipeline.searching.search import SearchResult, Unmet

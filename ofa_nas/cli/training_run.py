@@ -8,7 +8,7 @@ from ofa_nas.cli.signals import signals_noted
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.delivery.deliver import Activity
+    from ofa_nas.pipeline.delivery.file_verification import Activity
     from ofa_nas.training.recipe import Purpose, Recipe
 
 End = TypeVar("End")

@@ -10,7 +10,7 @@ from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.delivery.deliver import Activity
+    from ofa_nas.pipeline.delivery.file_verification import Activity
     from ofa_nas.training.recipe import Recipe
     from ofa_nas.transfer.adapt import TransferEpoch
 
@@ -92,7 +92,7 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
 
 
 def _show(bar: "ProgressBar", record: "TransferEpoch | Activity") -> None:
-    from ofa_nas.pipeline.delivery.deliver import Activity
+    from ofa_nas.pipeline.delivery.file_verification import Activity
 
     if isinstance(record, Activity):
         show_activity(bar, record)

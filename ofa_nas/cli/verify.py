@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.torch_process import calm_threads
 
     calm_threads()
-    from ofa_nas.pipeline.delivery.deliver import verify_file
+    from ofa_nas.pipeline.delivery.file_verification import verify_file
 
     budgets = read_budgets(args)
     stream = verify_file(

@@ -330,13 +330,12 @@ def _on(address: str) -> str:
     return "" if address == HOST else f" on {address}"
 
 
-def check_size(file: OrtModel, *, predicted: float | None, limit: float | None) -> Check:
+def check_size(size: int, *, predicted: float | None, limit: float | None) -> Check:
     """Bytes of the file beside those of its weights."""
-    size = float(len(file.content))
     is_met = limit is None or predicted is None or predicted <= limit
     exceeds, note = _exceeds(size, limit), "predicted are the weights alone"
     note += _over(predicted, limit, "bytes") or _over(size, limit, "bytes", which="as measured ")
-    return Check("file_size", size, predicted, "bytes", is_met, note, exceeds_budget=exceeds)
+    return Check("file_size", float(size), predicted, "bytes", is_met, note, exceeds_budget=exceeds)
 
 
 def check_macs(space: SearchSpace, arch: Architecture, *, limit: float) -> Check:

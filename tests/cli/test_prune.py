@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from ofa_nas.export.card import read_model
 from ofa_nas.pipeline.adapting.prune_start import dense_supernet
 from ofa_nas.pipeline.adapting.transfer_source import open_subnet
-from ofa_nas.pipeline.delivery.deliver import Delivery, verify_file
+from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.elastic import ElasticConvolution
 from ofa_nas.supernet_card import SupernetFiles

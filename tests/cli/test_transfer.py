@@ -12,7 +12,7 @@ from PIL import Image
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import read_model
 from ofa_nas.pipeline.adapting.transfer_source import named_subnet, open_subnet
-from ofa_nas.pipeline.delivery.deliver import Delivery, verify_file
+from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetFiles

@@ -8,7 +8,8 @@ import pytest
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import PredictedLatency
-from ofa_nas.pipeline.delivery.deliver import Delivery, deliver, verify_file
+from ofa_nas.pipeline.delivery.deliver import deliver
+from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.finalists import Finals, Site, measure_finalists, pick_finalists
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise

@@ -21,7 +21,8 @@ from ofa_nas.pipeline.delivery.compare import (
     compare,
 )
 from ofa_nas.pipeline.delivery.contenders import accuracy_difference, latency_ratio
-from ofa_nas.pipeline.delivery.deliver import Delivery, deliver
+from ofa_nas.pipeline.delivery.deliver import deliver
+from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.evaluating.evaluation import evaluate
 from ofa_nas.pipeline.searching.promise import Promise
 from ofa_nas.quantization import quantize

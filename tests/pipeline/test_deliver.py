@@ -11,12 +11,14 @@ import pytest
 from onnx import numpy_helper
 
 import ofa_nas.pipeline.delivery.deliver
+import ofa_nas.pipeline.delivery.file_verification
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, save_model
 from ofa_nas.export.interface import FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement
-from ofa_nas.pipeline.delivery.deliver import Activity, Delivery, deliver, verify_file
+from ofa_nas.pipeline.delivery.deliver import deliver
+from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery, verify_file
 from ofa_nas.pipeline.evaluating.evaluation import evaluate
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of, promise_of_result
@@ -189,7 +191,7 @@ def test_messages_name_the_file_that_was_asked_for(
     def fill(path: Path, _content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "OrtModel", Named)
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.file_verification, "OrtModel", Named)
     export_to(output, small.files)
     assert set(names) == {str(output)}
     monkeypatch.setattr(Path, "write_bytes", fill)
@@ -416,7 +418,7 @@ def test_a_file_of_a_batch_promises_no_latency_of_one_image(
         )
         return MEASURED, ()
 
-    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "time_file", time_file)
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.file_verification, "time_file", time_file)
     predicted = LatencyPromise(PredictedLatency("host", "measured", 1.0), address="host")
     promise = Promise(figures={}, latencies=(predicted,))
     space = SupernetCard.load(small.files.card).space

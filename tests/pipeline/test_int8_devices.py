@@ -7,14 +7,15 @@ from pathlib import Path
 import onnx
 import pytest
 
-import ofa_nas.pipeline.delivery.deliver
+import ofa_nas.pipeline.delivery.file_verification
 from ofa_nas.devices import AnyModel, DeviceInfo, MeasuringProtocol, Profile, Visit
 from ofa_nas.errors import TableError
 from ofa_nas.export.interface import FileForm
 from ofa_nas.latency.references import Timed, reference_architectures, reference_name
 from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.pipeline.delivery.deliver import Delivery, deliver
+from ofa_nas.pipeline.delivery.deliver import deliver
+from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.finalists import time_architectures
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of
@@ -79,7 +80,7 @@ def test_a_file_is_timed_against_references_of_its_precision(
     precision: str, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device, table = Listener(), table_of(tiny, precision)
-    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "open_device", lambda _: device)
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.file_verification, "open_device", lambda _: device)
     promise = Promise(figures={}, latencies=(LatencyPromise.of(table, 1.0, address="host"),))
     stream = deliver(
         small.files, tiny.smallest, promise, output=tmp_path / "subnet.onnx", form=FileForm(precision)
@@ -138,7 +139,7 @@ def test_a_file_is_not_timed_on_another_machine_than_that_of_its_table(
     device, table = Listener(), table_of(tiny, FP32)
     assert table.measured
     there = replace(table, held=replace(table.measured, environment={"cpu": "Cortex-A72"}))
-    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "open_device", lambda _: device)
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.file_verification, "open_device", lambda _: device)
     promise = Promise(figures={}, latencies=(LatencyPromise.of(there, 1.0, address="host"),))
     path = tmp_path / "subnet.onnx"
     with pytest.raises(TableError, match=r"was measured on another machine .* cpu was 'Cortex-A72'"):

@@ -11,7 +11,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.windows import windows_like
 from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
-from ofa_nas.pipeline.delivery.deliver import Activity, Delivery
+from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery
 from ofa_nas.pipeline.training.training_run import (
     FoundImages,
     RunPlan,

@@ -24,7 +24,7 @@ from ofa_nas.pipeline.delivery.contenders import (
     latency_ratio,
     time_contenders,
 )
-from ofa_nas.pipeline.delivery.deliver import Activity
+from ofa_nas.pipeline.delivery.file_verification import Activity
 from ofa_nas.pipeline.delivery.original import find_source
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.space.architecture import Architecture

@@ -19,7 +19,7 @@ from ofa_nas.export.foreign import class_count, image_size, model_precision, rea
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.pipeline.delivery.deliver import Activity
+from ofa_nas.pipeline.delivery.file_verification import Activity
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs

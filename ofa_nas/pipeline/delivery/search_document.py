@@ -14,7 +14,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.search.budgets import Budget
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.delivery.deliver import Delivery
+    from ofa_nas.pipeline.delivery.file_verification import Delivery
     from ofa_nas.pipeline.measured.measured_search import MeasuredResult
     from ofa_nas.pipeline.measured.trials import MeasuredTrial
 

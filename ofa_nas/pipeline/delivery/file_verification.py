@@ -1,0 +1,274 @@
+"""Check an exported file: against its subnet and images, on its device, beside what it was chosen for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ofa_nas.accuracy import Top1
+from ofa_nas.data.packed import PackedImages
+from ofa_nas.devices import HOST, MeasuringProtocol, describe_threads, is_address, open_device
+from ofa_nas.errors import BudgetError, ConfigError, VerificationError
+from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
+from ofa_nas.export.check import Check
+from ofa_nas.export.comparison import TorchAgreement, check_comparison, compare_with_torch
+from ofa_nas.export.export import exact_bytes
+from ofa_nas.export.verify import (
+    TOLERANCES,
+    OrtModel,
+    check_accuracy,
+    check_latency,
+    check_macs,
+    check_memory,
+    check_numerics,
+    check_size,
+    count_correct_in_file,
+    time_file,
+)
+from ofa_nas.latency.verification import find_changes_of_machine
+from ofa_nas.pipeline.delivery.original import find_original
+from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
+from ofa_nas.search.budgets import Budget
+from ofa_nas.space.precision import FP16, FP32
+from ofa_nas.supernet.supernet import Subnet
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What is going on, and how far: `done` of `total` steps, 0 of 0 where it is one step."""
+
+    name: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A file and its checks.
+
+    Attributes:
+        path: The ONNX file.
+        card: What the file says of itself.
+        checks: In the order of the report.
+        threads: Of ONNX Runtime, where the file was timed.
+        unchecked: What could not be checked, and why; a sentence each.
+    """
+
+    path: Path
+    card: ModelCard
+    checks: tuple[Check, ...]
+    threads: int = 1
+    unchecked: tuple[str, ...] = ()
+
+    @property
+    def is_met(self) -> bool:
+        """Whether every promise holds."""
+        return all(check.is_met for check in self.checks)
+
+    @property
+    def exceeds_budget(self) -> bool:
+        """Whether a measured figure is above its budget, though its promise may be kept."""
+        return any(check.exceeds_budget for check in self.checks)
+
+    def measured(self) -> dict[str, float | dict[str, float]]:
+        """Measured figures by name, as the JSON output has them; latencies by device; `exceeds_budget`."""
+        names = {
+            "accuracy": "accuracy",
+            "agreement": "agreement",
+            "accuracy_drop": "accuracy_drop",
+            "peak_memory": "planned_ort_bytes",
+            "resident_memory": "rss_max_bytes",
+            "file_size": "weight_bytes",
+            "macs": "macs",
+        }
+        figures: dict[str, float | dict[str, float]] = {
+            names[check.quantity]: check.measured for check in self.checks if check.quantity in names
+        }
+        for quantity in ("latency", "latency_p90"):
+            found = {check.device: check.measured for check in self.checks if check.quantity == quantity}
+            figures |= {f"{quantity}_ms": found} if found else {}
+        return figures | {"exceeds_budget": self.exceeds_budget}
+
+
+def verify_file(
+    path: Path,
+    *,
+    supernet: str | None,
+    device: str | None,
+    budgets: Sequence[Budget],
+    threads: int = 1,
+) -> Iterator[Activity | Delivery]:
+    """Check an exported file from what it says of itself; without its supernet, what can be checked still is.
+
+    Args:
+        path: ONNX file.
+        supernet: Where it came from; None for the shipped one that the file names.
+        device: Address of where to time it; None for this machine when the file was predicted for it, and for
+            nowhere otherwise.
+        budgets: That it must keep.
+        threads: Of ONNX Runtime.
+
+    Raises:
+        FileError: The file is no export of this tool.
+        CheckpointError: The supernet that was given is not there, or the one that was found is damaged.
+        ConfigError: The device is no address.
+        BudgetError: A latency is limited, and the file would not be timed.
+    """
+    card = ModelCard.from_model(read_model(path), path)
+    is_ours = any(one.device == HOST for one in card.latencies)
+    address = device or (HOST if is_ours else "")
+    if address and not is_address(address):
+        raise ConfigError(
+            f"--device {address[:80]}: a file is timed on a device, not by a table: give host, or "
+            "ssh://USER@HOST for a board"
+        )
+    if not address and any(budget.name == "latency" for budget in budgets):
+        raise BudgetError(
+            "a latency budget needs a device to time the file on: add --device host, or ssh://USER@HOST"
+        )
+    yield Activity("loading the supernet")
+    original = find_original(path, card, supernet)
+    limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
+    timed = LatencyPromise(_meant(card, address), limit_ms, address=address)
+    promise = Promise(
+        figures={**card.predicted, **exact_bytes(card)},
+        half_width=card.predicted.get("accuracy_half_width", 0.0),
+        latencies=(timed,) if address else (),
+        budgets=tuple(budgets),
+        threads=threads,
+    )
+    for record in check_file(path, original.subnet, promise, held_out=original.held_out):
+        yield replace(record, unchecked=original.missing) if isinstance(record, Delivery) else record
+
+
+def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
+    """The prediction for the device at an address: that of its name, else the first of another machine."""
+
+    def distance(one: PredictedLatency) -> tuple[bool, bool]:
+        return one.device != address, one.device == HOST
+
+    return min(card.latencies, key=distance, default=None)
+
+
+def check_file(
+    path: Path,
+    subnet: Subnet | None,
+    promise: Promise,
+    *,
+    held_out: PackedImages | None,
+    named: Path | None = None,
+) -> Iterator[Activity | Delivery]:
+    """Check a file against its subnet and its promise; what needs a subnet or images is left out without.
+
+    Args:
+        path: To read.
+        subnet: That it was exported from.
+        promise: To keep.
+        held_out: Images to classify.
+        named: Where the file will be, for messages and the delivery; None where it is there already.
+
+    Raises:
+        VerificationError: Numerics are off.
+    """
+    model = read_model(path)
+    path = named or path
+    card = ModelCard.from_model(model, path)
+    file = OrtModel(model, card.normalization, name=str(path))
+    checks: list[Check] = []
+    for record in _judge_classes(file, card, subnet, promise, held_out=held_out):
+        if isinstance(record, Activity):
+            yield record
+        else:
+            checks.append(record)
+    for one in promise.latencies:
+        if one.address:
+            yield Activity(f"timing on {_where(one.address)}")
+            checks += _latency(file, card, one, threads=promise.threads)
+    yield Activity("measuring memory")
+    peak, *others = check_memory(
+        file,
+        next((one.address for one in promise.latencies if one.address != HOST and one.address), HOST),
+        predicted=promise.figures.get("peak_activation_bytes"),
+        limit=promise.limit("peak_memory"),
+    )
+    told = " of a processor with half precision; others compute in fp32" * (card.form.precision == FP16)
+    if card.quantization and card.quantization.kept:
+        told = f"; {len(card.quantization.kept)} operators stay in fp32: ofa-nas show names them"
+    checks += [replace(peak, note=peak.note + told), *others]
+    predicted, limit = promise.figures.get("weight_bytes"), promise.limit("model_size")
+    checks.append(check_size(len(file.content), predicted=predicted, limit=limit))
+    macs = promise.limit("macs")
+    if macs is not None:
+        checks.append(check_macs(card.space, card.arch, limit=macs))
+    yield Delivery(path, card, tuple(checks), promise.threads)
+
+
+def _judge_classes(
+    file: OrtModel,
+    card: ModelCard,
+    subnet: Subnet | None,
+    promise: Promise,
+    *,
+    held_out: PackedImages | None,
+) -> Iterator[Activity | Check]:
+    """Numerics, agreement and accuracy, as far as there are a subnet and images."""
+    if held_out is None:
+        return
+    precision = card.form.precision
+    if subnet is not None and precision in TOLERANCES:
+        yield Activity("comparing with torch")
+        numerics = check_numerics(file, subnet, held_out.images, precision=precision)
+        if not numerics.is_met:
+            coarse = ", this processor's half precision is too coarse for it (export fp32)"
+            raise VerificationError(
+                f"{card.arch}: the file's logits differ from the supernet's by {numerics.measured:.2g} of "
+                "the largest; either the file was changed"
+                f"{coarse if precision == FP16 else ''}, or this is a bug of ofa-nas"
+            )
+        yield numerics
+    found = Top1(0, 1)
+    if subnet is None or precision == FP32:
+        for found in count_correct_in_file(file, held_out):
+            yield Activity("classifying held-out images", found.images, len(held_out))
+    else:
+        compared = TorchAgreement()
+        for compared in compare_with_torch(file, subnet, held_out):
+            yield Activity("classifying held-out images, beside torch", compared.images, len(held_out))
+        yield from check_comparison(compared)
+        found = compared.top_1
+    accuracy = check_accuracy(found, predicted=promise.figures.get("accuracy"), half_width=promise.half_width)
+    is_of_fp32 = precision != FP32 and accuracy.predicted is not None
+    yield replace(accuracy, note=f"{accuracy.note}; predicted of fp32") if is_of_fp32 else accuracy
+
+
+def _where(address: str) -> str:
+    return "this machine" if address == HOST else address
+
+
+def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, threads: int) -> list[Check]:
+    device = open_device(promise.address)
+    table = promise.table
+    changes = find_changes_of_machine(table, device.info().environment) if table and table.measured else ()
+    measured, stale = time_file(
+        file,
+        device,
+        MeasuringProtocol(threads=threads),
+        space=card.space,
+        references=promise.references,
+        precision=card.form.precision,
+        changes=changes,
+    )
+    is_of_one = card.form.batch in (1, None)
+    predicted = promise.predicted if is_of_one else None  # tables are of one image
+    where = f"{_where(promise.address)}, {describe_threads(threads)}"
+    where += " (the table does not tell its own)" if table and table.device.threads is None else ""
+    where += "" if is_of_one else f", {card.form.batch} images at once"
+    if predicted and predicted.device != promise.address:
+        where += f", predicted for {predicted.device} ({predicted.provenance})"
+    return check_latency(
+        measured,
+        stale,
+        predicted=predicted.latency_ms if predicted else None,
+        limit=promise.limit_ms,
+        device=predicted.device if predicted else promise.address,
+        where=where,
+    )
