@@ -231,11 +231,6 @@ class _Evidence:
         return -0.5 * (square + 2.0 * float(np.log(np.diag(lower)).sum()) + float(np.log(variances).sum()))
 
 
-def evidence_of(fitted: LinkedFit) -> float:
-    """Of a fit, comparable among fits of the same targets."""
-    return _Evidence(fitted).of(fitted.scales)
-
-
 def tuned(start: LinkedFit) -> LinkedFit:
     """Try each scale larger and smaller as long as the evidence rises; the targets stay as they are."""
     evidence = _Evidence(start)

@@ -132,9 +132,9 @@ class ProgressBar:
         done = self.display.tasks[self.task].completed - self.began
         return done / elapsed_s if elapsed_s > 0.0 else 0.0
 
-    def advance(self, steps: float = 1, *, note: str = "") -> None:
-        """Move on by `steps`, and show `note` behind the bar."""
-        self.move_to(self.display.tasks[self.task].completed + steps, note=note)
+    def advance(self, *, note: str = "") -> None:
+        """Move on by one step, and show `note` behind the bar."""
+        self.move_to(self.display.tasks[self.task].completed + 1, note=note)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ofa_nas.errors import BudgetError, ConfigError
 
-DEVICE, LATENCY, MEASURE = "--device", "--latency", "--measure"
+DEVICE, LATENCY = "--device", "--latency"
 
 
 class InOrder(argparse.Action):

@@ -14,7 +14,7 @@ from ofa_nas.errors import ConfigError
 if TYPE_CHECKING:
     from ofa_nas.pipeline.running.run_check import Facts
     from ofa_nas.pipeline.running.run_file import RunFile
-    from ofa_nas.pipeline.running.run_folder import RunFolder, Step
+    from ofa_nas.pipeline.running.run_folder import RunFolder, Step, StepRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,7 +179,7 @@ class _Run:
             record = replace(record, parts=part + 1, status=status, seconds=seconds)
         self._remember(step, record.finish(step))
 
-    def _remember(self, step: "Step", record: "Any") -> None:
+    def _remember(self, step: "Step", record: "StepRecord") -> None:
         self.folder.steps[step.name] = record
         self.folder.save(settings=self._settings())
 

@@ -12,7 +12,7 @@ import onnx
 from ofa_nas.data import Normalization
 from ofa_nas.errors import ArchitectureError, ConfigError, FileError
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
-from ofa_nas.files import parse_json, read_bytes, write_bytes
+from ofa_nas.files import parse_json, read_bytes
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.precision import FP32
 from ofa_nas.space.search_space import SearchSpace
@@ -59,10 +59,6 @@ class Quantization:
             int(document["images"]),
             tuple(map(str, kept)),
         )
-
-    def to_document(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +126,7 @@ class ModelCard:
             "precision": self.form.precision,
             "batch": "dynamic" if self.form.batch is None else str(self.form.batch),
             "preprocessing": self.form.has_preprocessing,
-            "quantization": self.quantization.to_document() if self.quantization else None,
+            "quantization": asdict(self.quantization) if self.quantization else None,
             "measured": self.measured,
             "made_by": dict(self.made_by),
         }
@@ -189,11 +185,6 @@ def with_card(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
     copy.CopyFrom(model)
     onnx.helper.set_model_props(copy, card.to_metadata())
     return copy
-
-
-def save_model(path: Path, model: onnx.ModelProto) -> None:
-    """Write an ONNX file."""
-    write_bytes(path, model.SerializeToString())
 
 
 def read_model(path: Path) -> onnx.ModelProto:

@@ -218,6 +218,5 @@ def _rows(file: LookupTable, space: SearchSpace) -> Iterator[PublishedRow]:
         entry = file.entries.get(layer_key(layer))
         if entry is None:
             raise TableError(f"{file.path}: the key {layer_key(layer)} is missing, which {space.name} needs")
-        is_spread_known = entry.std is not None and entry.mean > 0
-        spread = entry.std / entry.mean if is_spread_known and entry.std is not None else None
+        spread = None if entry.std is None else entry.std / entry.mean
         yield PublishedRow(file.resolution, layer, entry.mean, spread)

@@ -104,11 +104,11 @@ def _read_judgement(root: Section, provenance: str) -> tuple[str, ErrorFigures |
 def _read_fastest(root: Section) -> float | None:
     """What the fastest takes of the networks that a model was fitted to [ms]."""
     if root.has("fastest_ms"):
-        return root.number("fastest_ms", minimum=1e-6, maximum=1e7)
+        return root.number("fastest_ms", minimum=1e-6, maximum=LARGEST_MS)
     if not root.has("networks"):
         return None
     networks = root.sections("networks")
-    return min(one.number("measured_ms", minimum=1e-6, maximum=1e7) for one in networks)
+    return min(one.number("measured_ms", minimum=1e-6, maximum=LARGEST_MS) for one in networks)
 
 
 def _check_summary(measured: Measured, validation: Section) -> None:

@@ -222,12 +222,6 @@ class PopulationPredictor:
         return self.fitted.to_json()
 
 
-def interval(predictor: Predictor, genes: Genes) -> Floats:
-    """90 % intervals of accuracy for architectures `(n, d)`: `(n, 2)` fractions, low and high."""
-    centre, half = predictor.predict(genes), predictor.half_widths(genes)
-    return np.clip(np.stack([centre - half, centre + half], axis=1), 0.0, 1.0)
-
-
 def conformal_half_width(residuals: Floats) -> float:
     """Half-width that covers 90 % of future residuals, from `(n,)` residuals of samples that were not fitted.
 

@@ -225,7 +225,7 @@ class SearchDocument:
     Attributes:
         answers: One for each value of a list of budgets; else one.
         checks: Of the exported file; empty where none was.
-        measured: Networks that were timed or evaluated, by how: finalists, contest, study.
+        finalists, contest, study: Networks that were timed or evaluated, by how.
         facts: Further lines for the end: what, and the text.
         command: That made it; empty where the document does not tell.
     """

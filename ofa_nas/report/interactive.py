@@ -4,10 +4,10 @@ from html import escape
 from typing import Any
 
 from ofa_nas.charts import BARS, NONE, PAGE, STAR, Chart, Rule, Series
+from ofa_nas.charts.layout import CROWDED
 
 SYMBOLS = {"circle": "circle", "diamond": "diamond", "star": "star", "cross": "x"}
 SIZES = {STAR: 17}
-_CROWDED = 8  # names of ticks beyond which they stand upright
 
 
 def figure_of(chart: Chart) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
     if chart.x_ticks:
         places, names = zip(*chart.x_ticks, strict=True)
         x |= {"tickvals": list(places), "ticktext": list(map(_safe, names))}
-        x |= {"tickangle": -90} if len(places) > _CROWDED else {}
+        x |= {"tickangle": -90} if len(places) > CROWDED else {}
     has_bars = any(one.marker == BARS for one in chart.series)
     y: dict[str, Any] = axis | {"title": {"text": _safe(chart.y_title)}}
     has_legend = any(one.label and not one.values for one in chart.series)

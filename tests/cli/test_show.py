@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from ofa_nas.export.card import read_model, save_model
+from ofa_nas.export.card import read_model
+from ofa_nas.pipeline.delivery.deliver import save_model
 from ofa_nas.supernet_card import SupernetCard
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from ofa_nas.data import Normalization
 from ofa_nas.data.augment import to_input
 from ofa_nas.errors import FileError
-from ofa_nas.export.card import ModelCard, PredictedLatency, Quantization, read_model, save_model, with_card
+from ofa_nas.export.card import ModelCard, PredictedLatency, Quantization, read_model, with_card
 from ofa_nas.export.export import exact_bytes, export_subnet, model_card
 from ofa_nas.export.interface import FileForm, preprocessing_bytes
 from ofa_nas.onnx_writer import random_weights, write_model
+from ofa_nas.pipeline.delivery.deliver import save_model
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.precision import FP16, INT8, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
@@ -56,7 +57,7 @@ def model_of(space: SearchSpace) -> onnx.ModelProto:
 
 
 def test_the_card_survives_the_file(tiny: SearchSpace, tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "subnet.onnx"
+    path = tmp_path / "subnet.onnx"
     save_model(path, model_of(tiny))
     assert ModelCard.from_model(read_model(path), path) == card_of(tiny)
 

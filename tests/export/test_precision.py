@@ -1,7 +1,7 @@
 """fp16 and int8 files compute nearly the same, and what int8 would spoil stays in fp32."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import onnx
@@ -95,7 +95,7 @@ def test_int8_says_what_it_costs_on_images_that_gave_no_range(
     logits, wanted = (OrtModel(one, PLAIN).logits(judging) for one in (model, fp32))
     assert found.distortion == pytest.approx(distortion(logits, wanted))
     assert found.agreement == agreement(logits, wanted) > 0.8
-    assert Quantization.from_document(found.to_document() | {"kept": list(found.kept)}) == found
+    assert Quantization.from_document(asdict(found) | {"kept": list(found.kept)}) == found
 
 
 def test_too_few_images_are_refused(fp32: onnx.ModelProto, small: SmallSupernet) -> None:
@@ -137,7 +137,7 @@ def test_a_loud_channel_is_left_in_fp32_and_little_else(fp32: onnx.ModelProto, s
 
 
 def test_a_damaged_record_of_quantization_is_refused() -> None:
-    good = Quantization("minmax", 0.01, 0.9, 20, ("a/b",)).to_document()
+    good = asdict(Quantization("minmax", 0.01, 0.9, 20, ("a/b",)))
     wrongs: list[object] = [
         None,
         [],

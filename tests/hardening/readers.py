@@ -28,7 +28,7 @@ from ofa_nas.latency.timings import read_timings
 from ofa_nas.pipeline.running.run_file import RunFile, flags
 from ofa_nas.pipeline.running.run_folder import RunFolder, Step
 from ofa_nas.predictor_file import load_predictor
-from ofa_nas.predictors import Observations, interval
+from ofa_nas.predictors import Observations
 from ofa_nas.report.page import report_page
 from ofa_nas.report.reader import read_search
 from ofa_nas.search.storage import open_storage
@@ -65,6 +65,7 @@ from tests.hardening.formats import (
     to_yaml,
 )
 from tests.hardening.reading import Reader
+from tests.predictors.worlds import interval
 
 TINY = SearchSpace.load("tiny")
 ENCODING = Encoding.of(TINY)

@@ -12,7 +12,7 @@ import pytest
 from ofa_nas.data import Normalization
 from ofa_nas.devices import AnyModel, MeasuringProtocol, Visit
 from ofa_nas.devices.host import Host
-from ofa_nas.export.card import ModelCard, read_model, save_model
+from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.foreign import model_precision
 from ofa_nas.export.interface import FileForm
 from ofa_nas.pipeline.delivery.compare import (
@@ -21,7 +21,7 @@ from ofa_nas.pipeline.delivery.compare import (
     compare,
 )
 from ofa_nas.pipeline.delivery.contenders import accuracy_difference, latency_ratio
-from ofa_nas.pipeline.delivery.deliver import deliver
+from ofa_nas.pipeline.delivery.deliver import deliver, save_model
 from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.evaluating.evaluation import evaluate
 from ofa_nas.pipeline.searching.promise import Promise

@@ -13,11 +13,11 @@ from onnx import numpy_helper
 import ofa_nas.pipeline.delivery.deliver
 import ofa_nas.pipeline.delivery.file_verification
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
-from ofa_nas.export.card import ModelCard, PredictedLatency, read_model, save_model
+from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.interface import FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement
-from ofa_nas.pipeline.delivery.deliver import deliver
+from ofa_nas.pipeline.delivery.deliver import deliver, save_model
 from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery, verify_file
 from ofa_nas.pipeline.evaluating.evaluation import evaluate
 from ofa_nas.pipeline.searching.estimators import Estimators
@@ -169,7 +169,7 @@ def test_a_broken_budget_is_not_met_and_the_file_stays(small: SmallSupernet, tmp
 def test_a_file_that_computes_something_else_is_not_kept(
     small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "write_model", spoil_and_save)
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.deliver, "save_model", spoil_and_save)
     older = tmp_path / "subnet.onnx"
     older.write_bytes(b"an older file")
     with pytest.raises(VerificationError, match=r"the file's logits differ from the supernet's by "):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ofa_nas import link_regression
-from ofa_nas.predictors import additive, interval, macs
+from ofa_nas.predictors import additive, macs
 from ofa_nas.scores import bias, kendall_tau, rmse
-from tests.predictors.worlds import LITE, observe, rugged_accuracy
+from tests.predictors.worlds import LITE, interval, observe, rugged_accuracy
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

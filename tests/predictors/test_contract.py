@@ -16,7 +16,6 @@ from ofa_nas.predictors import (
     PopulationPredictor,
     Predictor,
     conformal_half_width,
-    interval,
     load_module,
     promised,
 )
@@ -24,7 +23,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.scores import kendall_tau, rmse
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
-from tests.predictors.worlds import LITE, linear_accuracy, observe
+from tests.predictors.worlds import LITE, interval, linear_accuracy, observe
 
 KINDS = plugin_names("predictors")
 _RNG = np.random.default_rng(0)

@@ -11,7 +11,6 @@ from ofa_nas.predictors import (
     Observations,
     PopulationPredictor,
     Predictor,
-    interval,
     load_module,
     macs,
 )
@@ -20,7 +19,7 @@ from ofa_nas.search.problem import Problem, Tables, Worth
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Genes
 from ofa_nas.training.collect import stratified_sample
-from tests.predictors.worlds import LITE, evaluate, linear_accuracy, observe, rugged_accuracy
+from tests.predictors.worlds import LITE, evaluate, interval, linear_accuracy, observe, rugged_accuracy
 
 IMAGES = 10_000
 WORLDS = 6

@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample
-from ofa_nas.predictors import Floats, Observations
+from ofa_nas.predictors import Floats, Observations, Predictor
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
@@ -13,6 +13,12 @@ from ofa_nas.space.search_space import SearchSpace
 LITE = Encoding.of(SearchSpace.load("efficientnet_lite"))
 _MACS = tabulate(LITE, layer_macs)
 HARDNESS = 0.95  # correlation of an image with its difficulty: a third of the noise is a subnet's own
+
+
+def interval(predictor: Predictor, genes: Genes) -> Floats:
+    """90 % intervals of accuracy for architectures `(n, d)`: `(n, 2)` fractions, low and high."""
+    centre, half = predictor.predict(genes), predictor.half_widths(genes)
+    return np.clip(np.stack([centre - half, centre + half], axis=1), 0.0, 1.0)
 
 
 def linear_accuracy(genes: Genes) -> Floats:

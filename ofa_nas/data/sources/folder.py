@@ -111,9 +111,9 @@ def _kind(path: Path) -> str:
     return end if end[1:].isascii() and end[1:].isalnum() else "others"
 
 
-def _list(texts: Iterable[str], most: int = 8) -> str:
+def _list(texts: Iterable[str]) -> str:
     every = list(texts)
-    return ", ".join(every[:most]) + (", …" if len(every) > most else "")
+    return ", ".join(every[:8]) + (", …" if len(every) > 8 else "")
 
 
 @lru_cache(maxsize=256)

@@ -62,7 +62,7 @@ def deliver(
     own = replace(own, predicted={**own.predicted, **exact})
     promise = replace(promise, figures={**promise.figures, **exact})
     with replacing(output) as temporary:  # whatever goes wrong, an older file stays
-        write_model(temporary, with_card(model, own))
+        save_model(temporary, with_card(model, own))
         for record in check_file(temporary, subnet, promise, held_out=held_out, named=output):
             last = record
             if isinstance(record, Activity):
@@ -72,7 +72,7 @@ def deliver(
     yield last
 
 
-def write_model(path: Path, model: onnx.ModelProto) -> None:
+def save_model(path: Path, model: onnx.ModelProto) -> None:
     """Write into a file that is a temporary one already.
 
     Raises:
@@ -87,7 +87,7 @@ def _with_figures(delivery: Delivery, model: onnx.ModelProto, promise: Promise, 
     figures = {key: value for key, value in delivery.measured().items() if key not in left_out}
     card = replace(delivery.card, measured={**figures, "threads": float(delivery.threads)})
     final = with_card(model, card)
-    write_model(path, final)
+    save_model(path, final)
     predicted, limit = promise.figures.get("weight_bytes"), promise.limit("model_size")
     size = check_size(path.stat().st_size, predicted=predicted, limit=limit)
     checks = (size if check.quantity == size.quantity else check for check in delivery.checks)
