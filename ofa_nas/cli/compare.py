@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.delivery import show_activity
 from ofa_nas.figures import format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
             if isinstance(record, Comparison):
                 found = record
             else:
-                bar.move_to(record.done, total=record.total or None, note=record.name)
+                show_activity(bar, record)
     if not give_document(args, _document(found)):
         _show(found)
 

@@ -4,8 +4,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ofa_nas.cli.supernet_arguments import add_first_supernet
-from ofa_nas.cli.training_arguments import add_run, add_settings, add_supernet_training
-from ofa_nas.cli.training_run import chosen_recipe, follow
+from ofa_nas.cli.training_arguments import (
+    add_run,
+    add_settings,
+    add_supernet_training,
+    kept_run,
+    own_settings,
+)
+from ofa_nas.cli.training_run import follow
 
 if TYPE_CHECKING:
     from ofa_nas.training.state import EpochEnd
@@ -50,19 +56,16 @@ def run(args: argparse.Namespace) -> None:
     prepare_torch(threads=args.threads)
     from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.pipeline.training.pretraining import PretrainedSupernet, PretrainingPlan, pretrain_supernet
+    from ofa_nas.training.recipe import Recipe
 
     plan = PretrainingPlan(
         space=args.space,
         data=args.data,
         start=args.start,
         loss=args.loss,
-        recipe=chosen_recipe(args, "pretrain"),
-        folder=args.output,
-        image_size=args.image_size,
-        resume=args.resume,
-        checkpoint_minutes=args.checkpoint_minutes,
-        has_own_rate=args.learning_rate is not None,
+        recipe=Recipe.load(args.recipe, purpose="pretrain").override(own_settings(args)),
         has_tensorboard=args.tensorboard,
+        **kept_run(args),
     )
     done = follow(
         pretrain_supernet(plan, device=pick_device(args.device)),

@@ -4,9 +4,10 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ofa_nas.cli.delivery import show_activity, show_delivery
 from ofa_nas.cli.supernet_arguments import add_source_subnet
-from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings
-from ofa_nas.cli.training_run import follow, show_activity
+from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, kept_run, own_settings
+from ofa_nas.cli.training_run import follow
 from ofa_nas.figures import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.adapting.prune import PrunedSubnet, PrunePlan
     from ofa_nas.pipeline.delivery.file_verification import Activity
     from ofa_nas.pruning.state import Round
-    from ofa_nas.training.recipe import Recipe
     from ofa_nas.training.train import EpochReport
 
 
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> "PrunePlan":
     from ofa_nas.errors import ConfigError
-    from ofa_nas.pipeline.adapting.prune import PrunePlan
+    from ofa_nas.pipeline.adapting.prune import PrunePlan, prune_recipe
     from ofa_nas.training.splits import SplitSizes
 
     own = {"channel": ("keep",), "imp": ("rounds", "share", "scope", "rewind")}
@@ -94,30 +94,11 @@ def _plan(args: argparse.Namespace) -> "PrunePlan":
         supernet=args.supernet,
         data=args.data,
         method=args.method,
-        recipe=_recipe(args),
+        recipe=prune_recipe().override(own_settings(args)),
         sizes=SplitSizes(reports=args.held_out, seed=args.seed),
-        folder=args.output,
         from_scratch=args.from_scratch,
-        image_size=args.image_size,
-        resume=args.resume,
-        checkpoint_minutes=args.checkpoint_minutes,
-        has_own_rate=args.learning_rate is not None,
+        **kept_run(args),
         **given,
-    )
-
-
-def _recipe(args: argparse.Namespace) -> "Recipe":
-    from ofa_nas.pipeline.adapting.prune import prune_recipe
-    from ofa_nas.training.recipe import Settings
-
-    return prune_recipe().override(
-        Settings(
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            learning_rate=args.learning_rate,
-            crop_scale=args.crop_scale,
-            seed=args.seed,
-        )
     )
 
 
@@ -142,7 +123,6 @@ def _document(method: str, done: "PrunedSubnet") -> dict[str, Any]:
 
 def _show(method: str, done: "PrunedSubnet") -> None:
     from ofa_nas.cli.console import make_table, out
-    from ofa_nas.cli.delivery import show_delivery
 
     if done.rounds:
         table = make_table("round", "weights left", "", "loss", "held-out top-1")

@@ -4,8 +4,15 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ofa_nas.cli.supernet_arguments import add_first_supernet
-from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, add_supernet_training
-from ofa_nas.cli.training_run import chosen_recipe, follow
+from ofa_nas.cli.training_arguments import (
+    add_held_out,
+    add_run,
+    add_settings,
+    add_supernet_training,
+    kept_run,
+    own_settings,
+)
+from ofa_nas.cli.training_run import follow
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
@@ -47,20 +54,17 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.console import err, give_document, out
     from ofa_nas.pipeline.training.learning import TrainedSupernet, TrainingPlan, train_supernet
     from ofa_nas.training.distributed import join_ranks, leave_ranks
+    from ofa_nas.training.recipe import Recipe
     from ofa_nas.training.splits import SplitSizes
 
     plan = TrainingPlan(
         space=args.space,
         data=args.data,
         start=args.start,
-        recipe=chosen_recipe(args, "train"),
+        recipe=Recipe.load(args.recipe, purpose="train").override(own_settings(args)),
         sizes=SplitSizes(reports=args.held_out, seed=args.seed),
-        folder=args.output,
-        image_size=args.image_size,
-        resume=args.resume,
-        checkpoint_minutes=args.checkpoint_minutes,
-        has_own_rate=args.learning_rate is not None,
         has_tensorboard=args.tensorboard,
+        **kept_run(args),
     )
     device = pick_device(args.device)
     ranks = join_ranks(device)

@@ -2,6 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ofa_nas.training.recipe import Settings
 
 
 def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: str = "") -> None:
@@ -24,6 +28,17 @@ def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: st
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
+def kept_run(args: argparse.Namespace) -> dict[str, Any]:
+    """What the arguments of `add_run` and `add_settings` say for a `RunPlan`."""
+    return {
+        "folder": args.output,
+        "image_size": args.image_size,
+        "resume": args.resume,
+        "checkpoint_minutes": args.checkpoint_minutes,
+        "has_own_rate": args.learning_rate is not None,
+    }
+
+
 def add_settings(
     parser: argparse.ArgumentParser, *, epochs: str, batch_size: str, learning_rate: str, crop_scale: str
 ) -> None:
@@ -33,6 +48,20 @@ def add_settings(
     parser.add_argument("--learning-rate", type=float, help=f"peak learning rate ({learning_rate})")
     parser.add_argument(
         "--crop-scale", type=float, help=f"least share of the area a crop keeps ({crop_scale})"
+    )
+
+
+def own_settings(args: argparse.Namespace) -> "Settings":
+    """What the arguments of `add_settings` and `add_supernet_training` change of a recipe."""
+    from ofa_nas.training.recipe import Settings
+
+    return Settings(
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        random_subnets=vars(args).get("random_subnets"),
+        crop_scale=args.crop_scale,
+        seed=args.seed,
     )
 
 

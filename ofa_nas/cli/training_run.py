@@ -1,6 +1,5 @@
-"""What commands that train have in common: the recipe's settings, and progress."""
+"""Progress of commands that train."""
 
-import argparse
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -8,25 +7,8 @@ from ofa_nas.cli.signals import signals_noted
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.delivery.file_verification import Activity
-    from ofa_nas.training.recipe import Purpose, Recipe
 
 End = TypeVar("End")
-
-
-def chosen_recipe(args: argparse.Namespace, purpose: "Purpose") -> "Recipe":
-    """The recipe of a command line, with the settings that override it."""
-    from ofa_nas.training.recipe import Recipe, Settings
-
-    settings = Settings(
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        random_subnets=args.random_subnets,
-        crop_scale=args.crop_scale,
-        seed=args.seed,
-    )
-    return Recipe.load(args.recipe, purpose=purpose).override(settings)
 
 
 def follow(
@@ -93,8 +75,3 @@ def _tell(line: str, *, is_first: bool) -> None:
 
     if line and is_first:
         err.print(line)
-
-
-def show_activity(bar: "ProgressBar", activity: "Activity") -> None:
-    """Where the check of a finished file stands."""
-    bar.move_to(activity.done, total=activity.total or None, note=activity.name)

@@ -3,9 +3,10 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.delivery import show_activity, show_delivery
 from ofa_nas.cli.supernet_arguments import add_source_subnet
-from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings
-from ofa_nas.cli.training_run import follow, show_activity
+from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, kept_run
+from ofa_nas.cli.training_run import follow
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ def run(args: argparse.Namespace) -> int:
     check_alone("transfer")
     prepare_torch(threads=args.threads, is_lean=True)
     from ofa_nas.cli.console import give_document, out
-    from ofa_nas.cli.delivery import show_delivery
     from ofa_nas.pipeline.adapting.transfer import TransferPlan, TransferredSubnet, transfer_subnet
     from ofa_nas.training.splits import SplitSizes
 
@@ -49,11 +49,7 @@ def run(args: argparse.Namespace) -> int:
         data=args.data,
         recipe=_recipe(args),
         sizes=SplitSizes(reports=args.held_out, seed=args.seed),
-        folder=args.output,
-        image_size=args.image_size,
-        resume=args.resume,
-        checkpoint_minutes=args.checkpoint_minutes,
-        has_own_rate=args.learning_rate is not None,
+        **kept_run(args),
     )
     done = follow(
         transfer_subnet(plan, device=pick_device(args.device)),
