@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def asset_folder(kind: str) -> Path:
-    """Folder of one kind of asset: `search_spaces`, `latency_tables` or `supernets`."""
+    """Folder of one kind of asset: `search_spaces`, `latency_tables`, their `rooflines`, or `supernets`."""
     inside = _PACKAGE / "_data" / kind
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
@@ -52,7 +52,7 @@ def find_asset(
     if is_path and path.is_dir():
         raise error(f"{name_or_path[:200]}: is a folder; give the path of a {suffix} file")
     names = ", ".join(asset_names(kind, suffix=suffix) if shipped is None else shipped) or "none"
-    noun = kind.removesuffix("s").replace("_", " ")
+    noun = kind.rsplit("/", 1)[-1].removesuffix("s").replace("_", " ")
     raise error(
         f"{name_or_path[:200]}: no such {noun}; shipped: {names}; or give the path of a {suffix} file"
     )

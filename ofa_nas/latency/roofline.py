@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.assets import asset_folder, asset_names
+from ofa_nas.assets import asset_names, find_asset
 from ofa_nas.errors import TableError
 from ofa_nas.latency.operator_model import FEATURES
 from ofa_nas.space.blocks import lower
@@ -167,13 +167,7 @@ class Roofline:
         Raises:
             TableError: There is none, or the file is wrong; the message names file and key.
         """
-        path = _find(name_or_path)
-        if not path.is_file():
-            names = ", ".join(roofline_names()) or "none"
-            raise TableError(
-                f"{name_or_path[:200]}: no such roofline; shipped: {names}; "
-                f"or give the path of a {SUFFIX} file"
-            )
+        path = find_asset(FOLDER, name_or_path, suffix=SUFFIX, error=TableError)
         root = read_toml(path, error=TableError)
         peak, bandwidth = root.section("peak"), root.section("bandwidth")
         precision = root.text("precision", choices=tuple(ELEMENT_BYTES))
@@ -203,11 +197,6 @@ def _read_source(section: Section) -> str:
     if not source.strip():
         raise TableError(f"{section.path}: {section.key}.source: expected where the number comes from")
     return source
-
-
-def _find(name_or_path: str) -> Path:
-    is_path = name_or_path.endswith(SUFFIX) or "/" in name_or_path
-    return Path(name_or_path) if is_path else asset_folder(FOLDER) / f"{name_or_path}{SUFFIX}"
 
 
 def roofline_names() -> list[str]:
