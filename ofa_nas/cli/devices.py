@@ -163,7 +163,7 @@ def _show_tables(found: list[TableSummary]) -> None:
     table = make_table("device", "space", "measured with", "mean error")
     for one in found:
         sizes = f"{one.resolutions[0]}-{one.resolutions[-1]} px" if one.resolutions else "any px"
-        threads = describe_threads(one.threads) if one.threads else "threads unknown"
+        threads = describe_threads(one.threads)
         source = "\n".join([*one.runtime.split(", "), f"{threads}, {one.precision}", one.made_on]).strip()
         table.add_row(
             "\n".join([one.name, one.provenance, *one.marks]),

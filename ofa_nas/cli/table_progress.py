@@ -57,7 +57,7 @@ def _describe(table: "LatencyTable") -> str:
 
     device = table.device
     runtime = "a runtime that is not stated" if device.runtime == RUNTIME_NOT_STATED else device.runtime
-    threads = describe_threads(device.threads) if device.threads else "threads unknown"
+    threads = describe_threads(device.threads)
     stands = escape(f"stands for {runtime}, {threads}") + (" (notes: ofa-nas devices)" if table.notes else "")
     advice = "Measure your own: ofa-nas profile --device ssh://USER@HOST --name my-board"
     if table.published:

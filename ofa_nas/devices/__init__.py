@@ -143,8 +143,10 @@ def is_address(text: str) -> bool:
     return text == HOST or "://" in text
 
 
-def describe_threads(count: int) -> str:
-    """Number of threads, for people."""
+def describe_threads(count: int | None) -> str:
+    """Number of threads, for people; None where it is unknown."""
+    if count is None:
+        return "threads unknown"
     return f"{count} thread{'s' * (count > 1)}"
 
 

@@ -130,8 +130,7 @@ def is_of(
 
 def describe_use(table: LatencyTable) -> str:
     """Precision and threads of a table, for people."""
-    threads = table.device.threads
-    return f"{table.device.precision}, {describe_threads(threads) if threads else 'threads unknown'}"
+    return f"{table.device.precision}, {describe_threads(table.device.threads)}"
 
 
 def named_table_path(space: SearchSpace, name: str, *, threads: int = 1, precision: str = FP32) -> Path:
