@@ -4,6 +4,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Collection, Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +128,7 @@ class _Reader:
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
+    prepared = deepcopy(model)
     helper.set_model_props(prepared, _PREPARED)
     return prepared
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,7 @@ class ModelCard:
 
 def with_card(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
     """The same model with another card."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = deepcopy(model)
     onnx.helper.set_model_props(copy, card.to_metadata())
     return copy
 

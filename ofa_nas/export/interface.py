@@ -1,5 +1,6 @@
 """What a caller of an exported file sees: its precision, how many images it takes at once, and as what."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,7 @@ def with_batch(model: onnx.ModelProto, batch: int | None) -> onnx.ModelProto:
         model: With a batch of any size; it stays as it is.
         batch: Images at once.
     """
-    changed = _copy(model)
+    changed = deepcopy(model)
     graph = changed.graph
     for value in (*graph.input, *graph.output):
         axis = value.type.tensor_type.shape.dim[0]
@@ -114,7 +115,7 @@ def with_preprocessing(model: onnx.ModelProto, normalization: Normalization) -> 
         model: That takes `image` `(B, 3, R, R)` float32, normalised; it stays as it is.
         normalization: Of the network.
     """
-    changed = _copy(model)
+    changed = deepcopy(model)
     graph, inside = changed.graph, f"{PIXELS}/normalised"
     for node in graph.node:
         for place, name in enumerate(node.input):
@@ -137,7 +138,7 @@ def with_preprocessing(model: onnx.ModelProto, normalization: Normalization) -> 
         node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
         graph.node.insert(place, node)
     tensor = graph.input[0].type.tensor_type
-    batch, channels, height, width = (_copy_axis(axis) for axis in tensor.shape.dim)
+    batch, channels, height, width = (deepcopy(axis) for axis in tensor.shape.dim)
     del tensor.shape.dim[:]
     tensor.shape.dim.extend([batch, height, width, channels])
     tensor.elem_type = TensorProto.UINT8
@@ -147,15 +148,3 @@ def with_preprocessing(model: onnx.ModelProto, normalization: Normalization) -> 
 def preprocessing_bytes(resolution: int) -> int:
     """Most bytes that the preprocessing of one image holds: its numbers before and after a step."""
     return (4 + 4) * 3 * resolution**2
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
-
-
-def _copy_axis(axis: onnx.TensorShapeProto.Dimension) -> onnx.TensorShapeProto.Dimension:
-    copy = onnx.TensorShapeProto.Dimension()
-    copy.CopyFrom(axis)
-    return copy

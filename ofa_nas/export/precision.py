@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -54,11 +55,9 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     if largest > float(np.finfo(np.float16).max):
         raise FileError(f"a weight of {largest:.3g} is beyond half precision; export fp32 or int8")
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of weights that become the least that half precision holds
-        half = ONNXModel(convert_float_to_float16(copy, keep_io_types=True))
+        half = ONNXModel(convert_float_to_float16(deepcopy(model), keep_io_types=True))
     half.topological_sort()
     del half.model.graph.value_info[:]
     onnx.checker.check_model(half.model, full_check=True)
