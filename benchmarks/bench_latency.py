@@ -16,8 +16,9 @@ import numpy as np
 
 from ofa_nas.devices import MeasuringProtocol, Model, open_device
 from ofa_nas.latency.measure import Measurement, measure
+from ofa_nas.latency.measured import ErrorFigures, Measured, judge
 from ofa_nas.latency.profile import profile_device
-from ofa_nas.latency.table import ErrorFigures, LatencyTable, Measured, judge
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture

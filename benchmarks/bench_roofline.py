@@ -19,8 +19,8 @@ import numpy.typing as npt
 from benchmarks.fit_rpi4 import read_networks
 from benchmarks.rpi4_networks import measured_networks
 from ofa_nas.latency.calibration import fit_roofline, predict, predict_left_out
+from ofa_nas.latency.measured import ErrorFigures, judge
 from ofa_nas.latency.roofline import Roofline, RooflineModel, Work
-from ofa_nas.latency.table import ErrorFigures, judge
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Operator
 

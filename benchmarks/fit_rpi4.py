@@ -19,8 +19,9 @@ import numpy.typing as npt
 from benchmarks.rpi4_networks import Network, measured_networks
 from ofa_nas.assets import asset_folder
 from ofa_nas.files import write_json
+from ofa_nas.latency.measured import ErrorFigures, judge
 from ofa_nas.latency.operator_model import OperatorModel, fit_operator_model, sum_features
-from ofa_nas.latency.table import SCHEMA, ErrorFigures, LatencyTable, TableDevice, judge
+from ofa_nas.latency.table import SCHEMA, LatencyTable, TableDevice
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.operators import INPUT, Convolution, Operator
 

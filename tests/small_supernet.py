@@ -13,7 +13,8 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.latency.attribution import LayerLatency
-from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
+from ofa_nas.latency.measured import Holdout, Measured
+from ofa_nas.latency.table import LatencyTable, TableDevice
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import FitReport, fit_predictor
 from ofa_nas.pipeline.training.learning import TrainedSupernet, TrainingPlan, train_supernet

@@ -11,8 +11,9 @@ from ofa_nas.figures import format_bytes
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
     from ofa_nas.devices import Device, MeasuringProtocol
+    from ofa_nas.latency.measured import ErrorFigures
     from ofa_nas.latency.profile import Progress
-    from ofa_nas.latency.table import ErrorFigures, LatencyTable
+    from ofa_nas.latency.table import LatencyTable
     from ofa_nas.space.search_space import SearchSpace
 
 SPACE, CLASSES = "efficientnet_lite", 200  # of the supernet that ships

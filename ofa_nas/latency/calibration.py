@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.errors import TableError
+from ofa_nas.latency.measured import judge
 from ofa_nas.latency.roofline import Roofline, RooflineModel, Work
-from ofa_nas.latency.table import RUNTIME_NOT_STATED, LatencyTable, TableDevice, judge
+from ofa_nas.latency.table import RUNTIME_NOT_STATED, LatencyTable, TableDevice
 from ofa_nas.latency.timings import Timing, Timings
 from ofa_nas.provenance import record_provenance
 

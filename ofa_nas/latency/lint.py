@@ -10,9 +10,10 @@ from statistics import median
 import numpy as np
 
 from ofa_nas.errors import SpaceError
+from ofa_nas.latency.measured import Holdout
 from ofa_nas.latency.operator_model import FEATURES, solve_nonnegative
 from ofa_nas.latency.shelf import Shelf
-from ofa_nas.latency.table import Holdout, LatencyTable
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.blocks import axes_of, lower
 from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.layer import Layer

@@ -11,8 +11,9 @@ from ofa_nas.errors import DeviceError
 from ofa_nas.latency.attribution import Attribution, LayerLatency, Network, attribute
 from ofa_nas.latency.design import Design
 from ofa_nas.latency.measure import Measurement, summarise
+from ofa_nas.latency.measured import Holdout, Measured
 from ofa_nas.latency.references import REFERENCE
-from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
+from ofa_nas.latency.table import LatencyTable, TableDevice
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs

@@ -9,10 +9,11 @@ from ofa_nas.devices.job import read_protocol
 from ofa_nas.errors import TableError
 from ofa_nas.files import read_json
 from ofa_nas.latency.attribution import LayerLatency
+from ofa_nas.latency.measured import ErrorFigures, Holdout, Measured
 from ofa_nas.latency.operator_model import OperatorModel
 from ofa_nas.latency.published import Published, PublishedRow
 from ofa_nas.latency.roofline import RooflineModel
-from ofa_nas.latency.table import SCHEMA, ErrorFigures, Holdout, LatencyTable, Measured, TableDevice
+from ofa_nas.latency.table import SCHEMA, LatencyTable, TableDevice
 from ofa_nas.latency.table_writer import COLUMNS
 from ofa_nas.latency.verification import Verification
 from ofa_nas.space.layer import Layer

@@ -9,8 +9,9 @@ from typing import Any
 from ofa_nas.errors import TableError
 from ofa_nas.files import read_json, write_bytes
 from ofa_nas.latency.attribution import LayerLatency
+from ofa_nas.latency.measured import Measured
 from ofa_nas.latency.published import Published, PublishedRow
-from ofa_nas.latency.table import SCHEMA, LatencyTable, Measured
+from ofa_nas.latency.table import SCHEMA, LatencyTable
 from ofa_nas.latency.verification import Verification
 from ofa_nas.space.layer import Layer
 

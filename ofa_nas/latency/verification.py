@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.errors import ConfigError, TableError
-from ofa_nas.latency.table import ErrorFigures, Holdout, LatencyTable, Measured, judge, noise_of
+from ofa_nas.latency.measured import ErrorFigures, Holdout, Measured, judge, noise_of
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding

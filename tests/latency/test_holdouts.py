@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, NodeTime, Profile, Visit
+from ofa_nas.latency.measured import Measured
 from ofa_nas.latency.profile import Networks
 from ofa_nas.latency.session import Session, make_table
-from ofa_nas.latency.table import Measured
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from tests.pipeline.simulated_board import ENVIRONMENT, MODEL, SPACE, true_ms

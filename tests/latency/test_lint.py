@@ -21,9 +21,10 @@ from ofa_nas.latency.lint import (
     lint_table,
     table_rows,
 )
+from ofa_nas.latency.measured import Holdout, Measured
 from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.latency.shelf import Shelf
-from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
+from ofa_nas.latency.table import LatencyTable, TableDevice
 from ofa_nas.space.costs import full_depth
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.layer import Layer

@@ -10,8 +10,8 @@ from benchmarks.bench_roofline import LINPACK, SYSTEMS, read_blocks
 from benchmarks.fit_rpi4 import read_networks
 from benchmarks.rpi4_networks import measured_networks
 from ofa_nas.latency.calibration import fit_roofline, predict
+from ofa_nas.latency.measured import judge
 from ofa_nas.latency.roofline import Roofline, Work
-from ofa_nas.latency.table import judge
 
 pytestmark = pytest.mark.skipif("OFA_NAS_DATA" not in os.environ, reason="no data sets at hand")
 NETWORKS = list(measured_networks())

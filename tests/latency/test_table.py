@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from ofa_nas.assets import asset_folder
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.latency.measured import judge
 from ofa_nas.latency.profile import Progress, profile_device
 from ofa_nas.latency.shelf import is_fresh, named_table_path
-from ofa_nas.latency.table import LatencyTable, judge
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.costs import full_depth
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ofa_nas.errors import ConfigError, TableError
-from ofa_nas.latency.table import Holdout, LatencyTable
+from ofa_nas.latency.measured import Holdout
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.table_writer import append_verification
 from ofa_nas.latency.verification import (
     Verification,

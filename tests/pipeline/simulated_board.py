@@ -12,9 +12,10 @@ import numpy as np
 from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.design import draw_design
+from ofa_nas.latency.measured import Holdout, Measured
 from ofa_nas.latency.references import REFERENCE, reference_architectures, reference_name
 from ofa_nas.latency.roofline import RooflineModel
-from ofa_nas.latency.table import Holdout, LatencyTable, Measured, TableDevice
+from ofa_nas.latency.table import LatencyTable, TableDevice
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.search_space import SearchSpace

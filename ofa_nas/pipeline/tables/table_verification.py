@@ -12,9 +12,10 @@ from ofa_nas.devices import HOST, Device, MeasuringProtocol, is_address, open_de
 from ofa_nas.errors import ConfigError, SpaceError, TableError
 from ofa_nas.latency.lint import Finding, lint_table
 from ofa_nas.latency.measure import Measurement
+from ofa_nas.latency.measured import Holdout
 from ofa_nas.latency.references import Timed, reference_architectures, time_among_references, write_network
 from ofa_nas.latency.shelf import describe_use, find_table, is_of, is_same_machine
-from ofa_nas.latency.table import Holdout, LatencyTable
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.table_writer import append_verification
 from ofa_nas.latency.verification import (
     LEAST_NETWORKS,
