@@ -14,10 +14,9 @@ from ofa_nas.latency.measured import Holdout
 from ofa_nas.latency.operator_model import FEATURES, solve_nonnegative
 from ofa_nas.latency.shelf import Shelf
 from ofa_nas.latency.table import LatencyTable
-from ofa_nas.space.blocks import axes_of, lower
+from ofa_nas.space.blocks import layer_text, lower
 from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import extent, size_unit
 from ofa_nas.space.search_space import SearchSpace
 
 SHOWN = 3  # examples in a message
@@ -190,7 +189,7 @@ def find_fast_kernels(rows: Rows, *, noise: float = KERNEL_NOISE) -> list[Findin
         (small, small_ms), (large, large_ms) = members[0], members[-1]
         pairs += large > small
         if large > small and large_ms < small_ms * (1.0 - noise):
-            wrong.append(f"{_tell(layer)}: {large} px {large_ms:.4g} ms, {small} px {small_ms:.4g} ms")
+            wrong.append(f"{layer_text(layer)}: {large} px {large_ms:.4g} ms, {small} px {small_ms:.4g} ms")
     if not wrong:
         return []
     examples = "; ".join(wrong[:SHOWN])
@@ -216,12 +215,4 @@ def find_exact_sums(holdouts: Sequence[Holdout]) -> list[Finding]:
 
 def _name(layers: Sequence[Layer]) -> str:
     more = f" and {len(layers) - SHOWN} more" if len(layers) > SHOWN else ""
-    return "; ".join(map(_tell, layers[:SHOWN])) + more
-
-
-def _tell(layer: Layer) -> str:
-    axes = axes_of(layer.kind)
-    height, width = extent(layer.kernel_size, axes)
-    kernel = f" {height}x{width}" if width > 1 else ""
-    channels = f"{layer.in_channels}-{layer.mid_channels}-{layer.out_channels}"
-    return f"{layer.kind} {channels}{kernel}, stride {layer.stride}, {layer.in_size} {size_unit(axes)}"
+    return "; ".join(map(layer_text, layers[:SHOWN])) + more

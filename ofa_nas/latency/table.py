@@ -18,11 +18,10 @@ from ofa_nas.latency.operator_model import OperatorModel
 from ofa_nas.latency.published import Published
 from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.blocks import axes_of
+from ofa_nas.space.blocks import layer_text
 from ofa_nas.space.costs import CostTable, tabulate
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import size_unit
 from ofa_nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ class LatencyTable:
         price = held.prices.get((resolution, layer), held.prices.get((0, layer)))
         if price is None:
             raise TableError(
-                f"latency table {self.name}: layer {layer.name} ({_tell(layer)}) is not in it; "
+                f"latency table {self.name}: layer {layer.name} ({layer_text(layer)}) is not in it; "
                 f"{self._tell(held)}"
             )
         return price
@@ -209,10 +208,3 @@ class LatencyTable:
         from ofa_nas.latency.table_reader import read_table  # it builds what this module defines
 
         return read_table(path)
-
-
-def _tell(layer: Layer) -> str:
-    return (
-        f"{layer.kind} {layer.in_channels}-{layer.mid_channels}-{layer.out_channels}, "
-        f"kernel {layer.kernel_size}, stride {layer.stride}, {layer.in_size} {size_unit(axes_of(layer.kind))}"
-    )

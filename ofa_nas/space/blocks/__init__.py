@@ -12,7 +12,7 @@ from typing import Protocol
 from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_complete, load_plugin
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import Linear, Operator, extent
+from ofa_nas.space.operators import Linear, Operator, extent, size_unit
 from ofa_nas.space.rewrites import REWRITES
 from ofa_nas.space.stages import make_divisible
 
@@ -35,6 +35,15 @@ def mid_channels(kind: str, in_channels: int, out_channels: int, expand_ratio: i
 def axes_of(kind: str) -> int:
     """Axes of what a kind of layer works on: 2 of an image, 1 of a signal."""
     return int(getattr(load_plugin("space.blocks", kind.split("+", maxsplit=1)[0]), "AXES", 2))
+
+
+def layer_text(layer: Layer) -> str:
+    """Geometry of a layer, for people."""
+    axes = axes_of(layer.kind)
+    height, width = extent(layer.kernel_size, axes)
+    kernel = f" {height}x{width}" if width > 1 else ""
+    channels = f"{layer.in_channels}-{layer.mid_channels}-{layer.out_channels}"
+    return f"{layer.kind} {channels}{kernel}, stride {layer.stride}, {layer.in_size} {size_unit(axes)}"
 
 
 def input_shape(layer: Layer) -> tuple[int, int, int]:
