@@ -91,7 +91,19 @@ class Learner:
 
     def _new_optimizer(self) -> torch.optim.SGD:
         """The optimiser of the training, without momentum yet."""
-        return _optimizer(self.supernet, self.recipe)
+        decayed: list[torch.nn.Parameter] = []
+        plain: list[torch.nn.Parameter] = []
+        for name, parameter in self.supernet.named_parameters():
+            is_weight = parameter.ndim > 1 and ".transforms." not in name
+            (decayed if is_weight else plain).append(parameter)
+        groups = [
+            {"params": decayed, "weight_decay": self.recipe.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        rate, momentum = self.recipe.phases[0].learning_rate, self.recipe.momentum
+        return without_momentum(
+            torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=True, fused=True)
+        )
 
     def _learn(
         self,
@@ -193,22 +205,6 @@ class Learner:
 
     def _label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-
-
-def _optimizer(supernet: Supernet, recipe: Recipe) -> torch.optim.SGD:
-    decayed: list[torch.nn.Parameter] = []
-    plain: list[torch.nn.Parameter] = []
-    for name, parameter in supernet.named_parameters():
-        is_weight = parameter.ndim > 1 and ".transforms." not in name
-        (decayed if is_weight else plain).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    rate = recipe.phases[0].learning_rate
-    return without_momentum(
-        torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=True, fused=True)
-    )
 
 
 def without_momentum(optimizer: torch.optim.SGD) -> torch.optim.SGD:
