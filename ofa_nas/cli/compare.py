@@ -153,7 +153,7 @@ def _show(found: "Comparison") -> None:
     from rich.markup import escape
 
     from ofa_nas.cli.console import make_table, out, wide
-    from ofa_nas.devices import HOST, describe_threads
+    from ofa_nas.devices import describe_address, describe_threads
 
     table = make_table("", "top-1", "latency", "p90", "MACs", "file", "")
     for one in found.networks:
@@ -167,11 +167,10 @@ def _show(found: "Comparison") -> None:
             escape(one.name), accuracy, latency, p90, macs, format_bytes(one.file_bytes), one.precision
         )
     wide.print(table)
-    where = "this machine" if found.address == HOST else found.address
     threads = describe_threads(found.threads)
     out.print(
         f"top-1 on the same {found.images} held-out images of {found.data}, ± at 90 %; latencies of one "
-        f"session on {where}, in turns, {threads}",
+        f"session on {describe_address(found.address)}, in turns, {threads}",
         markup=False,
     )
     for network in found.networks:

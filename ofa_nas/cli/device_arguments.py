@@ -70,7 +70,7 @@ def read_devices(given: Sequence[tuple[str, str]]) -> tuple[DeviceArgument, ...]
 
 
 def _with(device: DeviceArgument, option: str, text: str) -> DeviceArgument:
-    from ofa_nas.devices import is_address
+    from ofa_nas.devices import check_address
 
     if option == LATENCY:
         if device.latency is not None:
@@ -79,8 +79,7 @@ def _with(device: DeviceArgument, option: str, text: str) -> DeviceArgument:
                 f"each behind its own --device, or give a list: --latency {device.latency[:40]},{text[:40]}"
             )
         return replace(device, latency=text)
-    if not is_address(text):
-        raise ConfigError(f"--measure {text[:80]}: expected host, or ssh://USER@HOST")
+    check_address(text, "--measure")
     if device.address not in ("", text):
         raise ConfigError(
             f"--measure says where the device of a table is, and {device.address[:80]} is known: give the "

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from ofa_nas.assets import asset_names
 from ofa_nas.devices.agent import AnyModel, Model
 from ofa_nas.devices.agent import Protocol as MeasuringProtocol
-from ofa_nas.errors import DeviceError
+from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.space.precision import FP32, INT8
 
@@ -28,6 +28,8 @@ __all__ = [
     "NodeTime",
     "Profile",
     "Visit",
+    "check_address",
+    "describe_address",
     "describe_threads",
     "is_address",
     "open_device",
@@ -141,6 +143,23 @@ PRECISIONS = (FP32, INT8)  # of weights and activations of the models that are m
 def is_address(text: str) -> bool:
     """Whether a text is a device to measure, not the name of a table: `host`, or `backend://…`."""
     return text == HOST or "://" in text
+
+
+def check_address(text: str, option: str = "") -> str:
+    """The address as it was given.
+
+    Raises:
+        ConfigError: It is none, such as the name of a table; the message begins with the option.
+    """
+    if not is_address(text):
+        told = f"{option} {text[:80]}".lstrip()
+        raise ConfigError(f"{told}: expected host, or ssh://USER@HOST for a board; a table times nothing")
+    return text
+
+
+def describe_address(address: str) -> str:
+    """Where a device is, for people."""
+    return "this machine" if address == HOST else address
 
 
 def describe_threads(count: int | None) -> str:

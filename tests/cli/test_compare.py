@@ -111,7 +111,7 @@ def test_the_document_has_what_formats_says_and_people_get_sentences(
         (["--baseline", "smallest,smallest"], "--baseline 'smallest' is given twice"),
         (["--baseline", "smallest,"], "--baseline '' is empty"),
         (["--baseline", "nope.onnx"], "nope.onnx: cannot be read"),
-        (["--baseline", "smallest", "--device", "rpi4"], "--device rpi4: networks are timed on a device"),
+        (["--baseline", "smallest", "--device", "rpi4"], "--device rpi4: expected host, or ssh://USER@HOST"),
         (["--baseline", "smallest", "--images", "0"], "--images 0: expected 1 or more"),
         (["--baseline", "smallest", "--input-mean", "1,2,3"], "--input-mean and --input-std: give both"),
         (

@@ -114,7 +114,7 @@ def test_wrong_inputs_are_one_line(
     assert "nope.onnx: cannot be read: No such file" in missing
     assert "add --device host" in refused("verify", exported, "--supernet", small.name, "--latency", "1s")
     board = refused("verify", exported, "--supernet", small.name, "--device", "rpi4")
-    assert "--device rpi4: a file is timed on a device, not by a table: give host, or ssh://" in board
+    assert "--device rpi4: expected host, or ssh://USER@HOST for a board; a table times nothing" in board
     assert "is no address of a board" in refused(
         "verify", exported, "--supernet", small.name, "--device", "ssh://-oProxyCommand=x"
     )

@@ -68,5 +68,5 @@ def test_a_file_is_timed_on_the_board(
 def test_a_table_cannot_time_a_file(small: SmallSupernet, tiny: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "subnet.onnx"
     list(deliver(small.files, tiny.smallest, Promise(figures={}), output=path))
-    with pytest.raises(ConfigError, match="--device rpi4: a file is timed on a device, not by a table"):
+    with pytest.raises(ConfigError, match="--device rpi4: expected host, or ssh://USER@HOST for a board"):
         list(verify_file(path, supernet=str(small.files.weights), device="rpi4", budgets=()))

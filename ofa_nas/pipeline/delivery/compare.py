@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ofa_nas.accuracy import Top1
 from ofa_nas.data import Normalization
-from ofa_nas.devices import HOST, MeasuringProtocol, Visit, is_address, open_device
+from ofa_nas.devices import HOST, MeasuringProtocol, Visit, check_address, open_device
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.verify import OrtModel
@@ -171,11 +171,7 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[Ac
 
 
 def _check(plan: ComparisonPlan) -> None:
-    if not is_address(plan.address):
-        raise ConfigError(
-            f"--device {plan.address[:80]}: networks are timed on a device, not by a table: give host, or "
-            "ssh://USER@HOST for a board"
-        )
+    check_address(plan.address, "--device")
     for number, name in enumerate(plan.baselines):
         if not name or name in plan.baselines[:number]:
             what = "is given twice" if name else "is empty"

@@ -6,8 +6,15 @@ from pathlib import Path
 
 from ofa_nas.accuracy import Top1
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.devices import HOST, MeasuringProtocol, describe_threads, is_address, open_device
-from ofa_nas.errors import BudgetError, ConfigError, VerificationError
+from ofa_nas.devices import (
+    HOST,
+    MeasuringProtocol,
+    check_address,
+    describe_address,
+    describe_threads,
+    open_device,
+)
+from ofa_nas.errors import BudgetError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.check import Check
 from ofa_nas.export.comparison import TorchAgreement, check_comparison, compare_with_torch
@@ -116,11 +123,8 @@ def verify_file(
     card = ModelCard.from_model(read_model(path), path)
     is_ours = any(one.device == HOST for one in card.latencies)
     address = device or (HOST if is_ours else "")
-    if address and not is_address(address):
-        raise ConfigError(
-            f"--device {address[:80]}: a file is timed on a device, not by a table: give host, or "
-            "ssh://USER@HOST for a board"
-        )
+    if address:
+        check_address(address, "--device")
     if not address and any(budget.name == "latency" for budget in budgets):
         raise BudgetError(
             "a latency budget needs a device to time the file on: add --device host, or ssh://USER@HOST"
@@ -181,7 +185,7 @@ def check_file(
             checks.append(record)
     for one in promise.latencies:
         if one.address:
-            yield Activity(f"timing on {_where(one.address)}")
+            yield Activity(f"timing on {describe_address(one.address)}")
             checks += _latency(file, card, one, threads=promise.threads)
     yield Activity("measuring memory")
     peak, *others = check_memory(
@@ -240,10 +244,6 @@ def _judge_classes(
     yield replace(accuracy, note=f"{accuracy.note}; predicted of fp32") if is_of_fp32 else accuracy
 
 
-def _where(address: str) -> str:
-    return "this machine" if address == HOST else address
-
-
 def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, threads: int) -> list[Check]:
     device = open_device(promise.address)
     table = promise.table
@@ -259,7 +259,7 @@ def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, thread
     )
     is_of_one = card.form.batch in (1, None)
     predicted = promise.predicted if is_of_one else None  # tables are of one image
-    where = f"{_where(promise.address)}, {describe_threads(threads)}"
+    where = f"{describe_address(promise.address)}, {describe_threads(threads)}"
     where += " (the table does not tell its own)" if table and table.device.threads is None else ""
     where += "" if is_of_one else f", {card.form.batch} images at once"
     if predicted and predicted.device != promise.address:

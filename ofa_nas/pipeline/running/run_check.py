@@ -13,7 +13,7 @@ import numpy as np
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.windows import split_windows, windows_like
-from ofa_nas.devices import MeasuringProtocol, is_address, open_device
+from ofa_nas.devices import MeasuringProtocol, check_address, is_address, open_device
 from ofa_nas.errors import BudgetError, ConfigError, OfaNasError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.latency.profile import check_request
@@ -235,8 +235,7 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
     address = device if is_measured else measure
     if address is not None:
         with _key(run, "search.device" if is_measured else "search.measure"):
-            if not is_address(address):
-                raise ConfigError(f"{address[:80]}: expected host, or ssh://USER@HOST")
+            check_address(address)
             check_trusted(address.partition("://")[0])
             open_device(address)
     elif run.search.finalists is not None and not run.search.contest:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_nas.assets import asset_folder
-from ofa_nas.devices import HOST, Device, MeasuringProtocol, is_address, open_device
+from ofa_nas.devices import HOST, Device, MeasuringProtocol, check_address, is_address, open_device
 from ofa_nas.errors import ConfigError, SpaceError, TableError
 from ofa_nas.latency.lint import Finding, lint_table
 from ofa_nas.latency.measure import Measurement
@@ -119,7 +119,7 @@ def plan_verification(
             f"latency table {table.name} is of {describe_use(table)}: --precision and --threads say otherwise"
         )
     whole = _find_space(table, space)
-    address = _check_address(device) if device else _find_address(table)
+    address = check_address(device, "--device") if device else _find_address(table)
     known = {str(arch) for arch in reference_architectures(whole)}
     if table.measured:
         known.update(table.measured.fitted, (one.architecture for one in table.measured.holdouts))
@@ -207,12 +207,6 @@ def _find_space(table: LatencyTable, given: str | None) -> SearchSpace:
             "give --space the TOML file that it is of, or measure it anew with ofa-nas profile"
         )
     return space
-
-
-def _check_address(text: str) -> str:
-    if not is_address(text):
-        raise ConfigError(f"--device {text[:80]}: expected host, or ssh://USER@HOST")
-    return text
 
 
 def _find_address(table: LatencyTable) -> str:
