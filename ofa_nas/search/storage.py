@@ -51,6 +51,19 @@ def open_storage(address: str) -> "BaseStorage":
     return _open_journal(Path(address))
 
 
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Keep Optuna, which logs to stderr by itself, from telling that it made a study; warnings stay."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 def storage_name(address: str) -> str:
     """An address for people: without the password."""
     if address.startswith(JOURNAL) or not _SCHEME.match(address):

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
 from ofa_nas.errors import StudyError
-from ofa_nas.search.storage import storage_refusals
+from ofa_nas.search.storage import storage_refusals, without_chatter
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -135,7 +135,7 @@ class Study:
         Raises:
             StudyError: The storage cannot be used, or the study was made for something else.
         """
-        with storage_refusals(where), _without_chatter():
+        with storage_refusals(where), without_chatter():
             _make(storage, name, objectives, about, f"{where}: the study {name!r}")
         worker = f"{socket.gethostname()}, process {os.getpid()}"
         return cls(name, where, storage, choices, worker, every_s)
@@ -282,19 +282,6 @@ def counted_trials(trials: Sequence[Trial]) -> list[Trial]:
         if trial.state is not State.FAILED:
             counted.setdefault(trial.key, trial)
     return sorted(counted.values(), key=lambda one: (one.place, one.number))
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Keep Optuna, which logs to stderr by itself, from telling that it made a study; warnings stay."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def _make(

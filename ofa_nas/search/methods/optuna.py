@@ -14,6 +14,7 @@ import numpy as np
 
 from ofa_nas.search.methods import Generation, Meter, best_of, front_of
 from ofa_nas.search.problem import GeneSpace, Problem
+from ofa_nas.search.storage import without_chatter
 from ofa_nas.space.encoding import ABSENT, Encoding, Genes
 
 if TYPE_CHECKING:
@@ -62,16 +63,12 @@ def search(
 
 
 def _new_study(seed: int) -> "Study":
-    """A study in memory; Optuna's logging is quiet for the one line that it has to say."""
+    """A study in memory."""
     import optuna
 
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with without_chatter():
         sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
         return optuna.create_study(sampler=sampler, directions=["minimize", "minimize"])
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 class _Code:
