@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -81,8 +81,8 @@ class StepRecord:
         """A step that begins, or goes on with what was done of the same before."""
         if before is not None and before.is_same(step):
             return before if before.state == BEGUN else replace(before, state=BEGUN, parts=0)
-        commands = [list(command) for command in step.commands]
-        return cls(BEGUN, commands, step.digests(), made_by=record_provenance(seed=seed).to_json())
+        commands, made_by = list(map(list, step.commands)), record_provenance(seed=seed).to_json()
+        return cls(BEGUN, commands, step.digests(), made_by=made_by)
 
     def finish(self, step: Step) -> Self:
         """The same when all of it is done."""
@@ -90,8 +90,7 @@ class StepRecord:
 
     def is_same(self, step: Step) -> bool:
         """Whether the step would do the same, on the same inputs, as when this was recorded."""
-        commands = [list(command) for command in step.commands]
-        return _essence(commands) == _essence(self.commands) and step.digests() == self.inputs
+        return _essence(step.commands) == _essence(self.commands) and step.digests() == self.inputs
 
 
 class RunFolder:
@@ -147,8 +146,7 @@ class RunFolder:
         record = self.steps.get(step.name)
         if record is None:
             return "never done"
-        commands = [list(command) for command in step.commands]
-        change = _change(record.commands, commands) or _changed_input(record.inputs, step.digests())
+        change = _change(record.commands, step.commands) or _changed_input(record.inputs, step.digests())
         if change or record.state == BEGUN:
             return change or "was interrupted"
         for path in step.outputs:
@@ -248,7 +246,7 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _options(command: list[str]) -> dict[str, str]:
+def _options(command: Sequence[str]) -> dict[str, str]:
     """The words of a command line by the option before them; those before any stand under its name."""
     words: dict[str, list[str]] = {}
     option = command[0]
@@ -259,11 +257,11 @@ def _options(command: list[str]) -> dict[str, str]:
     return {option: " ".join(given) for option, given in words.items() if option not in free}
 
 
-def _essence(commands: list[list[str]]) -> list[dict[str, str]]:
+def _essence(commands: Sequence[Sequence[str]]) -> list[dict[str, str]]:
     return [_options(command) for command in commands]
 
 
-def _change(before: list[list[str]], now: list[list[str]]) -> str:
+def _change(before: Sequence[Sequence[str]], now: Sequence[Sequence[str]]) -> str:
     """What differs between the commands of a step, by the name of an option; empty for nothing."""
     for then_options, now_options in zip(_essence(before), _essence(now), strict=False):
         for option in dict.fromkeys((*then_options, *now_options)):
