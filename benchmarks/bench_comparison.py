@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ofa_nas.activity import Activity
 from ofa_nas.devices import HOST, MeasuringProtocol, Visit, open_device
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.export import model_card
@@ -37,7 +38,6 @@ from ofa_nas.pipeline.delivery.contenders import (
     latency_ratio,
     time_contenders,
 )
-from ofa_nas.pipeline.delivery.file_verification import Activity
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search

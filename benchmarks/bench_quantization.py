@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ofa_nas.activity import Activity
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, Model, describe_threads, open_device
 from ofa_nas.export.card import ModelCard
 from ofa_nas.export.comparison import TorchAgreement
 from ofa_nas.export.export import exact_bytes, export_subnet, give_form, model_card
 from ofa_nas.export.interface import FILE_PRECISIONS, FileForm
-from ofa_nas.export.precision import QuantizationTrial
 from ofa_nas.export.verify import OrtModel, check_memory
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.evaluating.images import supernet_images
@@ -107,7 +107,7 @@ def make(
 ) -> tuple[onnx.ModelProto, ModelCard]:
     """A file of a precision and its card."""
     (*_, last) = give_form(model, replace(card, form=FileForm(precision)), calibration=calibration)
-    assert not isinstance(last, QuantizationTrial)
+    assert not isinstance(last, Activity)
     return last
 
 

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.delivery import show_activity
 from ofa_nas.figures import format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
             if isinstance(record, Comparison):
                 found = record
             else:
-                show_activity(bar, record)
+                bar.show(record)
     if not give_document(args, _document(found)):
         _show(found)
 

@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ofa_nas.activity import Activity
 from ofa_nas.cli.plain import own_markup, visible
 from ofa_nas.files import write_bytes
 from ofa_nas.space.architecture import Architecture
@@ -131,6 +132,10 @@ class ProgressBar:
         elapsed_s = time.monotonic() - self.started_s
         done = self.display.tasks[self.task].completed - self.began
         return done / elapsed_s if elapsed_s > 0.0 else 0.0
+
+    def show(self, activity: Activity) -> None:
+        """Show where an activity stands."""
+        self.move_to(activity.done, total=activity.total or None, note=activity.name)
 
     def advance(self, *, note: str = "") -> None:
         """Move on by one step, and show `note` behind the bar."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from ofa_nas.figures import format_ms
 
 if TYPE_CHECKING:
-    from ofa_nas.cli.console import ProgressBar
+    from ofa_nas.activity import Activity
     from ofa_nas.export.card import Quantization
     from ofa_nas.export.check import Check
-    from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery
+    from ofa_nas.pipeline.delivery.file_verification import Delivery
 
 
 def follow(stream: "Iterator[Activity | Delivery]", *, quiet: bool) -> "Delivery":
@@ -22,13 +22,8 @@ def follow(stream: "Iterator[Activity | Delivery]", *, quiet: bool) -> "Delivery
         for record in stream:
             if isinstance(record, Delivery):
                 return record
-            show_activity(bar, record)
+            bar.show(record)
     raise AssertionError("a delivery ended without its record")
-
-
-def show_activity(bar: "ProgressBar", activity: "Activity") -> None:
-    """Where the check of a file stands."""
-    bar.move_to(activity.done, total=activity.total or None, note=activity.name)
 
 
 def show_delivery(delivery: "Delivery") -> None:

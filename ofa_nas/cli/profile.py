@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from ofa_nas.figures import format_bytes
 
 if TYPE_CHECKING:
+    from ofa_nas.activity import Activity
     from ofa_nas.cli.console import ProgressBar
     from ofa_nas.devices import Device, MeasuringProtocol
     from ofa_nas.latency.measured import ErrorFigures
-    from ofa_nas.latency.profile import Progress
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.space.search_space import SearchSpace
 
@@ -208,9 +208,10 @@ def _measure(args: argparse.Namespace) -> None:
 
 
 def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, threads: int) -> "LatencyTable":
+    from ofa_nas.activity import Activity
     from ofa_nas.cli.console import progress
     from ofa_nas.devices import HOST
-    from ofa_nas.latency.profile import Progress, profile_device
+    from ofa_nas.latency.profile import profile_device
 
     records = profile_device(
         device,
@@ -223,17 +224,17 @@ def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, thre
     title = f"measuring {args.device or HOST}, threads: {threads}"
     with progress(title, total=None, quiet=args.json) as bar:
         for record in records:
-            if isinstance(record, Progress):
+            if isinstance(record, Activity):
                 _show_progress(bar, record)
             else:
                 table = record
     return table
 
 
-def _show_progress(bar: "ProgressBar", progress: "Progress") -> None:
-    if not progress.done:
-        bar.tell(f"{progress.part}; --resolution takes fewer")
-    bar.move_to(progress.done, total=progress.total, note=progress.part)
+def _show_progress(bar: "ProgressBar", activity: "Activity") -> None:
+    if not activity.done:
+        bar.tell(f"{activity.name}; --resolution takes fewer")
+    bar.show(activity)
 
 
 def _write_bundle(args: argparse.Namespace) -> None:

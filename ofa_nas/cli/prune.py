@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ofa_nas.cli.delivery import show_activity, show_delivery
+from ofa_nas.cli.delivery import show_delivery
 from ofa_nas.cli.supernet_arguments import add_source_subnet
 from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, kept_run, own_settings
 from ofa_nas.cli.training_run import follow
@@ -13,7 +13,6 @@ from ofa_nas.figures import format_bytes, format_count
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
     from ofa_nas.pipeline.adapting.prune import PrunedSubnet, PrunePlan
-    from ofa_nas.pipeline.delivery.file_verification import Activity
     from ofa_nas.pruning.state import Round
     from ofa_nas.training.train import EpochReport
 
@@ -144,13 +143,10 @@ def _show(method: str, done: "PrunedSubnet") -> None:
     show_delivery(done.delivery)
 
 
-def _tell(bar: "ProgressBar", record: "EpochReport | Round | Activity") -> None:
-    from ofa_nas.pipeline.delivery.file_verification import Activity
+def _tell(bar: "ProgressBar", record: "EpochReport | Round") -> None:
     from ofa_nas.training.train import EpochReport
 
-    if isinstance(record, Activity):
-        show_activity(bar, record)
-    elif isinstance(record, EpochReport):
+    if isinstance(record, EpochReport):
         bar.tell(f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.largest:.1%}")
     else:
         left = record.remaining / record.weights

@@ -25,8 +25,8 @@ def find_table(
             if isinstance(record, LatencyTable):
                 return record
             if not record.done:
-                bar.tell(f"no fresh latency table of {device}: it takes minutes to measure {record.part}")
-            bar.move_to(record.done, total=record.total, note=record.part)
+                bar.tell(f"no fresh latency table of {device}: it takes minutes to measure {record.name}")
+            bar.show(record)
     raise AssertionError("a measurement ended without a table")
 
 

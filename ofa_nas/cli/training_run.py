@@ -26,7 +26,7 @@ def follow(
     Args:
         records: Of a training.
         end: Kind of its last record.
-        show: How a record is shown that tells neither of decoding nor of a step: an epoch, a round, a check.
+        show: How results are shown: an epoch, or a round.
         title: What is going on, such as `training`.
         stopped: What is said of a Ctrl-C, such as how to go on.
         quiet: Show no bar.
@@ -35,6 +35,7 @@ def follow(
     Returns:
         The last record; None in a process that gets none.
     """
+    from ofa_nas.activity import Activity
     from ofa_nas.cli.console import progress
     from ofa_nas.data.packed import PackProgress
     from ofa_nas.pipeline.training.training_run import FoundImages
@@ -58,6 +59,8 @@ def follow(
                     is_training = True
                 note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
                 bar.move_to(record.step, total=record.total_steps, note=note)
+            elif isinstance(record, Activity):
+                bar.show(record)
             elif not isinstance(record, RateChange):
                 show(bar, record)
             else:

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.delivery import show_activity, show_delivery
+from ofa_nas.cli.delivery import show_delivery
 from ofa_nas.cli.supernet_arguments import add_source_subnet
 from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, kept_run
 from ofa_nas.cli.training_run import follow
@@ -11,7 +11,6 @@ from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.delivery.file_verification import Activity
     from ofa_nas.training.recipe import Recipe
     from ofa_nas.transfer.adapt import TransferEpoch
 
@@ -87,10 +86,5 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
     return transfer_recipe(args.method, batch_size=args.batch_size).override(settings)
 
 
-def _show(bar: "ProgressBar", record: "TransferEpoch | Activity") -> None:
-    from ofa_nas.pipeline.delivery.file_verification import Activity
-
-    if isinstance(record, Activity):
-        show_activity(bar, record)
-    else:
-        bar.tell(f"epoch {record.epoch:.2f}  loss {record.loss:.3f}  accuracy {record.accuracy:.1%}")
+def _show(bar: "ProgressBar", epoch: "TransferEpoch") -> None:
+    bar.tell(f"epoch {epoch.epoch:.2f}  loss {epoch.loss:.3f}  accuracy {epoch.accuracy:.1%}")

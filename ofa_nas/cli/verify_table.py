@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             if isinstance(record, Verified):
                 found = record
             else:
-                bar.move_to(record.done, total=record.total)
+                bar.show(record)
     if not give_document(args, _document(plan, found)):
         _show(plan, found)
     written = keep_verification(plan, found.verification)

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import onnx
 
+from ofa_nas.activity import Activity
 from ofa_nas.export.card import (
     ModelCard,
     make_normalization,
     with_card,
 )
 from ofa_nas.export.interface import preprocessing_bytes
-from ofa_nas.export.precision import QuantizationTrial, quantize_subnet, to_half
+from ofa_nas.export.precision import quantize_subnet, to_half
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
@@ -56,7 +57,7 @@ def export_subnet(
 
 def give_form(
     model: onnx.ModelProto, card: ModelCard, *, calibration: Images
-) -> Iterator[QuantizationTrial | tuple[onnx.ModelProto, ModelCard]]:
+) -> Iterator[Activity | tuple[onnx.ModelProto, ModelCard]]:
     """Make of an fp32 model with a batch of one the file that its card describes.
 
     Args:
@@ -65,13 +66,13 @@ def give_form(
         calibration: `(n, S, S, 3)` uint8 training images, for int8.
 
     Yields:
-        Trials of int8 models, then the model and its card.
+        Activities, then the model and its card.
     """
     if card.form.precision == FP16:
         model = to_half(model)
     elif card.form.precision == INT8:
         for record in quantize_subnet(model, calibration, card.normalization):
-            if isinstance(record, QuantizationTrial):
+            if isinstance(record, Activity):
                 yield record
             else:
                 model, found = record

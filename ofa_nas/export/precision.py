@@ -13,6 +13,7 @@ from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from ofa_nas.activity import Activity
 from ofa_nas.data import Normalization
 from ofa_nas.errors import DataError, FileError
 from ofa_nas.export.card import Quantization
@@ -27,15 +28,6 @@ LEAST_GAIN = 0.05  # of the distortion: what leaving operators in fp32 must take
 RANGE_IMAGES, JUDGING_IMAGES, LEAST_IMAGES = 64, 200, 8
 Logits = npt.NDArray[np.float32]
 Group = tuple[str, ...]  # names of nodes
-
-
-@dataclass(frozen=True, slots=True)
-class QuantizationTrial:
-    """A network that was quantised and judged: number `done` of `total`, to learn `what`."""
-
-    what: str
-    done: int
-    total: int
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -78,7 +70,7 @@ def operator_groups(model: onnx.ModelProto) -> list[Group]:
 
 def quantize_subnet(
     model: onnx.ModelProto, images: Images, normalization: Normalization
-) -> Iterator[QuantizationTrial | tuple[onnx.ModelProto, Quantization]]:
+) -> Iterator[Activity | tuple[onnx.ModelProto, Quantization]]:
     """Quantise a network to int8 and leave in fp32 what costs too much.
 
     Every method finds ranges on some images, and the one with the least distortion of the logits on others is
@@ -93,7 +85,7 @@ def quantize_subnet(
         normalization: Of the network.
 
     Yields:
-        Trials, then the int8 model and how it was made.
+        Activities, then the int8 model and how it was made.
 
     Raises:
         DataError: There are too few images.
@@ -112,12 +104,12 @@ def quantize_subnet(
         outcome = judge.judge(ranges, ())
         if best is None or outcome.distortion < best[0].distortion:
             best = outcome, method, ranges
-        yield QuantizationTrial("finding ranges", done, len(METHODS))
+        yield Activity("quantising, finding ranges", done, len(METHODS))
     assert best is not None
     outcome, method, ranges = best
     if outcome.distortion > MOST_DISTORTION:
         for record in _leave_out(judge, ranges, outcome, operator_groups(model)):
-            if isinstance(record, QuantizationTrial):
+            if isinstance(record, Activity):
                 yield record
             else:
                 outcome = record
@@ -153,13 +145,13 @@ class _Judge:
 
 def _leave_out(
     judge: _Judge, ranges: TensorsData, start: _Outcome, groups: Sequence[Group]
-) -> Iterator[QuantizationTrial | _Outcome]:
+) -> Iterator[Activity | _Outcome]:
     """Neighbours by what they gain, each if it helps; then those back whose neighbour alone was to blame."""
     pairs = list(pairwise(groups))
     alone: list[tuple[float, tuple[Group, Group]]] = []
     for done, pair in enumerate(pairs, start=1):
         alone.append((judge.judge(ranges, pair).distortion, pair))
-        yield QuantizationTrial("finding what to leave in fp32", done, len(pairs))
+        yield Activity("quantising, finding what to leave in fp32", done, len(pairs))
     best = start
     for left, pair in sorted(alone, key=lambda one: one[0]):
         if best.distortion <= MOST_DISTORTION or left > (1.0 - LEAST_GAIN) * start.distortion:

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from ofa_nas.activity import Activity
 from ofa_nas.devices import FP32, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.files import open_regular, read_bytes, replacing
 from ofa_nas.latency.design import Design
-from ofa_nas.latency.profile import Networks, Progress, check_request
+from ofa_nas.latency.profile import Networks, check_request
 from ofa_nas.latency.references import REFERENCE, reference_models
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
@@ -90,7 +91,7 @@ def write_bundle(
     protocol: MeasuringProtocol,
     resolutions: Sequence[int] = (),
     precision: str = FP32,
-) -> Iterator[Progress | Bundle]:
+) -> Iterator[Activity | Bundle]:
     """Write models, agent and instructions into a zip file; the last record is the bundle.
 
     Args:
@@ -108,7 +109,7 @@ def write_bundle(
     networks = Networks.draw(space, sizes, protocol.seed)
     references = reference_models(space, precision=precision)
     total = len(references) + len(networks.names)
-    yield Progress(networks.extent(precision), 0, total)
+    yield Activity(networks.extent(precision), 0, total)
     about = {
         "space": space.to_document(),
         "precision": precision,
@@ -120,7 +121,7 @@ def write_bundle(
             packed = pack_model(model)
             files[model.name] = packed.file
             _add(archive, packed.file.file, packed.packed)
-            yield Progress("writing networks", done, total)
+            yield Activity("writing networks", done, total)
         tasks = _tasks(networks.designs, [model.name for model in references])
         job = Job(protocol, tasks, files, about)
         for name, content in job.files([]).items():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ofa_nas.activity import Activity
 from ofa_nas.devices import (
     FP32,
     INT8,
@@ -31,21 +32,6 @@ from ofa_nas.space.search_space import SearchSpace
 PACKED = {FP32: (0.0073, 2780), INT8: (0.0010, 4650)}
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far profiling has come.
-
-    Attributes:
-        part: Being measured, for people; before the first step, how much there is to do.
-        done: Steps done, over all resolutions.
-        total: Steps that there are at least.
-    """
-
-    part: str
-    done: int
-    total: int
-
-
 def profile_device(
     device: Device,
     space: SearchSpace,
@@ -54,7 +40,7 @@ def profile_device(
     resolutions: Sequence[int] = (),
     name: str = "",
     precision: str = FP32,
-) -> Iterator[Progress | LatencyTable]:
+) -> Iterator[Activity | LatencyTable]:
     """Measure a device; the last record is the table.
 
     Args:
@@ -81,7 +67,7 @@ def profile_device(
         "profiling": len(profiled) * protocol.profile_sittings,
         "timing": (len(networks.names) + len(reference_architectures(space))) * protocol.rounds,
     }
-    yield Progress(networks.extent(precision), 0, sum(steps.values()))
+    yield Activity(networks.extent(precision), 0, sum(steps.values()))
     models = []
     for model in networks.write(precision=precision):
         models.append(pack_model(model))
@@ -98,9 +84,9 @@ def profile_device(
     yield make_table(space, session, info=info, protocol=protocol, precision=precision)
 
 
-def _progress(steps: Mapping[str, int], part: str, done: int) -> Progress:
+def _progress(steps: Mapping[str, int], part: str, done: int) -> Activity:
     before = list(steps.values())[: list(steps).index(part)]
-    return Progress(part, sum(before) + min(done, steps[part]), sum(steps.values()))
+    return Activity(part, sum(before) + min(done, steps[part]), sum(steps.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 import ofa_nas.export.precision
+from ofa_nas.activity import Activity
 from ofa_nas.data import Normalization
 from ofa_nas.errors import DataError, FileError
 from ofa_nas.export.card import Quantization
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.precision import (
     MOST_DISTORTION,
-    QuantizationTrial,
     agreement,
     distortion,
     operator_groups,
@@ -38,7 +38,7 @@ def fp32(small: SmallSupernet) -> onnx.ModelProto:
 
 def last(records: Iterable[object]) -> tuple[onnx.ModelProto, Quantization]:
     *trials, made = records
-    assert all(isinstance(one, QuantizationTrial) and 0 < one.done <= one.total for one in trials)
+    assert all(isinstance(one, Activity) and 0 < one.done <= one.total for one in trials)
     assert isinstance(made, tuple)
     return made
 

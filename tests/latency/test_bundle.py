@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ofa_nas.activity import Activity
 from ofa_nas.devices import MeasuringProtocol, agent
 from ofa_nas.devices.job import pack_model
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.latency.bundle import EPOCH, Bundle, collect, write_bundle
-from ofa_nas.latency.profile import Networks, Progress
+from ofa_nas.latency.profile import Networks
 from ofa_nas.latency.references import write_network
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
@@ -25,7 +26,7 @@ FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profil
 def write(path: Path, space: SearchSpace, protocol: MeasuringProtocol = FAST) -> Bundle:
     *progress, bundle = write_bundle(path, space, protocol=protocol, resolutions=[24])
     assert isinstance(bundle, Bundle)
-    assert all(isinstance(one, Progress) and one.done <= one.total for one in progress)
+    assert all(isinstance(one, Activity) and one.done <= one.total for one in progress)
     return bundle
 
 
@@ -66,10 +67,10 @@ def test_how_large_it_will_be_is_told_first(precision: str, tmp_path: Path) -> N
     """By a space of usual size: small networks are mostly graph, not weights."""
     space = SearchSpace.load("efficientnet_lite")
     first = next(write_bundle(tmp_path / "x.zip", space, protocol=FAST, precision=precision))
-    assert isinstance(first, Progress)
+    assert isinstance(first, Activity)
     assert (first.done, not list(tmp_path.glob("x.zip"))) == (0, True)
     networks = Networks.draw(space, space.resolutions, 0)
-    count, size = first.part.split(" networks, about ")
+    count, size = first.name.split(" networks, about ")
     assert int(count) == len(networks.names)
     some = [design.latin[0] for design in networks.designs]
     rng = np.random.default_rng(0)

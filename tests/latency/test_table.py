@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ofa_nas.activity import Activity
 from ofa_nas.assets import asset_folder
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.measured import judge
-from ofa_nas.latency.profile import Progress, profile_device
+from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.shelf import is_fresh, named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.costs import full_depth
@@ -28,7 +29,7 @@ FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profil
 def table(tiny: SearchSpace) -> LatencyTable:
     *progress, last = profile_device(open_device("host"), tiny, protocol=FAST)
     assert isinstance(last, LatencyTable)
-    assert all(isinstance(one, Progress) and one.done <= one.total for one in progress)
+    assert all(isinstance(one, Activity) and one.done <= one.total for one in progress)
     return last
 
 

@@ -12,13 +12,14 @@ from onnx import numpy_helper
 
 import ofa_nas.pipeline.delivery.deliver
 import ofa_nas.pipeline.delivery.file_verification
+from ofa_nas.activity import Activity
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.interface import FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.delivery.deliver import deliver, save_model
-from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery, verify_file
+from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.pipeline.evaluating.evaluation import evaluate
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of, promise_of_result

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from onnx import TensorProto, numpy_helper
 
+from ofa_nas.activity import Activity
 from ofa_nas.data import DataSet, check_input
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
@@ -20,7 +21,7 @@ from ofa_nas.export.card import read_model
 from ofa_nas.files import read_bytes
 from ofa_nas.pipeline.adapting.prune_start import check_known_classes, cut_supernet, dense_supernet, redraw
 from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
-from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery
+from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.training.training_run import (
     FoundImages,
     RunPlan,

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from ofa_nas.activity import Activity
 from ofa_nas.data import DataSet, check_input
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.windows import windows_like
 from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
-from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery
+from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.training.training_run import (
     FoundImages,
     RunPlan,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_nas.accuracy import Top1
+from ofa_nas.activity import Activity
 from ofa_nas.data import Normalization
 from ofa_nas.devices import HOST, MeasuringProtocol, Visit, check_address, open_device
 from ofa_nas.errors import CheckpointError, ConfigError
@@ -24,7 +25,6 @@ from ofa_nas.pipeline.delivery.contenders import (
     latency_ratio,
     time_contenders,
 )
-from ofa_nas.pipeline.delivery.file_verification import Activity
 from ofa_nas.pipeline.delivery.original import find_source
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.space.architecture import Architecture

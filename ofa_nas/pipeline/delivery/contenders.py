@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.accuracy import Z_90
+from ofa_nas.activity import Activity
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import Device, MeasuringProtocol, Model, Visit
@@ -19,7 +20,6 @@ from ofa_nas.export.foreign import class_count, image_size, model_precision, rea
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement, measure
-from ofa_nas.pipeline.delivery.file_verification import Activity
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs

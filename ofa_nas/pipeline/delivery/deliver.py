@@ -6,13 +6,13 @@ from pathlib import Path
 
 import onnx
 
+from ofa_nas.activity import Activity
 from ofa_nas.export.card import with_card
 from ofa_nas.export.export import describe_makers, exact_bytes, export_subnet, give_form, model_card
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
-from ofa_nas.export.precision import QuantizationTrial
 from ofa_nas.export.verify import check_size
 from ofa_nas.files import replacing
-from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery, check_file
+from ofa_nas.pipeline.delivery.file_verification import Delivery, check_file
 from ofa_nas.pipeline.evaluating.images import supernet_images
 from ofa_nas.pipeline.searching.promise import Promise
 from ofa_nas.space.architecture import Architecture
@@ -54,8 +54,8 @@ def deliver(
     )
     subnet, model = export_subnet(supernet, own, calibration=calibration.images)
     for made in give_form(model, own, calibration=calibration.images):
-        if isinstance(made, QuantizationTrial):
-            yield Activity(f"quantising, {made.what}", made.done, made.total)
+        if isinstance(made, Activity):
+            yield made
         else:
             model, own = made
     exact = exact_bytes(own)

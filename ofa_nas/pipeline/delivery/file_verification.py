@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ofa_nas.accuracy import Top1
+from ofa_nas.activity import Activity
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import (
     HOST,
@@ -37,15 +38,6 @@ from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.precision import FP16, FP32
 from ofa_nas.supernet.supernet import Subnet
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """What is going on, and how far: `done` of `total` steps, 0 of 0 where it is one step."""
-
-    name: str
-    done: int = 0
-    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

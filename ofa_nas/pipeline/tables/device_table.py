@@ -4,11 +4,12 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from ofa_nas.activity import Activity
 from ofa_nas.assets import OWN_CACHE
 from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, is_address, open_device
 from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
-from ofa_nas.latency.profile import Progress, profile_device
+from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.shelf import default_name, find_table, is_fresh, named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
@@ -16,7 +17,7 @@ from ofa_nas.space.search_space import SearchSpace
 
 def device_table(
     text: str, space: SearchSpace, *, threads: int = 1, seed: int = 0, precision: str = FP32
-) -> Iterator[Progress | LatencyTable]:
+) -> Iterator[Activity | LatencyTable]:
     """Find the table of a device; one given by its address is measured first when there is no fresh one.
 
     Args:
@@ -28,7 +29,7 @@ def device_table(
         precision: Of the networks, `fp32` or `int8`; the shipped table of a device has another one for int8.
 
     Yields:
-        Progress while measuring, and the table as the last record.
+        Activities while measuring, and the table as the last record.
 
     Raises:
         TableError: There is no such table, it is damaged, it is of another space, precision or number of
@@ -48,7 +49,7 @@ def device_table(
 
 def _measure(
     address: str, space: SearchSpace, *, threads: int, seed: int, precision: str
-) -> Iterator[Progress | LatencyTable]:
+) -> Iterator[Activity | LatencyTable]:
     device = open_device(address)
     info = device.info()
     name = default_name(address, info)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_nas.activity import Activity
 from ofa_nas.assets import asset_folder
 from ofa_nas.devices import HOST, Device, MeasuringProtocol, check_address, is_address, open_device
 from ofa_nas.errors import ConfigError, SpaceError, TableError
@@ -56,14 +57,6 @@ class Plan:
     def is_shipped(self) -> bool:
         """Whether the table came with this tool: its file is not a user's to change."""
         return self.path.resolve().is_relative_to(asset_folder("latency_tables").resolve())
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Steps done, of so many at least."""
-
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +122,7 @@ def plan_verification(
     return Plan(path, table, whole, address, protocol, archs)
 
 
-def verify_table(plan: Plan) -> Iterator[Progress | Verified]:
+def verify_table(plan: Plan) -> Iterator[Activity | Verified]:
     """Time the fresh networks among the references; the last record is what they showed.
 
     The references put all times at the speed at which the table was measured, as they did its hold-outs'. A
@@ -146,7 +139,7 @@ def verify_table(plan: Plan) -> Iterator[Progress | Verified]:
     findings = lint_table(table, space=plan.space)
     timed: Timed | None = None
     for record in _time(device, plan):
-        if isinstance(record, Progress):
+        if isinstance(record, Activity):
             yield record
         else:
             timed = record
@@ -236,7 +229,7 @@ def _find_address(table: LatencyTable) -> str:
     )
 
 
-def _time(device: Device, plan: Plan) -> Iterator[Progress | Timed]:
+def _time(device: Device, plan: Plan) -> Iterator[Activity | Timed]:
     precision = plan.table.device.precision
     then = plan.table.measured.references if plan.table.measured else {}
     references = reference_architectures(plan.space) if then else ()
@@ -245,13 +238,13 @@ def _time(device: Device, plan: Plan) -> Iterator[Progress | Timed]:
     rng = np.random.default_rng(plan.protocol.seed)
     models = []
     for done, arch in enumerate(plan.networks):
-        yield Progress(done, total)
+        yield Activity("", done, total)
         models.append(write_network(plan.space, arch, rng, name=str(arch), precision=precision))
     records = time_among_references(
         models, device, space=plan.space, then_ms=then, precision=precision, protocol=plan.protocol
     )
     for done, record in enumerate(records, start=len(models)):
-        yield record if isinstance(record, Timed) else Progress(min(done, total), total)
+        yield record if isinstance(record, Timed) else Activity("", min(done, total), total)
 
 
 def _compare(

@@ -20,7 +20,8 @@ from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.splits import SplitSizes, check_halves, held_out_half, predictor_half
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.delivery.file_verification import Activity, Delivery
+    from ofa_nas.activity import Activity
+    from ofa_nas.pipeline.delivery.file_verification import Delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +168,8 @@ def deliver_trained(files: SupernetFiles, arch: Architecture) -> Generator["Acti
     Raises:
         VerificationError: The file does not compute what the network does.
     """
+    from ofa_nas.activity import Activity
     from ofa_nas.pipeline.delivery.deliver import deliver
-    from ofa_nas.pipeline.delivery.file_verification import Activity
     from ofa_nas.pipeline.searching.promise import promise_of
 
     promise = promise_of(files, arch, table=None, threads=1)
