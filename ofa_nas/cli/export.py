@@ -2,8 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ofa_nas.cli.supernet_arguments import add_supernet
+
+if TYPE_CHECKING:
+    from ofa_nas.latency.table import LatencyTable
+    from ofa_nas.pipeline.delivery.file_verification import Delivery
+    from ofa_nas.space.search_space import SearchSpace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,57 +62,60 @@ def run(args: argparse.Namespace) -> int:
     """Export and check."""
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.delivery import follow, show_delivery
-    from ofa_nas.cli.table_progress import find_table, tell_extrapolation
+    from ofa_nas.cli.table_progress import tell_extrapolation
     from ofa_nas.cli.torch_process import calm_threads
     from ofa_nas.files import check_writable
 
     batch = read_batch(args.batch)
     check_writable(args.output, option="--output", suffix=".onnx")
     calm_threads()
-    from ofa_nas.devices import is_address
     from ofa_nas.export.interface import FileForm
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import promise_of
     from ofa_nas.space.points import named_architecture
-    from ofa_nas.space.precision import FP16
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
     form = FileForm(args.precision, batch, args.preprocess)
     files = SupernetFiles.find(args.supernet)
     card = SupernetCard.load(files.card)
     card.check_weights(files.name)
-    space = card.space
-    form.check(space)
-    arch = named_architecture(space, args.arch)
-    table, address = None, ""
-    if args.device and is_address(args.device) and args.precision == FP16:
-        address = args.device  # there are no tables of half precision: what it takes is only measured
-    elif args.device:
-        table = find_table(
-            args.device,
-            space,
-            threads=args.threads,
-            seed=args.seed,
-            quiet=args.json,
-            precision=args.precision,
-        )
-        address = args.device if is_address(args.device) else ""
+    form.check(card.space)
+    arch = named_architecture(card.space, args.arch)
+    table, address = _find_device(args, card.space)
     promise = promise_of(
         files, arch, table=table, threads=args.threads, address=address, precision=args.precision
     )
     if table is not None and not args.json:
-        tell_extrapolation(table, table.latency_ms(space, arch))
+        tell_extrapolation(table, table.latency_ms(card.space, arch))
     delivery = follow(deliver(files, arch, promise, output=args.output, form=form), quiet=args.json)
-    document = {
-        "architecture": arch,
-        "predicted": {
-            **delivery.card.predicted,
-            "latency_ms": {one.device: one.latency_ms for one in delivery.card.latencies},
-        },
+    if not give_document(args, _document(delivery)):
+        show_delivery(delivery)
+    return 0 if delivery.is_met else 1
+
+
+def _find_device(args: argparse.Namespace, space: "SearchSpace") -> "tuple[LatencyTable | None, str]":
+    """The table of `--device`, measured where it is needed, and the address where the file is timed."""
+    from ofa_nas.cli.table_progress import find_table
+    from ofa_nas.devices import is_address
+    from ofa_nas.space.precision import FP16
+
+    if not args.device:
+        return None, ""
+    address = args.device if is_address(args.device) else ""
+    if address and args.precision == FP16:
+        return None, address  # there are no tables of half precision: what it takes is only measured
+    table = find_table(
+        args.device, space, threads=args.threads, seed=args.seed, quiet=args.json, precision=args.precision
+    )
+    return table, address
+
+
+def _document(delivery: "Delivery") -> dict[str, object]:
+    latencies = {one.device: one.latency_ms for one in delivery.card.latencies}
+    return {
+        "architecture": delivery.card.arch,
+        "predicted": {**delivery.card.predicted, "latency_ms": latencies},
         "measured": delivery.measured(),
         "file": str(delivery.path),
         "is_met": delivery.is_met,
     }
-    if not give_document(args, document):
-        show_delivery(delivery)
-    return 0 if delivery.is_met else 1
