@@ -11,6 +11,7 @@ from pathlib import Path
 from ofa_nas.errors import FileError
 
 _PACKAGE = Path(__file__).parent
+DEFAULT_SPACE = DEFAULT_SUPERNET = "efficientnet_lite"  # where none is named
 
 
 def asset_folder(kind: str) -> Path:

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.assets import DEFAULT_SPACE
+
 if TYPE_CHECKING:
     from ofa_nas.latency.roofline import Roofline
     from ofa_nas.latency.table import LatencyTable
-
-SPACE = "efficientnet_lite"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="texts, named points of the space, or smallest, middle, largest; several are ranked",
     )
-    explain.add_argument("--space", default=SPACE, help=f"search space, by name or TOML file ({SPACE})")
+    explain.add_argument(
+        "--space", default=DEFAULT_SPACE, help=f"search space, by name or TOML file ({DEFAULT_SPACE})"
+    )
     explain.add_argument("--classes", type=int, help="outputs of the classifier (the space's own)")
     calibrate = _add_action(actions, "calibrate", "fit a roofline to timings of its board; gives a table")
     calibrate.add_argument("name", metavar="NAME", help="a shipped roofline or a .toml file")

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.assets import DEFAULT_SPACE
 from ofa_nas.figures import format_bytes
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.space.search_space import SearchSpace
 
-SPACE, CLASSES = "efficientnet_lite", 200  # of the supernet that ships
+CLASSES = 200  # of the supernet that ships
 MOST_ROUNDS = 1000  # a day for a small space; more tells nothing new
 
 
@@ -36,13 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RESULTS",
         help="make the table from the results.jsonl of the board where --bundle was measured",
     )
-    parser.add_argument("--space", help=f"search space, by name or TOML file ({SPACE})")
+    parser.add_argument("--space", help=f"search space, by name or TOML file ({DEFAULT_SPACE})")
     parser.add_argument(
         "--supernet", help="take search space and classes from a supernet: a name or a .safetensors file"
     )
     parser.add_argument("--resolution", type=int, nargs="+", help="input sizes [px] (all of the space's)")
     parser.add_argument(
-        "--classes", type=int, help=f"outputs of the classifier ({CLASSES} for {SPACE}, else the space's own)"
+        "--classes",
+        type=int,
+        help=f"outputs of the classifier ({CLASSES} for {DEFAULT_SPACE}, else the space's own)",
     )
     parser.add_argument(
         "--precision",
@@ -155,9 +158,9 @@ def _space(args: argparse.Namespace) -> "SearchSpace":
         if args.space is not None or args.classes is not None:
             raise ConfigError("--supernet tells space and classes: leave out --space and --classes")
         return SupernetCard.load(SupernetFiles.find(args.supernet).card).space
-    name = args.space or SPACE
+    name = args.space or DEFAULT_SPACE
     space = SearchSpace.load(name)
-    return space.with_classes(args.classes or (CLASSES if name == SPACE else space.classes))
+    return space.with_classes(args.classes or (CLASSES if name == DEFAULT_SPACE else space.classes))
 
 
 def _protocol(args: argparse.Namespace, *, threads: int) -> "MeasuringProtocol":

@@ -2,7 +2,7 @@
 
 import argparse
 
-DEFAULT_SUPERNET = "efficientnet_lite"
+from ofa_nas.assets import DEFAULT_SUPERNET
 
 
 def add_supernet(parser: argparse.ArgumentParser, *, note: str = "") -> None:

@@ -12,7 +12,6 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.pretrained import ATTRIBUTES, PretrainedNetwork
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles, supernet_names
 
-DEFAULT_SPACE = "efficientnet_lite"  # of a supernet that starts from random weights
 _PLUGINS = "supernet.pretrained"
 _WEIGHTS = ".safetensors"
 _NO_GEOMETRY = ("name", "description", "source", "points")

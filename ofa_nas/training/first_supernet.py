@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ofa_nas.assets import DEFAULT_SPACE
 from ofa_nas.data import DataSet, Normalization, check_input
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
-from ofa_nas.supernet.starts import DEFAULT_SPACE
 from ofa_nas.supernet.supernet import Supernet, place, scale_branches
 from ofa_nas.training.pretrain import FEATURES, new_head
 from ofa_nas.training.recipe import Recipe

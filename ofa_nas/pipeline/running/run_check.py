@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_nas.assets import DEFAULT_SPACE
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.windows import split_windows, windows_like
@@ -33,7 +34,7 @@ from ofa_nas.search.methods import load_method
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.pretrained import PretrainedNetwork
-from ofa_nas.supernet.starts import DEFAULT_SPACE, check_space, find_start
+from ofa_nas.supernet.starts import check_space, find_start
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.splits import check_halves

@@ -5,12 +5,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self, TypeVar
 
+from ofa_nas.assets import DEFAULT_SUPERNET
 from ofa_nas.errors import ConfigError
 from ofa_nas.predictors import MIN_SAMPLES
 from ofa_nas.space.precision import FP16, FP32, INT8
 from ofa_nas.space.toml_reader import Section, read_toml
 
-SUPERNET = "efficientnet_lite"  # where a run begins that names no other
 _T = TypeVar("_T")
 _MOST = 1_000_000_000
 
@@ -242,7 +242,7 @@ class RunFile:
             path=path,
             folder=Path(root.text("folder", default=f"runs/{path.stem}")),
             data=_text(root, "data"),
-            supernet=root.text("supernet", default=SUPERNET),
+            supernet=root.text("supernet", default=DEFAULT_SUPERNET),
             train=train,
             collect=_table(root, "collect", CollectTable.read) or (CollectTable() if train else None),
             kind=kind,
