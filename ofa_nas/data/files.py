@@ -9,6 +9,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,13 +19,15 @@ from numpy.typing import NDArray
 
 from ofa_nas import files
 from ofa_nas.data import Source
-from ofa_nas.data.image_files import IMAGE_SUFFIXES, decode_image
+from ofa_nas.data.image_files import IMAGE_SUFFIXES, decode_image, median_short_side_px
 from ofa_nas.errors import DataError
 
 LARGEST_UNPACKED, MOST_PACKED = (
     256 << 20,
     100,
 )  # bytes of an array, or so many times what it takes in the file
+# Photographs are larger than any network's input; packs of more than this would only cost disk.
+MAX_SIZE_PX = 256
 _PIECE = 1 << 20  # bytes that are read at a time
 NPY_ERRORS = (
     OSError,
@@ -208,7 +211,7 @@ def writable_names(names: Iterable[str], where: str) -> tuple[str, ...]:
 
 
 def file_source(
-    paths: list[Path], labels: NDArray[np.int64], class_names: tuple[str, ...], *, size_px: int
+    paths: list[Path], labels: NDArray[np.int64], class_names: tuple[str, ...], *, size_px: int | None = None
 ) -> Source:
     """A split whose images are files.
 
@@ -216,16 +219,17 @@ def file_source(
         paths: n image files.
         labels: `(n,)` int64.
         class_names: One per class.
-        size_px: Native short side.
+        size_px: Native short side; None for the median of the images, at most `MAX_SIZE_PX`.
     """
-    return Source(
+    source = Source(
         labels=labels,
         class_names=class_names,
-        size_px=size_px,
+        size_px=size_px or MAX_SIZE_PX,
         digest=listing_digest(paths),
         pixels=lambda index: decode_image(read_bytes(paths[index]), str(paths[index])),
         encoded=lambda index: read_bytes(paths[index]),
     )
+    return source if size_px else replace(source, size_px=min(median_short_side_px(source), MAX_SIZE_PX))
 
 
 def array_source(

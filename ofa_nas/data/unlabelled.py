@@ -1,7 +1,7 @@
 """Open images for learning without labels: an npz file of them, a folder of them, or any data set."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,10 @@ from ofa_nas.data.files import (
     listing_digest,
     read_npz,
 )
-from ofa_nas.data.image_files import IMAGE_SUFFIXES, median_short_side_px
+from ofa_nas.data.image_files import IMAGE_SUFFIXES
 from ofa_nas.errors import ConfigError, DataError
 
 _CLASS_NAMES = ("unlabelled",)
-MAX_SIZE_PX = 256  # as of labelled folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +84,4 @@ def _holds_images(folder: Path) -> bool:
 def _of_folder(folder: Path) -> Source:
     paths = list_images(folder)
     labels = np.zeros(len(paths), dtype=np.int64)
-    source = file_source(paths, labels, _CLASS_NAMES, size_px=MAX_SIZE_PX)
-    return replace(source, size_px=min(median_short_side_px(source), MAX_SIZE_PX))
+    return file_source(paths, labels, _CLASS_NAMES)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from ofa_nas.data.dataset import ROOT_VARIABLE, open_data
+from ofa_nas.data.files import MAX_SIZE_PX
 from ofa_nas.data.sources import folder as folder_source
 from ofa_nas.data.sources.cifar10 import CLASS_NAMES
 from ofa_nas.errors import ConfigError, DataError
@@ -308,7 +309,7 @@ def test_photograph_is_upright_and_large_ones_are_packed_small(tmp_path: Path) -
             exif[0x0112] = 6  # the camera was turned: the first row is the right side
             image.save(tmp_path / name / f"{index}.jpg", exif=exif)
     train = open_data(str(tmp_path)).train
-    assert train.size_px == folder_source.MAX_SIZE_PX
+    assert train.size_px == MAX_SIZE_PX
     pixels = train.pixels(0)
     assert pixels.shape == (640, 400, 3)
     assert pixels[320, 390, 0] > 200

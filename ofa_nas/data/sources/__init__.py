@@ -1,5 +1,9 @@
 """Data sets, one file each. A plug-in is a module with the names of `SourcePlugin`."""
 
+import hashlib
+import logging
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -34,3 +38,21 @@ class SourcePlugin(Protocol):
         Raises:
             DataError: A file is missing or wrong; the message begins with its path.
         """
+
+
+def share_of(name: str) -> float:
+    """A number in [0, 1) that a name alone decides, to cut a data set by."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def listed(texts: Iterable[str]) -> str:
+    """The first of some texts, for a message."""
+    every = list(texts)
+    return ", ".join(every[:8]) + (", …" if len(every) > 8 else "")
+
+
+@lru_cache(maxsize=256)
+def warn_once(text: str) -> None:
+    """Warn once, however often a command opens the data."""
+    logging.getLogger(__name__).warning("%s", text)

@@ -1,11 +1,6 @@
 """A folder of the user's own: one sub-folder of images per class, split already or not."""
 
-import hashlib
-import logging
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +12,14 @@ from ofa_nas.data.files import (
     list_images,
     writable_names,
 )
-from ofa_nas.data.image_files import IMAGE_SUFFIXES, median_short_side_px
+from ofa_nas.data.image_files import IMAGE_SUFFIXES
+from ofa_nas.data.sources import listed, share_of, warn_once
 from ofa_nas.errors import DataError
 
 DEFAULT_FOLDERS: tuple[str, ...] = ()
 ADDRESS = ""
 CHECKSUM = ""
 VAL_SHARE = 0.1
-# Photographs are larger than any network's input; packs of more than this would only cost disk.
-MAX_SIZE_PX = 256
 
 
 def is_layout(root: Path) -> bool:
@@ -60,11 +54,11 @@ def splits(root: Path) -> dict[str, Source]:
         train = {name: sorted(set(both[name]).difference(val[name])) for name in both}
         alone = [name for name in both if not val[name]]
         if 0 < len(alone) < len(both):
-            _warn(f"{root}: not held out, one image only: {_list(map(repr, alone))}")
+            warn_once(f"{root}: not held out, one image only: {listed(map(repr, alone))}")
         few = [name for name in both if any(_share(path) >= VAL_SHARE for path in val[name])]
         if few:
-            told = _list(map(repr, few))
-            _warn(f"{root}: few images; the one held out may change sides when others come: {told}")
+            told = listed(map(repr, few))
+            warn_once(f"{root}: few images; the one held out may change sides when others come: {told}")
     return {"train": _source(root, train), "val": _source(root, val)}
 
 
@@ -97,9 +91,11 @@ def _classes(root: Path) -> dict[str, list[Path]]:
     outside = [path for path in list_folder(root) if path.suffix.lower() in IMAGE_SUFFIXES]
     ignored += Counter(f"{_kind(path)} outside a class" for path in outside if path.is_file())
     if ignored:
-        told = _list(f"{kind} ({count})" for kind, count in ignored.most_common())
+        told = listed(f"{kind} ({count})" for kind, count in ignored.most_common())
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-        _warn(f"{root}: not read: {told}; expected images ({suffixes}) right in the folder of their class")
+        warn_once(
+            f"{root}: not read: {told}; expected images ({suffixes}) right in the folder of their class"
+        )
     return classes
 
 
@@ -109,17 +105,6 @@ def _kind(path: Path) -> str:
     if path.is_dir():
         return "folders"
     return end if end[1:].isascii() and end[1:].isalnum() else "others"
-
-
-def _list(texts: Iterable[str]) -> str:
-    every = list(texts)
-    return ", ".join(every[:8]) + (", …" if len(every) > 8 else "")
-
-
-@lru_cache(maxsize=256)
-def _warn(text: str) -> None:
-    """Warn once, however often a command opens the data."""
-    logging.getLogger(__name__).warning("%s", text)
 
 
 def _val_part(paths: list[Path]) -> list[Path]:
@@ -133,8 +118,7 @@ def _val_part(paths: list[Path]) -> list[Path]:
 
 def _share(path: Path) -> float:
     """A number in [0, 1) that class and file name alone decide."""
-    name = f"{path.parent.name}/{path.name}".encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") / 2**64
+    return share_of(f"{path.parent.name}/{path.name}")
 
 
 def _source(root: Path, classes: dict[str, list[Path]]) -> Source:
@@ -143,5 +127,4 @@ def _source(root: Path, classes: dict[str, list[Path]]) -> Source:
     if not paths:
         raise DataError(f"{root}: every class has one image only; at least one needs two, to put one aside")
     labels = np.repeat(np.arange(len(names), dtype=np.int64), [len(classes[name]) for name in names])
-    source = file_source(paths, labels, names, size_px=MAX_SIZE_PX)
-    return replace(source, size_px=min(median_short_side_px(source), MAX_SIZE_PX))
+    return file_source(paths, labels, names)

@@ -3,15 +3,13 @@
 The arrays are those of `ofa_nas.data.signal_files`. A row is one window, unless others are asked for.
 """
 
-import hashlib
-import logging
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from ofa_nas.data import Source
 from ofa_nas.data.files import listing_digest
 from ofa_nas.data.signal_files import SignalFile, holds_signals, read_signals
+from ofa_nas.data.sources import listed, share_of, warn_once
 from ofa_nas.data.windows import USUAL, Recording, Windows, window_source
 from ofa_nas.errors import DataError
 
@@ -19,7 +17,6 @@ DEFAULT_FOLDERS: tuple[str, ...] = ()
 ADDRESS = ""
 CHECKSUM = ""
 VAL_SHARE = 0.2  # of the people of signals.npz
-_TOLD = 8  # classes of a warning
 _TRAIN, _TEST, _BOTH = "train.npz", "test.npz", "signals.npz"
 
 
@@ -65,14 +62,8 @@ def _tell_empty(root: Path, names: tuple[str, ...], seen: set[int]) -> None:
     """Warn of classes without a window: labels may begin at 1."""
     empty = [f"{label} (class {name!r})" for label, name in enumerate(names) if label not in seen]
     if empty:
-        told = ", ".join(empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
-        _warn(f"{root}: no window has the label {told}: labels count from 0, and a window lies within one")
-
-
-@lru_cache(maxsize=256)
-def _warn(text: str) -> None:
-    """Warn once, however often a command opens the data."""
-    logging.getLogger(__name__).warning("%s", text)
+        told = f"no window has the label {listed(empty)}"
+        warn_once(f"{root}: {told}: labels count from 0, and a window lies within one")
 
 
 def _by_person(found: SignalFile, path: Path) -> tuple[Sequence[Recording], Sequence[Recording]]:
@@ -80,21 +71,17 @@ def _by_person(found: SignalFile, path: Path) -> tuple[Sequence[Recording], Sequ
 
     Of so few people that all hashes are above the share, the lowest is held out, until a lower one comes.
     """
-    people = sorted({one.person for one in found.recordings}, key=_share)
+    people = sorted({one.person for one in found.recordings}, key=lambda person: share_of(str(person)))
     if not found.has_people or len(people) < 2:
         raise DataError(
             f"{path}: expected an array `person` (n,) with 2 people or more, to be cut between them; or give "
             f"{_TRAIN} and {_TEST}. Windows of one person on both sides would make accuracies too good"
         )
-    chosen = {person for person in people[:-1] if _share(person) < VAL_SHARE} or {people[0]}
+    chosen = {person for person in people[:-1] if share_of(str(person)) < VAL_SHARE} or {people[0]}
     return (
         [one for one in found.recordings if one.person not in chosen],
         [one for one in found.recordings if one.person in chosen],
     )
-
-
-def _share(person: int) -> float:
-    return int.from_bytes(hashlib.sha256(str(person).encode()).digest()[:8], "big") / 2**64
 
 
 def _common_names(root: Path, train: SignalFile, test: SignalFile) -> tuple[str, ...]:
