@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Export and check."""
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.delivery import follow, show_delivery
-    from ofa_nas.cli.table_progress import tell_extrapolation
+    from ofa_nas.cli.device_tables import tell_extrapolation
     from ofa_nas.cli.torch_process import calm_threads
     from ofa_nas.files import check_writable
 
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _find_device(args: argparse.Namespace, space: "SearchSpace") -> "tuple[LatencyTable | None, str]":
     """The table of `--device`, measured where it is needed, and the address where the file is timed."""
-    from ofa_nas.cli.table_progress import find_table
+    from ofa_nas.cli.device_tables import find_table
     from ofa_nas.devices import is_address
     from ofa_nas.space.precision import FP16
 

@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, time finalists where that is possible, show, and export if asked to."""
-    from ofa_nas.cli.table_progress import find_table
+    from ofa_nas.cli.device_tables import find_table
     from ofa_nas.files import check_writable
     from ofa_nas.pipeline.searching.estimators import Estimators
     from ofa_nas.pipeline.searching.search import SearchResult
@@ -223,9 +223,9 @@ def _finish(
 ) -> int:
     """Time finalists, show, export and check; the exit status."""
     from ofa_nas.cli.console import give_document
+    from ofa_nas.cli.device_tables import tell_extrapolation
     from ofa_nas.cli.plot import is_plotted
     from ofa_nas.cli.search_report import show_nothing_measured, show_search
-    from ofa_nas.cli.table_progress import tell_extrapolation
     from ofa_nas.pipeline.delivery.search_document import result_document
 
     candidates = pick_candidates(args, result, next(iter(addresses), ""))

@@ -117,7 +117,7 @@ def show_list(
 def show_source(estimators: "Estimators") -> None:
     """Print what the predictions rest on: tables, supernet, and resolutions that a table lacks."""
     from ofa_nas.cli.console import out
-    from ofa_nas.cli.table_progress import describe_table
+    from ofa_nas.cli.device_tables import describe_table
     from ofa_nas.space.precision import FP32
 
     card = estimators.card

@@ -181,7 +181,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class MeasuredNetworks:
     """Networks that were measured before one was chosen, and a line on how.
 
     Attributes:
@@ -237,9 +237,9 @@ class SearchDocument:
     answers: tuple[Answer, ...]
     front: tuple[Point, ...]
     checks: tuple[Check, ...]
-    finalists: Timed | None
-    contest: Timed | None
-    study: Timed | None
+    finalists: MeasuredNetworks | None
+    contest: MeasuredNetworks | None
+    study: MeasuredNetworks | None
     tables: tuple[TableFigures, ...]
     facts: tuple[tuple[str, str], ...]
     command: str

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ofa_nas.export.check import Check
 from ofa_nas.figures import format_ms
 from ofa_nas.pages.html import Markup, copyable, table, tag
-from ofa_nas.report.document import Point, SearchDocument, Timed
+from ofa_nas.report.document import MeasuredNetworks, Point, SearchDocument
 from ofa_nas.report.parts import chart_figure, section
 from ofa_nas.report.plots import accuracy_chart, shown, table_chart
 from ofa_nas.report.words import percent
@@ -18,18 +18,18 @@ def evidence(document: SearchDocument) -> Markup:
     parts: list[str] = []
     if document.checks:
         parts.append(_checks(document.checks))
-    parts += _timed(document, "Finalists", document.finalists)
-    parts += _timed(document, "Candidates", document.contest)
-    parts += _timed(document, "Trials", document.study)
+    parts += _measured(document, "Finalists", document.finalists)
+    parts += _measured(document, "Candidates", document.contest)
+    parts += _measured(document, "Trials", document.study)
     if not parts:
         told = "Nothing of this search was measured: every figure of its networks is predicted."
         parts.append(tag("p", told, attributes={"class": "warning"}))
     else:
         parts += _unmeasured(document)
     charts = [
-        chart_figure(f"accuracy-{index}", accuracy_chart(shown(document, timed.networks)))
-        for index, timed in enumerate((document.contest, document.study))
-        if timed and timed.networks
+        chart_figure(f"accuracy-{index}", accuracy_chart(shown(document, given.networks)))
+        for index, given in enumerate((document.contest, document.study))
+        if given and given.networks
     ]
     charts += [
         chart_figure(f"table-{index}", table_chart(one))
@@ -67,18 +67,18 @@ def _checks(checks: Sequence[Check]) -> Markup:
     return table(headers, rows, caption="Checks of the exported file")
 
 
-def _timed(document: SearchDocument, title: str, timed: Timed | None) -> list[str]:
-    if timed is None or not timed.networks:
+def _measured(document: SearchDocument, title: str, given: MeasuredNetworks | None) -> list[str]:
+    if given is None or not given.networks:
         return []
     devices = [
-        name for name, _ in document.devices if any(name in (one.latency_ms or {}) for one in timed.networks)
+        name for name, _ in document.devices if any(name in (one.latency_ms or {}) for one in given.networks)
     ]
-    networks = shown(document, timed.networks)
-    count = len(timed.networks)
+    networks = shown(document, given.networks)
+    count = len(given.networks)
     part = f"; {len(networks)} of {count} are shown" if len(networks) < count else ""
-    has_accuracy = any(one.accuracy is not None for one in timed.networks)
-    has_verdict = any(one.is_within is not None for one in timed.networks)
-    has_weighed = any(one.together is not None for one in timed.networks)
+    has_accuracy = any(one.accuracy is not None for one in given.networks)
+    has_verdict = any(one.is_within is not None for one in given.networks)
+    has_weighed = any(one.together is not None for one in given.networks)
     headers = ["top-1 predicted", *(["top-1 measured"] if has_accuracy else [])]
     headers += ["together"] if has_weighed else []
     for name in devices:
@@ -100,7 +100,7 @@ def _timed(document: SearchDocument, title: str, timed: Timed | None) -> list[st
         index for index, one in enumerate(networks) if chosen and one.architecture == chosen.architecture
     ]
     return [
-        tag("p", f"{title}, {timed.told}{part}."),
+        tag("p", f"{title}, {given.told}{part}."),
         table(headers, rows, caption=title, chosen=places[0] if places else -1),
     ]
 

@@ -14,12 +14,12 @@ from ofa_nas.report.document import (
     HeldOut,
     LayerFigures,
     Limit,
+    MeasuredNetworks,
     Network,
     Operator,
     Point,
     SearchDocument,
     StageFigures,
-    Timed,
 )
 from ofa_nas.report.fields import (
     LARGEST,
@@ -239,7 +239,7 @@ def _read_check(section: Section) -> Check:
     )
 
 
-def _read_finalists(section: Section) -> Timed:
+def _read_finalists(section: Section) -> MeasuredNetworks:
     device = section.text("device")
 
     def read(one: Section) -> Point:
@@ -258,10 +258,10 @@ def _read_finalists(section: Section) -> Timed:
     rounds = each(section, "networks", lambda one: one.integer("round") if one.has("round") else 1)
     if max(rounds, default=1) > 1:
         told += f"; in {max(rounds)} rounds, each picked by what those before had shown"
-    return Timed(told, each(section, "networks", read))
+    return MeasuredNetworks(told, each(section, "networks", read))
 
 
-def _read_contest(section: Section) -> Timed:
+def _read_contest(section: Section) -> MeasuredNetworks:
     def read(one: Section) -> Point:
         accuracy = one.section("measured").number("accuracy", minimum=0.0, maximum=1.0)
         return replace(
@@ -274,7 +274,7 @@ def _read_contest(section: Section) -> Timed:
     return _chosen_by_images(section, told, each(section, "networks", read))
 
 
-def _read_study(section: Section) -> Timed:
+def _read_study(section: Section) -> MeasuredNetworks:
     def read(one: Section) -> Point:
         found = one.section("measured")
         return replace(
@@ -290,14 +290,14 @@ def _read_study(section: Section) -> Timed:
     return _chosen_by_images(section, told, each(section, "trials", read))
 
 
-def _chosen_by_images(section: Section, told: str, networks: tuple[Point, ...]) -> Timed:
+def _chosen_by_images(section: Section, told: str, networks: tuple[Point, ...]) -> MeasuredNetworks:
     held = optional(section, "held_out", _read_held_out)
     if held is not None:
         told += (
             f"; the chosen one reaches {held.accuracy:.1%} ± {100 * held.half_width:.1f} points at 90 % on "
             f"{held.images} images that took no part in the choice"
         )
-    return Timed(told, networks, held)
+    return MeasuredNetworks(told, networks, held)
 
 
 def _read_held_out(section: Section) -> HeldOut:

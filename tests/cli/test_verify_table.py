@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ofa_nas.cli.table_progress import describe_table
+from ofa_nas.cli.device_tables import describe_table
 from ofa_nas.devices import MeasuringProtocol, open_device, ssh
 from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.shelf import named_table_path

@@ -1,4 +1,4 @@
-"""Find a device's latency table, with a progress bar where the device is measured first."""
+"""Find the latency table of a device, which is measured first if need be, and describe tables."""
 
 from typing import TYPE_CHECKING
 
