@@ -13,7 +13,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
@@ -24,6 +23,7 @@ from typing import Protocol
 import ofa_nas
 from ofa_nas.cli.plain import one_line
 from ofa_nas.cli.signals import imports_finished_first
+from ofa_nas.cli.streams import drop_stdout, prepare_streams
 from ofa_nas.cli.window_arguments import put_windows
 from ofa_nas.errors import ConfigError, OfaNasError
 from ofa_nas.files import check_writable
@@ -159,6 +159,7 @@ def _command_list() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a misuse exits with 2 as argparse does."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
     if ASKED in os.environ:
         from ofa_nas.cli import completion
 
@@ -171,10 +172,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader (head, less) left
-        _drop_stdout()
+        drop_stdout()
         return 0
     except OSError as error:  # of the machine, not of ours: a disk is full, a folder may not be read
-        _drop_stdout()
+        drop_stdout()
         return _fail(f"error: {error.filename or 'cannot write'}: {error.strerror or error}", 1)
     except MemoryError:
         return _fail("error: not enough memory for this", 1)
@@ -223,12 +224,6 @@ def _with_negatives(arguments: list[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
-
-
-def _drop_stdout() -> None:
-    """Keep the interpreter from flushing into a stream that takes no more."""
-    with suppress(OSError, ValueError):  # ValueError: a stream of a test's own has no number
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_numbers(args: argparse.Namespace) -> None:

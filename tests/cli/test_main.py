@@ -31,6 +31,7 @@ FRAME = {  # modules of the command line that are no commands
     "signals",
     "step_process",
     "step_run",
+    "streams",
     "supernet_arguments",
     "torch_process",
     "training_arguments",
