@@ -63,6 +63,13 @@ OWN_CACHE = "set XDG_CACHE_HOME to a folder of your own"  # where one may not wr
 
 
 def cache_folder() -> Path:
-    """The user's cache folder of this tool: `$XDG_CACHE_HOME/ofa-nas` or `~/.cache/ofa-nas`."""
+    """The user's cache folder of this tool: `$XDG_CACHE_HOME/ofa-nas` or `~/.cache/ofa-nas`.
+
+    Raises:
+        FileError: There is no home, as of a user without a name in a container.
+    """
     root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if root else Path.home() / ".cache") / "ofa-nas"
+    try:
+        return (Path(root) if root else Path.home() / ".cache") / "ofa-nas"
+    except RuntimeError as error:
+        raise FileError(f"the cache folder: there is no home to put it into; {OWN_CACHE}") from error

@@ -25,7 +25,7 @@ from ofa_nas.cli.plain import one_line
 from ofa_nas.cli.signals import imports_finished_first
 from ofa_nas.cli.streams import drop_stdout, prepare_streams
 from ofa_nas.cli.window_arguments import put_windows
-from ofa_nas.errors import ConfigError, OfaNasError
+from ofa_nas.errors import ConfigError, FileError, OfaNasError
 from ofa_nas.files import check_writable
 
 DEBUG = "OFA_NAS_DEBUG"
@@ -197,6 +197,7 @@ def _run(arguments: list[str]) -> int:
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # of a damaged image, an error of ours tells
     warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")  # an error of ours tells
     _check_numbers(args)
+    _check_place()
     put_windows(args)
     if args.json_file is not None:
         check_writable(args.json_file, option="--json-file")
@@ -238,6 +239,18 @@ def _check_numbers(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {least} or more")
         if value is not None and value > MOST.get(name, value):
             raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {MOST[name]} or less")
+
+
+def _check_place() -> None:
+    """Refuse a current folder that somebody removed: torch would end the process, and nothing can be written.
+
+    Raises:
+        FileError: It is gone.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise FileError("the current folder is gone: somebody removed it; change into another") from error
 
 
 def _fail(message: str, status: int) -> int:

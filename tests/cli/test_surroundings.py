@@ -1,14 +1,17 @@
 """Where a command may find itself: without streams, letters, a home or a folder to stand in."""
 
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 import ofa_nas
+from ofa_nas.cli import main
 
 ROOT = Path(ofa_nas.__file__).parents[1]
 
@@ -82,3 +85,27 @@ def test_a_note_that_nobody_can_read_ends_no_work(stream: str, tmp_path: Path) -
         ["sh", "-c", line, "sh", sys.executable, str(script)], check=True, cwd=tmp_path, env=environment
     )
     assert (tmp_path / "done").exists()
+
+
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    status, shown, told = shell('rmdir "$PWD"; "$@"', ["spaces", "tiny"], folder)
+    assert (status, shown) == (1, "")
+    assert told == "error: the current folder is gone: somebody removed it; change into another\n"
+
+
+def test_without_a_home_it_is_told_how_to_name_a_cache(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a container whose user has a number and no name."""
+
+    def no_name(_: int) -> NoReturn:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_name)
+    assert main(["devices"]) == 1
+    told = "the cache folder: there is no home to put it into; set XDG_CACHE_HOME to a folder of your own"
+    assert capsys.readouterr().err == f"error: {told}\n"
