@@ -4,6 +4,7 @@ Names load on first use, so importing the package costs nothing and never import
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from ofa_nas.space.search_space import SearchSpace
 
 __version__ = "0.1.0"
+
+# ONNX Runtime 1.29 and later would report every session to its makers, and keep an identifier in the user's
+# cache folder. It reads this once, when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Architecture",

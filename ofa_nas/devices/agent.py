@@ -889,6 +889,7 @@ def main() -> int:
         "--send-from", type=int, metavar="LINE", help="send results to stdout, from this line"
     )
     args = parser.parse_args()
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.29 and later report sessions
     if args.resident:
         return _print_growth()
     signal.signal(signal.SIGTERM, _interrupt)

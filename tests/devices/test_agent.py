@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import pytest
 
+import ofa_nas
 from ofa_nas.devices import MeasuringProtocol, agent
 from ofa_nas.devices.job import Job, Task, pack_model
 from ofa_nas.latency.references import reference_models
@@ -133,6 +134,28 @@ def test_a_python_that_is_too_old_is_told_in_one_line(version: str, tmp_path: Pa
     (tmp_path / "agent.py").write_text(SOURCE, encoding="utf-8")
     done = subprocess.run([python, str(tmp_path / "agent.py")], capture_output=True, text=True, check=False)
     assert done.stderr == f"refused: Python 3.8 or later is needed, this is {version}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["-c", "import ofa_nas, onnxruntime"], ["-P", agent.__file__, "--check"]],
+    ids=["here", "board"],
+)
+def test_the_runtime_keeps_no_identifier_to_report_under(command: list[str], tmp_path: Path) -> None:
+    """That of 1.29 and later would write one, and upload what it sees."""
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(Path(ofa_nas.__file__).parents[1])}
+    for name in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, *command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode in (0, agent.REFUSED), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_packages_go_into_an_environment_of_their_own_where_there_is_none_yet(
