@@ -22,7 +22,7 @@ from typing import Protocol
 
 import ofa_nas
 from ofa_nas.cli.plain import one_line
-from ofa_nas.cli.signals import imports_finished_first
+from ofa_nas.cli.signals import ended_in_order
 from ofa_nas.cli.streams import drop_stdout, prepare_streams
 from ofa_nas.cli.window_arguments import put_windows
 from ofa_nas.errors import ConfigError, FileError, OfaNasError
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         completion.answer(build_parser(completion.asked_command()))
     try:
-        with imports_finished_first():
+        with ended_in_order():
             return _run(arguments)
     except OfaNasError as error:
         return _fail(f"error: {error}", 1)

@@ -2,24 +2,32 @@
 
 import _thread
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
+ENDS = [signal.SIGINT, signal.SIGTERM]
+SECOND: dict[int, Any] = {signal.SIGTERM: signal.SIG_DFL}  # what another one of the same kind does
+if hasattr(signal, "SIGHUP"):  # of a terminal that is closed; the shell sends one too
+    ENDS.append(signal.SIGHUP)
+    SECOND[signal.SIGHUP] = signal.SIG_IGN
 IMPORTS = "<frozen importlib"  # how the names of the import system's own code objects begin
 AGAIN_S = 0.02
 
 
 @contextmanager
 def signals_noted() -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM instead of dying of it in the middle of a step."""
+    """Collect the first of `ENDS` instead of dying of it in the middle of a step."""
     noted: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = heeded()
 
     def note(number: int, _frame: object) -> None:
         noted.append(number)
+        before.update({number: SECOND[number]} if number in SECOND else {})
         for each, handler in before.items():
             signal.signal(each, handler)
 
@@ -32,32 +40,41 @@ def signals_noted() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def imports_finished_first() -> Iterator[None]:
-    """Put off a Ctrl-C that comes within an import until the import is done.
+def heeded() -> dict[int, Any]:
+    """Handlers of those of `ENDS` that whoever started this process did not have ignored, as `nohup` does."""
+    handlers = {number: signal.getsignal(number) for number in ENDS}
+    return {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
 
-    A compiled module (onnx's, torch's) that is interrupted while it registers itself ends the process with a
-    C++ traceback. Elsewhere, in another thread, and where somebody else handles Ctrl-C, nothing changes.
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Make SIGTERM and a closed terminal what Ctrl-C is, and put each off that comes within an import.
+
+    So files that are half written are removed, devices told, trials given back. A compiled module (onnx's,
+    torch's) that is interrupted while it registers itself ends the process with a C++ traceback. A second
+    SIGTERM waits for nothing. Another thread, and a signal that somebody else handles, are left alone.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield
-        return
-    signal.signal(signal.SIGINT, _interrupt)
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = (signal.default_int_handler, signal.SIG_DFL)
+        before = {number: handler for number, handler in heeded().items() if handler in usual}
+    for number in before:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, at once or when the import within which the signal came is done."""
     if _within_import(frame):
-        _thread.start_new_thread(_interrupt_soon, ())  # without a lock that the main thread may hold
-    else:
-        signal.default_int_handler(number, frame)
+        _thread.start_new_thread(_interrupt_soon, (number,))  # without a lock that the main thread may hold
+        return
+    if number in SECOND:
+        signal.signal(number, SECOND[number])
+    signal.default_int_handler(number, frame)
 
 
 def _within_import(frame: FrameType | None) -> bool:
@@ -68,6 +85,9 @@ def _within_import(frame: FrameType | None) -> bool:
     return False
 
 
-def _interrupt_soon() -> None:
+def _interrupt_soon(number: int) -> None:
     time.sleep(AGAIN_S)
-    _thread.interrupt_main()
+    if sys.platform == "win32":
+        _thread.interrupt_main(signal.Signals(number))
+    else:  # that wakes the main thread, should it wait for something by now
+        signal.pthread_kill(threading.main_thread().ident or 0, number)

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from ofa_nas.cli.signals import heeded
+
 
 def run_process(arguments: Sequence[str], *, lock: int, is_quiet: bool) -> int:
-    """Run a command and wait for it; Ctrl-C and SIGTERM are passed on, and it may finish what it must.
+    """Run a command and wait for it; what asks for an end is passed on, and it may finish what it must.
 
     Args:
         arguments: Of `ofa-nas`.
@@ -50,14 +52,14 @@ def run_process(arguments: Sequence[str], *, lock: int, is_quiet: bool) -> int:
 
 @contextmanager
 def _passed_on(process: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
-    """Send every SIGINT and SIGTERM to a process, and note it."""
+    """Send every signal that asks for an end to a process, and note it."""
     noted: list[int] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         noted.append(number)
         process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, pass_on) for number in heeded()}
     try:
         yield noted
     finally:

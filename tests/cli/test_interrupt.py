@@ -1,14 +1,17 @@
 """Ctrl-C within an import waits for its end: compiled modules that are interrupted abort the process."""
 
 import _thread
+import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from ofa_nas.cli.signals import imports_finished_first
+from ofa_nas.cli.signals import ended_in_order, signals_noted
+from ofa_nas.cli.step_run import _passed_on
 
 SLOW_IMPORT = """
 import _thread, time
@@ -29,13 +32,13 @@ def slow_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def import_and_wait(name: str) -> None:
-    with imports_finished_first():
+    with ended_in_order():
         __import__(name)
         threading.Event().wait(30)
 
 
 def interrupt_and_wait() -> None:
-    with imports_finished_first():
+    with ended_in_order():
         _thread.interrupt_main()
         threading.Event().wait(30)
         pytest.fail("nothing interrupted")
@@ -57,7 +60,7 @@ def test_whoever_handles_it_otherwise_keeps_doing_so() -> None:
     noted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
     try:
-        with imports_finished_first():
+        with ended_in_order():
             _thread.interrupt_main()
             for _ in range(3):
                 pass
@@ -66,12 +69,52 @@ def test_whoever_handles_it_otherwise_keeps_doing_so() -> None:
     assert noted == [signal.SIGINT]
 
 
+def end_and_clean_up(*numbers: int) -> None:
+    with ended_in_order():
+        try:
+            os.kill(os.getpid(), numbers[0])
+            pytest.fail("nothing interrupted")
+        finally:
+            for number in numbers[1:]:
+                os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGHUP, signal.SIGHUP]])
+def test_whatever_asks_for_an_end_is_an_interrupt(numbers: list[int]) -> None:
+    """The shell and the system may both tell that a terminal was closed."""
+    with pytest.raises(KeyboardInterrupt) as caught:
+        end_and_clean_up(*numbers)
+    assert caught.value.__context__ is None
+    assert signal.getsignal(numbers[0]) is signal.SIG_DFL
+
+
+def test_a_step_is_finished_though_a_closed_terminal_is_told_twice() -> None:
+    with ended_in_order(), signals_noted() as noted:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert noted == [signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_to_be_ignored_stays_so(number: int) -> None:
+    """As `nohup` asks for, and a shell for what runs in the background."""
+    before = signal.signal(number, signal.SIG_IGN)
+    process = subprocess.Popen(["true"])
+    try:
+        with ended_in_order(), signals_noted() as noted, _passed_on(process) as passed:
+            os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
+        process.wait()
+    assert (noted, passed) == ([], [])
+
+
 def test_another_thread_is_left_alone() -> None:
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
-            with imports_finished_first():
+            with ended_in_order():
                 pass
         except BaseException as error:  # noqa: BLE001 - whatever it is
             errors.append(error)

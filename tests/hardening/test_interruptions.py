@@ -37,8 +37,19 @@ def test_commands_that_are_broken_off_leave_whole_files_and_go_on() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after_s", [0.0, 0.3, 1.0])
-def test_ctrl_c_is_one_line_and_status_130_whenever_it_comes(after_s: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "after_s"),
+    [
+        (signal.SIGINT, 0.0),
+        (signal.SIGINT, 0.3),
+        (signal.SIGINT, 1.0),
+        (signal.SIGTERM, 1.0),
+        (signal.SIGHUP, 1.0),
+    ],
+)
+def test_an_interrupt_is_one_line_and_status_130_whenever_it_comes(
+    number: int, after_s: float, tmp_path: Path
+) -> None:
     arguments = ["profile", "--space", "mobilenet_v3", "--bundle", "board.zip"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
@@ -52,11 +63,11 @@ def test_ctrl_c_is_one_line_and_status_130_whenever_it_comes(after_s: float, tmp
     while "numpy" not in maps.read_text(encoding="utf-8"):  # the command line itself has been read
         time.sleep(0.01)
     time.sleep(after_s)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, told = process.communicate(timeout=300)
     *before, last = told.splitlines()
     assert last == "interrupted"
     assert all("networks, about" in line for line in before)  # a fast machine has got as far as this
     # Python ends by the signal itself where it came while C code ran Python code; a shell says 130 of both.
-    assert process.returncode in (130, -signal.SIGINT)
+    assert process.returncode in (130, -number)
     assert list(tmp_path.iterdir()) == []
