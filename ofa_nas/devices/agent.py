@@ -370,8 +370,14 @@ def on_own_cores(protocol: Protocol) -> Iterator[None]:
 
     Where a board has fast and slow cores, a scheduler that moves it would decide the figures. Nothing happens
     where the system cannot do it, or where there are no more cores than threads.
+
+    Raises:
+        AgentError: Fewer cores than threads were left to this process, by a container or `taskset`.
     """
     before = _own_cores()
+    if 0 < len(before) < protocol.threads:
+        told = (protocol.threads, len(before))
+        raise AgentError("%d threads, but this process may use %d cores only: ask for fewer" % told)
     if not protocol.pinned or len(before) <= protocol.threads:
         yield
         return

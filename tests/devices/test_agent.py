@@ -358,6 +358,13 @@ def test_what_would_spoil_every_figure_is_refused(change: dict[str, Any], told: 
     assert warnings == []
 
 
+def test_more_threads_than_this_process_has_cores_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container or `taskset` leaves some of the machine's."""
+    monkeypatch.setattr(agent, "_own_cores", lambda: {1, 3})
+    with pytest.raises(agent.AgentError, match="3 threads, but this process may use 2 cores only"):
+        next(agent.time_models([], replace(FAST, threads=3)))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
