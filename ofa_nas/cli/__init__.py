@@ -43,6 +43,9 @@ LEAST = {
     "workers": 1,
 }
 MOST = {"image_size": 4096}
+_NO_MEMORY = re.compile(  # as torch, ONNX Runtime and the loader of their libraries say it
+    "allocate memory|out of memory|failed to map segment", re.IGNORECASE
+)
 _NEGATIVE = re.compile(r"-[0-9.]+[A-Za-z%]+")  # of a unit; argparse knows negative numbers
 
 
@@ -177,14 +180,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # of the machine, not of ours: a disk is full, a folder may not be read
         drop_stdout()
         return _fail(f"error: {error.filename or 'cannot write'}: {error.strerror or error}", 1)
-    except MemoryError:
-        return _fail("error: not enough memory for this", 1)
     except Exception as error:  # noqa: BLE001 - the one place where a bug of ours becomes a line for the user
-        if os.environ.get(DEBUG):
-            traceback.print_exc()
-        return _fail(
-            f"internal error: {type(error).__name__}: {error} (run with {DEBUG}=1 for the traceback)", 1
-        )
+        return _fail(_explain(error), 1)
+
+
+def _explain(error: Exception) -> str:
+    """What ended a command that nothing refused: the machine, the installation, or a bug of ours."""
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return "error: not enough memory for this"
+    if isinstance(error, ImportError) and not (error.name or "").startswith("ofa_nas"):
+        return f"error: a package that ofa-nas needs cannot be used: {error}; install it anew"
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    return f"internal error: {type(error).__name__}: {error} (run with {DEBUG}=1 for the traceback)"
 
 
 def _run(arguments: list[str]) -> int:

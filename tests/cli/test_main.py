@@ -133,6 +133,33 @@ def test_a_bug_shows_its_traceback_only_when_asked(
     assert ("Traceback" in shown) == bool(debug)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 4608"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    ],
+    ids=["python", "torch", "onnxruntime", "loader"],
+)
+def test_too_little_memory_is_told_whoever_finds_it(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(error, monkeypatch)
+    assert main(["spaces"]) == 1
+    assert capsys.readouterr().err == "error: not enough memory for this\n"
+
+
+def test_a_package_that_cannot_be_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(ModuleNotFoundError("No module named 'onnx'", name="onnx"), monkeypatch)
+    assert main(["spaces"]) == 1
+    told = "a package that ofa-nas needs cannot be used: No module named 'onnx'; install it anew"
+    assert capsys.readouterr().err == f"error: {told}\n"
+
+
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     root = Path(ofa_nas.__file__).parents[1]
     read_end, write_end = os.pipe()
