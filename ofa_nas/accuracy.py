@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -184,12 +184,16 @@ class SampleStore:
 
 
 def _lock(descriptor: int) -> None:
-    """Keep other processes out until the file is closed; without such locks (Windows), use one process."""
+    """Keep other processes out until the file is closed; without such locks, use one process.
+
+    Windows has none, nor have some network file systems.
+    """
     try:
         import fcntl
     except ImportError:
         return
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _try_lock_byte(descriptor: int, place: int) -> bool:
@@ -202,6 +206,8 @@ def _try_lock_byte(descriptor: int, place: int) -> bool:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError:
+        return True
     return True
 
 

@@ -5,10 +5,11 @@ import os
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"  # read when numpy and torch are imported, so before anything else here
 
+import errno
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -81,3 +82,15 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> "SmallSupernet":
     from tests.small_supernet import make_small_supernet
 
     return make_small_supernet(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no file locked, as on some network file systems."""
+    import fcntl
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "lockf", refuse)

@@ -284,3 +284,12 @@ def test_a_claim_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
     store.append(replace(other, digest="4567"))
     with store.claim(replace(other, digest="0123")) as is_free:
         assert is_free
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_file_system_without_locks_serves_one_process(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path / "samples.jsonl")
+    with store.claim(_sample(1)) as is_free:
+        assert is_free
+    store.append(_sample(1))
+    assert store.read() == [_sample(1)]

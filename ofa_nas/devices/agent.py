@@ -758,13 +758,10 @@ class Results:
             raise AgentError(told % (self.path, error.strerror)) from error
 
     def _lock(self) -> None:
-        import fcntl
-
         folder = os.path.dirname(os.path.realpath(self.path))
         note = os.path.join(folder, "agent.pid")
         for _ in range(100):
-            with suppress(BlockingIOError):
-                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._has_lock():
                 with self._writing(), open(note, "w", encoding="ascii") as file:
                     file.write("%d" % os.getpid())
                 return
@@ -777,6 +774,17 @@ class Results:
             time.sleep(0.1)
         self.file.close()
         raise AgentError("another agent writes %s: wait, or end that one" % self.path)
+
+    def _has_lock(self) -> bool:
+        import fcntl
+
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a network file system without locks: one agent at a time is the user's care
+            return True
+        return True
 
 
 def _is_agent(process: int, folder: str) -> bool:

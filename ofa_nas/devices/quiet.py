@@ -6,7 +6,7 @@ Where there are no such locks (Windows), one worker is right.
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from ofa_nas.assets import cache_folder
@@ -42,7 +42,8 @@ def _locked(name: str, *, is_shared: bool) -> Iterator[None]:
         yield
         return
     with _open_lock(name) as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+        with suppress(OSError):  # a network file system without locks: nobody waits for anybody
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
         yield
 
 

@@ -450,6 +450,13 @@ def test_a_second_agent_in_the_same_folder_is_refused(tiny: SearchSpace, tmp_pat
     assert "another agent writes" in done.stdout
 
 
+@pytest.mark.usefixtures("no_locks")
+def test_a_file_system_without_locks_serves_one_agent(tmp_path: Path) -> None:
+    results = agent.Results(str(tmp_path / "results.jsonl"), None)
+    results.file.close()
+    assert (tmp_path / "agent.pid").read_text(encoding="ascii") == str(os.getpid())
+
+
 @pytest.mark.parametrize("written", ["", "0", "-1", "x", "9" * 12, "9" * 9999, "another process"])
 def test_nothing_but_an_agent_of_the_same_folder_is_ended(
     written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -104,3 +104,9 @@ def test_a_cache_folder_that_cannot_be_written_is_named(
     told = r"file/ofa-nas/locks/.* cannot be written: .*; set XDG_CACHE_HOME"
     with pytest.raises(FileError, match=told), working():
         pass
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_nobody_waits() -> None:
+    with working(), quiet(HOST), quiet(BOARD):
+        pass
