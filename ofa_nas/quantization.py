@@ -16,7 +16,7 @@ from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-from ofa_nas.errors import OfaNasError
+from ofa_nas.errors import FileError, OfaNasError
 
 MINMAX, ENTROPY, PERCENTILE = "minmax", "entropy", "percentile"
 METHODS = (MINMAX, ENTROPY, PERCENTILE)  # how ranges of activations follow from what images show
@@ -42,22 +42,19 @@ def find_ranges(
         method: One of `METHODS`.
 
     Raises:
-        OfaNasError: The images do not fit the model.
+        OfaNasError: The images do not fit the model, or there is no room for a while's files.
     """
     shape = tuple(size.dim_value for size in model.graph.input[0].type.tensor_type.shape.dim)
     if images.ndim != 4 or not len(images) or images.shape[1:] != shape[1:]:
         wanted = ", ".join(map(str, shape[1:]))
         raise OfaNasError(f"calibration images have shape {images.shape}; expected (n, {wanted})")
     name, (kind, options) = model.graph.input[0].name, _METHODS[method]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contextlib.redirect_stdout(io.StringIO()),  # histograms are announced there
-    ):
-        source = Path(folder, "fp32.onnx")
+    with _scratch() as folder, contextlib.redirect_stdout(io.StringIO()):  # histograms are announced there
+        source = folder / "fp32.onnx"
         onnx.save(_prepared(model), source)
         calibrator = create_calibrator(
             source,
-            augmented_model_path=str(Path(folder, "augmented.onnx")),
+            augmented_model_path=str(folder / "augmented.onnx"),
             calibrate_method=kind,
             extra_options=options,
         )
@@ -65,6 +62,16 @@ def find_ranges(
             calibrator.collect_data(_Reader(name, images[start : start + _AT_ONCE]))
         ranges: TensorsData = calibrator.compute_data()
     return ranges
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        told = tempfile.tempdir or "a folder for temporary files"
+        raise FileError(f"{told}: cannot be written to: {error.strerror or error}; set TMPDIR") from error
 
 
 def quantize_by_ranges(

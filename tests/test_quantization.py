@@ -1,9 +1,13 @@
 """Quantised models: integer operators throughout, near the fp32 model, and as they were called before."""
 
+import errno
 import logging
+import os
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +17,7 @@ import pytest
 from onnx import TensorProto
 
 from ofa_nas.devices.agent import EXACT_PRODUCTS
-from ofa_nas.errors import OfaNasError
+from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.quantization import quantize
 from ofa_nas.space.layer import Layer
@@ -124,6 +128,18 @@ def test_scales_hold_the_widest_of_all_images(tiny_pair: Pair) -> None:
 def test_images_of_another_shape_are_refused(tiny_pair: Pair, shape: tuple[int, ...]) -> None:
     with pytest.raises(OfaNasError, match=r"calibration images have shape \(.*expected \(n, 3, 24, 24\)"):
         quantize(tiny_pair.fp32, np.zeros(shape, dtype=np.float32))
+
+
+def test_a_folder_for_temporary_files_without_room_is_named(
+    tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(onnx, "save", refuse)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(FileError, match=f"{tmp_path}: cannot be written to: No space left .*; set TMPDIR"):
+        quantize(tiny_pair.fp32, tiny_pair.images)
 
 
 def test_the_quantiser_says_nothing_and_sets_up_no_logging(
