@@ -75,10 +75,7 @@ def write_file(path: Path, resolution: int) -> Path:
 def plain_sum(path: Path, arch: Architecture) -> float:
     """Entries added up as once-for-all does."""
     entries = read_lookup_table(path).entries
-    total = 0.0
-    for key in keys_of(arch):
-        total += entries[key].mean
-    return total
+    return sum(entries[key].mean for key in keys_of(arch))  # since Python 3.12, more exact than a loop
 
 
 @pytest.fixture(scope="module")
