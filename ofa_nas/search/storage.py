@@ -141,7 +141,7 @@ def _is_torn(path: Path) -> bool:
 
 def _open_database(address: str) -> "BaseStorage":
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy import make_url
+    from sqlalchemy import NullPool, make_url
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
     name = storage_name(address)
@@ -151,10 +151,12 @@ def _open_database(address: str) -> "BaseStorage":
     except (ArgumentError, ValueError) as error:
         raise ConfigError(f"--storage {name}: no such kind of storage: give {_KINDS}") from error
     is_sqlite = url.get_backend_name() == "sqlite"
+    options: dict[str, Any] = _SERVER
     if is_sqlite:
         _make_room(_sqlite_file(url, name))
+        options = {**_SQLITE, "poolclass": NullPool}  # Python warns of connections that nobody closes
     try:
-        storage = _make_tables(address, _SQLITE if is_sqlite else _SERVER)
+        storage = _make_tables(address, options)
     except ImportError as error:
         missing = getattr(error.__cause__, "name", None) or url.get_driver_name()
         raise ConfigError(
@@ -214,7 +216,6 @@ def _begin_at_once(engine: "Engine") -> None:
 
     event.listen(engine, "connect", leave_transactions_to_us)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    engine.dispose()  # connections made before
 
 
 def _reason(error: BaseException) -> str:

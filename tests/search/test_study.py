@@ -433,3 +433,11 @@ def test_a_database_that_stays_locked_is_waited_for_once(
 def test_a_password_is_never_shown() -> None:
     assert storage_name("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
     assert storage_name("journal:a/b.log") == "a/b.log"
+
+
+def test_a_database_file_is_open_only_while_it_is_used(tmp_path: Path) -> None:
+    """Since Python 3.13, connections that nobody closes are warned of."""
+    path = tmp_path / "study.db"
+    kept = open_storage(f"sqlite:///{path}")
+    assert kept.get_all_studies() == []
+    assert path not in [entry.resolve() for entry in Path("/proc/self/fd").iterdir()]
