@@ -29,7 +29,7 @@ _NAMES = ("fit", "from_json")
 _METHODS = ("predict", "half_widths", "additive", "to_json")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Observations:
     """What a predictor is fitted to.
 

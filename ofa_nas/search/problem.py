@@ -48,7 +48,7 @@ class Swap:
     always_fits: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scored:
     """Architectures with what they are worth.
 
@@ -104,7 +104,7 @@ class Tables:
     worth: Worth | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A search problem.
 

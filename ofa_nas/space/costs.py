@@ -40,9 +40,9 @@ def _bias_parameters(operator: Operator) -> int:
     return 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CostTable:
-    """One cost of every layer of a space, looked up by genes.
+    """One cost of every layer of a space, looked up by genes; other genes are an ArchitectureError.
 
     Attributes:
         fixed: `(resolutions, layers)` costs of stem and head.
@@ -65,6 +65,7 @@ class CostTable:
 
     def gather(self, genes: Genes) -> Floats:
         """Costs of the blocks of architectures `(n, d)`: `(n, positions)`, 0 where there is none."""
+        self.encoding.check(genes)
         _, positions, width = self.choices.shape
         flat = (genes[:, :1].astype(np.intp) * positions + np.arange(positions)) * width + genes[:, 1:]
         return np.asarray(self.choices.ravel().take(flat))

@@ -143,7 +143,12 @@ class Estimators:
         return next(iter(self.costs)) if self.tables else Cost("macs")
 
     def candidates(self, genes: Genes) -> list[Candidate]:
-        """Everything predicted of architectures `(n, d)`."""
+        """Everything predicted of architectures `(n, d)`.
+
+        Raises:
+            ArchitectureError: They are no genes of `encoding`.
+        """
+        self.encoding.check(genes)
         accuracies, half_widths = promised(self.predictor, genes), self.predictor.half_widths(genes)
         values = {key: cost.values(genes) for key, cost in self.costs.items()}
         return [
