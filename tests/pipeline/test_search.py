@@ -238,6 +238,20 @@ def test_a_search_keeps_the_error_of_the_table_as_margin(
         assert other.chosen == same.chosen
 
 
+def test_a_budget_keeps_a_margin_of_its_own(small: SmallSupernet, tiny: SearchSpace) -> None:
+    doubtful = Estimators.load(small.name, off_by(exact_table(tiny), 0.1))
+    own = Budget("latency", 1e3, "ms", "exact", margin=0.3)
+    assert result_of(doubtful, [own]).budgets == (own,)
+    *_, other = search(doubtful, [own], margin=0.0)
+    assert isinstance(other, SearchResult)
+    assert other.budgets == (replace(own, margin=0.0),)
+
+
+def test_only_a_latency_is_that_of_a_device(exact: Estimators) -> None:
+    with pytest.raises(BudgetError, match="MACs on exact ≤ 1 M MACs: only a latency is that of a device"):
+        result_of(exact, [Budget("macs", 1e6, "MACs", "exact")])
+
+
 def test_where_nobody_knows_the_error_there_is_no_margin(tiny: SearchSpace) -> None:
     assert default_margin(replace(exact_table(tiny), error=None)) == 0.0
 
