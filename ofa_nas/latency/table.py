@@ -199,7 +199,7 @@ class LatencyTable:
         write_document(table_document(self), path)
 
     @staticmethod
-    def load(path: Path) -> "LatencyTable":
+    def load(path: str | Path) -> "LatencyTable":
         """Read a table and check all of it.
 
         Raises:
@@ -207,4 +207,4 @@ class LatencyTable:
         """
         from ofa_nas.latency.table_reader import read_table  # it builds what this module defines
 
-        return read_table(path)
+        return read_table(Path(path))

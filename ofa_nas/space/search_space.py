@@ -56,7 +56,7 @@ class SearchSpace:
     points: Mapping[str, Point] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def load(cls, name_or_path: str) -> Self:
+    def load(cls, name_or_path: str | Path) -> Self:
         """Read a shipped space by name, or any TOML file by path.
 
         Raises:

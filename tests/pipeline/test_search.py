@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, TableError
+from ofa_nas.assets import asset_folder
+from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, SpaceError, TableError
+from ofa_nas.latency.shelf import find_table
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators, default_margin
 from ofa_nas.pipeline.searching.search import SearchResult, search
@@ -300,6 +302,25 @@ def test_any_table_of_other_threads_or_another_precision_is_refused(
     replace(table, device=replace(table.device, precision="int8")).save(path)
     with pytest.raises(TableError, match="rpi4 is of int8 networks, and the file will be fp32"):
         list(device_table(str(path), tiny))
+
+
+def test_a_table_of_another_precision_does_not_estimate(small: SmallSupernet, tiny: SearchSpace) -> None:
+    with pytest.raises(TableError, match="latency table exact is of fp32 networks; expected one of int8"):
+        Estimators.load(small.name, exact_table(tiny), precision="int8")
+    with pytest.raises(ConfigError, match="precision 'fp8': expected fp32 or int8"):
+        Estimators.load(small.name, precision="fp8")
+
+
+def test_paths_are_taken_wherever_names_are(small: SmallSupernet) -> None:
+    folder = asset_folder("latency_tables")
+    path, table = find_table(folder / "rpi4.json")
+    assert (path, table.name) == (folder / "rpi4.json", "rpi4")
+    assert LatencyTable.load(str(path)).name == "rpi4"
+    assert Estimators.load(small.files.weights).files == small.files
+    space = asset_folder("search_spaces") / "tiny.toml"
+    assert SearchSpace.load(space) == SearchSpace.load("tiny")
+    with pytest.raises(SpaceError, match="no such search space"):
+        SearchSpace.load(Path("tiny"))
 
 
 def test_a_roofline_is_no_table(tiny: SearchSpace) -> None:
