@@ -187,7 +187,7 @@ class LatencyTable:
             f"{self.device.precision}; measure what is missing with ofa-nas profile"
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the table, rows one a line and sorted; the old file stays until the new one is whole.
 
         Raises:
@@ -196,7 +196,7 @@ class LatencyTable:
         """
         from ofa_nas.latency.table_writer import table_document, write_document  # of what is defined here
 
-        write_document(table_document(self), path)
+        write_document(table_document(self), Path(path))
 
     @staticmethod
     def load(path: str | Path) -> "LatencyTable":
