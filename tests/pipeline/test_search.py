@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -353,3 +354,13 @@ def test_a_search_does_without_torch(small: SmallSupernet) -> None:
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_threads_may_share_estimators(exact: Estimators, candidates: list[Candidate]) -> None:
+    limits = [limits_at(candidates, latency=share) for share in (0.2, 0.5, 0.8)] * 4
+
+    def chosen(budgets: Sequence[Budget]) -> Candidate:
+        return result_of(exact, budgets).chosen
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(chosen, limits)) == list(map(chosen, limits))
