@@ -128,8 +128,9 @@ class SampleStore:
         """Add one sample; it is on the disk when this returns.
 
         Raises:
-            DataError: The file cannot be written.
+            DataError: The file cannot be written, or the sample is none that could be read again.
         """
+        _checked(asdict(sample), str(self.path))
         line = json.dumps(asdict(sample), ensure_ascii=False).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,11 +232,14 @@ def _is_json(line: bytes) -> bool:
 
 
 def _read_line(line: bytes, where: str) -> AccuracySample:
-    known = {field.name: field.type for field in fields(AccuracySample)}
     try:
-        content: Any = parse_json(line)
+        return _checked(parse_json(line), where)
     except ValueError as error:
         raise DataError(f"{where}: not a JSON line; delete the line or restore the file") from error
+
+
+def _checked(content: Any, where: str) -> AccuracySample:
+    known = {field.name: field.type for field in fields(AccuracySample)}
     if not isinstance(content, dict) or not {"arch", "correct", "images", "split"} <= set(content) <= set(
         known
     ):

@@ -27,7 +27,7 @@ def asset_names(kind: str, *, suffix: str) -> list[str]:
 
 def find_asset(
     kind: str,
-    name_or_path: str,
+    name_or_path: str | Path,
     *,
     suffix: str,
     error: type[FileError],
@@ -45,17 +45,17 @@ def find_asset(
     Raises:
         FileError: In the class `error`, when there is neither; the message lists the shipped names.
     """
-    is_path = name_or_path.endswith(suffix) or os.sep in name_or_path
+    is_path = isinstance(name_or_path, Path) or name_or_path.endswith(suffix) or os.sep in name_or_path
     path = Path(name_or_path) if is_path else asset_folder(kind) / f"{name_or_path}{suffix}"
     with suppress(OSError):  # a name may be too long
         if path.is_file():
             return path
     if is_path and path.is_dir():
-        raise error(f"{name_or_path[:200]}: is a folder; give the path of a {suffix} file")
+        raise error(f"{name_or_path!s:.200}: is a folder; give the path of a {suffix} file")
     names = ", ".join(asset_names(kind, suffix=suffix) if shipped is None else shipped) or "none"
     noun = kind.rsplit("/", 1)[-1].removesuffix("s").replace("_", " ")
     raise error(
-        f"{name_or_path[:200]}: no such {noun}; shipped: {names}; or give the path of a {suffix} file"
+        f"{name_or_path!s:.200}: no such {noun}; shipped: {names}; or give the path of a {suffix} file"
     )
 
 

@@ -4,7 +4,7 @@ Every tensor is named `layer/operator` (`s1b0/expand_act`): ONNX Runtime drops n
 keeps the names of outputs, and by them its profile is attributed to layers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import NormalDist
 
 import numpy as np
@@ -40,7 +40,7 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 _FUNCTIONS = {"relu": "Relu", "hard_swish": "HardSwish", "add": "Add", "scale": "Mul"}
 
 
-def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
+def weight_shapes(layers: Iterable[Layer]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of every weight that a model of these layers needs, batch norm folded."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers:
@@ -53,7 +53,7 @@ def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def random_weights(layers: Sequence[Layer], rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+def random_weights(layers: Iterable[Layer], rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
     """Weights that keep activations of random inputs within a few units, so that none is denormal."""
     weights = {}
     for name, shape in weight_shapes(layers).items():
@@ -64,7 +64,7 @@ def random_weights(layers: Sequence[Layer], rng: np.random.Generator) -> dict[st
 
 
 def write_model(
-    layers: Sequence[Layer],
+    layers: Iterable[Layer],
     weights: Weights,
     *,
     name: str = "subnet",
@@ -73,7 +73,7 @@ def write_model(
     """Write a chain of layers as one fp32 model with a batch of one.
 
     Args:
-        layers: In execution order.
+        layers: In execution order, as `SearchSpace.layers` yields them.
         weights: Named and shaped as `weight_shapes` says, batch norm folded.
         name: Name of the graph.
         metadata: Text properties of the model.
@@ -84,6 +84,7 @@ def write_model(
     Raises:
         OfaNasError: A weight is missing or has another shape.
     """
+    layers = tuple(layers)
     initializers = [_initializer(weights, key, shape) for key, shape in weight_shapes(layers).items()]
     nodes: list[onnx.NodeProto] = []
     source = IMAGE

@@ -26,7 +26,8 @@ def load_plugin(kind: str, name: str) -> Any:
     """Import the plug-in `name` of a kind, or the module that a dotted path names.
 
     Raises:
-        ConfigError: There is no such plug-in; the message lists the names there are.
+        ConfigError: There is no such plug-in, and the message lists the names there are; or it is no Python,
+            or imports what is not there.
     """
     if _DOTTED.fullmatch(name):
         path = name
@@ -36,7 +37,7 @@ def load_plugin(kind: str, name: str) -> Any:
         raise _unknown(kind, name, plugin_names(kind))
     try:
         return importlib.import_module(path)
-    except ModuleNotFoundError as error:
+    except (ImportError, SyntaxError) as error:
         raise ConfigError(f"{kind}: cannot import {path!r}: {error}") from error
 
 

@@ -139,7 +139,7 @@ class SupernetFiles:
     weights: Path
 
     @classmethod
-    def find(cls, name_or_path: str) -> Self:
+    def find(cls, name_or_path: str | Path) -> Self:
         """The files of a shipped supernet, or of a user's own `.safetensors` file.
 
         The weights themselves may not be there: see `SupernetCard.check_weights`.
@@ -151,7 +151,7 @@ class SupernetFiles:
         if name_or_path in shipped:
             return cls(asset_folder("supernets") / f"{name_or_path}{suffix}")
         own = cls(Path(name_or_path))
-        if name_or_path.endswith(suffix) and own.card.is_file():
+        if str(name_or_path).endswith(suffix) and own.card.is_file():
             return own
         return cls(
             find_asset("supernets", name_or_path, suffix=suffix, error=CheckpointError, shipped=shipped)

@@ -7,7 +7,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import errno
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -94,3 +94,19 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     monkeypatch.setattr(fcntl, "lockf", refuse)
+
+
+@pytest.fixture
+def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Writes a plug-in that is trusted; gives its dotted path, another each time: modules load once."""
+    package = tmp_path / f"lab_{tmp_path.name.replace('-', '_')}"
+    package.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("OFA_NAS_PLUGINS", package.name)
+
+    def write(text: str) -> str:
+        name = f"plugin{len(list(package.glob('*.py')))}"
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+        return f"{package.name}.{name}"
+
+    return write

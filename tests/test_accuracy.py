@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,6 +255,7 @@ def test_the_error_of_tau_is_that_of_drawing_again() -> None:
 CLAIMER = """
 import sys
 from pathlib import Path
+from typing import Any
 from ofa_nas.accuracy import AccuracySample, SampleStore
 with SampleStore(Path(sys.argv[1])).claim(AccuracySample(sys.argv[2], 0, 10, "s")) as is_free:
     print(is_free, flush=True)
@@ -293,3 +295,20 @@ def test_a_file_system_without_locks_serves_one_process(tmp_path: Path) -> None:
         assert is_free
     store.append(_sample(1))
     assert store.read() == [_sample(1)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"correct": 101}, "101 of 100 images cannot be right"),
+        ({"correct": 50.0}, "correct: expected an integer, got 50.0"),
+        ({"correct": np.int64(50)}, "correct: expected an integer"),
+        ({"arch": "zzz"}, "architecture 'zzz'"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_stored(tmp_path: Path, wrong: dict[str, Any], told: str) -> None:
+    store = SampleStore(tmp_path / "samples.jsonl")
+    store.append(_sample(0))
+    with pytest.raises(DataError, match=told):
+        store.append(replace(_sample(1), **wrong))
+    assert store.read() == [_sample(0)]

@@ -1,7 +1,11 @@
 """The documents are true: the command reference is that of the parsers, and links lead somewhere."""
 
+import os
+import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,31 @@ def test_the_python_of_the_documents_runs(name: str, capsys: pytest.CaptureFixtu
     for block in blocks:
         exec(compile(block, name, "exec"), {})
         assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_python_of_the_documents_passes_a_strict_type_check(tmp_path: Path) -> None:
+    for name in ("README.md", "docs/python.md"):
+        for number, block in enumerate(code_blocks(name, "python")):
+            (tmp_path / f"{Path(name).stem.lower()}_{number}.py").write_text(block, encoding="utf-8")
+    check = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "."]
+    done = subprocess.run(
+        check,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_calls_that_the_page_names_are_there() -> None:
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(ofa_nas\.[\w.]+)", text))
+    assert len(names) > 15
+    for name in names:
+        pkgutil.resolve_name(name)
 
 
 def command_lines(text: str) -> list[str]:

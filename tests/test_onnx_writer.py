@@ -79,3 +79,8 @@ def test_random_weights_keep_activations_in_range(layers: list[Layer]) -> None:
     assert 1e-3 < float(np.abs(logits).mean()) < 1e3
     assert lower(layers[0])[0].name == "conv"
     onnx.checker.check_model(model)
+
+
+def test_layers_may_come_as_the_walk_yields_them(layers: list[Layer], tiny: SearchSpace) -> None:
+    weights = random_weights(tiny.layers(tiny.largest), np.random.default_rng(0))
+    assert write_model(tiny.layers(tiny.largest), weights) == write_model(layers, weights)

@@ -62,6 +62,7 @@ def test_the_wheel_holds_the_package_and_its_data_and_nothing_else(tmp_path: Pat
             assert f"ofa_nas/_data/{kind}/{path.name}" in names
     assert not any("__pycache__" in name or "tests" in name for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert "ofa_nas/py.typed" in names  # or type checkers see nothing of the package's types
 
 
 def test_nothing_names_a_host_to_install_from() -> None:

@@ -1,10 +1,13 @@
 """Plug-ins are found by file name, and anybody's module by its dotted path."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ofa_nas.errors import ConfigError
+from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
+from ofa_nas.devices import open_device
+from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
@@ -43,3 +46,57 @@ def test_a_module_without_lower_is_no_block_kind() -> None:
     layer = Layer("layer", "os.path", 8, 8, 8, 7, 1, 7, 1, "none", norm=False)
     with pytest.raises(ConfigError, match=r"os\.path: not a block kind: the module lacks lower"):
         lower(layer)
+
+
+@pytest.mark.parametrize("text", ["def search(:", "from os import nothing_of_it", "import not_there_at_all"])
+def test_a_module_that_is_no_python_or_lacks_something_is_named(
+    write_module: Callable[[str], str], text: str
+) -> None:
+    path = write_module(text)
+    with pytest.raises(ConfigError, match=rf"search\.methods: cannot import '{path}'"):
+        load_plugin("search.methods", path)
+
+
+OPERATORS = """
+from ofa_nas.space.operators import INPUT, Elementwise, Pool
+def lower(layer):
+    return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("None", "gave None for layer layer"),
+        ("()", r"gave \(\) for layer layer"),
+        ("(1,)", "gave 1 for"),
+        ("(Pool('pool', ('nowhere',), 8, 7),)", "gave 'pool' of nowhere"),
+        ("(Elementwise('act', (INPUT,), 'relu', 8, 7),)", "gave 392 elements .* the last of which makes 8"),
+    ],
+)
+def test_operators_that_do_not_make_the_output_of_the_input_are_told(
+    write_module: Callable[[str], str], given: str, told: str
+) -> None:
+    path = write_module(OPERATORS.format(given))
+    layer = Layer("layer", path, 8, 8, 8, 7, 1, 7, 1, "none", norm=False)
+    with pytest.raises(ConfigError, match=rf"{path}: lower: {told}"):
+        lower(layer)
+
+
+def test_a_device_of_ones_own_that_lacks_something_is_named(write_module: Callable[[str], str]) -> None:
+    path = write_module("def connect(address):\n    return 1\n")
+    with pytest.raises(DeviceError, match=f"{path}://x: connect gave int, which lacks info, time, "):
+        open_device(f"{path}://x")
+
+
+@pytest.mark.parametrize("drawn", ["np.zeros((8, 8, 3))", "np.zeros((8, 9, 3), np.uint8)", "None"])
+def test_a_generator_of_ones_own_that_draws_something_else_writes_no_file(
+    write_module: Callable[[str], str], tmp_path: Path, drawn: str
+) -> None:
+    path = write_module(
+        f"import numpy as np\nMODES = ()\ndef paint(size_px, *, mode, rng):\n    return {drawn}\n"
+    )
+    images = SyntheticImages.plan(path, mode=None, count=2, size_px=8, seed=0)
+    with pytest.raises(ConfigError, match=rf"{path}: paint: gave .*; expected uint8 \(8, 8, 3\)"):
+        list(write_synthetic(images, tmp_path / "images.npz"))
+    assert not (tmp_path / "images.npz").exists()

@@ -113,7 +113,8 @@ def _open(name: str, root: Path, windows: Windows) -> DataSet:
     elif hasattr(plugin, "windowed_splits"):
         splits = plugin.windowed_splits(root, windows)
     else:
-        raise ConfigError(f"data {name}: windows ({windows}) are cut from signals, and these are images")
+        why = "the module lacks windowed_splits" if "." in name else "these are images"
+        raise ConfigError(f"data {name}: windows ({windows}) are cut from signals, and {why}")
     place = f"{name}\n{root.resolve()}\n{windows}"
     train, val = (
         _with_origin(source, f"{place}\n{split}")

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -68,9 +68,18 @@ class SyntheticImages:
         return cls(generator, mode or (modes[0] if modes else ""), count, size_px, seed)
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Draw one image, `(S, S, 3)` uint8."""
+        """Draw one image, `(S, S, 3)` uint8.
+
+        Raises:
+            ConfigError: The generator gives anything else.
+        """
         rng = np.random.default_rng([self.seed, index])
-        return load_generator(self.generator).paint(self.size_px, mode=self.mode, rng=rng)
+        drawn: Any = load_generator(self.generator).paint(self.size_px, mode=self.mode, rng=rng)
+        expected = (self.size_px, self.size_px, 3)
+        if not isinstance(drawn, np.ndarray) or drawn.dtype != np.uint8 or drawn.shape != expected:
+            found = f"{drawn.dtype} {drawn.shape}" if isinstance(drawn, np.ndarray) else type(drawn).__name__
+            raise ConfigError(f"{self.generator}: paint: gave {found}; expected uint8 {expected}")
+        return drawn
 
 
 def write_synthetic(images: SyntheticImages, path: Path, *, workers: int = 1) -> Iterator[int]:

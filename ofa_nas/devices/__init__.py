@@ -137,6 +137,7 @@ class Device(Protocol):
 
 
 HOST = "host"
+_METHODS = ("info", "time", "profile", "forget")
 PRECISIONS = (FP32, INT8)  # of weights and activations of the models that are measured
 
 
@@ -190,4 +191,9 @@ def open_device(address: str) -> Device:
             "and a module of your own has a dotted path"
         )
     device: Device = connect(address)
+    missing = [name for name in _METHODS if not hasattr(device, name)]
+    if missing:
+        raise DeviceError(
+            f"{address[:80]}: connect gave {type(device).__name__}, which lacks {', '.join(missing)}"
+        )
     return device

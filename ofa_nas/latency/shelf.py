@@ -64,7 +64,7 @@ def shipped_names() -> list[str]:
 
 
 def find_table(
-    name: str,
+    name: str | Path,
     *,
     space: SearchSpace | None = None,
     precision: str | None = None,
@@ -83,6 +83,7 @@ def find_table(
     Raises:
         TableError: There is none, there are several, it is damaged, or it is a roofline.
     """
+    name = str(name)
     refuse_roofline(name)
     shipped = shipped_names()
     if name.endswith(_SUFFIX) or os.sep in name or name in shipped:

@@ -187,7 +187,7 @@ class LatencyTable:
             f"{self.device.precision}; measure what is missing with ofa-nas profile"
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the table, rows one a line and sorted; the old file stays until the new one is whole.
 
         Raises:
@@ -196,10 +196,10 @@ class LatencyTable:
         """
         from ofa_nas.latency.table_writer import table_document, write_document  # of what is defined here
 
-        write_document(table_document(self), path)
+        write_document(table_document(self), Path(path))
 
     @staticmethod
-    def load(path: Path) -> "LatencyTable":
+    def load(path: str | Path) -> "LatencyTable":
         """Read a table and check all of it.
 
         Raises:
@@ -207,4 +207,4 @@ class LatencyTable:
         """
         from ofa_nas.latency.table_reader import read_table  # it builds what this module defines
 
-        return read_table(path)
+        return read_table(Path(path))

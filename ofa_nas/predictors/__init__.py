@@ -29,19 +29,33 @@ _NAMES = ("fit", "from_json")
 _METHODS = ("predict", "half_widths", "additive", "to_json")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Observations:
     """What a predictor is fitted to.
 
     Attributes:
         genes: `(n, d)` architectures.
         accuracies: `(n,)` measured fractions in [0, 1].
-        variances: `(n,)` variance of each measurement.
+        variances: `(n,)` variance of each measurement, above 0.
+
+    Raises:
+        DataError: They are not as many, or no such numbers.
     """
 
     genes: Genes
     accuracies: Floats
     variances: Floats
+
+    def __post_init__(self) -> None:
+        shapes = [np.shape(one) for one in (self.genes, self.accuracies, self.variances)]
+        if len(shapes[0]) != 2 or shapes[1:] != [shapes[0][:1]] * 2:
+            raise DataError(
+                f"observations: arrays {', '.join(map(str, shapes))}; expected (n, d), (n,), (n,)"
+            )
+        if not ((self.accuracies >= 0.0) & (self.accuracies <= 1.0)).all():
+            raise DataError("observations: an accuracy is no fraction from 0 to 1")
+        if not ((self.variances > 0.0) & (self.variances < np.inf)).all():
+            raise DataError("observations: a variance is no number above 0")
 
     @classmethod
     def of(cls, encoding: Encoding, samples: Sequence[AccuracySample]) -> "Observations":
@@ -103,7 +117,7 @@ class PredictorModule(Protocol):
     """What a module of this folder offers."""
 
     def fit(self, encoding: Encoding, observations: Observations, *, rng: np.random.Generator) -> Predictor:
-        """Fit to measured accuracies; the same `rng` state gives the same predictor."""
+        """Fit to measured accuracies of this encoding; the same `rng` state gives the same predictor."""
 
     def from_json(self, encoding: Encoding, parameters: dict[str, Any]) -> Predictor:
         """Read back what `to_json` gave; raises KeyError, TypeError or ValueError when it cannot."""
@@ -117,6 +131,7 @@ class _Checked:
     module: PredictorModule
 
     def fit(self, encoding: Encoding, observations: Observations, *, rng: np.random.Generator) -> Predictor:
+        encoding.check(observations.genes)
         predictor = self.module.fit(encoding, observations, rng=rng)
         missing = [name for name in _METHODS if not hasattr(predictor, name)]
         if missing:

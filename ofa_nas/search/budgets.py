@@ -86,9 +86,13 @@ class Budget:
     Attributes:
         name: A key of `KINDS`.
         limit: In `unit`; infinite for a cost that is reported but not limited.
-        unit: `ms`, `bytes` or `MACs`.
+        unit: `ms`, `bytes` or `MACs`, that of the name; `parse_budget` reads others.
         device: What the cost was measured or estimated on; empty where no device matters.
-        margin: Share of the limit that predictions must stay below it, for they may be off.
+        margin: Share of the limit that predictions must stay below it, for they may be off. A search takes 0
+            of a latency for that of the device's table.
+
+    Raises:
+        BudgetError: There is no such name, the unit is another, or limit or margin is no amount.
     """
 
     name: str
@@ -96,6 +100,16 @@ class Budget:
     unit: str
     device: str = ""
     margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        kind = _kind(self.name)
+        if self.unit != kind.unit:
+            raise BudgetError(f"{kind.title} budget in {self.unit!r:.40}: expected {kind.unit}")
+        if not self.limit > 0.0 or not 0.0 <= self.margin <= 1.0:
+            raise BudgetError(
+                f"{kind.title} budget of {self.limit} {kind.unit} with a margin of {self.margin}: expected a "
+                "limit above 0 and a share as margin"
+            )
 
     @property
     def key(self) -> Cost:
@@ -126,14 +140,15 @@ def parse_budget(name: str, text: str, *, device: str = "") -> Budget:
     """Read what a user typed for a budget.
 
     Args:
-        name: A key of `KINDS`.
+        name: `latency`, `peak_memory`, `model_size` or `macs`.
         text: Such as `30ms`, `0.03s` or plain `30` [ms]; `8MB`, `512kB`, `8MiB`; `200M`, `1.2G`.
         device: Copied into the budget.
 
     Raises:
-        BudgetError: The text is no positive amount of the right unit; the message shows one.
+        BudgetError: The text is no positive amount of the right unit; the message shows one. Or there is no
+            such name.
     """
-    kind = KINDS[name]
+    kind = _kind(name)
     wrong = f"{kind.option} {text[:40]!r}: expected {kind.title} such as {kind.example}"
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
@@ -146,6 +161,12 @@ def parse_budget(name: str, text: str, *, device: str = "") -> Budget:
     if not 0.0 < limit < math.inf:
         raise BudgetError(f"{wrong}, above zero and finite")
     return Budget(name, limit, kind.unit, device)
+
+
+def _kind(name: str) -> BudgetKind:
+    if name not in KINDS:
+        raise BudgetError(f"budget {name!r:.40}: expected one of {', '.join(KINDS)}")
+    return KINDS[name]
 
 
 def parse_budgets(name: str, text: str, *, device: str = "") -> tuple[Budget, ...]:

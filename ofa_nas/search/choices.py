@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.errors import ConfigError
-from ofa_nas.search.problem import Floats, Problem, Swap, as_numbers, error_rates
+from ofa_nas.search.problem import Floats, Problem, Swap, as_numbers, cost_columns, error_rates
 from ofa_nas.space.encoding import Genes
 
 _MOST = int(np.iinfo(np.int16).max)
@@ -94,7 +94,8 @@ class ChoiceSpace:
                 the first limit, or `costs` gives something else; while it is searched, `costs` or `predict`
                 does.
         """
-        count = _columns(costs, self.sample(1, np.random.default_rng(0))).shape[1]
+        costs = costs or _no_cost
+        count = cost_columns(costs, self.sample(1, np.random.default_rng(0))).shape[1]
         most, lower = _limits(limits, "limits"), _limits(levels, "levels")
         if len(most) > count or any(level >= limit for level in lower for limit in most[:1]):
             raise ConfigError(
@@ -104,7 +105,7 @@ class ChoiceSpace:
         return Problem(
             space=self,
             predict=lambda genes: error_rates(predict, genes),
-            costs=lambda genes: _columns(costs, genes, count=count),
+            costs=lambda genes: cost_columns(costs, genes, count=count),
             limits=np.concatenate([most, np.full(count - len(most), np.inf)]),
             names=tuple(f"cost {number}" for number in range(1, 1 + count)),
             levels=tuple(lower.tolist()),
@@ -119,19 +120,6 @@ def _limits(limits: Sequence[float], what: str) -> Floats:
     return values
 
 
-def _columns(
-    costs: Callable[[Genes], npt.NDArray[Any]] | None, genes: Genes, *, count: int | None = None
-) -> Floats:
-    """Costs `(n, k)` of genes `(n, d)`, `count` each; one that is always 1 where there are none."""
-    if costs is None:
-        return np.ones((len(genes), 1))
-    values = as_numbers(costs(genes), "costs")
-    columns = values[:, None] if values.ndim == 1 else values
-    if columns.shape != (len(genes), count or max((1, *columns.shape[1:2]))):
-        raise ConfigError(
-            f"costs: gave an array {values.shape} for {len(genes)} rows of genes; expected (n,) or (n, k), "
-            "one row for each and always as many columns"
-        )
-    if not np.isfinite(columns).all():
-        raise ConfigError("costs: gave a cost that is not finite; expected numbers")
-    return columns
+def _no_cost(genes: Genes) -> Floats:
+    """A cost of architectures `(n, d)` that is always 1, `(n,)`."""
+    return np.ones(len(genes))

@@ -48,7 +48,7 @@ class Swap:
     always_fits: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scored:
     """Architectures with what they are worth.
 
@@ -104,7 +104,7 @@ class Tables:
     worth: Worth | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A search problem.
 
@@ -118,6 +118,9 @@ class Problem:
         seeds: `(s, d)` architectures to start from, such as one known to meet the limits.
         swaps: What the final polish exchanges; none means no polish.
         tables: The costs, and maybe the error, where they are sums or maxima over the blocks.
+
+    Raises:
+        ConfigError: The limits are no numbers, one for each name.
     """
 
     space: GeneSpace
@@ -129,6 +132,12 @@ class Problem:
     seeds: Genes | None = None
     swaps: tuple[Swap, ...] = ()
     tables: Tables | None = None
+
+    def __post_init__(self) -> None:
+        limits = as_numbers(self.limits, "limits")
+        if not len(self.names) or limits.shape != (len(self.names),) or np.isnan(limits).any():
+            raise ConfigError(f"limits {self.limits!r:.80}: expected a number for each of {self.names!r:.80}")
+        object.__setattr__(self, "limits", limits)
 
     def score(self, genes: Genes) -> Scored:
         """Predict and cost genes `(n, d)`."""
@@ -160,7 +169,7 @@ def error_rates(predict: Callable[[Genes], Any], genes: Genes) -> Floats:
     """
     if not len(genes):
         return np.empty(0)
-    errors = as_numbers(predict(genes), "predict")
+    errors = as_numbers(predict(genes.copy()), "predict")  # who writes into them changes no answer
     if errors.shape != (len(genes),):
         raise ConfigError(
             f"predict: gave an array {errors.shape} for {len(genes)} rows of genes; expected one error rate "
@@ -169,6 +178,26 @@ def error_rates(predict: Callable[[Genes], Any], genes: Genes) -> Floats:
     if np.isneginf(errors).any():
         raise ConfigError("predict: gave an error rate of minus infinity; expected numbers, or NaN")
     return np.where(np.isnan(errors), np.inf, errors)
+
+
+def cost_columns(costs: Callable[[Genes], Any], genes: Genes, *, count: int | None = None) -> Floats:
+    """What `costs` says of genes `(n, d)`, `(n, k)`, `count` for each; `(n,)` will do for one.
+
+    Raises:
+        ConfigError: It gives anything else, or what is not finite.
+    """
+    if count and not len(genes):
+        return np.empty((0, count))
+    values = as_numbers(costs(genes.copy()), "costs")
+    columns = values[:, None] if values.ndim == 1 else values
+    if columns.shape != (len(genes), count or max((1, *columns.shape[1:2]))):
+        raise ConfigError(
+            f"costs: gave an array {values.shape} for {len(genes)} rows of genes; expected (n,) or (n, k), "
+            "one row for each and always as many columns"
+        )
+    if not np.isfinite(columns).all():
+        raise ConfigError("costs: gave a cost that is not finite; expected numbers")
+    return columns
 
 
 def as_numbers(values: Any, what: str) -> Floats:

@@ -5,13 +5,15 @@ any cost of a layer is tabulated once, and a population is costed by looking up 
 maximum).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.errors import ConfigError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.encoding import Encoding, Genes
@@ -40,9 +42,9 @@ def _bias_parameters(operator: Operator) -> int:
     return 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CostTable:
-    """One cost of every layer of a space, looked up by genes.
+    """One cost of every layer of a space, looked up by genes; other genes are an ArchitectureError.
 
     Attributes:
         fixed: `(resolutions, layers)` costs of stem and head.
@@ -65,6 +67,7 @@ class CostTable:
 
     def gather(self, genes: Genes) -> Floats:
         """Costs of the blocks of architectures `(n, d)`: `(n, positions)`, 0 where there is none."""
+        self.encoding.check(genes)
         _, positions, width = self.choices.shape
         flat = (genes[:, :1].astype(np.intp) * positions + np.arange(positions)) * width + genes[:, 1:]
         return np.asarray(self.choices.ravel().take(flat))
@@ -102,6 +105,9 @@ def tabulate(encoding: Encoding, cost: Callable[[Layer], float], *, is_peak: boo
 
     Full-depth architectures that hold each choice at each position once are walked, so the geometry is that
     of `SearchSpace.layers` and of nothing else.
+
+    Raises:
+        ConfigError: The cost of a layer is no finite number.
     """
     space = encoding.space
     widest = int(encoding.choice_counts.max())
@@ -114,13 +120,23 @@ def tabulate(encoding: Encoding, cost: Callable[[Layer], float], *, is_peak: boo
             arch = full_depth(space, resolution, turn)
             outside = []
             for layer in space.layers(arch):
-                column = names.get(layer.name)
+                column, value = names.get(layer.name), _number(cost(layer), layer)
                 if column is None:
-                    outside.append(float(cost(layer)))
+                    outside.append(value)
                 else:
-                    choices[row, column, 1 + turn % encoding.choice_counts[column]] = cost(layer)
+                    choices[row, column, 1 + turn % encoding.choice_counts[column]] = value
         fixed.append(outside)
     return CostTable(encoding, np.array(fixed), choices, is_peak)
+
+
+def _number(value: Any, layer: Layer) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"cost: gave {value!r:.40} for layer {layer.name}; expected a finite number")
+    return number
 
 
 def full_depth(space: SearchSpace, resolution: int, choice: int) -> Architecture:

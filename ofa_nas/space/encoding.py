@@ -6,12 +6,13 @@ A row is canonical when the present blocks of a stage are its first ones; equal 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.errors import ArchitectureError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.layer import block_name
 from ofa_nas.space.search_space import SearchSpace
@@ -35,7 +36,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Encoding:
-    """The genes of one search space.
+    """The genes of one search space; those of equal spaces are equal.
 
     Attributes:
         space: What is encoded.
@@ -45,9 +46,9 @@ class Encoding:
     """
 
     space: SearchSpace
-    positions: tuple[Position, ...]
-    spans: tuple[slice, ...]
-    choice_counts: npt.NDArray[np.int64]
+    positions: tuple[Position, ...] = field(compare=False)
+    spans: tuple[slice, ...] = field(compare=False)
+    choice_counts: npt.NDArray[np.int64] = field(compare=False)
 
     @classmethod
     def of(cls, space: SearchSpace) -> Self:
@@ -72,17 +73,33 @@ class Encoding:
         return max(len(self.space.resolutions), 1 + int(self.choice_counts.max()))
 
     def encode(self, archs: Sequence[Architecture]) -> Genes:
-        """Genes of architectures of this space, `(n, d)` int16."""
+        """Genes of architectures of this space, `(n, d)` int16.
+
+        Raises:
+            ArchitectureError: One is of another space.
+        """
         genes = np.zeros((len(archs), self.length), dtype=np.int16)
+        values = [{block: 1 + index for index, block in enumerate(one.choices)} for one in self.space.stages]
         for row, arch in zip(genes, archs, strict=True):
+            self.space.check(arch)
             row[0] = self.space.resolutions.index(arch.resolution)
-            for span, stage, blocks in zip(self.spans, self.space.stages, arch.stages, strict=True):
-                chosen = [1 + stage.choices.index(block) for block in blocks]
-                row[span.start : span.start + len(chosen)] = chosen
+            for span, of_block, blocks in zip(self.spans, values, arch.stages, strict=True):
+                row[span.start : span.start + len(blocks)] = [of_block[block] for block in blocks]
         return genes
 
     def decode(self, genes: Genes) -> list[Architecture]:
-        """Architectures of canonical genes `(n, d)`."""
+        """Architectures of canonical genes `(n, d)`.
+
+        Raises:
+            ArchitectureError: They are no rows of genes (`check`), or one is not canonical.
+        """
+        self.check(genes)
+        gaps = np.flatnonzero(~self.is_canonical(genes))
+        if len(gaps):
+            raise ArchitectureError(
+                f"genes of {self.space.name}: row {gaps[0]} is {genes[gaps[0]].tolist()}, a stage with a gap "
+                "or of a depth that there is not"
+            )
         stages = list(zip(self.spans, self.space.stages, strict=True))
         return [
             Architecture(
@@ -91,6 +108,24 @@ class Encoding:
             )
             for row in genes.tolist()
         ]
+
+    def check(self, genes: Genes) -> None:
+        """Refuse what is no array of genes `(n, d)` with values that there are, canonical or not.
+
+        Raises:
+            ArchitectureError: Says what was found, and what would be right.
+        """
+        where, is_array = f"genes of {self.space.name}", isinstance(genes, np.ndarray)
+        if not is_array or genes.shape[1:] != (self.length,) or genes.dtype.kind not in "iu":
+            found = f"an array of {genes.dtype} {genes.shape}" if is_array else type(genes).__name__
+            raise ArchitectureError(f"{where}: expected an array of integers (n, {self.length}), got {found}")
+        most = np.append(len(self.space.resolutions) - 1, self.choice_counts)
+        is_good = (genes >= 0) & (genes <= most)
+        if not is_good.all():
+            row, gene = np.argwhere(~is_good)[0]
+            raise ArchitectureError(
+                f"{where}: row {row} has {genes[row, gene]} for gene {gene}; expected 0 to {most[gene]}"
+            )
 
     def is_canonical(self, genes: Genes) -> npt.NDArray[np.bool_]:
         """Which rows of any integer genes `(n, d)` stand for an architecture, `(n,)`."""

@@ -56,7 +56,7 @@ class SearchSpace:
     points: Mapping[str, Point] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def load(cls, name_or_path: str) -> Self:
+    def load(cls, name_or_path: str | Path) -> Self:
         """Read a shipped space by name, or any TOML file by path.
 
         Raises:
@@ -227,24 +227,39 @@ class SearchSpace:
             raise ArchitectureError(
                 f"{where}: resolution {arch.resolution}; allowed: {_join(self.resolutions)}"
             )
-        if len(arch.stages) != len(self.stages):
-            raise ArchitectureError(f"{where}: {len(arch.stages)} stages; it has {len(self.stages)}")
+        self._check_stages(arch)
         for index, (blocks, stage) in enumerate(zip(arch.stages, self.stages, strict=True)):
             if len(blocks) not in stage.depths:
                 raise ArchitectureError(
                     f"{where}: stage {index} has {len(blocks)} blocks; allowed: {_join(stage.depths)}"
                 )
             for block in blocks:
-                if block not in stage.choices:
+                if (
+                    block.kernel_size not in stage.kernel_sizes
+                    or block.expand_ratio not in stage.expand_ratios
+                ):
                     allowed = " ".join(str(choice) for choice in stage.choices)
                     raise ArchitectureError(f"{where}: stage {index} holds {block}; allowed: {allowed}")
+
+    def _check_stages(self, arch: Architecture) -> None:
+        if len(arch.stages) != len(self.stages):
+            raise ArchitectureError(
+                f"architecture {arch} is not in {self.name}: {len(arch.stages)} stages; "
+                f"it has {len(self.stages)}"
+            )
 
     def layers(self, arch: Architecture) -> Iterator[Layer]:
         """Walk an architecture: the only place where sizes and channels are worked out.
 
+        It need not be one that may be chosen; `check` tells.
+
         Yields:
             Layers in execution order; each one's input is the output of the one before.
+
+        Raises:
+            ArchitectureError: It has more or fewer stages than the space.
         """
+        self._check_stages(arch)
         stem = self.stem
         layer = self._convolution(
             "stem", self.channels, stem.width, arch.resolution, stem.activation, stem=stem

@@ -122,14 +122,18 @@ class Supernet(_Network):
         """Run one architecture.
 
         Args:
-            x: Images, `(B, 3, R, R)` with R the architecture's resolution.
+            x: Images, `(B, 3, R, R)` with R the architecture's resolution; signals, `(B, C, 1, R)`.
             arch: The subnet to run.
-            mode: Training, calibrating or evaluating.
+            mode: Training, calibrating or evaluating; `train()` and `eval()` change nothing.
 
         Returns:
             Logits `(B, K)`.
+
+        Raises:
+            ArchitectureError: It is of another space, or takes other images.
         """
-        _check_size(x, arch, self.space)
+        self.space.check(arch)
+        _check_input(x, arch, self.space)
         return self.run(list(self.space.layers(arch)), x, mode)
 
     def extract(self, arch: Architecture) -> "Subnet":
@@ -151,8 +155,12 @@ class Subnet(_Network):
         self.arch = arch
 
     def forward(self, x: Tensor, mode: Mode = EVALUATE) -> Tensor:
-        """Logits `(B, K)` of images `(B, 3, R, R)`."""
-        _check_size(x, self.arch, self.space)
+        """Logits `(B, K)` of images `(B, 3, R, R)` or signals `(B, C, 1, R)`.
+
+        Raises:
+            ArchitectureError: The architecture takes other images.
+        """
+        _check_input(x, self.arch, self.space)
         return self.run(self.walk, x, mode)
 
     def folded_weights(self) -> dict[str, npt.NDArray[np.float32]]:
@@ -221,10 +229,12 @@ def _kernel_sizes(space: SearchSpace) -> dict[str, tuple[int, ...]]:
     return {one.layer_name: space.stages[one.stage].kernel_sizes for one in Encoding.of(space).positions}
 
 
-def _check_size(x: Tensor, arch: Architecture, space: SearchSpace) -> None:
-    if tuple(x.shape[-2:]) != extent(arch.resolution, space.axes):
+def _check_input(x: Tensor, arch: Architecture, space: SearchSpace) -> None:
+    expected = (space.channels, *extent(arch.resolution, space.axes))
+    if tuple(x.shape[1:]) != expected or not torch.is_floating_point(x):
+        sizes = ", ".join(map(str, expected))
         raise ArchitectureError(
-            f"images are {x.shape[-2]}x{x.shape[-1]} px; architecture {arch} takes {arch.resolution} px"
+            f"input is a {x.dtype} tensor {tuple(x.shape)}; architecture {arch} takes floats (B, {sizes})"
         )
 
 

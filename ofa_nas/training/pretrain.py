@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
+from ofa_nas.errors import ConfigError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.elastic import Mode
 from ofa_nas.supernet.sorting import sort_channels
@@ -147,6 +148,8 @@ class ViewLearner(Learner):
         largest = replace(self.supernet.space.largest, resolution=resolution)
         features = self._features(x, largest, train_largest)
         terms = self._loss.terms(*features.chunk(2))
+        if not isinstance(terms, dict) or not terms or any(term.ndim for term in terms.values()):
+            raise ConfigError("the loss's terms are no dictionary of scalars, which are summed")
         loss = torch.stack(list(terms.values())).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         if at.phase.teacher == "largest":

@@ -57,22 +57,6 @@ FAULTS = (
 )
 
 
-@pytest.fixture
-def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Writes a module; gives its dotted path, another one each time, for modules are imported once."""
-    package = tmp_path / f"lab_{tmp_path.name.replace('-', '_')}"
-    package.mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("OFA_NAS_PLUGINS", package.name)
-
-    def write(text: str) -> str:
-        name = f"plugin{len(list(package.glob('*.py')))}"
-        (package / f"{name}.py").write_text(text, encoding="utf-8")
-        return f"{package.name}.{name}"
-
-    return write
-
-
 def test_a_predictor_of_ones_own_that_is_wrong_leaves_the_one_there_was(
     command: Command,
     refused: Refused,
@@ -110,6 +94,15 @@ def test_a_search_method_of_ones_own_that_says_nothing_is_named(
     assert f"error: {method}: {message}" in refused(*search, "--macs", "400k")
     goal = ("--objective", "macs", "--accuracy", "10%")
     assert f"error: {method}: {message}" in refused(*search, *goal)
+
+
+def test_signals_of_ones_own_without_windows_are_not_called_images(
+    refused: Refused, small: SmallSupernet, tmp_path: Path, write_module: Callable[[str], str]
+) -> None:
+    names = "DEFAULT_FOLDERS, ADDRESS, CHECKSUM, is_layout, splits = (), '', '', None, None"
+    name = write_module(names)
+    told = refused("evaluate", "smallest", "--supernet", small.name, "--data", f"{name}={tmp_path}@20")
+    assert "windows (@20) are cut from signals, and the module lacks windowed_splits" in told
 
 
 def test_a_data_set_of_ones_own_without_a_split_is_named(

@@ -433,3 +433,12 @@ def test_a_file_of_a_batch_promises_no_latency_of_one_image(
         assert ("4 images at once" in latency.note) == (batch == 4)
         assert "this machine, 1 thread" in latency.note
     assert timed == [4, 1]
+
+
+def test_files_may_be_named_by_text(small: SmallSupernet, tiny: SearchSpace, tmp_path: Path) -> None:
+    path = str(tmp_path / "subnet.onnx")
+    *_, made = deliver(small.files, tiny.smallest, Promise(figures={}), output=path)
+    *_, again = verify_file(path, supernet=small.files.weights)
+    assert isinstance(made, Delivery)
+    assert isinstance(again, Delivery)
+    assert again.path == made.path == Path(path)

@@ -27,7 +27,7 @@ from ofa_nas.pipeline.measured.trials import PLANNER, MeasuredTrial, choices, pa
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
-from ofa_nas.search.budgets import Budget
+from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.storage import open_storage
 from ofa_nas.search.study import Study
 from ofa_nas.space.architecture import Architecture
@@ -431,4 +431,4 @@ def test_trials_know_what_they_cost(estimators: Estimators, setup: MeasuredSetup
         ("model_size", trial.candidate.weight_bytes),
         ("peak_memory", trial.candidate.peak_activation_bytes),
     ):
-        assert trial.cost(Budget(name, 1.0, "")) == amount
+        assert trial.cost(Budget(name, 1.0, KINDS[name].unit)) == amount

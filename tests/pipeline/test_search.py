@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, TableError
+from ofa_nas.assets import asset_folder
+from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, SpaceError, TableError
+from ofa_nas.latency.shelf import find_table
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators, default_margin
 from ofa_nas.pipeline.searching.search import SearchResult, search
@@ -238,6 +241,20 @@ def test_a_search_keeps_the_error_of_the_table_as_margin(
         assert other.chosen == same.chosen
 
 
+def test_a_budget_keeps_a_margin_of_its_own(small: SmallSupernet, tiny: SearchSpace) -> None:
+    doubtful = Estimators.load(small.name, off_by(exact_table(tiny), 0.1))
+    own = Budget("latency", 1e3, "ms", "exact", margin=0.3)
+    assert result_of(doubtful, [own]).budgets == (own,)
+    *_, other = search(doubtful, [own], margin=0.0)
+    assert isinstance(other, SearchResult)
+    assert other.budgets == (replace(own, margin=0.0),)
+
+
+def test_only_a_latency_is_that_of_a_device(exact: Estimators) -> None:
+    with pytest.raises(BudgetError, match="MACs on exact ≤ 1 M MACs: only a latency is that of a device"):
+        result_of(exact, [Budget("macs", 1e6, "MACs", "exact")])
+
+
 def test_where_nobody_knows_the_error_there_is_no_margin(tiny: SearchSpace) -> None:
     assert default_margin(replace(exact_table(tiny), error=None)) == 0.0
 
@@ -288,6 +305,26 @@ def test_any_table_of_other_threads_or_another_precision_is_refused(
         list(device_table(str(path), tiny))
 
 
+def test_a_table_of_another_precision_does_not_estimate(small: SmallSupernet, tiny: SearchSpace) -> None:
+    with pytest.raises(TableError, match="latency table exact is of fp32 networks; expected one of int8"):
+        Estimators.load(small.name, exact_table(tiny), precision="int8")
+    with pytest.raises(ConfigError, match="precision 'fp8': expected fp32 or int8"):
+        Estimators.load(small.name, precision="fp8")
+
+
+def test_paths_are_taken_wherever_names_are(small: SmallSupernet, tmp_path: Path) -> None:
+    folder = asset_folder("latency_tables")
+    path, table = find_table(folder / "rpi4.json")
+    assert (path, table.name) == (folder / "rpi4.json", "rpi4")
+    table.save(str(tmp_path / "own.json"))
+    assert LatencyTable.load(str(tmp_path / "own.json")) == table
+    assert Estimators.load(small.files.weights).files == small.files
+    space = asset_folder("search_spaces") / "tiny.toml"
+    assert SearchSpace.load(space) == SearchSpace.load("tiny")
+    with pytest.raises(SpaceError, match="no such search space"):
+        SearchSpace.load(Path("tiny"))
+
+
 def test_a_roofline_is_no_table(tiny: SearchSpace) -> None:
     with pytest.raises(TableError, match=r"rpi5 is a roofline of .*: it ranks and promises no milliseconds"):
         list(device_table("rpi5", tiny))
@@ -317,3 +354,13 @@ def test_a_search_does_without_torch(small: SmallSupernet) -> None:
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_threads_may_share_estimators(exact: Estimators, candidates: list[Candidate]) -> None:
+    limits = [limits_at(candidates, latency=share) for share in (0.2, 0.5, 0.8)] * 4
+
+    def chosen(budgets: Sequence[Budget]) -> Candidate:
+        return result_of(exact, budgets).chosen
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(chosen, limits)) == list(map(chosen, limits))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.accuracy import AccuracySample, Draw
-from ofa_nas.errors import CheckpointError, DataError
+from ofa_nas.errors import CheckpointError, DataError, OfaNasError
 from ofa_nas.plugins import plugin_names
 from ofa_nas.predictor_file import load_predictor, save_predictor
 from ofa_nas.predictors import (
@@ -161,3 +161,28 @@ def test_nobody_is_promised_more_than_all() -> None:
     everybody = LITE.sample(2000, np.random.default_rng(2))
     assert found.predict(everybody).max() > 1.0
     assert promised(found, everybody).max() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scale", "variance", "columns", "told"),
+    [
+        (100.0, 1e-4, LITE.length, "an accuracy is no fraction from 0 to 1"),
+        (np.nan, 1e-4, LITE.length, "an accuracy is no fraction"),
+        (1.0, 0.0, LITE.length, "a variance is no number above 0"),
+        (1.0, 1e-4, 5, "expected an array of integers"),
+    ],
+)
+def test_what_are_no_observations_is_refused(
+    kind: str, scale: float, variance: float, columns: int, told: str
+) -> None:
+    rng = np.random.default_rng(0)
+    genes = LITE.sample(20, rng)[:, :columns]
+    with pytest.raises(OfaNasError, match=told):
+        load_module(kind).fit(
+            LITE, Observations(genes, scale * rng.uniform(0.5, 0.7, 20), np.full(20, variance)), rng=rng
+        )
+
+
+def test_arrays_of_unequal_length_are_no_observations() -> None:
+    with pytest.raises(DataError, match=r"arrays \(20, 17\), \(19,\), \(20,\); expected"):
+        Observations(LITE.sample(20, np.random.default_rng(0)), np.full(19, 0.5), np.full(20, 1e-4))

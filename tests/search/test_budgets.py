@@ -1,5 +1,8 @@
 """What users type for a budget."""
 
+import math
+from typing import Any
+
 import pytest
 
 from ofa_nas.errors import BudgetError
@@ -61,6 +64,31 @@ def test_a_wrong_text_is_answered_with_what_is_right(name: str, text: str, right
 
 def test_budgets_read_well() -> None:
     assert str(Budget("latency", 30.0, "ms", "rpi4")) == "latency on rpi4 ≤ 30 ms"
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        (
+            ("latencies", 30.0, "ms"),
+            "budget 'latencies': expected one of latency, peak_memory",
+        ),
+        (("peak-memory", 1e6, "bytes"), "budget 'peak-memory': expected one of"),
+        (("latency", 0.03, "s"), "latency budget in 's': expected ms"),
+        (("model_size", 8.0, "MB"), "model size budget in 'MB': expected bytes"),
+        (("latency", math.nan, "ms"), "latency budget of nan ms"),
+        (("macs", -1.0, "MACs"), "MACs budget of -1.0 MACs"),
+        (("latency", 30.0, "ms", "rpi4", 5.0), "with a margin of 5.0: expected a limit above 0 and a share"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused_when_it_is_made(budget: Any, told: str) -> None:
+    with pytest.raises(BudgetError, match=told):
+        Budget(*budget)
+
+
+def test_a_name_that_no_budget_has_is_told_with_those_there_are() -> None:
+    with pytest.raises(BudgetError, match="budget 'memory': expected one of latency, peak_memory"):
+        parse_budget("memory", "1MB")
 
 
 @pytest.mark.parametrize(

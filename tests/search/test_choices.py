@@ -1,6 +1,6 @@
 """Spaces described by choices per gene: a tabular benchmark, and every engine on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -188,3 +188,45 @@ def test_evolution_ends_where_no_single_gene_gains() -> None:
     )
     assert unpolished.best is not None
     assert is_improvable(problem, unpolished.best)
+
+
+@pytest.mark.parametrize("method", ["evolution", "local", "random", "optuna"])
+def test_a_callable_that_writes_into_its_genes_changes_no_answer(method: str) -> None:
+    def spoil(genes: Genes) -> Floats:
+        values = np.asarray(genes.sum(axis=1) / 100.0)
+        genes[:] = 0
+        return values
+
+    def search(values: Callable[[Genes], Floats]) -> list[int] | None:
+        problem = SPACE.problem(values, costs=values, limits=[0.2])
+        engine = load_method(method)
+        *_, last = engine.search(problem, rng=np.random.default_rng(0), max_evaluations=100)
+        return None if last.best is None else last.best.genes[0].tolist()
+
+    assert search(spoil) == search(lambda genes: np.asarray(genes.sum(axis=1) / 100.0))
+
+
+@pytest.mark.parametrize("method", ["evolution", "local", "random", "optuna"])
+def test_a_problem_of_ones_own_may_have_one_cost_and_a_list_of_limits(method: str) -> None:
+    known = tabular_problem(1)
+    rng = np.random.default_rng(0)
+    own = Problem(SPACE, known.predict, lambda genes: known.costs(genes)[:, 0], [15.8], ("latency",))  # type: ignore[arg-type]
+    *_, last = load_method(method).search(own, rng=rng, max_evaluations=300)
+    assert last.best is not None
+    assert last.best.costs[0, 0] <= 15.8
+    wrong = replace(own, costs=lambda genes: np.ones((len(genes), 3)))
+    with pytest.raises(ConfigError, match=r"costs: gave an array \(\d+, 3\) for"):
+        list(load_method(method).search(wrong, rng=rng, max_evaluations=300))
+
+
+@pytest.mark.parametrize("limits", [5.0, [1.0, 2.0], [], [np.nan], "5"])
+def test_limits_of_a_problem_of_ones_own_that_do_not_fit_are_refused(limits: Any) -> None:
+    with pytest.raises(ConfigError, match=r"limits .*: expected"):
+        replace(tabular_problem(1), limits=limits)
+
+
+@pytest.mark.parametrize("most", [100.5, 1e3, None, "100"])
+def test_what_is_no_number_of_evaluations_is_refused(most: Any) -> None:
+    problem, rng = tabular_problem(1), np.random.default_rng(0)
+    with pytest.raises(ConfigError, match=r"max_evaluations .*: expected a whole number"):
+        next(iter(load_method("evolution").search(problem, rng=rng, max_evaluations=most)))

@@ -1,12 +1,14 @@
 """Costs: vectorised = plain walk, liveness = closed formulas, smallest = brute force."""
 
 from collections.abc import Callable
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pytest
 
 from ofa_nas.assets import asset_names
+from ofa_nas.errors import ConfigError
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.costs import CostTable, layer_macs, layer_parameters, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
@@ -95,3 +97,9 @@ def test_weight_bytes_fold_batch_norm_into_one_bias(tiny: SearchSpace) -> None:
         convolutions = [operator for operator in lower(layer) if isinstance(operator, Convolution)]
         norms = sum(operator.out_channels for operator in convolutions if operator.norm)
         assert weight_bytes(layer) == 4 * (layer_parameters(layer) - norms)
+
+
+@pytest.mark.parametrize("given", [None, float("nan"), float("inf"), "dear"])
+def test_a_cost_that_is_no_number_is_told_with_its_layer(encoding: Encoding, given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"cost: gave .* for layer s1b1; expected a finite number"):
+        tabulate(encoding, lambda layer: given if layer.name == "s1b1" else 1.0)

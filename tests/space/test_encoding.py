@@ -1,12 +1,17 @@
 """Genes: canonical whatever is done to them, in every shipped space."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ofa_nas.assets import asset_names
-from ofa_nas.space.encoding import ABSENT, Encoding
+from ofa_nas.errors import ArchitectureError
+from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import layer_macs, tabulate
+from ofa_nas.space.encoding import ABSENT, Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
 
 SPACES = asset_names("search_spaces", suffix=".toml")
@@ -82,3 +87,42 @@ def test_samples_reach_every_architecture(encoding: Encoding) -> None:
 def test_rows_that_are_no_architecture_are_not_canonical(encoding: Encoding, row: list[int]) -> None:
     good = [0, 1, 0, 4, 4]
     assert encoding.is_canonical(np.array([good, row])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("genes", "told"),
+    [
+        ([[0, 1, 0, 1, 0]], "expected an array of integers (n, 5), got list"),
+        (np.zeros(5, dtype=np.int16), "(n, 5), got an array of int16 (5,)"),
+        (np.zeros((2, 4), dtype=np.int16), "(n, 5), got an array of int16 (2, 4)"),
+        (np.ones((2, 5)), "(n, 5), got an array of float64 (2, 5)"),
+        (np.array([[0, 1, 1, 1, 1], [0, 1, -1, 1, 1]]), "row 1 has -1 for gene 2; expected 0 to 4"),
+        (np.array([[2, 1, 1, 1, 1]]), "row 0 has 2 for gene 0; expected 0 to 1"),
+        (np.array([[0, 5, 1, 1, 1]]), "row 0 has 5 for gene 1; expected 0 to 4"),
+    ],
+)
+def test_what_are_no_genes_of_the_space_is_refused_and_never_read_as_others(genes: Genes, told: str) -> None:
+    encoding = ENCODINGS["tiny"]
+    for use in (encoding.decode, tabulate(encoding, layer_macs).total):
+        with pytest.raises(ArchitectureError, match=re.escape(told)):
+            use(genes)
+
+
+def test_a_stage_with_a_gap_is_not_decoded() -> None:
+    with pytest.raises(ArchitectureError, match=r"row 0 is \[0, 0, 1, 1, 1\], a stage with a gap"):
+        ENCODINGS["tiny"].decode(np.array([[0, 0, 1, 1, 1]]))
+
+
+@pytest.mark.parametrize("text", ["32/3x2.3x2/3x2.3x2.3x2", "32/3x2/9x9", "48/3x2/3x2", "32/3x2"])
+def test_an_architecture_of_another_space_is_not_encoded(text: str) -> None:
+    with pytest.raises(ArchitectureError, match="is not in tiny"):
+        ENCODINGS["tiny"].encode([Architecture.parse(text)])
+
+
+def test_encodings_and_tables_can_be_compared_and_kept_in_sets() -> None:
+    one, same = (Encoding.of(SearchSpace.load("tiny")) for _ in range(2))
+    assert one == same
+    assert len({one, same, ENCODINGS["resnet"]}) == 2
+    table = tabulate(one, layer_macs)
+    assert {table: 1}[table]
+    assert table != tabulate(one, layer_macs)

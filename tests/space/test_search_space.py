@@ -239,3 +239,9 @@ def test_any_bytes_give_a_space_error(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(SpaceError):
         SearchSpace.load(str(path))
+
+
+@pytest.mark.parametrize("text", ["32/3x2", "32/3x2/3x2/3x2"])
+def test_an_architecture_of_more_or_fewer_stages_has_no_layers(tiny: SearchSpace, text: str) -> None:
+    with pytest.raises(ArchitectureError, match=r"is not in tiny: \d stages; it has 2"):
+        list(tiny.layers(Architecture.parse(text)))

@@ -1,5 +1,6 @@
 """The supernet, its subnets and their ONNX files are the same function."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -126,10 +127,30 @@ def test_gradients_reach_the_slice_of_a_subnet_and_nothing_else(tiny: SearchSpac
     assert state["layers.s1b1.project.weight"].grad is None
 
 
-def test_images_of_another_size_are_refused(tiny: SearchSpace) -> None:
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.zeros(1, 3, 24, 24),
+        torch.zeros(1, 1, 32, 32),
+        torch.zeros(3, 32, 32),
+        torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
+    ],
+)
+def test_images_of_another_shape_or_type_are_refused(tiny: SearchSpace, x: Tensor) -> None:
     supernet = Supernet(tiny, torch.Generator().manual_seed(0))
-    with pytest.raises(ArchitectureError, match=r"images are 24x24 px; architecture 32/.* takes 32 px"):
-        supernet(torch.zeros(1, 3, 24, 24), tiny.largest, EVALUATE)
+    subnet = supernet.extract(tiny.largest)
+    told = re.escape(f"input is a {x.dtype} tensor {tuple(x.shape)}; architecture 32/")
+    with pytest.raises(ArchitectureError, match=f"{told}.* takes floats \\(B, 3, 32, 32\\)"):
+        supernet(x, tiny.largest)
+    with pytest.raises(ArchitectureError, match=told):
+        subnet(x)
+
+
+@pytest.mark.parametrize("text", ["32/3x2", "32/3x2/3x2/3x2", "32/3x2/9x8", "32/3x2.3x2.3x2/3x2"])
+def test_an_architecture_of_another_space_is_not_run(tiny: SearchSpace, text: str) -> None:
+    supernet = Supernet(tiny, torch.Generator().manual_seed(0))
+    with pytest.raises(ArchitectureError, match="is not in tiny"):
+        supernet(torch.zeros(1, 3, 32, 32), Architecture.parse(text))
 
 
 @pytest.mark.parametrize("name", SPACES)

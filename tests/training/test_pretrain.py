@@ -1,6 +1,6 @@
 """Pretraining: what a step descends, that features spread, and that nothing is lost when it stops."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +193,26 @@ def test_a_diverging_loss_stops(tmp_path: Path) -> None:
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="4 training images are less than one batch of 8"):
         list(run(encoder(), SHORT, tmp_path / "state", count=4))
+
+
+@pytest.mark.parametrize("given", ["{'far': (x - y).pow(2)}", "{}", "(x - y).pow(2).sum()"])
+def test_a_loss_of_ones_own_without_scalars_is_told(
+    write_module: Callable[[str], str], tmp_path: Path, given: str
+) -> None:
+    loss = write_module(
+        f"def terms(x, y):\n    return {given}\ndef follow(x, answers):\n    return x.sum()\n"
+    )
+    with pytest.raises(ConfigError, match="terms are no dictionary of scalars"):
+        list(
+            pretrain(
+                encoder(),
+                pictures(),
+                SHORT,
+                loss=loss,
+                normalization=Normalization(),
+                checkpointing=Checkpointing(tmp_path / "state"),
+            )
+        )
 
 
 def test_an_unknown_loss_is_refused(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def deliver(
     arch: Architecture,
     promise: Promise,
     *,
-    output: Path,
+    output: str | Path,
     form: FileForm = SINGLE_PRECISION,
 ) -> Iterator[Activity | Delivery]:
     """Export an architecture and check the file; the last record is the delivery.
@@ -41,6 +41,7 @@ def deliver(
         CheckpointError: The supernet or its images are missing or damaged.
         VerificationError: The file does not compute what the supernet does; it is not written.
     """
+    output = Path(output)
     yield Activity("loading the supernet")
     supernet, card = load_supernet(files)
     calibration = supernet_images(files.calibration, "calibration")

@@ -89,11 +89,11 @@ class Delivery:
 
 
 def verify_file(
-    path: Path,
+    path: str | Path,
     *,
-    supernet: str | None,
-    device: str | None,
-    budgets: Sequence[Budget],
+    supernet: str | Path | None = None,
+    device: str | None = None,
+    budgets: Sequence[Budget] = (),
     threads: int = 1,
 ) -> Iterator[Activity | Delivery]:
     """Check an exported file from what it says of itself; without its supernet, what can be checked still is.
@@ -112,6 +112,7 @@ def verify_file(
         ConfigError: The device is no address.
         BudgetError: A latency is limited, and the file would not be timed.
     """
+    path = Path(path)
     card = ModelCard.from_model(read_model(path), path)
     is_ours = any(one.device == HOST for one in card.latencies)
     address = device or (HOST if is_ours else "")
@@ -122,7 +123,7 @@ def verify_file(
             "a latency budget needs a device to time the file on: add --device host, or ssh://USER@HOST"
         )
     yield Activity("loading the supernet")
-    original = find_original(path, card, supernet)
+    original = find_original(path, card, None if supernet is None else str(supernet))
     limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
     timed = LatencyPromise(_meant(card, address), limit_ms, address=address)
     promise = Promise(

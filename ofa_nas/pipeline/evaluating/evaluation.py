@@ -46,21 +46,21 @@ class DrawnImages(PackedImages):
 
 
 def evaluate(
-    supernet: str,
+    supernet: str | Path,
     archs: Sequence[str],
     *,
-    data: str | None,
-    images: int | None,
-    seed: int,
+    data: str | None = None,
+    images: int | None = None,
+    seed: int = 0,
     threads: int | None = None,
 ) -> Iterator[Evaluation]:
     """Extract, calibrate and evaluate subnets.
 
     Args:
         supernet: Shipped name or weights file.
-        archs: Texts, or `smallest`, `middle`, `largest`.
+        archs: Texts, `smallest`, `middle`, `largest`, or named points of the space.
         data: Data set whose validation images serve; the supernet's own held-out images without.
-        images: At most so many, drawn by `seed`.
+        images: At most so many, drawn by `seed`; all without.
         seed: Of that draw.
         threads: Images at once; None for one a core.
 
@@ -99,7 +99,7 @@ class Bench:
     threads: int | None = None
 
     @classmethod
-    def open(cls, supernet: str, *, threads: int | None = None) -> "Bench":
+    def open(cls, supernet: str | Path, *, threads: int | None = None) -> "Bench":
         """Load a supernet and its calibration images.
 
         Raises:

@@ -39,7 +39,7 @@ def search_cheapest(
         goal: Accuracy, and which cost to make small.
         method: Plug-in of `ofa_nas.search.methods`; without, the one that promises most.
         seed: Of everything random.
-        margin: Share of a latency budget that is kept free; without, that of the estimators.
+        margin: Share of a latency budget that is kept free; without, that of the budget, or of its table.
 
     Yields:
         Generations, then the result.

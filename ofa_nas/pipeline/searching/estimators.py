@@ -4,12 +4,14 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.errors import CheckpointError, TableError
+from ofa_nas.devices import PRECISIONS
+from ofa_nas.errors import CheckpointError, ConfigError, TableError
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import AdditiveForm, Predictor, promised
@@ -99,23 +101,37 @@ class Estimators:
     precision: str = FP32
 
     @classmethod
-    def load(cls, supernet: str, *tables: LatencyTable, precision: str = FP32) -> "Estimators":
+    def load(cls, supernet: str | Path, *tables: LatencyTable, precision: str = FP32) -> "Estimators":
         """Read a supernet's card and predictor, and tabulate every cost for files of a precision.
+
+        Args:
+            supernet: Shipped name, or the path of a weights file.
+            tables: Latencies of devices; `ofa_nas.latency.shelf.find_table` finds one by its name.
+            precision: `fp32` or `int8`, that of the tables.
 
         Raises:
             CheckpointError: The supernet has no predictor yet, or a file is wrong.
-            TableError: The tables hold no resolution of the space together, one lacks a layer, or two have
-                one name.
+            ConfigError: There is no such precision.
+            TableError: The tables hold no resolution of the space together, one lacks a layer or is of
+                another precision, or two have one name.
         """
+        if precision not in PRECISIONS:
+            raise ConfigError(f"precision {precision!r:.40}: expected {' or '.join(PRECISIONS)}")
         files = SupernetFiles.find(supernet)
         card = SupernetCard.load(files.card)
         by_name = {table.name: table for table in tables}
         if len(by_name) < len(tables):
             names = ", ".join(table.name for table in tables)
             raise TableError(f"latency tables {names}: each must have a name of its own; give a device once")
+        for table in tables:
+            if table.device.precision != precision:
+                raise TableError(
+                    f"latency table {table.name} is of {table.device.precision} networks; expected one of "
+                    f"{precision}"
+                )
         encoding = Encoding.of(shared_space(card.space, tables))
         if not files.predictor.is_file():
-            quoted = shlex.quote(supernet)
+            quoted = shlex.quote(str(supernet))
             raise CheckpointError(
                 f"{files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas predictor "
                 f"collect --supernet {quoted} --data DATA, then ofa-nas predictor fit --supernet {quoted}"
@@ -143,7 +159,12 @@ class Estimators:
         return next(iter(self.costs)) if self.tables else Cost("macs")
 
     def candidates(self, genes: Genes) -> list[Candidate]:
-        """Everything predicted of architectures `(n, d)`."""
+        """Everything predicted of architectures `(n, d)`.
+
+        Raises:
+            ArchitectureError: They are no genes of `encoding`.
+        """
+        self.encoding.check(genes)
         accuracies, half_widths = promised(self.predictor, genes), self.predictor.half_widths(genes)
         values = {key: cost.values(genes) for key, cost in self.costs.items()}
         return [

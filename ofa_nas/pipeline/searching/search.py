@@ -98,7 +98,7 @@ def search(
             each of which is answered.
         method: Plug-in of `ofa_nas.search.methods`; without, the one that promises most.
         seed: Of everything random.
-        margin: Share of a latency budget that is kept free; without, that of the estimators.
+        margin: Share of a latency budget that is kept free; without, that of the budget, or of its table.
 
     Yields:
         Budgets that nothing meets, generations, then a result for each of the others, by rising budget.
@@ -186,12 +186,14 @@ def _answer(
 
 
 def with_margin(budget: Budget, tables: Mapping[str, LatencyTable], margin: float | None) -> Budget:
-    """A latency budget with its margin, that of its table without another; others as they are.
+    """A latency budget with a margin: the one given, its own, or that of its table; others as they are.
 
     Raises:
-        BudgetError: It is of a device without a table, or the margin leaves nothing.
+        BudgetError: It is of a device without a table or needs none, or the margin leaves nothing.
     """
     if budget.name != "latency":
+        if budget.device:
+            raise BudgetError(f"{budget}: only a latency is that of a device")
         return budget
     if budget.device not in tables:
         known = ", ".join(tables)
@@ -200,7 +202,7 @@ def with_margin(budget: Budget, tables: Mapping[str, LatencyTable], margin: floa
             if known
             else "a latency budget needs a device: add --device host, a shipped table or a table file"
         )
-    share = default_margin(tables[budget.device]) if margin is None else margin
+    share = (budget.margin or default_margin(tables[budget.device])) if margin is None else margin
     if not 0.0 <= share < 1.0:
         raise BudgetError(
             f"a margin of {format_share(share)} leaves nothing of a {budget.title} budget: search with a "

@@ -6,6 +6,8 @@ more, and the last holds its answer. It asks a `Meter` for errors.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import index
 from typing import Protocol, cast
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_complete
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Floats, Problem, Scored, error_rates
+from ofa_nas.search.problem import Floats, Problem, Scored, cost_columns, error_rates
 from ofa_nas.space.encoding import Genes
 
 DEFAULT_MAX_EVALUATIONS = 250_000
@@ -43,7 +45,7 @@ class Generation:
 
 
 class Meter:
-    """Counts the architectures whose error a method asks for, and takes `error_rates` only.
+    """Counts the architectures whose error a method asks for; takes `error_rates` and `cost_columns` only.
 
     Attributes:
         problem: The same one, counted.
@@ -51,15 +53,19 @@ class Meter:
         left: To spend; who asks for more has not looked.
 
     Raises:
-        ConfigError: Nothing may be spent; later, `predict` gives no error rate for each row of genes.
+        ConfigError: Nothing may be spent; later, `predict` or `costs` gives no number for each row of genes.
     """
 
     def __init__(self, problem: Problem, max_evaluations: int) -> None:
-        if max_evaluations < 1:
+        try:
+            self.evaluations, self.left = 0, index(max_evaluations)
+        except TypeError as error:
+            raise ConfigError(f"max_evaluations {max_evaluations!r:.40}: expected a whole number") from error
+        if self.left < 1:
             raise ConfigError(f"max_evaluations {max_evaluations}: expected 1 or more")
-        self.evaluations, self.left = 0, max_evaluations
         self._predict = problem.predict
-        self.problem = replace(problem, predict=self._count)
+        costs = partial(cost_columns, problem.costs, count=len(problem.limits))
+        self.problem = replace(problem, predict=self._count, costs=costs)
 
     def _count(self, genes: Genes) -> Floats:
         assert len(genes) <= self.left
@@ -76,7 +82,7 @@ class SearchMethod(Protocol):
         """Search until nothing gets better or `max_evaluations` are spent; never more.
 
         Raises:
-            ConfigError: `max_evaluations` is below 1, or the problem's callables give no numbers.
+            ConfigError: `max_evaluations` is no number from 1 on, or the problem's callables give no numbers.
         """
 
 

@@ -24,7 +24,7 @@ def search(
     meter = Meter(problem, max_evaluations)
     run = _Run(meter, problem.space.sample(DRAWS, rng))
     seeds = problem.space.sample(0, rng) if problem.seeds is None else problem.seeds
-    levels, index = problem.at_levels(), 0
+    levels, index = meter.problem.at_levels(), 0
     while meter.left:
         start = seeds[index : index + 1] if index < len(seeds) else problem.space.sample(1, rng)
         run.climb(levels[index % len(levels)], start)

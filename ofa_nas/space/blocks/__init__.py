@@ -7,12 +7,12 @@ rewrite adds, works along a single axis.
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_complete, load_plugin
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import Linear, Operator, extent, size_unit
+from ofa_nas.space.operators import INPUT, Linear, Operator, area, extent, size_unit
 from ofa_nas.space.rewrites import REWRITES
 from ofa_nas.space.stages import make_divisible
 
@@ -58,10 +58,15 @@ def output_shape(layer: Layer) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=65536)
 def lower(layer: Layer) -> tuple[Operator, ...]:
-    """Operators of a layer in execution order; names are local to the layer."""
+    """Operators of a layer in execution order; names are local to the layer.
+
+    Raises:
+        ConfigError: There is no such kind, or what it gives does not make the layer's output of its input.
+    """
     name, *rewrites = layer.kind.split("+")
     kind: BlockKind = load_complete("space.blocks", name, ("lower",), what="a block kind")
     operators = kind.lower(layer)
+    _check_chain(operators, layer, name)
     for rewrite in rewrites:
         if rewrite not in REWRITES:
             known = ", ".join(REWRITES)
@@ -72,3 +77,22 @@ def lower(layer: Layer) -> tuple[Operator, ...]:
     if axes_of(name) == 2:
         return operators
     return tuple(one if isinstance(one, Linear) else replace(one, axes=1) for one in operators)
+
+
+def _check_chain(operators: Any, layer: Layer, kind: str) -> None:
+    """Refuse what is no chain of operators from a layer's input to its output."""
+    told = f"{kind}: lower: gave {{}} for layer {layer.name}; expected operators, each behind its inputs"
+    if not isinstance(operators, tuple) or not operators:
+        raise ConfigError(told.format(repr(operators)[:80]))
+    names = {INPUT}
+    for one in operators:
+        if not isinstance(one, Operator):
+            raise ConfigError(told.format(repr(one)[:80]))
+        if not names.issuperset(one.inputs) or one.name in names:
+            raise ConfigError(told.format(f"{one.name!r} of {', '.join(one.inputs)}"))
+        names.add(one.name)
+    expected = layer.out_channels * area(layer.out_size, getattr(operators[-1], "axes", 2))
+    if operators[-1].elements != expected:
+        raise ConfigError(
+            told.format(f"{operators[-1].elements} elements") + f", the last of which makes {expected}"
+        )
