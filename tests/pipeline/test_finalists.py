@@ -22,9 +22,10 @@ MARGIN, LIMIT_MS = 0.1, 5.0
 
 @dataclass(slots=True)
 class KnownDevice:
-    """A device that takes exactly what it is told to take for each network."""
+    """A device that takes what it is told to take for each network, in each round a share more or less."""
 
     latencies_ms: Mapping[str, float]
+    swing: float = 0.0
     forgotten: int = 0
     environment: dict[str, object] = field(default_factory=dict)
 
@@ -32,9 +33,10 @@ class KnownDevice:
         return DeviceInfo("known", "none", 1, "none", self.environment)
 
     def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
-        for _ in range(protocol.rounds):
+        for turn in range(protocol.rounds):
             for model in models:
-                runs = (self.latencies_ms[model.name],) * protocol.visit_runs
+                ms = self.latencies_ms[model.name] * (1.0 + self.swing * (-1) ** turn)
+                runs = (ms,) * protocol.visit_runs
                 yield Visit(model.name, runs, runs, spoilt=False, throttled=False)
 
     def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
@@ -142,6 +144,15 @@ def test_a_finalist_that_misses_the_measured_budget_is_passed_over(
     ]
     assert not finals.finalists[0].is_within
     assert finals.chosen == result.chosen
+
+
+def test_a_median_keeps_the_budget_or_not_however_uncertain_it_is(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    device = times_as_long(result, 1.0 / (1.0 - MARGIN))
+    calm, restless = (finals_of(result, table, tiny, one) for one in (device, replace(device, swing=0.2)))
+    assert restless.finalists[0].measured.low_ms < LIMIT_MS < restless.finalists[0].measured.latency_ms
+    assert [one.is_within for one in restless.finalists] == [one.is_within for one in calm.finalists]
 
 
 def test_when_even_the_margin_is_too_small_a_smaller_one_is_taken(
