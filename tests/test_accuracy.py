@@ -1,6 +1,8 @@
 """The store of measured accuracies, and the figures that say how good a prediction of them is."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, kendalltau, spearmanr
 
+import ofa_nas.accuracy
 from ofa_nas import scores
 from ofa_nas.accuracy import (
     AccuracySample,
@@ -155,6 +158,23 @@ def test_several_processes_may_append_at_once(tmp_path: Path) -> None:
         worker.join()
     expected = {str(_sample(100 * worker + index).arch) for worker in range(3) for index in range(40)}
     assert {sample.arch for sample in SampleStore(path).read()} == expected
+
+
+def test_a_line_is_mended_and_written_alone_and_is_on_the_disk_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "samples.jsonl", []
+
+    def mend(path: Path, _: int) -> None:
+        with path.open("ab") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    monkeypatch.setattr(ofa_nas.accuracy, "_mend_tail", mend)
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(path.read_bytes()))
+    for index in range(2):
+        SampleStore(path).append(_sample(index))
+        assert synced.pop() == path.read_bytes()
+    assert len(SampleStore(path).read()) == 2
 
 
 def test_the_variance_of_a_share_is_binomial_and_never_zero() -> None:
