@@ -86,6 +86,8 @@ def test_samples_on_other_data_are_left_aside() -> None:
     mixed = [*others, *of_that_name, *own, untold, *seeds]
     assert of_one_data_set(mixed, "own") == [*own, untold, *seeds]
     assert of_one_data_set(mixed, "others") == others
+    many_untold = [replace(untold, arch=f"{index}/3x2") for index in range(4)]
+    assert of_one_data_set([*own, *many_untold], "own") == [*own, *many_untold]
     assert of_one_data_set([*others, *own], "neither") == others
     assert of_one_data_set([], "own") == []
 

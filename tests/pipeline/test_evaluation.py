@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_samples_are_of_the_half_that_verification_never_sees(small: SmallSupern
     subnet = calibrated_subnet(supernet, arch, images=small.calibration, normalization=Normalization())
     assert sample.images == len(half) == 100
     assert sample.correct == count_correct(subnet, half, normalization=Normalization())
+
+
+def test_a_digest_is_of_images_labels_and_calibration(small: SmallSupernet) -> None:
+    bench = Bench.open(small.name)
+    split = bench.predictor_images(str(small.data), images=20, seed=0)
+    others = [
+        (bench, split),
+        (bench, replace(split, images=split.images[::-1])),
+        (bench, replace(split, labels=split.labels[::-1])),
+        (replace(bench, calibration=bench.calibration[::-1]), split),
+    ]
+    assert len({one.blank_sample(images, seed=0).digest for one, images in others}) == 4
 
 
 def pixels_of(images: PackedImages) -> list[bytes]:

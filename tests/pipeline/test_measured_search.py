@@ -46,8 +46,10 @@ def estimators(small: SmallSupernet) -> Estimators:
     return Estimators.load(small.name, simulated_table())
 
 
-def searched(estimators: Estimators, *, limit_ms: float = LIMIT_MS) -> SearchResult:
-    *_, result = search(estimators, [Budget("latency", limit_ms, "ms", DEVICE)])
+def searched(
+    estimators: Estimators, *, limit_ms: float = LIMIT_MS, margin: float | None = None
+) -> SearchResult:
+    *_, result = search(estimators, [Budget("latency", limit_ms, "ms", DEVICE)], margin=margin)
     assert isinstance(result, SearchResult)
     return result
 
@@ -76,6 +78,9 @@ def test_it_begins_at_the_predicted_front(estimators: Estimators, setup: Measure
     assert set(archs_of(result)) <= {one.architecture for one in predicted.front}
     assert all(one.candidate.latencies_ms[DEVICE] <= LIMIT_MS for one in result.trials)
     assert result.trials[0].candidate == predicted.chosen
+    (first,) = result_of(estimators, replace(setup, trials=1, study="with a margin"), margin=0.1).trials
+    assert first.candidate == searched(estimators, margin=0.1).chosen
+    assert first.candidate.latencies_ms[DEVICE] <= 0.9 * LIMIT_MS
 
 
 def test_a_trial_is_the_accuracy_of_the_file_on_images_that_verification_never_sees(

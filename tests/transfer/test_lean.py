@@ -62,6 +62,7 @@ def test_gradients_of_a_convolution_are_those_of_autograd(
 def test_gradients_of_a_relu_are_those_of_autograd(most: float | None, layout: torch.memory_format) -> None:
     generator = torch.Generator().manual_seed(3)
     x = 4.0 * torch.randn(2, 3, 5, 7, generator=generator, dtype=torch.float64) + 2.0
+    x[0, 0, 0, :2] = torch.tensor([0.0, 6.0])
     own = x.clone(memory_format=layout).requires_grad_()
     stock = x.clone().requires_grad_()
     found = rectify(own * 1.0, most=most)
