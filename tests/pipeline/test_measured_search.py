@@ -1,6 +1,6 @@
 """Search by real evaluations: what is measured, in which order, and what is chosen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import Budget
 from ofa_nas.search.storage import open_storage
-from ofa_nas.search.study import Study
+from ofa_nas.search.study import Notes, Study, Trial
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
@@ -108,6 +108,24 @@ def test_going_on_is_the_same_as_going_through(
     assert archs_of(gone_on) == archs_of(through)
     assert [one.round for one in through.trials] == [1] * ROUND_TRIALS + [2] * 3
     assert result_of(estimators, replace(setup, trials=1)).trials == gone_on.trials
+
+
+def test_what_was_measured_too_late_is_not_told(
+    estimators: Estimators, setup: MeasuredSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = Study.complete
+    put_back: list[bool] = []
+
+    def after_it_was_put_back(study: Study, trial: Trial, values: Sequence[float], notes: Notes) -> bool:
+        if not put_back:
+            put_back.append(study._put_back(trial, "no sign of life"))
+        return complete(study, trial, values, notes)
+
+    monkeypatch.setattr(Study, "complete", after_it_was_put_back)
+    *records, result = measured_search(estimators, searched(estimators), replace(setup, trials=1))
+    assert isinstance(result, MeasuredResult)
+    told = [one.number for one in records if isinstance(one, MeasuredTrial)]
+    assert (put_back, told) == ([True], [one.number for one in result.trials])
 
 
 def test_another_seed_looks_at_other_images(
