@@ -426,12 +426,15 @@ def test_proposals_are_new_and_within_budgets_and_the_best_first(estimators: Est
     result = searched(estimators)
     rng = np.random.default_rng(0)
     first = propose(estimators, result, (), count=4, rng=rng)
+    (budget,) = result.budgets
+    within = [one for one in result.front if one.cost(budget.key) <= budget.searched_limit]
+    assert len(within) > 5
+    assert first == [*within[:-4:-1], within[0]]  # the best half, and both ends of the others
     assert first[0] == result.chosen
     known = {str(one.architecture) for one in first}
     again = propose(estimators, result, known, count=4, rng=rng)
     assert len(again) == 4
     assert not known & {str(one.architecture) for one in again}
-    (budget,) = result.budgets
     assert all(one.cost(budget.key) <= budget.searched_limit for one in first + again)
 
 

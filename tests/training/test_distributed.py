@@ -91,6 +91,19 @@ def resume_between(rank: int, folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")
+def test_batch_norm_of_all_processes_learns_the_statistics_that_torch_does(tmp_path: Path) -> None:
+    x = torch.randn(4, 6, 1, 1, generator=torch.Generator().manual_seed(0))
+    own, stock = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        found = normalise(x, own, replace(TRAIN_LARGEST, is_global=True))
+    finally:
+        dist.destroy_process_group()
+    torch.testing.assert_close(found, normalise(x, stock, TRAIN_LARGEST))
+    torch.testing.assert_close(own.state_dict(), stock.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")
 def test_batch_norm_of_all_processes_holds_where_channels_hardly_vary(tmp_path: Path) -> None:
     bn = nn.BatchNorm2d(64)
     x = 1000 + torch.randn(8, 64, 4, 4, generator=torch.Generator().manual_seed(0)) * 1e-3
