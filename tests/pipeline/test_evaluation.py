@@ -203,7 +203,11 @@ def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet,
     *_, result = search(Estimators.load(name), [], seed=0)
     assert isinstance(result, SearchResult)
     front = {str(candidate.architecture) for candidate in result.front}
-    plan = Collection.plan(name, count=3, data=str(small.data), images=10, seed=0, near_front=True)
+    few, plan = (
+        Collection.plan(name, count=count, data=str(small.data), images=10, seed=0, near_front=True)
+        for count in (2, 3)
+    )
+    assert few.archs == (result.front[0].architecture, result.front[-1].architecture)
     samples = list(plan.samples())
     assert 1 <= len(samples) <= 3
     assert {sample.arch for sample in samples} <= front
