@@ -211,3 +211,5 @@ def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet,
     samples = list(plan.samples())
     assert 1 <= len(samples) <= 3
     assert {sample.arch for sample in samples} <= front
+    again = Collection.plan(name, count=3, data=str(small.data), images=10, seed=0, near_front=True)
+    assert again.archs == ()

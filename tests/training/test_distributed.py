@@ -80,6 +80,9 @@ def resume_between(rank: int, folder: Path) -> None:
         (replace(parts, resume=True), 9),
     ):
         supernet = restless(space) if not checkpointing.resume else Supernet(space)
+        with torch.no_grad():
+            for value in supernet.parameters():
+                value.add_(rank)  # the first one's weights are those of all
         with closing(
             train_supernet(supernet, noise(space), PROGRESSIVE, checkpointing=checkpointing, ranks=ranks)
         ) as reports:
