@@ -11,6 +11,7 @@ from ofa_nas.latency.references import reference_architectures, reference_name
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.finalists import Finals, Site, measure_finalists, pick_finalists
+from ofa_nas.pipeline.searching.promise import promise_of_result
 from ofa_nas.pipeline.searching.search import Goal, SearchResult, search
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.search_space import SearchSpace
@@ -105,6 +106,11 @@ def test_finalists_lie_on_both_sides_of_the_margin(result: SearchResult) -> None
     assert latencies[-1] < latency_of(result.chosen)
     assert latencies == sorted(set(latencies), reverse=True)
     assert [one.accuracy for one in picked] == sorted((one.accuracy for one in picked), reverse=True)
+
+
+def test_a_file_must_keep_the_budget_and_not_its_margin(result: SearchResult, estimators: Estimators) -> None:
+    promise = promise_of_result(result, estimators, addresses={}, threads=1)
+    assert [one.limit_ms for one in promise.latencies] == [LIMIT_MS]
 
 
 def test_without_a_choice_the_chosen_one_is_timed_alone(estimators: Estimators, result: SearchResult) -> None:
