@@ -1,6 +1,8 @@
 """The store of measured accuracies, and the figures that say how good a prediction of them is."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, kendalltau, spearmanr
 
+import ofa_nas.accuracy
 from ofa_nas import scores
 from ofa_nas.accuracy import (
     AccuracySample,
@@ -84,6 +87,8 @@ def test_samples_on_other_data_are_left_aside() -> None:
     mixed = [*others, *of_that_name, *own, untold, *seeds]
     assert of_one_data_set(mixed, "own") == [*own, untold, *seeds]
     assert of_one_data_set(mixed, "others") == others
+    many_untold = [replace(untold, arch=f"{index}/3x2") for index in range(4)]
+    assert of_one_data_set([*own, *many_untold], "own") == [*own, *many_untold]
     assert of_one_data_set([*others, *own], "neither") == others
     assert of_one_data_set([], "own") == []
 
@@ -156,6 +161,23 @@ def test_several_processes_may_append_at_once(tmp_path: Path) -> None:
         worker.join()
     expected = {str(_sample(100 * worker + index).arch) for worker in range(3) for index in range(40)}
     assert {sample.arch for sample in SampleStore(path).read()} == expected
+
+
+def test_a_line_is_mended_and_written_alone_and_is_on_the_disk_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "samples.jsonl", []
+
+    def mend(path: Path, _: int) -> None:
+        with path.open("ab") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    monkeypatch.setattr(ofa_nas.accuracy, "_mend_tail", mend)
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(path.read_bytes()))
+    for index in range(2):
+        SampleStore(path).append(_sample(index))
+        assert synced.pop() == path.read_bytes()
+    assert len(SampleStore(path).read()) == 2
 
 
 def test_the_variance_of_a_share_is_binomial_and_never_zero() -> None:

@@ -96,6 +96,16 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_new_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "file", []
+    write_bytes(path, b"old")
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((os.fstat(file).st_size, path.read_bytes())))
+    write_bytes(path, b"newer")
+    assert synced == [(5, b"old")]
+
+
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_permissions_follow_the_umask(mask: int, mode: int, tmp_path: Path) -> None:
     before = os.umask(mask)

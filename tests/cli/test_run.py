@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from ofa_nas.export.interface import LARGEST_BATCH
 from ofa_nas.pipeline.running.flow import STEPS, plan_steps
 from ofa_nas.pipeline.running.run_check import check_run
 from ofa_nas.pipeline.running.run_file import RunFile
+from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
-from tests.small_supernet import SmallSupernet, write_images
+from tests.small_supernet import SmallSupernet, exact_table, write_images
 
 ROOT = Path(ofa_nas.__file__).parents[1]
 WHOLE = """
@@ -451,6 +453,20 @@ def test_a_contest_says_how_many_are_evaluated_without_a_device(
     assert "--finalists 3" in text
     assert "--seeds 2" in text
     assert "--data" in text.split("ofa-nas search")[1]
+
+
+def test_search_and_export_depend_on_what_the_table_says_that_was_named(
+    short: Callable[..., Path], tiny: SearchSpace, tmp_path: Path
+) -> None:
+    path, told = tmp_path / "board.json", []
+    file = short(f"supernet = '{{supernet}}'\n[search]\ndevice = '{path}'\nlatency = '1s'\n")
+    for note in ("as it was", "measured anew"):
+        replace(exact_table(tiny), notes=(note,)).save(path)
+        run = RunFile.read(file)
+        steps = {step.name: step.inputs for step in plan_steps(run, check_run(run), content="x")}
+        assert steps["search"]["table"] == steps["export"]["table"]
+        told.append(steps["search"]["table"])
+    assert told[0] != told[1]
 
 
 def test_every_planned_command_is_one_that_the_commands_take(

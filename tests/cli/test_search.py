@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 import ofa_nas
 from ofa_nas.assets import find_asset
-from ofa_nas.errors import OfaNasError, TableError
+from ofa_nas.errors import BudgetError, OfaNasError, TableError
 from ofa_nas.figures import format_amount, format_share
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.delivery.file_verification import Delivery
+from ofa_nas.pipeline.searching.finalists import Site
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard
 from tests.cli.conftest import Command
@@ -163,6 +165,17 @@ def test_a_device_that_is_far_faster_than_its_table_gives_what_the_budget_really
     assert "in 2 rounds: what was timed before told how far off the table is near the budget" in shown
 
 
+def test_finalists_are_timed_with_the_threads_that_were_asked_for(
+    refused: Refused, small: SmallSupernet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_result: object, _candidates: object, _space: object, site: Site, **_: object) -> None:
+        raise BudgetError(f"timed with {site.protocol.threads} threads")
+
+    monkeypatch.setattr("ofa_nas.pipeline.searching.finalists.measure_finalists", refuse)
+    arguments = ("--device", "rpi4", "--measure", "host", "--latency", "1s", "--threads", "2")
+    assert "timed with 2 threads" in refused("search", "--supernet", small.name, *arguments)
+
+
 def test_people_are_told_how_far_off_a_measured_table_is(
     command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
 ) -> None:
@@ -228,6 +241,15 @@ def test_a_found_subnet_is_exported_verified_and_evaluated(
     (result,) = evaluated.document["results"]
     assert result["architecture"] == arch
     assert result["accuracy"] == pytest.approx(measured["accuracy"], abs=0.011)  # one image, by rounding
+
+
+def test_a_file_that_breaks_a_promise_ends_the_search_with_a_failure(
+    command: Command, small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Delivery, "is_met", False)
+    printed = command("search", "--supernet", small.name, "--export", tmp_path / "subnet.onnx", "--json")
+    assert printed.status == 1
+    assert printed.document["architecture"]
 
 
 def test_the_table_of_checks_comes_last(command: Command, small: SmallSupernet, tmp_path: Path) -> None:

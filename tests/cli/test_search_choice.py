@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ofa_nas.cli.contest import pick_candidates
+from ofa_nas.errors import BudgetError
 from ofa_nas.pipeline.searching.contest import pick_contenders
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.finalists import pick_finalists
@@ -65,6 +66,36 @@ def test_the_spread_of_several_seeds_is_told(command: Command, small: SmallSuper
     goal = ("--objective", "macs", "--accuracy", f"{document['predicted']['accuracy'] - 0.02:.4f}")
     cheapest = command(*random, *goal, "--seeds", "2", "--json").document
     assert cheapest["predicted"]["macs"] == min(cheapest["by_seed"])
+
+
+def test_every_search_gets_its_own_seed_and_what_was_asked_for(
+    refused: Refused, small: SmallSupernet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def find_nothing(*_: object, **options: object) -> None:
+        asked.append(options)
+        raise BudgetError("nothing is found")
+
+    monkeypatch.setattr("ofa_nas.pipeline.searching.search.search", find_nothing)
+    monkeypatch.setattr("ofa_nas.pipeline.searching.cheapest.search_cheapest", find_nothing)
+    flags = [
+        "--device",
+        "rpi4",
+        "--latency",
+        "1s",
+        "--margin",
+        "0.2",
+        "--method",
+        "random",
+        "--seed",
+        "3",
+        "--seeds",
+        "2",
+    ]
+    for goal in ((), ("--objective", "macs", "--accuracy", "10%")):
+        assert "nothing is found" in refused("search", "--supernet", small.name, *flags, *goal)
+    assert asked == [{"method": "random", "seed": seed, "margin": 0.2} for seed in (3, 4)] * 2
 
 
 @pytest.mark.slow

@@ -126,6 +126,16 @@ def test_a_sentinel_that_strays_spoils_the_visits_before_it(
     assert not any(record["throttled"] for record in records)
 
 
+def test_visits_before_a_sentinel_that_strays_are_repeated(recorder: Recorder) -> None:
+    last = 2 * WARM_UP + 5 * 3 * VISIT  # runs before the last round
+    recorder.takes_ms = lambda *_: 10.0 + (last <= len(recorder.runs) < last + 3 * VISIT)
+    protocol = replace(PROTOCOL, rounds=6, max_rounds=6, retries=1, cool_s=0.0)
+    records = list(agent.time_models(copying_models(2), protocol))
+    assert [record["wall_ms"] for record in records] == [[10.0] * 5] * 12
+    assert not any(record["spoilt"] for record in records)
+    assert len(recorder.runs) == last + 2 * 3 * VISIT
+
+
 @pytest.mark.usefixtures("recorder")
 @pytest.mark.parametrize(
     ("bits", "is_throttled"),

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
+from onnxruntime.quantization.calibrate import TensorsData
 
 import ofa_nas.export.precision
 from ofa_nas.activity import Activity
@@ -23,6 +25,7 @@ from ofa_nas.export.precision import (
     to_half,
 )
 from ofa_nas.export.verify import OrtModel
+from ofa_nas.quantization import find_ranges
 from ofa_nas.supernet.checkpoint import load_supernet
 from tests.small_supernet import SmallSupernet
 
@@ -87,9 +90,19 @@ def test_groups_hold_every_operator_once_and_begin_with_weights(fp32: onnx.Model
 
 
 def test_int8_says_what_it_costs_on_images_that_gave_no_range(
-    fp32: onnx.ModelProto, small: SmallSupernet
+    fp32: onnx.ModelProto, small: SmallSupernet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen: set[bytes] = set()
+
+    def note(model: onnx.ModelProto, images: npt.NDArray[np.float32], *, method: str) -> TensorsData:
+        seen.update(map(np.ndarray.tobytes, images))
+        return find_ranges(model, images, method=method)
+
+    monkeypatch.setattr(ofa_nas.export.precision, "find_ranges", note)
     model, found = last(quantize_subnet(fp32, small.calibration, PLAIN))
+    ranging = OrtModel(fp32, PLAIN).inputs(small.calibration[::2]).numpy()
+    assert 8 <= len(seen) <= len(ranging)
+    assert seen <= set(map(np.ndarray.tobytes, ranging))
     assert found.images == len(small.calibration) // 2
     judging = small.calibration[1::2]
     logits, wanted = (OrtModel(one, PLAIN).logits(judging) for one in (model, fp32))

@@ -96,6 +96,9 @@ def test_numerics_hold_for_the_file_and_not_for_a_spoilt_one(
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
         found = check_numerics(OrtModel(spoilt, Normalization()), subnet, small.held_out.images)
         assert not found.is_met, tensor.name
+    assert tensor.name == "classifier/linear.bias"  # so one logit of each image is off
+    logits = OrtModel(model, Normalization()).logits(small.held_out.images[:8])
+    assert found.measured == pytest.approx(0.5 / np.abs(logits).max(), rel=1e-3)
 
 
 def test_a_dynamic_file_that_takes_one_image_only_is_refused(

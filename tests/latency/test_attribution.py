@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from ofa_nas.devices import NodeTime, Profile
-from ofa_nas.latency.attribution import Network, assign_nodes, attribute, fit_factors, layer_shares
+from ofa_nas.latency.attribution import (
+    LEAST_FACTOR,
+    Network,
+    assign_nodes,
+    attribute,
+    fit_factors,
+    layer_shares,
+)
 from ofa_nas.latency.design import draw_design
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.costs import layer_macs, layer_parameters
@@ -154,3 +161,10 @@ def test_uncertain_network_moves_the_fit_less(tiny: SearchSpace) -> None:
         fits.append(constant + sum(factors[layer] * base[layer] for layer in layers))
     assert fits[0] == pytest.approx(1.5 * total, rel=0.01)
     assert fits[1] < 1.4 * total
+
+
+def test_every_layer_takes_some_time_whatever_the_fit_says(tiny: SearchSpace) -> None:
+    networks = [network_of(list(tiny.layers(arch)), scale=0.001) for arch in (tiny.smallest, tiny.largest)]
+    base = {layer: true_ms(layer) for network in networks for layer in network.layers}
+    factors, _ = fit_factors(base, networks)
+    assert min(factors.values()) == LEAST_FACTOR

@@ -170,6 +170,9 @@ def test_a_large_kernel_that_is_faster_is_found() -> None:
     assert "7 px" in found.message
     assert find_fast_kernels(GOOD) == []
     assert find_fast_kernels(wrong, noise=0.9) == []
+    noisy = [replace(one, uncertainty=0.4) for one in JUDGES]  # three times its mean error excuses all of it
+    told = [[one.rule for one in lint_table(as_table(wrong, some), others=[])] for some in (JUDGES, noisy)]
+    assert told == [["kernel"], []]
 
 
 def test_holdouts_that_nobody_measured_are_found() -> None:  # as in HELP's FBNet column of a Raspberry Pi

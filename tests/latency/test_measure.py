@@ -40,6 +40,7 @@ def test_drift_is_divided_out() -> None:
     assert ratios / np.median(ratios) == pytest.approx(np.ones(20), rel=0.02)
     raw = np.array([np.median((levels[which] * drift)[which == model]) for model in range(20)]) / levels
     assert np.ptp(raw) > 5 * np.ptp(ratios)
+    assert np.median(levels[which] * drift / steady) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_one_models_own_noise_is_not_taken_for_drift() -> None:

@@ -204,6 +204,8 @@ def test_error_figures_in_closed_form() -> None:
     assert figures.mape == pytest.approx((0.02 + 0.0 + 0.1 + 0.1) / 4)
     assert figures.bias == pytest.approx((0.02 + 0.0 - 0.1 + 0.1) / 4)
     assert figures.worst == pytest.approx(0.1)
+    assert (figures.p50, figures.p95) == pytest.approx((0.06, 0.1))
+    assert judge(np.array([0.8, 1.0]), np.array([1.0, 1.0])).p95 == pytest.approx(0.19)  # whichever way
     assert figures.within_5 == 0.5
     assert figures.spearman == pytest.approx(1.0)
     assert judge(np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 3.0])).spearman == pytest.approx(-1.0)

@@ -17,6 +17,7 @@ from ofa_nas.latency.verification import (
     Verification,
     draw_fresh,
     find_changes,
+    judge_errors,
     macs_linear_ms,
     marks_of,
 )
@@ -121,6 +122,12 @@ def test_every_limit_is_where_it_should_be(errors: list[float], expected: set[st
     assert broken(exact(errors)) == expected
 
 
+@pytest.mark.parametrize(("rank", "expected"), [(0.951, set()), (0.949, {"spearman"}), (None, {"spearman"})])
+def test_ranks_must_be_nearly_those_that_were_measured(rank: float | None, expected: set[str]) -> None:
+    found = judge_errors(replace(verification().table, spearman=rank), None)
+    assert {one.name for one in found if not one.is_met} == expected
+
+
 def test_another_level_of_the_references_makes_a_table_stale_but_not_wrong() -> None:
     assert verification(speed=1.029).stale == ()
     found = verification(speed=0.96)
@@ -138,7 +145,7 @@ def test_another_environment_or_an_error_of_a_lint_fails() -> None:
 def test_changes_are_those_that_a_table_stands_and_falls_with() -> None:
     assert find_changes(ENVIRONMENT, ENVIRONMENT) == ()
     assert find_changes(ENVIRONMENT, {**ENVIRONMENT, "system": "Linux 6.6", "python": "3.13"}) == ()
-    for key in ("board", "cpu", "cores", "architecture", "governor", "onnxruntime"):
+    for key in ("board", "cpu", "cores", "architecture", "governor", "frequencies_mhz", "onnxruntime"):
         (change,) = find_changes(ENVIRONMENT, {**ENVIRONMENT, key: "another"})
         assert change == f"{key} was {ENVIRONMENT[key]!r}, is 'another'"
     assert find_changes({}, ENVIRONMENT) == ()

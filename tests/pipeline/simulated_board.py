@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "onnxruntime": "1.31.1",
     "board": "Raspberry Pi 4",
     "governor": "performance",
+    "frequencies_mhz": [600.0, 1500.0],
     "warnings": [],
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,18 @@ def test_samples_are_of_the_half_that_verification_never_sees(small: SmallSupern
     assert sample.correct == count_correct(subnet, half, normalization=Normalization())
 
 
+def test_a_digest_is_of_images_labels_and_calibration(small: SmallSupernet) -> None:
+    bench = Bench.open(small.name)
+    split = bench.predictor_images(str(small.data), images=20, seed=0)
+    others = [
+        (bench, split),
+        (bench, replace(split, images=split.images[::-1])),
+        (bench, replace(split, labels=split.labels[::-1])),
+        (replace(bench, calibration=bench.calibration[::-1]), split),
+    ]
+    assert len({one.blank_sample(images, seed=0).digest for one, images in others}) == 4
+
+
 def pixels_of(images: PackedImages) -> list[bytes]:
     return [image.tobytes() for image in images.images]
 
@@ -190,7 +203,13 @@ def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet,
     *_, result = search(Estimators.load(name), [], seed=0)
     assert isinstance(result, SearchResult)
     front = {str(candidate.architecture) for candidate in result.front}
-    plan = Collection.plan(name, count=3, data=str(small.data), images=10, seed=0, near_front=True)
+    few, plan = (
+        Collection.plan(name, count=count, data=str(small.data), images=10, seed=0, near_front=True)
+        for count in (2, 3)
+    )
+    assert few.archs == (result.front[0].architecture, result.front[-1].architecture)
     samples = list(plan.samples())
     assert 1 <= len(samples) <= 3
     assert {sample.arch for sample in samples} <= front
+    again = Collection.plan(name, count=3, data=str(small.data), images=10, seed=0, near_front=True)
+    assert again.archs == ()

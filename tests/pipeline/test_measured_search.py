@@ -1,6 +1,6 @@
 """Search by real evaluations: what is measured, in which order, and what is chosen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.storage import open_storage
-from ofa_nas.search.study import Study
+from ofa_nas.search.study import Notes, Study, Trial
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
@@ -46,8 +46,10 @@ def estimators(small: SmallSupernet) -> Estimators:
     return Estimators.load(small.name, simulated_table())
 
 
-def searched(estimators: Estimators, *, limit_ms: float = LIMIT_MS) -> SearchResult:
-    *_, result = search(estimators, [Budget("latency", limit_ms, "ms", DEVICE)])
+def searched(
+    estimators: Estimators, *, limit_ms: float = LIMIT_MS, margin: float | None = None
+) -> SearchResult:
+    *_, result = search(estimators, [Budget("latency", limit_ms, "ms", DEVICE)], margin=margin)
     assert isinstance(result, SearchResult)
     return result
 
@@ -76,6 +78,9 @@ def test_it_begins_at_the_predicted_front(estimators: Estimators, setup: Measure
     assert set(archs_of(result)) <= {one.architecture for one in predicted.front}
     assert all(one.candidate.latencies_ms[DEVICE] <= LIMIT_MS for one in result.trials)
     assert result.trials[0].candidate == predicted.chosen
+    (first,) = result_of(estimators, replace(setup, trials=1, study="with a margin"), margin=0.1).trials
+    assert first.candidate == searched(estimators, margin=0.1).chosen
+    assert first.candidate.latencies_ms[DEVICE] <= 0.9 * LIMIT_MS
 
 
 def test_a_trial_is_the_accuracy_of_the_file_on_images_that_verification_never_sees(
@@ -103,6 +108,24 @@ def test_going_on_is_the_same_as_going_through(
     assert archs_of(gone_on) == archs_of(through)
     assert [one.round for one in through.trials] == [1] * ROUND_TRIALS + [2] * 3
     assert result_of(estimators, replace(setup, trials=1)).trials == gone_on.trials
+
+
+def test_what_was_measured_too_late_is_not_told(
+    estimators: Estimators, setup: MeasuredSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = Study.complete
+    put_back: list[bool] = []
+
+    def after_it_was_put_back(study: Study, trial: Trial, values: Sequence[float], notes: Notes) -> bool:
+        if not put_back:
+            put_back.append(study._put_back(trial, "no sign of life"))
+        return complete(study, trial, values, notes)
+
+    monkeypatch.setattr(Study, "complete", after_it_was_put_back)
+    *records, result = measured_search(estimators, searched(estimators), replace(setup, trials=1))
+    assert isinstance(result, MeasuredResult)
+    told = [one.number for one in records if isinstance(one, MeasuredTrial)]
+    assert (put_back, told) == ([True], [one.number for one in result.trials])
 
 
 def test_another_seed_looks_at_other_images(
@@ -403,12 +426,15 @@ def test_proposals_are_new_and_within_budgets_and_the_best_first(estimators: Est
     result = searched(estimators)
     rng = np.random.default_rng(0)
     first = propose(estimators, result, (), count=4, rng=rng)
+    (budget,) = result.budgets
+    within = [one for one in result.front if one.cost(budget.key) <= budget.searched_limit]
+    assert len(within) > 5
+    assert first == [*within[:-4:-1], within[0]]  # the best half, and both ends of the others
     assert first[0] == result.chosen
     known = {str(one.architecture) for one in first}
     again = propose(estimators, result, known, count=4, rng=rng)
     assert len(again) == 4
     assert not known & {str(one.architecture) for one in again}
-    (budget,) = result.budgets
     assert all(one.cost(budget.key) <= budget.searched_limit for one in first + again)
 
 

@@ -67,6 +67,8 @@ def test_what_is_left_out_is_not_fitted() -> None:
         np.mean([kendall_tau(row, observations.accuracies) for row in left_out.predicted])
     )
     assert 0.7 < left_out.coverage <= 1.0
+    first, second = leave_out("macs", LITE, observations, seed=0).predicted
+    assert (first != second).all()  # other folds, for this kind draws nothing else
 
 
 def test_fitting_says_which_kinds_beat_macs_and_why_one_was_chosen(

@@ -59,6 +59,17 @@ def test_what_is_proven_is_searched_once(exact: Estimators, candidates: list[Can
     assert (seen, last.by_seed) == ([3], (last.chosen.accuracy,))
 
 
+def test_one_answer_without_a_proof_asks_all_seeds(result: SearchResult) -> None:
+    told, seen = [replace(result, is_exact=True), replace(result, budgets=())], []
+
+    def run(seed: int) -> Iterator[Generation | Unmet | SearchResult]:
+        seen.append(seed)
+        return iter(told)
+
+    assert len([*search_from_seeds(run, range(2))]) == 2
+    assert seen == [0, 1]
+
+
 def test_a_seed_that_finds_nothing_leaves_the_others(result: SearchResult) -> None:
     def run(seed: int) -> Iterator[Generation | Unmet | SearchResult]:
         if seed < 2:

@@ -27,7 +27,8 @@ def test_weights_of_convolutions_and_linear_layers_are_pruned_and_nothing_else()
 
 
 @pytest.mark.parametrize(
-    ("left", "share", "count"), [(266_200, 0.2, 53_240), (10, 0.1, 1), (11, 0.1, 2), (7, 0.3, 3), (1, 0.2, 1)]
+    ("left", "share", "count"),
+    [(266_200, 0.2, 53_240), (10, 0.1, 1), (11, 0.1, 2), (7, 0.3, 3), (1, 0.2, 1), (100, 0.07, 7)],
 )
 def test_the_count_is_rounded_up_from_the_share_as_it_is_written(left: int, share: float, count: int) -> None:
     assert prune_count(left, share) == count

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.errors import BudgetError
+from ofa_nas.search import feasibility
 from ofa_nas.search.budgets import Budget, parse_budget
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
 from ofa_nas.search.methods import evolution, exact
@@ -60,6 +61,7 @@ def test_an_infeasible_budget_names_the_smallest_architecture_and_its_value() ->
     advised = str(caught.value).split("--latency to ")[1].removesuffix(" or more")
     limit = parse_budget("latency", advised).limit
     assert smallest <= limit <= 1.01 * smallest
+    assert f" reaches is {advised} ({arch})" in str(caught.value)
 
 
 def test_a_margin_that_makes_a_budget_infeasible_is_named() -> None:
@@ -149,20 +151,39 @@ def test_every_infeasible_budget_is_named_at_once() -> None:
     assert "model size" not in str(caught.value)
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_the_verdict_on_joint_budgets_is_that_of_enumeration(seed: int) -> None:
-    rng = np.random.default_rng(seed)
+def joint_budgets(rng: np.random.Generator, *, most: float) -> list[BudgetedCost]:
+    """Three that contend, each kept by up to a share `most` of all architectures."""
     costs = [
         BudgetedCost(Budget("macs", 1.0, "MACs"), MACS),
         BudgetedCost(Budget("peak_memory", 1.0, "bytes"), PEAK),
         BudgetedCost(Budget("latency", 1.0, "ms", "contrary"), CONTRARY),
     ]
-    values = _values(costs)
-    limits = np.array([np.quantile(column, rng.uniform(0.0, 0.15)) for column in values.T])
-    costs = [
+    limits = [np.quantile(column, rng.uniform(0.0, most)) for column in _values(costs).T]
+    return [
         replace(cost, budget=replace(cost.budget, limit=float(limit)))
         for cost, limit in zip(costs, limits, strict=True)
     ]
+
+
+def test_what_is_called_impossible_is_so_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feasibility, "MAX_EVALUATIONS", 1)
+    rng, told = np.random.default_rng(0), []
+    for _ in range(60):
+        costs = joint_budgets(rng, most=0.6)
+        is_possible = bool((_values(costs) <= [cost.budget.limit for cost in costs]).all(axis=1).any())
+        try:
+            check_budgets(costs, rng=rng)
+        except BudgetError as error:
+            told.append((is_possible, "but no architecture of tiny" in str(error)))
+    assert (False, True) in told
+    assert (True, True) not in told
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_verdict_on_joint_budgets_is_that_of_enumeration(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    costs = joint_budgets(rng, most=0.15)
+    values, limits = _values(costs), np.array([cost.budget.limit for cost in costs])
     if (values <= limits).all(axis=1).any():
         witness = check_budgets(costs, rng=rng)
         assert all(cost.values(witness)[0] <= cost.budget.limit for cost in costs)

@@ -188,6 +188,7 @@ def test_the_trial_of_a_silent_worker_is_tried_again_by_another(open_: Open) -> 
     assert dead.claim(limit=1)  # and killed: no sign of life ever comes
     assert other.put_back_lost() == []
     assert [trial.key for trial in wait_until_lost(other)] == ["a"]
+    assert "worker" not in other.trials()[1].notes  # nobody has it now
     again = other.claim(limit=1)
     assert again
     assert (again.key, again.attempt, again.number) == ("a", 2, 1)

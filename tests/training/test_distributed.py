@@ -80,6 +80,9 @@ def resume_between(rank: int, folder: Path) -> None:
         (replace(parts, resume=True), 9),
     ):
         supernet = restless(space) if not checkpointing.resume else Supernet(space)
+        with torch.no_grad():
+            for value in supernet.parameters():
+                value.add_(rank)  # the first one's weights are those of all
         with closing(
             train_supernet(supernet, noise(space), PROGRESSIVE, checkpointing=checkpointing, ranks=ranks)
         ) as reports:
@@ -88,6 +91,19 @@ def resume_between(rank: int, folder: Path) -> None:
                     break
         dist.barrier()  # the first one has written
     dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")
+def test_batch_norm_of_all_processes_learns_the_statistics_that_torch_does(tmp_path: Path) -> None:
+    x = torch.randn(4, 6, 1, 1, generator=torch.Generator().manual_seed(0))
+    own, stock = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        found = normalise(x, own, replace(TRAIN_LARGEST, is_global=True))
+    finally:
+        dist.destroy_process_group()
+    torch.testing.assert_close(found, normalise(x, stock, TRAIN_LARGEST))
+    torch.testing.assert_close(own.state_dict(), stock.state_dict())
 
 
 @pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")

@@ -391,6 +391,18 @@ def test_the_state_before_a_diverging_step_can_be_read(tiny: SearchSpace, tmp_pa
             assert all(bool(torch.isfinite(value).all()) for value in read_tensors(path).values())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_not_saved(value: float, tiny: SearchSpace, tmp_path: Path) -> None:
+    supernet, path = restless(tiny), tmp_path / "state"
+    reports = train(supernet, noise(tiny), SHORT, checkpointing=Checkpointing(path))
+    next(reports)
+    with torch.no_grad():
+        next(supernet.parameters()).view(-1)[0] = value
+    with pytest.raises(TrainingError, match="a weight is not finite at step 1"):
+        reports.close()
+    assert not path.exists()
+
+
 @pytest.mark.gpu
 def test_a_cuda_device_learns_and_resumes(tiny: SearchSpace, tmp_path: Path) -> None:
     recipe = replace(SHORT, phases=(replace(SANDWICH, epochs=20.0, learning_rate=0.05),))

@@ -62,6 +62,7 @@ def test_gradients_of_a_convolution_are_those_of_autograd(
 def test_gradients_of_a_relu_are_those_of_autograd(most: float | None, layout: torch.memory_format) -> None:
     generator = torch.Generator().manual_seed(3)
     x = 4.0 * torch.randn(2, 3, 5, 7, generator=generator, dtype=torch.float64) + 2.0
+    x[0, 0, 0, :2] = torch.tensor([0.0, 6.0])
     own = x.clone(memory_format=layout).requires_grad_()
     stock = x.clone().requires_grad_()
     found = rectify(own * 1.0, most=most)
@@ -143,6 +144,19 @@ def test_a_whole_network_has_the_gradients_of_autograd(name: str, tiny: SearchSp
         else:
             assert_close(value.grad, expected[key].grad)
     assert {key for key, value in own.named_parameters() if value.grad is not None} == trained.keys()
+
+
+def test_scales_that_were_trained_go_into_the_weights(tiny: SearchSpace) -> None:
+    space = transfer_space(tiny, tiny.largest, classes=5, method=METHODS["bn"])
+    network, generator = TransferNetwork(space, METHODS["bn"]).double(), torch.Generator().manual_seed(6)
+    for value in network.parameters():
+        value.data.normal_(0.0, 0.4, generator=generator)
+    x = torch.randn(2, 3, 32, 32, generator=generator, dtype=torch.float64)
+    before = network(x)
+    assert len(network.scales) > 0
+    network.merge_scales()
+    assert len(network.scales) == 0
+    assert_close(network(x), before)
 
 
 def test_what_224_px_keep_at_batch_8(proxyless_mobile: SearchSpace) -> None:
