@@ -261,11 +261,8 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
         how += "(ofa-nas profile)"
     if device.device.threads is None:
         how += f", with {describe_threads(finals.threads)} (the table {device.name} does not tell its own)"
-    out.print(f"finalists timed on {escape(finals.address)}{escape(how)}:\n")
-    if rounds > 1:
-        out.print(
-            f"in {rounds} rounds: what was timed before told how far off the table is near the budget\n"
-        )
+    picked = f" in {rounds} rounds, each picked by what those before had shown" if rounds > 1 else ""
+    out.print(f"finalists timed on {escape(finals.address)}{picked}{escape(how)}:\n")
     wide.print(table)
 
 

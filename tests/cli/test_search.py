@@ -162,7 +162,7 @@ def test_a_device_that_is_far_faster_than_its_table_gives_what_the_budget_really
     assert document["architecture"] == networks[0]["architecture"]
     assert networks[0]["round"] == 2
     shown = command(*arguments, limit).text
-    assert "in 2 rounds: what was timed before told how far off the table is near the budget" in shown
+    assert "finalists timed on host in 2 rounds, each picked by what those before had shown, with 1" in shown
 
 
 def test_finalists_are_timed_with_the_threads_that_were_asked_for(
