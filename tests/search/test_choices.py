@@ -230,3 +230,15 @@ def test_what_is_no_number_of_evaluations_is_refused(most: Any) -> None:
     problem, rng = tabular_problem(1), np.random.default_rng(0)
     with pytest.raises(ConfigError, match=r"max_evaluations .*: expected a whole number"):
         next(iter(load_method("evolution").search(problem, rng=rng, max_evaluations=most)))
+
+
+def test_of_equals_within_the_limits_the_cheapest_is_best() -> None:
+    space = ChoiceSpace((4, 2))
+    problem = space.problem(
+        lambda genes: 0.1 * (genes[:, 1] == 0), costs=lambda genes: 1.0 + genes[:, 0], limits=[3.0]
+    )
+    rows = space.every()[::-1]  # the dearest first
+    best = best_of(problem, problem.score(rows))
+    assert best is not None
+    assert (best.genes.tolist(), best.errors.tolist()) == ([[0, 1]], [0.0])
+    assert best_of(problem, problem.score(rows[rows[:, 0] == 3])) is None
