@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; a bundle holds most of them, so `run` must know which were given."""
     parser.add_argument(
         "--device",
-        help="host is this machine, ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] a board (host)",
+        help="host is this machine, ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] a board; behind a plus an "
+        "execution provider of its ONNX Runtime: host+openvino, ssh+cuda://… (host)",
     )
     parser.add_argument("--name", help="name of the table, by which search finds it (the device's)")
     parser.add_argument(
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RESULTS",
         help="make the table from the results.jsonl of the board where --bundle was measured",
+    )
+    parser.add_argument(
+        "--provider",
+        help="execution provider of the board's ONNX Runtime that a bundle is for, such as cuda, or "
+        "openvino,device_type=GPU (the CPU's); a --device names it itself: host+cuda, ssh+cuda://…",
     )
     parser.add_argument("--space", help=f"search space, by name or TOML file ({DEFAULT_SPACE})")
     parser.add_argument(
@@ -93,6 +99,10 @@ def _check_combination(args: argparse.Namespace) -> None:
     if min(counts) < 1 or len(set(counts)) < len(counts):
         raise ConfigError(f"--threads {_join(counts)}: expected different numbers from 1 on")
     if args.collect is None and args.bundle is None:
+        if args.provider is not None:
+            raise ConfigError(
+                f"--provider is for a --bundle: here the address names it, --device host+{args.provider}"
+            )
         if len(counts) > 1 and args.output is not None:
             raise ConfigError(
                 f"--output is one file, and --threads {_join(counts)} make {len(counts)} tables"
@@ -114,6 +124,7 @@ def _check_combination(args: argparse.Namespace) -> None:
             "supernet",
             "resolution",
             "classes",
+            "provider",
             "precision",
             "clock",
             "rounds",
@@ -164,7 +175,7 @@ def _space(args: argparse.Namespace) -> "SearchSpace":
 
 
 def _protocol(args: argparse.Namespace, *, threads: int) -> "MeasuringProtocol":
-    from ofa_nas.devices import MeasuringProtocol
+    from ofa_nas.devices import HOST, MeasuringProtocol, provider_of
 
     rounds = args.rounds or 10
     return MeasuringProtocol(
@@ -173,6 +184,7 @@ def _protocol(args: argparse.Namespace, *, threads: int) -> "MeasuringProtocol":
         seed=args.seed or 0,
         rounds=rounds,
         max_rounds=-(-rounds * 6 // 5),
+        provider=args.provider or provider_of(args.device or HOST),
     )
 
 

@@ -253,12 +253,13 @@ def _show_finals(finals: "Finals", estimators: "Estimators", *, has_budget: bool
             style="bold" if is_chosen else "",
         )
     device = estimators.tables[finals.device]
-    how = f", at the table's speed (the device now takes {finals.slowdown:.2f} times as long)"
+    speeds = ", ".join(f"{one:.2f}" for one in finals.slowdowns)
+    how = f", at the table's speed (the device now takes {speeds} times as long)"
     how = how if device.measured else ""
     if finals.stale:
         reasons = "; ".join(finals.stale)
-        how = f", as fast as it is now: the table {device.name} is stale ({reasons}), so measure it anew "
-        how += "(ofa-nas profile)"
+        how = ", as fast as it was in each round" if rounds > 1 else ", as fast as it is now"
+        how += f": the table {device.name} is stale ({reasons}), so measure it anew (ofa-nas profile)"
     if device.device.threads is None:
         how += f", with {describe_threads(finals.threads)} (the table {device.name} does not tell its own)"
     picked = f" in {rounds} rounds, each picked by what those before had shown" if rounds > 1 else ""

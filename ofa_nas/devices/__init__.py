@@ -1,6 +1,7 @@
 """Devices: where models are timed and profiled; `agent.py` is the core that runs on any of them.
 
-A backend is `ofa_nas/devices/<name>.py` with `connect(address) -> Device`; its address is `name` or `name://…`.
+A backend is `ofa_nas/devices/<name>.py` with `connect(address) -> Device`; its address is `name` or `name://…`,
+with one of its execution providers `name+provider…`.
 `job.py` is what backends share that send the agent elsewhere.
 """
 
@@ -11,6 +12,7 @@ from typing import Any, Protocol, Self
 from ofa_nas.assets import asset_names
 from ofa_nas.devices.agent import AnyModel, Model
 from ofa_nas.devices.agent import Protocol as MeasuringProtocol
+from ofa_nas.devices.provided import Provided, split_provider
 from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.space.precision import FP32, INT8
@@ -28,11 +30,14 @@ __all__ = [
     "NodeTime",
     "Profile",
     "Visit",
+    "backend_of",
     "check_address",
     "describe_address",
     "describe_threads",
     "is_address",
     "open_device",
+    "place_of",
+    "provider_of",
 ]
 
 
@@ -58,6 +63,16 @@ class DeviceInfo:
     def from_json(cls, record: dict[str, Any], *, name: str) -> Self:
         """Read a record of the agent."""
         return cls(name, record["cpu"], record["cores"], record["onnxruntime"], record)
+
+    @property
+    def provider(self) -> str:
+        """Execution provider and its options, as in `MeasuringProtocol`; empty for ONNX Runtime's own."""
+        return str(self.environment.get("provider", ""))
+
+    @property
+    def runtime(self) -> str:
+        """ONNX Runtime and its provider, as tables name them."""
+        return ", ".join(filter(None, (f"onnxruntime {self.onnxruntime}", self.provider)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +102,16 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class NodeTime:
-    """One node of ONNX Runtime's graph, and what it takes [ms]."""
+    """One node of ONNX Runtime's graph, and what it takes [ms].
+
+    Attributes:
+        elsewhere: Whether an execution provider runs it that is not ONNX Runtime's own on the CPU.
+    """
 
     name: str
     operator: str
     ms: float
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +132,10 @@ class Profile:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
         """Read a record of the agent."""
-        nodes = tuple(NodeTime(node["name"], node["operator"], node["ms"]) for node in record["nodes"])
+        nodes = tuple(
+            NodeTime(node["name"], node["operator"], node["ms"], bool(node.get("elsewhere")))
+            for node in record["nodes"]
+        )
         return cls(record["model"], nodes, record["peak_bytes"], record.get("resident_bytes", 0))
 
 
@@ -142,8 +165,23 @@ PRECISIONS = (FP32, INT8)  # of weights and activations of the models that are m
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is a device to measure, not the name of a table: `host`, or `backend://…`."""
-    return text == HOST or "://" in text
+    """Whether a text is a device to measure, not the name of a table: `host`, `host+…`, or `backend://…`."""
+    return text == HOST or text.startswith(f"{HOST}+") or "://" in text
+
+
+def provider_of(address: str) -> str:
+    """Execution provider that an address names, with its options; empty for ONNX Runtime's own on the CPU."""
+    return split_provider(address)[1]
+
+
+def place_of(address: str) -> str:
+    """The machine that an address is for, whatever execution provider it names."""
+    return split_provider(address)[0]
+
+
+def backend_of(address: str) -> str:
+    """Name of the backend, or the dotted path of a module, that an address is for."""
+    return place_of(address).split("://", 1)[0]
 
 
 def check_address(text: str, option: str = "") -> str:
@@ -171,14 +209,14 @@ def describe_threads(count: int | None) -> str:
 
 
 def open_device(address: str) -> Device:
-    """Connect to a device by its address.
+    """Connect to a device by its address, which may name an execution provider.
 
     Raises:
         DeviceError: It cannot be reached or cannot measure, or there is no such backend.
         ConfigError: The module of a dotted path cannot be imported.
     """
-    backend = address.split("://", 1)[0]
-    is_own = "." in backend
+    backend = backend_of(address)
+    is_own = "." in backend and "+" not in backend
     is_known = is_own or backend in plugin_names("devices")
     connect = getattr(load_plugin("devices", backend), "connect", None) if is_known else None
     if connect is None and is_own:
@@ -188,12 +226,13 @@ def open_device(address: str) -> Device:
         table = " (that is a latency table)" if is_table else ""
         raise DeviceError(
             f"there is no {address[:80]!r} to measure{table}: this machine is host, a board ssh://USER@HOST, "
-            "and a module of your own has a dotted path"
+            "host+cuda one of its execution providers, and a module of your own has a dotted path"
         )
-    device: Device = connect(address)
+    device: Device = connect(place_of(address))
     missing = [name for name in _METHODS if not hasattr(device, name)]
     if missing:
         raise DeviceError(
             f"{address[:80]}: connect gave {type(device).__name__}, which lacks {', '.join(missing)}"
         )
-    return device
+    provider = provider_of(address)
+    return Provided(device, provider) if provider else device

@@ -67,6 +67,11 @@ _OWN = {  # what of its own records this program reads when it goes on, by their
     "done": {"task": int},
 }  # type: Dict[str, Dict[str, Any]]
 OLDEST_RUNTIME = 1, 12  # models are of opset 17; also the first to know `EXACT_PRODUCTS`
+# An execution provider and its options: `cuda`, `openvino,device_type=GPU`. No path: it may come from a file.
+PROVIDER = re.compile(r"[A-Za-z0-9]+(?:,[A-Za-z0-9_]+=[A-Za-z0-9_.:-]+)*", re.ASCII)
+CPU_PROVIDER, PROVIDER_ENDING = "CPUExecutionProvider", "executionprovider"  # the ending in small letters
+# Providers with threads of their own, and the option that counts them.
+THREAD_OPTIONS = {"openvino": "num_of_threads", "xnnpack": "intra_op_num_threads"}
 RUNTIMES = {"3.8": "==1.19.2", "3.9": "==1.19.2", "3.10": "==1.23.2"}  # the last with wheels for aarch64
 THEN_START = "then start "  # before the path of a Python; over ssh that is part of an address
 # Bits 0 to 3 of `vcgencmd get_throttled`, for now; 16 bits higher, for any time since the start of the board.
@@ -107,6 +112,7 @@ class Protocol:
     profile_skip: int = 10  # runs before them that are dropped
     profile_sittings: int = 3  # sittings of each model; other models come in between
     resident: bool = False  # whether a profile also tells what a process gains by loading and running it
+    provider: str = ""  # execution provider and options, as `PROVIDER`; none: ONNX Runtime's own on the CPU
 
 
 class AnyModel(Interface):
@@ -193,6 +199,28 @@ def probe() -> Json:
     }
 
 
+def find_provider(text: str, available: Sequence[str], threads: int) -> Tuple[str, Dict[str, str]]:
+    """ONNX Runtime's name of an execution provider, and its options; the CPU's for an empty text.
+
+    Raises:
+        AgentError: This ONNX Runtime has no such provider; the message says which it has.
+    """
+    if not text:
+        return CPU_PROVIDER, {}
+    called, *options = text.split(",")
+    short = called.lower()
+    names = {name[: -len(PROVIDER_ENDING)].lower(): name for name in available}
+    if short not in names or not PROVIDER.fullmatch(text):
+        known = ", ".join(sorted(name for name in names if names[name] != CPU_PROVIDER))
+        told = "onnxruntime here has no execution provider %s, but %s: others come with other packages of it"
+        raise AgentError(told % (text[:60], known or "its own on the CPU only"))
+    own = {THREAD_OPTIONS[short]: "%d" % threads} if short in THREAD_OPTIONS else {}
+    for option in options:
+        key, value = option.split("=", 1)
+        own[key] = value
+    return names[short], own
+
+
 def _advice(option: str = "") -> str:
     """How to install what is needed; a Python that others manage refuses it outside an environment."""
     install = "pip install %snumpy onnxruntime" % option + RUNTIMES.get("%d.%d" % sys.version_info[:2], "")
@@ -225,8 +253,10 @@ def _heat(zone: str) -> Tuple[float, float]:
     return _number(zone + "temp") / 1000.0, min((trip for trip in trips if trip > 0), default=usual)
 
 
-def examine(model_bytes: int = 0, threads: int = 1) -> Json:
+def examine(model_bytes: int = 0, threads: int = 1, provider: str = "") -> Json:
     """Describe a machine that is about to be measured, with `warnings`; arguments as in `find_faults`.
+
+    Where its `provider` is to be measured, the record names it, as `Protocol` does.
 
     Raises:
         AgentError: It cannot be measured, or must not be as it is.
@@ -239,6 +269,8 @@ def examine(model_bytes: int = 0, threads: int = 1) -> Json:
         told = (_installed_runtime(), crash, _cpu_name())
         raise AgentError("onnxruntime %s crashes (signal %d) on this %s: install another version" % told)
     machine = {**probe(), "free_bytes": free_bytes()}
+    find_provider(provider, machine["providers"], threads)
+    machine.update({"provider": provider} if provider else {})
     machine["load"] = round(sum(_watch_cores().values()) * TICK_S / CORES_WATCHED_S, 2)
     refusals, machine["warnings"] = find_faults(machine, model_bytes, threads)
     if refusals:
@@ -359,7 +391,9 @@ def profile_models(
         for sitting in range(protocol.profile_sittings):
             for model in models:
                 if (model.name, sitting) not in known:
-                    grown = {"resident_bytes": resident_growth(model)} if protocol.resident else {}
+                    grown = {}
+                    if protocol.resident:
+                        grown = {"resident_bytes": resident_growth(model, protocol.provider)}
                     place = {"kind": "profile", "model": model.name, "sitting": sitting}
                     yield {**place, **_profile(model, protocol), **grown}
 
@@ -460,10 +494,15 @@ class Runner:
         if profile_prefix:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
+        available = ort.get_available_providers()
+        provider, own = find_provider(protocol.provider, available, protocol.threads)
         try:
-            self.session = ort.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
+            self.session = ort.InferenceSession(model.content, options, [provider], [own], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own classes differ from version to version
             raise AgentError("onnxruntime refuses model %s: %s" % (model.name, error)) from error
+        if provider not in self.session.get_providers():  # ONNX Runtime only warns, and takes the CPU
+            told = "%s cannot be used here: libraries or its device are missing, or it refuses its options"
+            raise AgentError(told % protocol.provider)
         rng = np.random.default_rng(protocol.seed)  # normal inputs: denormals would slow a run down
         self.binding = self.session.io_binding()
         self.buffers = []
@@ -575,7 +614,13 @@ def _profile(model: AnyModel, protocol: Protocol) -> Json:
     except (OSError, ValueError) as error:
         told = "ONNX Runtime could not write its profile below %s: make room there"
         raise AgentError(told % (tempfile.tempdir or "a folder for temporary files")) from error
-    return read_profile(events, skip=protocol.profile_skip)
+    found = read_profile(events, skip=protocol.profile_skip)
+    if not protocol.provider:
+        return found
+    if not any(node.get("elsewhere") for node in found["nodes"]):
+        told = "%s takes no operator of model %s: all of it would run on the CPU"
+        raise AgentError(told % (protocol.provider, model.name))
+    return {**found, "peak_bytes": 0}  # ONNX Runtime does not know what a provider allocates
 
 
 def read_profile(events: Sequence[Json], skip: int) -> Json:
@@ -584,11 +629,13 @@ def read_profile(events: Sequence[Json], skip: int) -> Json:
     The 30th percentile serves: durations are whole microseconds and their mean is spoilt by interruptions.
 
     Returns:
-        `nodes`: name, operator, `ms`, in execution order; `peak_bytes`: most bytes of activations requested
-        at once in the first run, before memory is planned as one block; 0 before version 1.28.
+        `nodes`: name, operator, `ms`, in execution order, `elsewhere` where another execution provider than
+        the CPU's has it; `peak_bytes`: most bytes of activations requested at once in the first run, before
+        memory is planned as one block; 0 before version 1.28.
     """
     durations = {}  # type: Dict[str, List[float]]
     operators = {}  # type: Dict[str, str]
+    providers = {}  # type: Dict[str, str]
     requested = []  # type: List[int]
     for event in events:
         if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
@@ -596,19 +643,21 @@ def read_profile(events: Sequence[Json], skip: int) -> Json:
         name = event["name"][: -len("_kernel_time")]
         durations.setdefault(name, []).append(event["dur"] / 1000.0)
         operators[name] = event["args"].get("op_name", "")
+        providers[name] = event["args"].get("provider", CPU_PROVIDER)
         if len(durations[name]) == 1:
             in_use = int(event["args"].get("mem_bytes_requested_in_use", 0))
             if not requested:  # what was there before the first node: weights
                 requested.append(in_use - int(event["args"].get("mem_requested_in_use_delta", 0)))
             requested.append(in_use)
-    nodes = [
-        {"name": name, "operator": operators[name], "ms": round(float(np.percentile(times[skip:], 30)), 6)}
-        for name, times in durations.items()
-    ]
+    nodes = []  # type: List[Json]
+    for name, times in durations.items():
+        typical = round(float(np.percentile(times[skip:], 30)), 6)
+        node = {"name": name, "operator": operators[name], "ms": typical}
+        nodes.append(node if providers[name] == CPU_PROVIDER else {**node, "elsewhere": True})
     return {"nodes": nodes, "peak_bytes": max(requested) - requested[0] if requested else 0}
 
 
-def resident_growth(model: AnyModel) -> int:
+def resident_growth(model: AnyModel, provider: str = "") -> int:
     """Most resident memory while a model is loaded and run, less that of the same process before [bytes].
 
     A process of its own, since what this one has freed before would hide the growth. Before, Python, numpy
@@ -619,7 +668,7 @@ def resident_growth(model: AnyModel) -> int:
     Raises:
         AgentError: The model cannot be run.
     """
-    line = [sys.executable, os.path.abspath(__file__), "--resident"]
+    line = [sys.executable, os.path.abspath(__file__), "--resident", "--provider", provider]
     done = subprocess.run(line, input=model.content, capture_output=True, check=False)
     text = done.stdout.decode(errors="replace").strip()
     if done.returncode or not text.isdigit():
@@ -628,7 +677,7 @@ def resident_growth(model: AnyModel) -> int:
     return int(text)
 
 
-def _print_growth() -> int:
+def _print_growth(provider: str) -> int:
     """That of the model on the standard input, in this process."""
     import onnxruntime  # noqa: F401 - it is not to be counted
 
@@ -636,7 +685,7 @@ def _print_growth() -> int:
     with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # the peak so far, which importing may have left above the rest
     before = _resident("VmRSS")
-    runner = Runner(model, Protocol())
+    runner = Runner(model, Protocol(provider=provider))
     for _ in range(RESIDENT_RUNS):
         runner.run()
     print(max(0, _resident("VmHWM") - before))
@@ -832,7 +881,8 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
         for some in timed:
             protocol = fit_memory(protocol, some, free_bytes())
         needed = max(needed_bytes(one, task["kind"], protocol) for one, task in zip(sizes, tasks))
-        machine = {**examine(needed, protocol.threads), "job": job["id"], "process": os.getpid()}
+        machine = examine(needed, protocol.threads, protocol.provider)
+        machine.update({"job": job["id"], "process": os.getpid()})
         if protocol.held < wanted:
             told = "little free memory: %d networks take turns at a time, not %d, so drift shows more"
             machine["warnings"].append(told % (protocol.held, wanted))
@@ -899,13 +949,14 @@ def main() -> int:
     parser.add_argument(
         "--resident", action="store_true", help="only tell what the model on the standard input takes [bytes]"
     )
+    parser.add_argument("--provider", default="", help="that --resident is for (the CPU's)")
     parser.add_argument(
         "--send-from", type=int, metavar="LINE", help="send results to stdout, from this line"
     )
     args = parser.parse_args()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.29 and later report sessions
     if args.resident:
-        return _print_growth()
+        return _print_growth(args.provider)
     signal.signal(signal.SIGTERM, _interrupt)
     is_sent = args.check or args.send_from is not None
     try:

@@ -256,6 +256,8 @@ def read_protocol(document: Mapping[str, Any]) -> MeasuringProtocol:
             known = ", ".join(usual)
             raise ValueError(f"protocol.{key[:80]}: {value!r:.80} cannot be measured with; known are {known}")
     protocol = MeasuringProtocol(**{"pinned": False, **document})
+    if protocol.provider and not agent.PROVIDER.fullmatch(protocol.provider):
+        raise ValueError(f"protocol.provider: {protocol.provider!r:.80} is no execution provider")
     counts = (protocol.threads, protocol.rounds, protocol.visit_runs, protocol.passes, protocol.held)
     if protocol.clock not in ("wall", "cpu") or min(counts) < 1 or protocol.max_rounds < protocol.rounds:
         raise ValueError("protocol: nobody can measure so")
@@ -265,12 +267,13 @@ def read_protocol(document: Mapping[str, Any]) -> MeasuringProtocol:
 def is_board(record: Record) -> bool:
     """Whether a record describes a board; its texts will be shown to people."""
     texts = [record.get(key) for key in ("cpu", "onnxruntime", "python", "governor", "host_name")]
-    warnings = record.get("warnings")
+    warnings, providers = record.get("warnings"), record.get("providers", [])
     return (
         _is_count(record.get("cores"), least=1)
         and record["cores"] <= MOST_CORES
         and isinstance(warnings, list)
-        and all(isinstance(text, str) and text.isprintable() for text in texts + warnings)
+        and isinstance(providers, list)
+        and all(isinstance(text, str) and text.isprintable() for text in texts + warnings + providers)
     )
 
 

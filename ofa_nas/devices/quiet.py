@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from ofa_nas.assets import cache_folder
-from ofa_nas.devices import HOST
+from ofa_nas.devices import HOST, place_of
 from ofa_nas.errors import FileError
 
 
@@ -26,8 +26,9 @@ def working() -> Iterator[None]:
 @contextmanager
 def quiet(address: str) -> Iterator[None]:
     """Have a device to oneself: nobody here measures on it, nor works beside, if it is this machine."""
-    if address != HOST:
-        with _locked(address, is_shared=False):
+    place = place_of(address)
+    if place != HOST:
+        with _locked(place, is_shared=False):
             yield
         return
     with _locked("turn", is_shared=False), _locked(HOST, is_shared=False):

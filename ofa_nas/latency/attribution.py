@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.devices import Profile
+from ofa_nas.latency.operator_model import FEATURES, fit_operator_model, sum_features
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.costs import layer_parameters
 from ofa_nas.space.layer import Layer
@@ -22,6 +23,8 @@ from ofa_nas.space.operators import Convolution
 # layers are held stiff: 14 networks say little about 40 of them. A profiled operator takes a microsecond or
 # two more than one that is not, and profiling disturbs which weights are still in the caches.
 SCALE_SD, CONSTANT_SD, OPERATORS_SD, PARAMETERS_SD, LAYER_SD = 0.3, 0.3, 0.1, 0.1, 0.02
+WORK_LAYER_SD = 0.05  # of layers whose work alone is known, and whose nodes are not
+LEAST_WORK_MS = 1e-5  # of a layer whose work costs nothing by the prices that were fitted
 LEAST_FACTOR = 0.05  # of a layer: it takes time, whatever the fit says
 MODEL_SD = 0.01  # what an additive model misses even of a perfect measurement
 CONVERSIONS = ("_QuantizeLinear", "_DequantizeLinear")  # behind the name of the tensor that is converted
@@ -167,7 +170,30 @@ def attribute(profiled: Sequence[tuple[Network, Sequence[Profile]]], timed: Sequ
     return Attribution(tuple(rows), intercept)
 
 
-def fit_factors(base: Mapping[Layer, float], networks: Sequence[Network]) -> tuple[dict[Layer, float], float]:
+def attribute_by_work(networks: Sequence[Network]) -> Attribution:
+    """Work out what each layer takes where profiles tell nothing of layers, from whole networks alone.
+
+    Prices of arithmetic, memory and operators are fitted first, and tell what each layer takes by its work;
+    then the same is fitted as to shares of a profile, with more freedom for single layers.
+
+    Args:
+        networks: Designs and anchors, which hold every layer; no hold-out may be among them.
+    """
+    layers = tuple(dict.fromkeys(layer for network in networks for layer in network.layers))
+    names = tuple(FEATURES)
+    features = {layer: sum_features(lower(layer), names) for layer in layers}
+    sums = np.array([sum(features[layer] for layer in network.layers) for network in networks])
+    model = fit_operator_model(sums, np.array([one.latency_ms for one in networks]), names)
+    base = {layer: max(float(features[layer] @ model.ms_per_unit), LEAST_WORK_MS) for layer in layers}
+    factors, intercept = fit_factors(base, networks, layer_sd=WORK_LAYER_SD)
+    return Attribution(
+        tuple(LayerLatency(layer, base[layer] * factors[layer], 0.0) for layer in layers), intercept
+    )
+
+
+def fit_factors(
+    base: Mapping[Layer, float], networks: Sequence[Network], *, layer_sd: float = LAYER_SD
+) -> tuple[dict[Layer, float], float]:
     """Fit a constant and a factor for each layer so that sums meet the times of whole networks.
 
     Bayesian linear regression on relative errors with normal priors: a common scale near 1, a constant near
@@ -176,6 +202,7 @@ def fit_factors(base: Mapping[Layer, float], networks: Sequence[Network]) -> tup
     Args:
         base: What each layer takes by its share [ms].
         networks: Designs and anchors.
+        layer_sd: How far a layer may be expected from its share.
 
     Returns:
         Factors of the layers, and the constant [ms].
@@ -194,7 +221,7 @@ def fit_factors(base: Mapping[Layer, float], networks: Sequence[Network]) -> tup
     columns = np.column_stack(
         [parts.sum(axis=1), np.full(len(networks), typical), counts @ beside_ms, parts]
     ) / latency.reshape(-1, 1)
-    prior = np.array([SCALE_SD, CONSTANT_SD, OPERATORS_SD, PARAMETERS_SD, *[LAYER_SD] * len(base)]) ** 2
+    prior = np.array([SCALE_SD, CONSTANT_SD, OPERATORS_SD, PARAMETERS_SD, *[layer_sd] * len(base)]) ** 2
     noise = np.array([network.uncertainty for network in networks]) ** 2 + MODEL_SD**2
     covariance = (columns * prior) @ columns.T + np.diag(noise)
     solution = prior * (columns.T @ np.linalg.solve(covariance, 1.0 - columns[:, 0]))

@@ -36,7 +36,7 @@ On the board, in the folder where this was unpacked (python3 -m zipfile -e BUNDL
 
     python3 agent.py
 
-It needs Python 3.8 or later, 64-bit, with numpy and onnxruntime, as of an environment of its own:
+It needs Python 3.8 or later, 64-bit, with numpy and {runtime}, as of an environment of its own:
 
     python3 -m venv ~/ofa && ~/ofa/bin/pip install numpy onnxruntime
     ~/ofa/bin/python agent.py
@@ -106,7 +106,7 @@ def write_bundle(
         FileError: The file cannot be written.
     """
     sizes = check_request(space, protocol, resolutions, precision=precision)
-    networks = Networks.draw(space, sizes, protocol.seed)
+    networks = Networks.draw(space, sizes, protocol.seed, provider=protocol.provider)
     references = reference_models(space, precision=precision)
     total = len(references) + len(networks.names)
     yield Activity(networks.extent(precision), 0, total)
@@ -132,10 +132,16 @@ def write_bundle(
             networks=len(files),
             precision=precision,
             threads=protocol.threads,
+            runtime=_needed_runtime(protocol.provider),
             hot=agent.HOT_C,
         )
         _add(archive, "README.txt", readme.encode())
     yield Bundle(path, path.stat().st_size, len(files), job.id)
+
+
+def _needed_runtime(provider: str) -> str:
+    name, *_ = provider.split(",")
+    return f"a package of onnxruntime that has {name}" if name else "onnxruntime"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
 SHALLOW, ANCHORS, HOLDOUTS = 4, 8, 20  # networks; the shallow ones are anchors too
+PROVIDER_ANCHORS = 48  # random ones where nodes tell nothing of layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,14 @@ class Design:
         return self.latin + self.anchors + self.holdouts
 
 
-def draw_design(space: SearchSpace, resolution: int, rng: np.random.Generator) -> Design:
-    """Draw the networks to measure at one resolution, all different; fewer where the space is small."""
+def draw_design(
+    space: SearchSpace, resolution: int, rng: np.random.Generator, *, provider: str = ""
+) -> Design:
+    """Draw the networks to measure at one resolution, all different; fewer where the space is small.
+
+    An execution provider may run a whole network as one node, of which a profile tells nothing; the more
+    networks are timed.
+    """
     encoding = Encoding.of(space)
     latin = _latin(encoding, resolution, rng)
     shallow = Encoding.of(
@@ -49,9 +56,10 @@ def draw_design(space: SearchSpace, resolution: int, rng: np.random.Generator) -
     )
     smallest = replace(space.smallest, resolution=resolution)
     small = _different([smallest, *_random(shallow, resolution, 20 * SHALLOW, rng)], set(latin), SHALLOW)
-    count = ANCHORS + HOLDOUTS
+    anchors = PROVIDER_ANCHORS if provider else ANCHORS
+    count = anchors + HOLDOUTS
     random = _different(_random(encoding, resolution, 20 * count, rng), {*latin, *small}, count)
-    return Design(resolution, latin, (*small, *random[:ANCHORS]), random[ANCHORS:])
+    return Design(resolution, latin, (*small, *random[:anchors]), random[anchors:])
 
 
 def _random(

@@ -16,6 +16,7 @@ from ofa_nas.devices import (
     Model,
     Profile,
     Visit,
+    agent,
 )
 from ofa_nas.devices.job import pack_model
 from ofa_nas.errors import ConfigError
@@ -46,7 +47,7 @@ def profile_device(
     Args:
         device: Where.
         space: Whose layers to measure.
-        protocol: How.
+        protocol: How; the execution provider is the device's.
         resolutions: Some of the space's; all without.
         name: Of the table; the device's own without.
         precision: Of the networks, `fp32` or `int8`: quantised ones, as `ofa_nas.quantization` makes them.
@@ -56,11 +57,12 @@ def profile_device(
             threads than the device has cores.
         DeviceError: The device cannot measure.
     """
-    sizes = check_request(space, protocol, resolutions, precision=precision)
     info = device.info()
+    protocol = replace(protocol, provider=info.provider)
+    sizes = check_request(space, protocol, resolutions, precision=precision)
     check_threads(protocol.threads, info)
     info = replace(info, name=name or info.name)
-    networks = Networks.draw(space, sizes, protocol.seed)
+    networks = Networks.draw(space, sizes, protocol.seed, provider=info.provider)
     profiled = networks.profiled
     steps = {
         "writing networks": len(networks.names),
@@ -104,10 +106,13 @@ class Networks:
     rng: np.random.Generator
 
     @classmethod
-    def draw(cls, space: SearchSpace, resolutions: Sequence[int], seed: int) -> "Networks":
-        """Draw the designs of some resolutions [px]."""
+    def draw(
+        cls, space: SearchSpace, resolutions: Sequence[int], seed: int, *, provider: str = ""
+    ) -> "Networks":
+        """Draw the designs of some resolutions [px], for an execution provider."""
         rng = np.random.default_rng(seed)
-        return cls(space, tuple(draw_design(space, size, rng) for size in resolutions), rng)
+        designs = tuple(draw_design(space, size, rng, provider=provider) for size in resolutions)
+        return cls(space, designs, rng)
 
     @property
     def names(self) -> list[str]:
@@ -140,9 +145,14 @@ def check_request(
     """The resolutions to measure, rising [px].
 
     Raises:
-        ConfigError: One of them is not the space's, processor time is asked of several threads, or there is
-            no such precision.
+        ConfigError: One of them is not the space's, processor time is asked of several threads or of an
+            execution provider, or there is no such precision or provider.
     """
+    if protocol.provider and not agent.PROVIDER.fullmatch(protocol.provider):
+        raise ConfigError(
+            f"execution provider {protocol.provider[:80]!r}: expected a name such as cuda, and options "
+            "behind commas: openvino,device_type=GPU"
+        )
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision}: expected {' or '.join(PRECISIONS)}")
     sizes = tuple(sorted(set(resolutions))) or space.resolutions
@@ -152,6 +162,8 @@ def check_request(
             raise ConfigError(f"resolution {size} is not in {space.name}; it has {known}")
     if protocol.clock == "cpu" and protocol.threads > 1:
         raise ConfigError("processor time adds up over threads; measure several threads by the wall clock")
+    if protocol.clock == "cpu" and protocol.provider:
+        raise ConfigError(f"{protocol.provider} may compute elsewhere: measure it by the wall clock")
     return sizes
 
 

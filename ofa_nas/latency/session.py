@@ -8,7 +8,7 @@ import numpy as np
 
 from ofa_nas.devices import DeviceInfo, MeasuringProtocol, Profile, Visit
 from ofa_nas.errors import DeviceError
-from ofa_nas.latency.attribution import Attribution, LayerLatency, Network, attribute
+from ofa_nas.latency.attribution import Attribution, LayerLatency, Network, attribute, attribute_by_work
 from ofa_nas.latency.design import Design
 from ofa_nas.latency.measure import Measurement, summarise
 from ofa_nas.latency.measured import Holdout, Measured
@@ -61,7 +61,7 @@ def make_table(
     Raises:
         DeviceError: The profiles show no time of a layer.
     """
-    fits = [_attribute(space, session, design) for design in session.designs]
+    fits = [_attribute(space, session, design, protocol) for design in session.designs]
     _check_times(session.designs, fits)
     holdouts = [
         holdout
@@ -86,16 +86,24 @@ def make_table(
         references={name: one.latency_ms for name, one in measurements.items() if name.startswith(REFERENCE)},
         fitted=tuple(str(arch) for design in session.designs for arch in design.latin + design.anchors),
     )
-    runtime = f"onnxruntime {info.onnxruntime}"
     return LatencyTable(
         name=info.name,
-        device=TableDevice(info.name, info.cpu, info.cores, runtime, protocol.threads, precision),
+        device=TableDevice(info.name, info.cpu, info.cores, info.runtime, protocol.threads, precision),
         held=measured,
         error=measured.errors(),
-        notes=_notes(measured),
+        notes=(*_notes(measured), *_notes_of_provider(protocol.provider, session.profiles)),
         sources=(),
         made_by=record_provenance(seed=protocol.seed).to_json(),
     )
+
+
+def _notes_of_provider(provider: str, profiles: Sequence[Profile]) -> Iterator[str]:
+    """What of the networks an execution provider has left to the CPU."""
+    nodes = [node for profile in profiles for node in profile.nodes]
+    left = {node.operator for node in nodes if not node.elsewhere}
+    if provider and left:
+        share = sum(node.ms for node in nodes if not node.elsewhere) / sum(node.ms for node in nodes)
+        yield f"{provider} leaves {share:.0%} of the time to the CPU: {', '.join(sorted(left))}."
 
 
 def _notes(measured: Measured) -> tuple[str, ...]:
@@ -125,7 +133,11 @@ def _network(space: SearchSpace, session: Session, arch: Architecture) -> Networ
     return Network(tuple(space.layers(arch)), one.latency_ms, one.uncertainty)
 
 
-def _attribute(space: SearchSpace, session: Session, design: Design) -> Attribution:
+def _attribute(
+    space: SearchSpace, session: Session, design: Design, protocol: MeasuringProtocol
+) -> Attribution:
+    if protocol.provider:
+        return attribute_by_work([_network(space, session, arch) for arch in design.latin + design.anchors])
     profiled = [
         (_network(space, session, arch), [one for one in session.profiles if one.model == str(arch)])
         for arch in design.latin

@@ -192,7 +192,7 @@ def is_fresh(
         and held.digest == space.digest
         and set(space.resolutions) <= set(held.resolutions)
         and (table.device.threads, table.device.precision) == (threads, precision)
-        and table.device.runtime == f"onnxruntime {info.onnxruntime}"
+        and table.device.runtime == info.runtime
         and is_same_machine(held.environment, info.environment)
     )
 

@@ -95,6 +95,11 @@ class LatencyTable:
         return None if isinstance(self.held, Measured | Published) else self.held
 
     @property
+    def provider(self) -> str:
+        """Execution provider that a measured table is of; empty for ONNX Runtime's own on the CPU."""
+        return self.measured.protocol.provider if self.measured else ""
+
+    @property
     def rows_of(self) -> Measured | Published | None:
         """What holds the rows; None of an estimated table, which prices any layer."""
         return self.held if isinstance(self.held, Measured | Published) else None

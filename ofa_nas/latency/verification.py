@@ -209,6 +209,21 @@ def find_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, 
     return _differences(ENVIRONMENT, then, now)
 
 
+def check_provider(table: LatencyTable, now: Mapping[str, Any]) -> None:
+    """Refuse an execution provider that is not the table's; an address without one takes the table's.
+
+    Raises:
+        TableError: Says which is which.
+    """
+    other = now.get("provider", table.provider)
+    if other != table.provider:
+        raise TableError(
+            f"latency table {table.name} is of {table.provider or 'the CPU'}, and the address "
+            f"that is to be timed of {other}: leave the provider out there, or measure a table of {other} "
+            "(ofa-nas profile)"
+        )
+
+
 def find_changes_of_machine(table: LatencyTable, now: Mapping[str, Any]) -> tuple[str, ...]:
     """What has changed on the machine of a measured table; of any other table nobody knows.
 
@@ -217,8 +232,9 @@ def find_changes_of_machine(table: LatencyTable, now: Mapping[str, Any]) -> tupl
         now: The environment, as the device tells it.
 
     Raises:
-        TableError: The device is another machine.
+        TableError: The device is another machine, or its address names another execution provider.
     """
+    check_provider(table, now)
     then = table.measured.environment if table.measured else {}
     if others := _differences(MACHINE, then, now):
         raise TableError(

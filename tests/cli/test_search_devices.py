@@ -116,7 +116,15 @@ def test_on_a_device_at_hand_finalists_and_file_are_timed(
     printed = command(*arguments, "--finalists", "2", "--export", path, "--json")
     assert (printed.status, printed.err) == (0, "")
     document = printed.document
-    assert document["finalists"].keys() == {"device", "address", "slowdown", "stale", "threads", "networks"}
+    assert document["finalists"].keys() == {
+        "device",
+        "address",
+        "slowdown",
+        "slowdowns",
+        "stale",
+        "threads",
+        "networks",
+    }
     assert (document["finalists"]["device"], document["finalists"]["address"]) == ("host", "host")
     first = document["finalists"]["networks"][0]
     assert first.keys() == {"architecture", "predicted", "measured", "is_within", "round"}

@@ -1,5 +1,6 @@
 """Checks look at the file itself, and a broken promise is told."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import helper, numpy_helper
 from ofa_nas.accuracy import Top1
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.devices import MeasuringProtocol, agent, open_device
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.comparison import compare_with_torch
 from ofa_nas.export.export import export_subnet, model_card
@@ -217,6 +218,27 @@ def test_memory_and_size_are_those_of_the_file(exported: tuple[Subnet, onnx.Mode
     assert (tight.is_met, tight.exceeds_budget) == (True, True)
     assert "; as measured over the budget of " in tight.note
     assert not check_memory(file, "host", predicted=1.0, limit=2 * memory.measured)[0].exceeds_budget
+
+
+def test_an_onnxruntime_that_tells_no_peak_has_liveness_in_its_place(
+    exported: tuple[Subnet, onnx.ModelProto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those before 1.28 do not tell, nor do execution providers."""
+
+    def read(events: Sequence[agent.Json], skip: int) -> agent.Json:
+        return {**told(events, skip), "peak_bytes": 0}
+
+    told = agent.read_profile
+    monkeypatch.setattr(agent, "read_profile", read)
+    subnet, model = exported
+    file, liveness = OrtModel(model, Normalization()), float(max(map(peak_bytes, subnet.walk)))
+    memory, resident = check_memory(file, "host", predicted=liveness, limit=liveness)
+    assert (memory.measured, memory.is_met, resident.quantity) == (liveness, True, "resident_memory")
+    assert memory.note == "liveness, for this ONNX Runtime does not tell what it requests"
+    assert not check_memory(file, "host", predicted=liveness, limit=liveness - 1)[0].is_met
+    assert [one.quantity for one in check_memory(file, "host", predicted=None, limit=None)] == [
+        "resident_memory"
+    ]
 
 
 def test_an_accuracy_beyond_both_intervals_is_told_and_breaks_nothing() -> None:

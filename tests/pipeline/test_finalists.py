@@ -271,6 +271,32 @@ def test_a_stale_table_has_its_finalists_judged_by_the_milliseconds_of_now(
         assert one.is_within == (one.measured.latency_ms <= LIMIT_MS)
 
 
+class Hurrying(KnownDevice):
+    """A device that takes half as long as soon as something was measured."""
+
+    def forget(self) -> None:
+        """Drop what it keeps."""
+        super().forget()
+        if self.forgotten == 1:
+            self.latencies_ms = {name: one / 2 for name, one in self.latencies_ms.items()}
+
+
+def test_each_round_is_judged_by_the_speed_that_the_device_had_in_it(
+    result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    known = with_references(table, tiny)
+    assert known.measured
+    times = {str(one.architecture): 2.0 * latency_of(one) for one in result.front}
+    device = Hurrying({**times, **{name: 2.0 * one for name, one in known.measured.references.items()}})
+    finals = finals_of(result, known, tiny, device, rounds=3)
+    assert finals.slowdowns[:2] == pytest.approx((2.0, 1.0))
+    assert finals.slowdown == finals.slowdowns[-1]
+    assert finals.stale == ("in round 1 the references take 2.000 times as long as they did",)
+    for one in finals.finalists:
+        factor = 2.0 if one.round == 1 else 1.0
+        assert one.measured.latency_ms == pytest.approx(factor * latency_of(one.candidate))
+
+
 def test_a_table_of_another_governor_is_stale_at_any_speed(
     result: SearchResult, table: LatencyTable, tiny: SearchSpace
 ) -> None:

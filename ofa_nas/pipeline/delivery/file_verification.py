@@ -244,7 +244,7 @@ def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, thread
     measured, stale = time_file(
         file,
         device,
-        MeasuringProtocol(threads=threads),
+        MeasuringProtocol(threads=threads, provider=table.provider if table else ""),
         space=card.space,
         references=promise.references,
         precision=card.form.precision,

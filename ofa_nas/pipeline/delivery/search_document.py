@@ -214,6 +214,7 @@ def _finals(finals: Finals) -> dict[str, Any]:
         "device": finals.device,
         "address": finals.address,
         "slowdown": finals.slowdown,
+        "slowdowns": list(finals.slowdowns),
         "stale": list(finals.stale),
         "threads": finals.threads,
         "networks": [

@@ -14,7 +14,7 @@ from ofa_nas.assets import DEFAULT_SPACE
 from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.windows import split_windows, windows_like
-from ofa_nas.devices import MeasuringProtocol, check_address, is_address, open_device
+from ofa_nas.devices import MeasuringProtocol, backend_of, check_address, is_address, open_device, provider_of
 from ofa_nas.errors import BudgetError, ConfigError, OfaNasError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.latency.profile import check_request
@@ -237,7 +237,7 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
     if address is not None:
         with _key(run, "search.device" if is_measured else "search.measure"):
             check_address(address)
-            check_trusted(address.partition("://")[0])
+            check_trusted(backend_of(address))
             open_device(address)
     elif run.search.finalists is not None and not run.search.contest:
         raise ConfigError(
@@ -280,7 +280,11 @@ def _check_profile(run: RunFile, space: SearchSpace, *, is_measured: bool) -> No
             raise ConfigError(f"{run.path}: profile: nothing is measured, for search.device is no address")
         return
     with _key(run, "profile"):
-        protocol = MeasuringProtocol(threads=run.search.threads, clock=table.clock or "wall")
+        protocol = MeasuringProtocol(
+            threads=run.search.threads,
+            clock=table.clock or "wall",
+            provider=provider_of(run.search.device or ""),
+        )
         check_request(space, protocol, table.resolution or ())
 
 

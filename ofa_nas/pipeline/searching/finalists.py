@@ -5,7 +5,7 @@ none does, or much of the budget is left, what was timed tells how far off the t
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -69,21 +69,26 @@ class Finals:
     Attributes:
         device: Name of its table.
         address: Of the device.
-        slowdown: How many times as long the reference networks took in the last round as for the table.
+        slowdowns: How many times as long the reference networks took as for the table, in each round.
         threads: Of ONNX Runtime.
         finalists: The most wanted first.
         chosen: The first of those within the budget.
-        stale: Why, in the last round, the table's milliseconds are not those of the device any more; nothing
-            if they are.
+        stale: Why, in some round, the table's milliseconds were not those of the device any more; nothing
+            if they were in all.
     """
 
     device: str
     address: str
-    slowdown: float
+    slowdowns: tuple[float, ...]
     threads: int
     finalists: tuple[Finalist, ...]
     chosen: Candidate
     stale: tuple[str, ...]
+
+    @property
+    def slowdown(self) -> float:
+        """That of the last round."""
+        return self.slowdowns[-1]
 
 
 def pick_finalists(result: SearchResult, device: str, *, count: int = FINALISTS) -> list[Candidate]:
@@ -181,7 +186,7 @@ def measure_finalists(
     table = site.table
     finalists: list[Finalist] = []
     number, picked = 0, list(candidates)
-    timed: Timed | None = None
+    seen: list[Timed] = []  # of each round
     while picked and number < rounds:
         number += 1
         archs = [one.architecture for one in picked]
@@ -189,20 +194,32 @@ def measure_finalists(
             archs, site.device, space=space, table=table, protocol=site.protocol
         ):
             if isinstance(record, Timed):
-                timed = record
+                seen.append(record)
             else:
                 yield record
-        assert timed is not None
-        finalists += [_judge(one, timed, _latency_budget(result, table.name), number) for one in picked]
+        finalists += [_judge(one, seen[-1], _latency_budget(result, table.name), number) for one in picked]
         picked = pick_again(result, table.name, finalists, count=len(candidates))
-    assert timed is not None
     if number > 1:
         finalists.sort(key=lambda one: one.candidate.accuracy, reverse=True)
     chosen = next((one.candidate for one in finalists if one.is_within), None)
     if chosen is None:
-        raise BudgetError(_describe_failure(result, finalists, timed, site))
-    threads = site.protocol.threads
-    yield Finals(table.name, site.address, timed.slowdown, threads, tuple(finalists), chosen, timed.stale)
+        raise BudgetError(_describe_failure(result, finalists, seen[-1], site))
+    yield Finals(
+        device=table.name,
+        address=site.address,
+        slowdowns=tuple(one.slowdown for one in seen),
+        threads=site.protocol.threads,
+        finalists=tuple(finalists),
+        chosen=chosen,
+        stale=tuple(_why_stale(seen)),
+    )
+
+
+def _why_stale(rounds: Sequence[Timed]) -> Iterator[str]:
+    """Reasons of all rounds; those that not all had say which had them."""
+    for reason in dict.fromkeys(reason for one in rounds for reason in one.stale):
+        had = [str(number) for number, one in enumerate(rounds, start=1) if reason in one.stale]
+        yield reason if len(had) == len(rounds) else f"in round {', '.join(had)} {reason}"
 
 
 def time_architectures(
@@ -234,7 +251,7 @@ def time_architectures(
     """
     changes = find_changes_of_machine(table, device.info().environment) if table.measured else ()
     rng = np.random.default_rng(protocol.seed)
-    precision = table.device.precision
+    precision, protocol = table.device.precision, replace(protocol, provider=table.provider)
     models = [write_network(space, arch, rng, name=str(arch), precision=precision) for arch in archs]
     then = table.measured.references if table.measured else {}
     yield from time_among_references(

@@ -9,7 +9,15 @@ import numpy as np
 
 from ofa_nas.activity import Activity
 from ofa_nas.assets import asset_folder
-from ofa_nas.devices import HOST, Device, MeasuringProtocol, check_address, is_address, open_device
+from ofa_nas.devices import (
+    HOST,
+    Device,
+    MeasuringProtocol,
+    backend_of,
+    check_address,
+    is_address,
+    open_device,
+)
 from ofa_nas.errors import ConfigError, SpaceError, TableError
 from ofa_nas.latency.lint import Finding, lint_table
 from ofa_nas.latency.measure import Measurement
@@ -22,6 +30,7 @@ from ofa_nas.latency.verification import (
     LEAST_NETWORKS,
     MOST_NETWORKS,
     Verification,
+    check_provider,
     draw_fresh,
     find_changes,
     macs_linear_ms,
@@ -29,8 +38,6 @@ from ofa_nas.latency.verification import (
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
-
-SSH = "ssh://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,9 @@ def verify_table(plan: Plan) -> Iterator[Activity | Verified]:
     table, held = plan.table, plan.table.measured
     predicted = [table.latency_ms(plan.space, arch) for arch in plan.networks]
     device = open_device(plan.address)
-    changes = find_changes(held.environment, device.info().environment) if held else ()
+    now = device.info().environment
+    check_provider(table, now)
+    changes = find_changes(held.environment, now) if held else ()
     findings = lint_table(table, space=plan.space)
     timed: Timed | None = None
     for record in _time(device, plan):
@@ -213,7 +222,8 @@ def _find_address(table: LatencyTable) -> str:
     told = [one.device for one in reversed(table.history) if not one.changes]
     told += [after for before, after in pairwise(words) if before == "--device"]
     told += [word.removeprefix("--device=") for word in words]
-    boards = [text for text in told if text.startswith(SSH)]  # a file may not have other backends imported
+    # A file may not have other backends imported.
+    boards = [text for text in told if is_address(text) and backend_of(text) == "ssh"]
     if boards:
         return boards[0]
     if is_same_machine(open_device(HOST).info().environment, table.measured.environment):

@@ -1,0 +1,71 @@
+"""A machine with one of its execution providers: what runs other kernels, or another chip, is another device.
+
+Behind a plus, an address names a provider of the ONNX Runtime there: `host+openvino`, `ssh+cuda://USER@HOST`,
+with options `host+openvino,device_type=GPU`. Any backend can be addressed so.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ofa_nas.devices import agent
+from ofa_nas.errors import DeviceError
+
+if TYPE_CHECKING:
+    from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit
+
+_ADDRESS = re.compile(
+    rf"(?P<backend>[A-Za-z0-9_.]+)\+(?P<provider>{agent.PROVIDER.pattern})(?P<rest>(?:://.*)?)",
+    re.ASCII | re.DOTALL,
+)
+
+
+def split_provider(address: str) -> tuple[str, str]:
+    """An address without its provider, and the provider with its options; empty where it names none."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        return address, ""
+    name, *options = found["provider"].split(",")
+    return found["backend"] + found["rest"], ",".join([name.lower(), *options])
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """A device all of whose models run with one execution provider.
+
+    Attributes:
+        device: The machine.
+        provider: With its options, as in `MeasuringProtocol`.
+    """
+
+    device: "Device"
+    provider: str
+
+    def info(self) -> "DeviceInfo":
+        """Describe it; its name is that of the machine, the provider and the values of the options.
+
+        Raises:
+            DeviceError: The machine cannot be reached, or its ONNX Runtime has no such provider.
+        """
+        found = self.device.info()
+        try:
+            if "providers" in found.environment:  # a backend of somebody else's may not tell
+                agent.find_provider(self.provider, found.environment["providers"], threads=1)
+        except agent.AgentError as error:
+            raise DeviceError(f"{found.name}: {error}") from error
+        values = [word.rpartition("=")[2] for word in self.provider.split(",")]
+        name = re.sub(r"[^a-z0-9]+", "-", "-".join([found.name, *values]).lower())
+        return replace(found, name=name, environment={**found.environment, "provider": self.provider})
+
+    def time(self, models: "Sequence[AnyModel]", protocol: "MeasuringProtocol") -> "Iterator[Visit]":
+        """Time models in interleaved visits; the first model is the sentinel."""
+        yield from self.device.time(models, replace(protocol, provider=self.provider))
+
+    def profile(self, models: "Sequence[AnyModel]", protocol: "MeasuringProtocol") -> "Iterator[Profile]":
+        """Profile models, each in several sittings."""
+        yield from self.device.profile(models, replace(protocol, provider=self.provider))
+
+    def forget(self) -> None:
+        """Drop what it keeps in order to go on after an interruption."""
+        self.device.forget()
