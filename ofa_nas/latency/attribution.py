@@ -7,7 +7,8 @@ parameter take more or less than the profile shows, and small corrections of lay
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import hypot
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from ofa_nas.space.operators import Convolution
 # layers are held stiff: 14 networks say little about 40 of them. A profiled operator takes a microsecond or
 # two more than one that is not, and profiling disturbs which weights are still in the caches.
 SCALE_SD, CONSTANT_SD, OPERATORS_SD, PARAMETERS_SD, LAYER_SD = 0.3, 0.3, 0.1, 0.1, 0.02
+# Relative doubt in what Latin designs take. They tell shares, but lie off the line through other networks: they
+# are deep, and where weights do not stay in the caches, deep networks take more than their layers.
+DESIGN_DOUBT = 0.02
 WORK_LAYER_SD = 0.05  # of layers whose work alone is known, and whose nodes are not
 LEAST_WORK_MS = 1e-5  # of a layer whose work costs nothing by the prices that were fitted
 LEAST_FACTOR = 0.05  # of a layer: it takes time, whatever the fit says
@@ -161,7 +165,10 @@ def attribute(profiled: Sequence[tuple[Network, Sequence[Profile]]], timed: Sequ
             share, other = shares[layer.name]
             raw[layer].append((share * network.latency_ms, other * network.latency_ms))
     medians = {layer: np.median(np.array(pairs), axis=0) for layer, pairs in raw.items()}
-    networks = [network for network, _ in profiled] + list(timed)
+    doubtful = (
+        replace(network, uncertainty=hypot(network.uncertainty, DESIGN_DOUBT)) for network, _ in profiled
+    )
+    networks = [*doubtful, *timed]
     factors, intercept = fit_factors({layer: float(pair[0]) for layer, pair in medians.items()}, networks)
     rows = [
         LayerLatency(layer, float(pair[0] * factors[layer]), float(pair[1] * factors[layer]))

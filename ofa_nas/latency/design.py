@@ -1,22 +1,22 @@
 """Which networks to measure, so that every layer of a space is seen in context and the error is known.
 
-Latin designs are full-depth networks that together hold each choice at each position once; hold-outs are
-random architectures, and so are the anchors, but for the smallest one and others of least depth: small
-budgets are met at that end, which random architectures hardly reach.
+Latin designs are full-depth networks that together hold each choice at each position once. Hold-outs are
+random architectures. Anchors lie farther out, where random architectures hardly reach and searches end: the
+smallest, others of least depth, and even ones, random but for one choice for all blocks of a stage.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.encoding import Encoding
+from ofa_nas.space.encoding import ABSENT, Encoding
 from ofa_nas.space.search_space import SearchSpace
 
-SHALLOW, ANCHORS, HOLDOUTS = 4, 8, 20  # networks; the shallow ones are anchors too
-PROVIDER_ANCHORS = 48  # random ones where nodes tell nothing of layers
+SHALLOW, ANCHORS, HOLDOUTS = 4, 12, 20  # networks; the shallow ones are anchors too
+PROVIDER_ANCHORS = 48  # where nodes tell nothing of layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Design:
     Attributes:
         resolution: Of all of them [px].
         latin: Profiled and timed; they hold every layer of the space.
-        anchors: Timed, shallow ones first; with `latin` they fit scale and intercept.
+        anchors: Timed, shallow ones first, then even ones; with `latin` they fit scale and intercept.
         holdouts: Timed; they only judge.
     """
 
@@ -58,8 +58,10 @@ def draw_design(
     small = _different([smallest, *_random(shallow, resolution, 20 * SHALLOW, rng)], set(latin), SHALLOW)
     anchors = PROVIDER_ANCHORS if provider else ANCHORS
     count = anchors + HOLDOUTS
-    random = _different(_random(encoding, resolution, 20 * count, rng), {*latin, *small}, count)
-    return Design(resolution, latin, (*small, *random[:anchors]), random[anchors:])
+    random = list(_random(encoding, resolution, 20 * count, rng))
+    even = chain(_even(encoding, resolution, 20 * anchors, rng), random)  # small spaces run out of even ones
+    far = (*small, *_different(even, {*latin, *small}, anchors))
+    return Design(resolution, latin, far, _different(random, {*latin, *far}, HOLDOUTS))
 
 
 def _random(
@@ -67,6 +69,17 @@ def _random(
 ) -> Iterator[Architecture]:
     genes = encoding.sample(count, rng)
     genes[:, 0] = encoding.space.resolutions.index(resolution)
+    return iter(encoding.decode(genes))
+
+
+def _even(
+    encoding: Encoding, resolution: int, count: int, rng: np.random.Generator
+) -> Iterator[Architecture]:
+    """Random architectures in which every block of a stage is like its first one."""
+    genes = encoding.sample(count, rng)
+    genes[:, 0] = encoding.space.resolutions.index(resolution)
+    for span in encoding.spans:
+        genes[:, span] = np.where(genes[:, span] == ABSENT, ABSENT, genes[:, span][:, :1])
     return iter(encoding.decode(genes))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ofa_nas.latency.design import ANCHORS, HOLDOUTS, SHALLOW, draw_design
+from ofa_nas.latency.design import ANCHORS, HOLDOUTS, PROVIDER_ANCHORS, SHALLOW, draw_design
 from ofa_nas.space.costs import full_depth
 from ofa_nas.space.search_space import SearchSpace
 
@@ -56,6 +56,28 @@ def test_the_smallest_network_and_other_shallow_ones_are_anchors(size: int) -> N
     for arch in small:
         assert [len(stage) for stage in arch.stages] == [stage.depths[0] for stage in space.stages]
     assert not set(small) & set(design.holdouts)
+
+
+@pytest.mark.parametrize(("provider", "count"), [("", ANCHORS), ("openvino", PROVIDER_ANCHORS)])
+def test_the_other_anchors_are_even(provider: str, count: int) -> None:
+    space = SearchSpace.load("mobilenet_v3")
+    design = draw_design(space, 128, np.random.default_rng(3), provider=provider)
+    even = design.anchors[SHALLOW:]
+    assert len(even) == count
+    assert all(len(set(stage)) == 1 for arch in even for stage in arch.stages)
+    depths = {tuple(map(len, arch.stages)) for arch in even}
+    assert len(depths) > count // 2
+    assert any(len(set(stage)) > 1 for arch in design.holdouts for stage in arch.stages)
+
+
+def test_a_space_that_runs_out_of_even_networks_has_random_anchors_too(tiny: SearchSpace) -> None:
+    first, *others = tiny.stages
+    narrow = replace(tiny, stages=(replace(first, depths=(2,)), *others))
+    design = draw_design(narrow, 32, np.random.default_rng(3), provider="cuda")
+    uneven = [arch for arch in design.anchors if any(len(set(stage)) > 1 for stage in arch.stages)]
+    assert uneven
+    assert len(design.anchors) == SHALLOW + PROVIDER_ANCHORS
+    assert not set(design.anchors) & set(design.holdouts)
 
 
 def test_same_seed_draws_the_same_design(tiny: SearchSpace) -> None:
