@@ -24,8 +24,8 @@ from ofa_nas.space.operators import Convolution
 # layers are held stiff: 14 networks say little about 40 of them. A profiled operator takes a microsecond or
 # two more than one that is not, and profiling disturbs which weights are still in the caches.
 SCALE_SD, CONSTANT_SD, OPERATORS_SD, PARAMETERS_SD, LAYER_SD = 0.3, 0.3, 0.1, 0.1, 0.02
-# Relative doubt in what Latin designs take. They tell shares, but lie off the line through other networks, for
-# they are deep: where weights do not stay in the caches, deep networks take more than their layers.
+# Relative doubt in what Latin designs take. They tell shares, but lie off the line through other networks:
+# deep as they are, they take more than their layers where weights do not stay in the caches.
 DESIGN_DOUBT = 0.02
 WORK_LAYER_SD = 0.05  # of layers whose work alone is known, and whose nodes are not
 LEAST_WORK_MS = 1e-5  # of a layer whose work costs nothing by the prices that were fitted
