@@ -27,6 +27,7 @@ from ofa_nas.space.search_space import SearchSpace
 
 KINDS = ("latin", "anchors", "holdouts")  # of a design's networks
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file: the same bundle is the same bytes
+FAR_APART = 1e6  # networks of one space: one takes at most so many times as long as another
 LARGEST_JOB, LARGEST_RESULTS = 64 << 20, 1 << 30  # bytes of a job.json and of results that are read
 AGAIN = "run python3 agent.py again on the board, it goes on where it stopped, and copy results.jsonl anew"
 README = """\
@@ -181,6 +182,9 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
     try:
         with np.errstate(divide="raise", over="raise", invalid="raise"):
             session = Session.of(about.designs, found, job.protocol)
+            times = [one.latency_ms for one in session.measurements.values()]
+            if max(times) > FAR_APART * min(times):
+                raise FloatingPointError
             table = make_table(
                 about.space, session, info=info, protocol=job.protocol, precision=about.precision
             )
