@@ -182,15 +182,19 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
     try:
         with np.errstate(divide="raise", over="raise", invalid="raise"):
             session = Session.of(about.designs, found, job.protocol)
-            times = [one.latency_ms for one in session.measurements.values()]
-            if max(times) > FAR_APART * min(times):
-                raise FloatingPointError
+            _check_spread(session)
             table = make_table(
                 about.space, session, info=info, protocol=job.protocol, precision=about.precision
             )
     except (FloatingPointError, np.linalg.LinAlgError) as error:
         raise FileError(f"{results}: its figures are too far apart for a table: measure it again") from error
     return Collected(table, about.space)
+
+
+def _check_spread(session: Session) -> None:
+    times = [one.latency_ms for one in session.measurements.values()]
+    if max(times) > FAR_APART * min(times):
+        raise FloatingPointError("no networks of one space")
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
