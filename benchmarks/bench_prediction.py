@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 from ofa_nas.accuracy import own_noise
+from ofa_nas.arrays import Floats
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.predictor_fit import SampleSet, leave_out
-from ofa_nas.predictors import Floats, Observations, load_module
+from ofa_nas.predictors import Observations, load_module
 from ofa_nas.predictors.mlp import block_inputs, one_hot
 from ofa_nas.provenance import record_provenance
 from ofa_nas.scores import kendall_tau, rmse, tau_ceiling

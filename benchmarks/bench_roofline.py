@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.fit_rpi4 import read_networks
 from benchmarks.rpi4_networks import measured_networks
+from ofa_nas.arrays import Floats
 from ofa_nas.latency.calibration import fit_roofline, predict, predict_left_out
 from ofa_nas.latency.measured import ErrorFigures, judge
 from ofa_nas.latency.roofline import Roofline, RooflineModel, Work
@@ -33,7 +33,6 @@ POSITIONS = (  # of an FBNet on ImageNet: (input size, input channels, output ch
     *(((14, 112, 112, 1), 3), ((14, 112, 184, 2), 1), ((7, 184, 184, 1), 3), ((7, 184, 352, 1), 1)),
 )
 DRAWS, SUMS = 20, 500
-Floats = npt.NDArray[np.float64]
 Position = tuple[int, int, int, int]
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.rpi4_networks import Network, measured_networks
+from ofa_nas.arrays import Floats
 from ofa_nas.assets import asset_folder
 from ofa_nas.files import write_json
 from ofa_nas.latency.measured import ErrorFigures, judge
@@ -64,7 +64,6 @@ FEATURES = {
     ),
 }
 SUFFIXES = {"fp32": ("_float", "-non-quantized"), "int8": ("_uint8", "-quantized")}  # of names of models
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.search_problems import answers
+from ofa_nas.arrays import Floats
 from ofa_nas.search.methods import best_of, load_method
-from ofa_nas.search.problem import Floats, Problem, Scored
+from ofa_nas.search.problem import Problem, Scored
 from ofa_nas.space.encoding import Genes
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_nas.arrays import Floats
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.search.methods import best_of, exact
-from ofa_nas.search.problem import Floats, Problem, Scored, Tables, Worth, stage_options, stage_swaps
+from ofa_nas.search.problem import Problem, Scored, Tables, Worth, stage_options, stage_swaps
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace

@@ -14,7 +14,8 @@ from pymoo.core.sampling import Sampling
 from pymoo.optimize import minimize
 
 from benchmarks.search_contenders import Contender, Outcome, Recorder, points_of
-from ofa_nas.search.problem import Floats, GeneSpace, Problem
+from ofa_nas.arrays import Floats
+from ofa_nas.search.problem import GeneSpace, Problem
 from ofa_nas.space.encoding import Genes
 
 POPULATION = 100

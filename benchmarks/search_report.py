@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks.search_contenders import Outcome
 from benchmarks.search_problems import Objective
+from ofa_nas.arrays import Floats
 from ofa_nas.search.pareto import hypervolume
-from ofa_nas.search.problem import Floats
 
 AFTER_EVALUATIONS = (5_000, 50_000)
 AFTER_SECONDS = (0.25, 0.5, 1.0, 2.0)

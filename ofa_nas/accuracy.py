@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import ArchitectureError, DataError
 from ofa_nas.files import parse_json, read_bytes
 from ofa_nas.space.architecture import Architecture
@@ -21,7 +21,6 @@ from ofa_nas.space.architecture import Architecture
 Z_90 = 1.645  # of a normal distribution: 90 % two-sided, 95 % one-sided
 MOST_IMAGES = 10**12  # of one evaluation
 LEAST_HALVES = 8  # samples that tell how noisy they are
-Floats = npt.NDArray[np.float64]
 Count = TypeVar("Count", float, Floats)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from ofa_nas.arrays import Floats
+
 Fold = npt.NDArray[np.bool_]
 CEILINGS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # above the best sample, in ranges of the samples
 BIAS_SCALE = 10.0  # prior of the mean, in standard deviations: as good as none

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
+
+from ofa_nas.arrays import Floats
 
 CEILING_DRAWS = 20
-Floats = npt.NDArray[np.float64]
 
 
 def kendall_tau(first: Floats, second: Floats) -> float:

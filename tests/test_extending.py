@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ofa_nas.arrays import Floats
 from ofa_nas.assets import asset_names
 from ofa_nas.data.dataset import open_data
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.predictor_file import load_predictor, save_predictor
-from ofa_nas.predictors import Floats, load_module
+from ofa_nas.predictors import load_module
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.choices import ChoiceSpace
 from ofa_nas.search.methods import load_method

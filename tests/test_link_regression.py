@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ofa_nas.link_regression import Data, Floats, Scales, _Evidence, fit_ceiling, fit_linked, solve
+from ofa_nas.arrays import Floats
+from ofa_nas.link_regression import Data, Scales, _Evidence, fit_ceiling, fit_linked, solve
 from ofa_nas.predictors import Observations
 from ofa_nas.predictors.additive import START_SCALES, Features
 from tests.predictors.worlds import LITE, observe, rugged_accuracy

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ofa_nas.arrays import Flags
 from ofa_nas.data import Source
 from ofa_nas.data.files import npz_names, pack_source, read_npz
 from ofa_nas.data.image_files import median_short_side_px
@@ -85,7 +86,7 @@ def load_sample(path: Path) -> Source:
     return replace(sample, size_px=median_short_side_px(sample))
 
 
-def in_sample(path: Path, source: Source) -> NDArray[np.bool_]:
+def in_sample(path: Path, source: Source) -> Flags:
     """Which images of a split stand in a sample, told by their content.
 
     Where images hang together, all those of a group do of which one does: of the same person, where the

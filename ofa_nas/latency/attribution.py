@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from math import hypot
 
 import numpy as np
-import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.devices import Profile
 from ofa_nas.latency.operator_model import FEATURES, fit_operator_model, sum_features
 from ofa_nas.space.blocks import lower
@@ -32,7 +32,6 @@ LEAST_WORK_MS = 1e-5  # of a layer whose work costs nothing by the prices that w
 LEAST_FACTOR = 0.05  # of a layer: it takes time, whatever the fit says
 MODEL_SD = 0.01  # what an additive model misses even of a perfect measurement
 CONVERSIONS = ("_QuantizeLinear", "_DequantizeLinear")  # behind the name of the tensor that is converted
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

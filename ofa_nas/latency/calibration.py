@@ -11,6 +11,7 @@ from math import exp, log
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import TableError
 from ofa_nas.latency.measured import judge
 from ofa_nas.latency.roofline import Roofline, RooflineModel, Work
@@ -31,7 +32,6 @@ OVERHEAD_MS, OVERHEAD_SD = 0.01, 1.5
 _SPREADS = np.array([COMPUTE_SD, MEMORY_SD, DEPTHWISE_SD, OVERHEAD_SD])
 _EXTREME = 20.0  # logarithm: timings that nothing could take lead no further
 _STEPS, _TRIES, _SETTLED = 100, 12, 1e-9
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

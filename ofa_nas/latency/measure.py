@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.devices import AnyModel, Device, MeasuringProtocol, Visit
 from ofa_nas.devices.agent import bootstrap_interval
 
 DRIFT_VISITS = 3  # neighbours on either side that tell the machine's speed during a visit
 POLISH_TURNS = 20
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.scores import spearman_rho
 from ofa_nas.space.layer import Layer
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

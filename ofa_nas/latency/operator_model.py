@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import TableError
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample, area
 
-Floats = npt.NDArray[np.float64]
 FUSED = ("relu", "relu6")  # computed while a convolution writes its output
 _TOLERANCE = 1e-10
 LARGEST_PRICE = 1e9  # of an operator, or of a network beside its operators [ms]

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.assets import asset_names, find_asset
 from ofa_nas.errors import TableError
 from ofa_nas.latency.operator_model import FEATURES
@@ -26,7 +27,6 @@ from ofa_nas.space.toml_reader import Section, read_toml
 FOLDER, SUFFIX = "latency_tables/rooflines", ".toml"
 ELEMENT_BYTES = {"fp32": 4, "int8": 1}
 _UNIT = 1e6  # GMAC/s and GB/s are millions of MACs and bytes a millisecond
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

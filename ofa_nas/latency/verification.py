@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.measured import ErrorFigures, Holdout, Measured, judge, noise_of
 from ofa_nas.latency.table import LatencyTable
@@ -26,7 +26,6 @@ LOUD = 0.02  # noise floor at which a device is too busy for a verdict
 # Of an environment, what a table stands and falls with; the rest of it may change.
 MACHINE = ("board", "cpu", "cores", "architecture")
 ENVIRONMENT = (*MACHINE, "governor", "frequencies_mhz", "onnxruntime")
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.accuracy import Z_90, AccuracySample, Draw
+from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.errors import ArchitectureError, ConfigError, DataError
 from ofa_nas.plugins import load_complete
 from ofa_nas.space.costs import CostTable, full_depth
 from ofa_nas.space.encoding import Encoding, Genes
 
-Floats = npt.NDArray[np.float64]
 COVERAGE = 0.9  # of the intervals
 MIN_SAMPLES = 8
 FOLDS = 10
@@ -73,7 +73,7 @@ class Observations:
         accuracies = np.array([sample.accuracy for sample in samples])
         return cls(encoding.encode(archs), accuracies, np.array([sample.variance for sample in samples]))
 
-    def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "Observations":
+    def take(self, index: Index | Flags) -> "Observations":
         """Some of the rows."""
         return Observations(self.genes[index], self.accuracies[index], self.variances[index])
 
@@ -246,7 +246,7 @@ def conformal_half_width(residuals: Floats) -> float:
     return float(np.sort(np.abs(residuals))[rank - 1])
 
 
-def deal_folds(count: int, rng: np.random.Generator) -> list[npt.NDArray[np.bool_]]:
+def deal_folds(count: int, rng: np.random.Generator) -> list[Flags]:
     """Masks `(count,)` of the samples left out in each of up to ten folds."""
     folds = rng.permutation(count) % min(FOLDS, count)
     return [folds == fold for fold in range(min(FOLDS, count))]

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.link_regression import Data, LinkedFit, Scales, accuracy_of, fit_linked, slope_of
 from ofa_nas.predictors import (
     AdditiveForm,
-    Floats,
     Observations,
     conformal_half_width,
     deal_folds,

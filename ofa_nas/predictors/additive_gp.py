@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ofa_nas.arrays import Floats
 from ofa_nas.link_regression import (
     Data,
     Scales,
@@ -21,7 +22,7 @@ from ofa_nas.link_regression import (
     solve,
     tuned,
 )
-from ofa_nas.predictors import AdditiveForm, Floats, Observations, conformal_half_width, deal_folds
+from ofa_nas.predictors import AdditiveForm, Observations, conformal_half_width, deal_folds
 from ofa_nas.predictors.additive import START_SCALES, Features, sum_worths
 from ofa_nas.space.encoding import Encoding, Genes
 

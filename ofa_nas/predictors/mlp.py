@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Floats, Index
 from ofa_nas.predictors import (
     AdditiveForm,
-    Floats,
     Observations,
     conformal_half_width,
     deal_folds,
@@ -29,7 +29,6 @@ RATE, DECAY = 3e-3, 1e-3
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 ROWS = 4096  # predicted at once, so that activations stay in the cache
 Floats32 = npt.NDArray[np.float32]
-Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

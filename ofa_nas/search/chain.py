@@ -10,11 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Genes
-
-Floats = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Parts:
     def __len__(self) -> int:
         return len(self.worth)
 
-    def take(self, index: Index) -> "Parts":
+    def take(self, index: npt.NDArray[np.intp]) -> "Parts":
         """Some of the rows."""
         return Parts(self.genes[index], self.worth[index], self.costs[index])
 
@@ -44,7 +42,7 @@ class Parts:
         return np.asarray(np.concatenate([[-np.inf], self.worth])[place])
 
 
-def prune(worth: Floats, costs: Floats) -> Index:
+def prune(worth: Floats, costs: Floats) -> npt.NDArray[np.intp]:
     """Rows that no other row beats in both, one of equal ones, by rising cost."""
     order = np.argsort(costs, kind="stable")
     rising = np.maximum.accumulate(worth[order])

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Flags, Floats
 from ofa_nas.errors import ConfigError
-from ofa_nas.search.problem import Floats, Problem, Swap, as_numbers, cost_columns, error_rates
+from ofa_nas.search.problem import Problem, Swap, as_numbers, cost_columns, error_rates
 from ofa_nas.space.encoding import Genes
 
 _MOST = int(np.iinfo(np.int16).max)
@@ -61,7 +62,7 @@ class ChoiceSpace:
         """Children `(n, d)` that take each gene from either of two rows of parents `(n, d)`."""
         return np.where(rng.random(first.shape) < 0.5, first, second)
 
-    def is_canonical(self, genes: Genes) -> npt.NDArray[np.bool_]:
+    def is_canonical(self, genes: Genes) -> Flags:
         """Which rows of any genes `(n, d)` belong to the space, `(n,)`."""
         return np.asarray(((genes >= 0) & (genes < np.array(self.counts))).all(axis=1))
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_amount, format_share
 from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.fronts import allowed, limited_sums, weigh
 from ofa_nas.search.methods import evolution, exact, strongest_method
 from ofa_nas.search.polish import MIN_GAIN, is_improvable
-from ofa_nas.search.problem import Floats, Problem, Scored, Tables, Worth
+from ofa_nas.search.problem import Problem, Scored, Tables, Worth
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ofa_nas.arrays import Floats
 from ofa_nas.search.chain import whole_front
-from ofa_nas.search.problem import Floats
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Genes
 

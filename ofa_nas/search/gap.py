@@ -7,12 +7,12 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.search.chain import Floats, Parts, links, merge
+from ofa_nas.arrays import Flags, Floats
+from ofa_nas.search.chain import Parts, links, merge
 from ofa_nas.search.problem import MAX_SWAP_OPTIONS, stage_options
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Genes
 
-Flags = npt.NDArray[np.bool_]
 MOST_PARTS = 200_000  # held at once; with more the gap stays open
 MOST_PAIRS = 20_000_000  # looked at at once
 ROUNDING = 1e-9  # relative, of sums that are added up in another order

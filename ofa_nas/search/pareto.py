@@ -1,10 +1,8 @@
 """What no other point beats: the non-dominated filter, and the area it covers. Everything is minimised."""
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from ofa_nas.arrays import Flags, Floats
 
 
 def non_dominated(objectives: Floats) -> Flags:

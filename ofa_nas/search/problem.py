@@ -6,14 +6,13 @@ from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.stages import Stage
 
-Floats = npt.NDArray[np.float64]
 MAX_SWAP_OPTIONS = 20_000  # a stage with more is swapped in windows of its positions
 
 
@@ -29,7 +28,7 @@ class GeneSpace(Protocol):
     def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
         """Children `(n, d)` of two rows of parents `(n, d)`."""
 
-    def is_canonical(self, genes: Genes) -> npt.NDArray[np.bool_]:
+    def is_canonical(self, genes: Genes) -> Flags:
         """Which rows of any genes `(n, d)` belong to the space, `(n,)`."""
 
 
@@ -65,7 +64,7 @@ class Scored:
     def __len__(self) -> int:
         return len(self.errors)
 
-    def take(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Scored":
+    def take(self, index: Flags | Index) -> "Scored":
         """Some of the rows."""
         return Scored(self.genes[index], self.errors[index], self.costs[index])
 
@@ -143,11 +142,11 @@ class Problem:
         """Predict and cost genes `(n, d)`."""
         return Scored(genes, self.predict(genes), self.costs(genes))
 
-    def is_feasible(self, costs: Floats) -> npt.NDArray[np.bool_]:
+    def is_feasible(self, costs: Floats) -> Flags:
         """Which rows of costs `(n, k)` keep every limit, `(n,)`."""
         return np.asarray((costs <= self.limits).all(axis=1))
 
-    def is_shown(self, costs: Floats) -> npt.NDArray[np.bool_]:
+    def is_shown(self, costs: Floats) -> Flags:
         """Which rows of costs `(n, k)` may be on the front: all limits but the first kept, `(n,)`."""
         return np.asarray((costs[:, 1:] <= self.limits[1:]).all(axis=1))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ofa_nas.search.problem import Floats
+from ofa_nas.arrays import Floats
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import lower
@@ -20,8 +20,6 @@ from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution, Linear, Operator
 from ofa_nas.space.search_space import SearchSpace
-
-Floats = npt.NDArray[np.float64]
 
 
 def layer_macs(layer: Layer) -> int:

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Flags
 from ofa_nas.errors import ArchitectureError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.layer import block_name
@@ -127,7 +128,7 @@ class Encoding:
                 f"{where}: row {row} has {genes[row, gene]} for gene {gene}; expected 0 to {most[gene]}"
             )
 
-    def is_canonical(self, genes: Genes) -> npt.NDArray[np.bool_]:
+    def is_canonical(self, genes: Genes) -> Flags:
         """Which rows of any integer genes `(n, d)` stand for an architecture, `(n,)`."""
         good = (genes[:, 0] >= 0) & (genes[:, 0] < len(self.space.resolutions))
         good &= ((genes[:, 1:] >= 0) & (genes[:, 1:] <= self.choice_counts)).all(axis=1)
@@ -210,5 +211,5 @@ class Encoding:
         return np.stack(columns, axis=1)
 
 
-def _coins(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _coins(shape: tuple[int, ...], rng: np.random.Generator) -> Flags:
     return rng.integers(2, size=shape, dtype=np.bool_)

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ofa_nas.arrays import Index
 from ofa_nas.errors import CheckpointError
-from ofa_nas.predictors.mlp import Dense, Index, MlpPredictor
+from ofa_nas.predictors.mlp import Dense, MlpPredictor
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet.official import PUBLISHED
 from ofa_nas.supernet.tensor_file import read_tensor_file

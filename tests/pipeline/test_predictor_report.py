@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import write_json
 from ofa_nas.pipeline.predicting.predictor_fit import LeftOut, choose_kind, fit_predictor, leave_out
 from ofa_nas.pipeline.predicting.predictor_page import report_page
 from ofa_nas.pipeline.predicting.predictor_report import PredictorReport, Score, report_predictor
-from ofa_nas.predictors import Floats, Observations
+from ofa_nas.predictors import Observations
 from ofa_nas.scores import kendall_tau, rmse
 from tests.predictors.worlds import LITE, observe, rugged_accuracy
 from tests.small_supernet import SUBNETS, SmallSupernet

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from ofa_nas.arrays import Floats
 from ofa_nas.link_regression import Scales
-from ofa_nas.predictors import Floats, additive, additive_gp
+from ofa_nas.predictors import additive, additive_gp
 from ofa_nas.scores import rmse
 from ofa_nas.space.encoding import Genes
 from tests.predictors.worlds import LITE, linear_accuracy, observe

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from ofa_nas.accuracy import Draw
-from ofa_nas.predictors import (
-    Floats,
-    Observations,
-    PopulationPredictor,
-    Predictor,
-    load_module,
-    macs,
-)
+from ofa_nas.arrays import Floats
+from ofa_nas.predictors import Observations, PopulationPredictor, Predictor, load_module, macs
 from ofa_nas.search.methods import load_method
 from ofa_nas.search.problem import Problem, Tables, Worth
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate

@@ -5,7 +5,8 @@ from statistics import NormalDist
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample
-from ofa_nas.predictors import Floats, Observations, Predictor
+from ofa_nas.arrays import Floats
+from ofa_nas.predictors import Observations, Predictor
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace

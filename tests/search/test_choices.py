@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.search.choices import ChoiceSpace
 from ofa_nas.search.methods import best_of, load_method
 from ofa_nas.search.polish import is_improvable
-from ofa_nas.search.problem import Floats, Problem
+from ofa_nas.search.problem import Problem
 from ofa_nas.space.encoding import Genes
 
 SPACE = ChoiceSpace((5,) * 6 + (3,))

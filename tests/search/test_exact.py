@@ -9,13 +9,14 @@ import numpy.typing as npt
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.search import gap
 from ofa_nas.search.chain import prune, whole_front
 from ofa_nas.search.fronts import weigh
 from ofa_nas.search.methods import Generation, best_of, exact
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Floats, Problem, Tables
+from ofa_nas.search.problem import Problem, Tables
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import BudgetError
 from ofa_nas.search import feasibility
 from ofa_nas.search.budgets import Budget, parse_budget
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
 from ofa_nas.search.methods import evolution, exact
-from ofa_nas.search.problem import Floats
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.precision import peak_bytes, weight_bytes

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import plugin_names
 from ofa_nas.search.methods import Generation, best_of, evolution, load_method
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.polish import is_improvable, polish
-from ofa_nas.search.problem import Floats, Problem, Scored, stage_swaps
+from ofa_nas.search.problem import Problem, Scored, stage_swaps
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
 from tests.search.worlds import (

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofa_nas.search.pareto import Flags, Floats, hypervolume, non_dominated
+from ofa_nas.arrays import Flags, Floats
+from ofa_nas.search.pareto import hypervolume, non_dominated
 
 
 def _non_dominated_by_loops(objectives: Floats) -> Flags:

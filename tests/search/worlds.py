@@ -4,7 +4,8 @@ from itertools import product
 
 import numpy as np
 
-from ofa_nas.search.problem import Floats, Problem, Scored, Tables, Worth, stage_swaps
+from ofa_nas.arrays import Floats
+from ofa_nas.search.problem import Problem, Scored, Tables, Worth, stage_swaps
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.precision import peak_bytes, weight_bytes

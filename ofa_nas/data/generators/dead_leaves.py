@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ofa_nas.arrays import Floats
+
 SHAPES = ("circle", "square", "oriented-square", "rectangle", "triangle", "quadrilateral")
 MODES = ("mixed", *SHAPES)
 MOST_SHAPES = 5000
@@ -69,7 +71,7 @@ def draw_leaves(count: int, size_px: int, *, mode: str, rng: np.random.Generator
     return Leaves(shapes, radii, (centres[:, None] + offsets).astype(np.int64), colors)
 
 
-def draw_radii(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def draw_radii(count: int, rng: np.random.Generator) -> Floats:
     """Draw radii `(count,)` in sides of the image; their density falls as 1/r³ − 1/rmax³.
 
     They are the nearest of 200 values on the inverse of the cumulated density.
@@ -104,7 +106,7 @@ def _is_covered(canvas: Image.Image) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _distribution() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _distribution() -> tuple[Floats, Floats]:
     """The radii, and the bounds between their places in the distribution."""
     radii = np.linspace(SMALLEST_RADIUS, LARGEST_RADIUS, RADII)
     cumulated = np.cumsum(radii**-_SIGMA - LARGEST_RADIUS**-_SIGMA)
@@ -112,9 +114,7 @@ def _distribution() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return radii, (cumulated[1:] + cumulated[:-1]) / 2.0
 
 
-def _offsets(
-    shapes: NDArray[np.int64], radii: NDArray[np.float64], angles: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _offsets(shapes: NDArray[np.int64], radii: Floats, angles: Floats) -> Floats:
     """Corners `(n, 4, 2)` around the centre, of radii `(n, 1)` and angles `(n, 4)` in [0, 2π)."""
     box = _SIGNS * radii[..., None]
     square = np.trunc(box / np.sqrt(2.0))  # cut towards zero, before it is turned

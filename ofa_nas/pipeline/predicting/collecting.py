@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, SampleStore, own_noise
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.predictor_fit import KINDS, SampleSet, leave_out, present_samples
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
-from ofa_nas.predictors import Floats
 from ofa_nas.scores import kendall_deviation, kendall_tau, rmse, tau_ceiling
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding

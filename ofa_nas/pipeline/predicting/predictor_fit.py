@@ -19,10 +19,11 @@ from ofa_nas.accuracy import (
     one_of_each,
     own_noise,
 )
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import check_writable
 from ofa_nas.predictor_file import save_predictor
-from ofa_nas.predictors import Floats, Observations, PopulationPredictor, answers, load_module
+from ofa_nas.predictors import Observations, PopulationPredictor, answers, load_module
 from ofa_nas.provenance import record_provenance
 from ofa_nas.scores import kendall_tau, rmse
 from ofa_nas.space.encoding import Encoding

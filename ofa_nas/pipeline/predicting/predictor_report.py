@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ofa_nas.accuracy import own_noise
+from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.predicting.predictor_fit import BASELINE, KINDS, SampleSet, leave_out, tell_left_aside
 from ofa_nas.predictor_file import load_predictor
-from ofa_nas.predictors import Floats, load_module
+from ofa_nas.predictors import load_module
 from ofa_nas.scores import bias, kendall_tau, regret_floor, rmse, spearman_rho, tau_ceiling, top_k_regret
 from ofa_nas.space.costs import layer_macs, tabulate
 
@@ -19,7 +19,6 @@ SIZES = (25, 50, 100, 150, 200, 300, 500, 1000, 2000)
 HELD_OUT = 1 / 3
 BUDGETS = (0.25, 0.5, 0.75, 1.0)  # quantiles of the MACs of what is held out
 RANDOM, LATE = "random", "late"
-Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +210,7 @@ class _Trial:
         """The same, were the predictions true, against measurements with such a standard deviation."""
         return regret_floor(self.predicted[self._within(quantile)], noise, k=k)
 
-    def _within(self, quantile: float) -> npt.NDArray[np.bool_]:
+    def _within(self, quantile: float) -> Flags:
         return np.asarray(self.macs <= np.quantile(self.macs, quantile))
 
     def figures(self) -> list[float]:

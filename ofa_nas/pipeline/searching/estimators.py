@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.devices import PRECISIONS
 from ofa_nas.errors import CheckpointError, ConfigError, TableError
 from ofa_nas.latency.table import LatencyTable
@@ -241,11 +242,11 @@ class _Part:
     encoding: Encoding
     sizes: npt.NDArray[np.int16]
 
-    def predict(self, genes: Genes) -> npt.NDArray[np.float64]:
+    def predict(self, genes: Genes) -> Floats:
         """Accuracies of architectures `(n, d)`: `(n,)` fractions."""
         return self.predictor.predict(self._whole(genes))
 
-    def half_widths(self, genes: Genes) -> npt.NDArray[np.float64]:
+    def half_widths(self, genes: Genes) -> Floats:
         """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions."""
         return self.predictor.half_widths(self._whole(genes))
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_share
 from ofa_nas.latency.table import LatencyTable
@@ -251,10 +251,10 @@ def make_problem(
     costs = list((unlimited | limited).values())
     firsts = [budget.searched_limit for level in levels[:-1] for budget in level if budget.key == keys[0]]
 
-    def error_rate(genes: Genes) -> npt.NDArray[np.float64]:
+    def error_rate(genes: Genes) -> Floats:
         return 1.0 - predictor.predict(genes)
 
-    def cost_values(genes: Genes) -> npt.NDArray[np.float64]:
+    def cost_values(genes: Genes) -> Floats:
         return np.stack([cost.values(genes) for cost in costs], axis=1)
 
     return Problem(

@@ -12,10 +12,11 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_complete
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Floats, Problem, Scored, cost_columns, error_rates
+from ofa_nas.search.problem import Problem, Scored, cost_columns, error_rates
 from ofa_nas.space.encoding import Genes
 
 DEFAULT_MAX_EVALUATIONS = 250_000

@@ -12,11 +12,12 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.search.fronts import allowed, near_front
 from ofa_nas.search.methods import DEFAULT_MAX_EVALUATIONS, Generation, Meter, best_of, front_of
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.polish import polish, polish_evaluations
-from ofa_nas.search.problem import Floats, Problem, Scored
+from ofa_nas.search.problem import Problem, Scored
 from ofa_nas.search.surrogate import additive_worth
 from ofa_nas.space.encoding import Genes
 
@@ -142,7 +143,7 @@ class _Run:
         best = [best_of(level, self.archive) for level in self.levels]
         return np.array([np.inf if row is None else row.errors[0] for row in best])
 
-    def _is_of_use(self, costs: Floats) -> npt.NDArray[np.bool_]:
+    def _is_of_use(self, costs: Floats) -> Flags:
         """Whose costs, which are cheap to know, are worth a prediction; some beyond the limit are let by."""
         if self.best is None:
             return np.ones(len(costs), dtype=np.bool_)
@@ -168,7 +169,7 @@ class _Run:
         front = front_of(self.problem, self.archive)
         return Generation(self.index, self.meter.evaluations, self.best, front, cpu_seconds)
 
-    def _fresh(self, genes: Genes) -> npt.NDArray[np.int64]:
+    def _fresh(self, genes: Genes) -> Index:
         """Index of rows that were never seen, each once; a clash of 64-bit hashes only drops a row."""
         hashes = (genes.astype(np.uint64) * self.multipliers).sum(axis=1, dtype=np.uint64)
         unique, index = np.unique(hashes, return_index=True)
@@ -218,7 +219,7 @@ def _select(problem: Problem, scored: Scored, edges: Floats) -> Scored:
     return scored.take(kept[np.argsort(scored.costs[kept, 0], kind="stable")])
 
 
-def _is_among_first(bins: npt.NDArray[np.int64], errors: Floats) -> npt.NDArray[np.bool_]:
+def _is_among_first(bins: npt.NDArray[np.int64], errors: Floats) -> Flags:
     order = np.lexsort((errors, bins))
     ordered = bins[order]
     starts = np.searchsorted(ordered, ordered, side="left")

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from ofa_nas.arrays import Flags
 from ofa_nas.errors import ConfigError
 from ofa_nas.search.chain import Parts, whole_front
 from ofa_nas.search.fronts import allowed, limited_sums, near_front, weigh
@@ -166,7 +166,7 @@ class _Run:
         )
         chains = [Chain(worth.table, sums, resolution) for resolution in range(len(worth.table.fixed))]
 
-        def is_feasible(genes: Genes) -> npt.NDArray[np.bool_]:
+        def is_feasible(genes: Genes) -> Flags:
             return level.is_feasible(level.costs(genes))
 
         for share in SHARES_OF_GAP:
