@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare, and say it in a table and in sentences."""
-    from ofa_nas.cli.console import give_document, progress
+    from ofa_nas.cli.console import ProgressBar, follow, give_document
     from ofa_nas.cli.torch_process import calm_threads
 
     calm_threads()
@@ -60,12 +60,8 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         normalization=_normalization(args.input_mean, args.input_std),
     )
-    with progress("comparing", total=None, quiet=args.json) as bar:
-        for record in compare(plan, protocol=MeasuringProtocol(threads=args.threads)):
-            if isinstance(record, Comparison):
-                found = record
-            else:
-                bar.show(record)
+    records = compare(plan, protocol=MeasuringProtocol(threads=args.threads))
+    found = follow(records, Comparison, show=ProgressBar.show, title="comparing", quiet=args.json)
     if not give_document(args, _document(found)):
         _show(found)
 

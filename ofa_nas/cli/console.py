@@ -5,10 +5,10 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from rich import box
 from rich.console import Console
@@ -85,6 +85,8 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+_Shown = TypeVar("_Shown")
+_End = TypeVar("_End")
 LOG_EVERY_S = 60.0  # between lines where there is no terminal to draw a bar on
 
 
@@ -166,6 +168,34 @@ def progress(description: str, *, total: float | None, quiet: bool = False) -> I
         task = display.add_task(description, total=total, note="")
         now = time.monotonic()
         yield ProgressBar(display, task, quiet, now, now)
+
+
+def follow(
+    records: Iterable[_Shown | _End],
+    end: type[_End],
+    *,
+    show: Callable[[ProgressBar, _Shown], object],
+    title: str,
+    quiet: bool,
+) -> _End:
+    """Show on a bar what a stream of records tells, up to its last one.
+
+    Args:
+        records: The stream.
+        end: Kind of the last one.
+        show: How the others are shown: `ProgressBar.show` if they are activities.
+        title: What is going on, such as `measuring`.
+        quiet: Show nothing, as with `--json`.
+
+    Returns:
+        The last record.
+    """
+    with progress(title, total=None, quiet=quiet) as bar:
+        for record in records:
+            if isinstance(record, end):
+                return record
+            show(bar, cast("_Shown", record))
+    raise AssertionError(f"{title} ended without its {end.__name__}")
 
 
 def _time_left(steps: float, rate: float) -> str:

@@ -13,17 +13,12 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.delivery.file_verification import Delivery
 
 
-def follow(stream: "Iterator[Activity | Delivery]", *, quiet: bool) -> "Delivery":
+def follow_delivery(stream: "Iterator[Activity | Delivery]", *, quiet: bool) -> "Delivery":
     """Run a delivery with a progress bar."""
-    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.console import ProgressBar, follow
     from ofa_nas.pipeline.delivery.file_verification import Delivery
 
-    with progress("checking", total=None, quiet=quiet) as bar:
-        for record in stream:
-            if isinstance(record, Delivery):
-                return record
-            bar.show(record)
-    raise AssertionError("a delivery ended without its record")
+    return follow(stream, Delivery, show=ProgressBar.show, title="checking", quiet=quiet)
 
 
 def show_delivery(delivery: "Delivery") -> None:

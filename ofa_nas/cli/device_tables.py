@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ofa_nas.activity import Activity
+    from ofa_nas.cli.console import ProgressBar
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.space.search_space import SearchSpace
 
@@ -16,18 +18,17 @@ def find_table(
         TableError: There is no such table, it is of another space, or it is a roofline, which only ranks.
         DeviceError: The device cannot be reached or measured.
     """
-    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.console import follow
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.pipeline.tables.device_table import device_table
 
-    with progress(f"measuring {device}", total=None, quiet=quiet) as bar:
-        for record in device_table(device, space, threads=threads, seed=seed, precision=precision):
-            if isinstance(record, LatencyTable):
-                return record
-            if not record.done:
-                bar.tell(f"no fresh latency table of {device}: it takes minutes to measure {record.name}")
-            bar.show(record)
-    raise AssertionError("a measurement ended without a table")
+    def show(bar: "ProgressBar", activity: "Activity") -> None:
+        if not activity.done:
+            bar.tell(f"no fresh latency table of {device}: it takes minutes to measure {activity.name}")
+        bar.show(activity)
+
+    records = device_table(device, space, threads=threads, seed=seed, precision=precision)
+    return follow(records, LatencyTable, show=show, title=f"measuring {device}", quiet=quiet)
 
 
 def tell_extrapolation(table: "LatencyTable", latency_ms: float) -> None:

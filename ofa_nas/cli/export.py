@@ -61,7 +61,7 @@ def read_batch(text: str) -> int | None:
 def run(args: argparse.Namespace) -> int:
     """Export and check."""
     from ofa_nas.cli.console import give_document
-    from ofa_nas.cli.delivery import follow, show_delivery
+    from ofa_nas.cli.delivery import follow_delivery, show_delivery
     from ofa_nas.cli.device_tables import tell_extrapolation
     from ofa_nas.cli.torch_process import calm_threads
     from ofa_nas.files import check_writable
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if table is not None and not args.json:
         tell_extrapolation(table, table.latency_ms(card.space, arch))
-    delivery = follow(deliver(files, arch, promise, output=args.output, form=form), quiet=args.json)
+    delivery = follow_delivery(deliver(files, arch, promise, output=args.output, form=form), quiet=args.json)
     if not give_document(args, _document(delivery)):
         show_delivery(delivery)
     return 0 if delivery.is_met else 1

@@ -152,7 +152,7 @@ def _cells(score: "KindScore") -> tuple[str, ...]:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import give_document, out, progress
+    from ofa_nas.cli.console import follow, give_document, out
     from ofa_nas.cli.predictor_report import show_report
     from ofa_nas.files import check_writable, write_bytes
     from ofa_nas.pipeline.predicting.predictor_fit import AUTO
@@ -162,14 +162,13 @@ def _report(args: argparse.Namespace) -> None:
     if args.output:
         check_writable(args.output, option="--output", suffix=".html")
     kind = None if args.kind == AUTO else args.kind
-    report: PredictorReport | None = None
-    with progress("fitting", total=None, quiet=args.json) as bar:
-        for record in report_predictor(args.supernet, kind=kind, seed=args.seed):
-            if isinstance(record, PredictorReport):
-                report = record
-            else:
-                bar.advance(note=f"{record.kind}, {record.samples} subnets: tau {record.tau:.3f}")
-    assert report is not None
+    report = follow(
+        report_predictor(args.supernet, kind=kind, seed=args.seed),
+        PredictorReport,
+        show=lambda bar, one: bar.advance(note=f"{one.kind}, {one.samples} subnets: tau {one.tau:.3f}"),
+        title="fitting",
+        quiet=args.json,
+    )
     if args.output:
         write_bytes(args.output, report_page(report).encode())
     if give_document(args, {"report": report, "page": args.output}):

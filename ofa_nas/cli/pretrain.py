@@ -11,7 +11,7 @@ from ofa_nas.cli.training_arguments import (
     kept_run,
     own_settings,
 )
-from ofa_nas.cli.training_run import follow
+from ofa_nas.cli.training_run import follow_training
 
 if TYPE_CHECKING:
     from ofa_nas.training.state import EpochEnd
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         has_tensorboard=args.tensorboard,
         **kept_run(args),
     )
-    done = follow(
+    done = follow_training(
         pretrain_supernet(plan, device=pick_device(args.device)),
         PretrainedSupernet,
         show=lambda _, report: err.print(_epoch_line(report)),

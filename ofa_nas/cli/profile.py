@@ -223,10 +223,10 @@ def _measure(args: argparse.Namespace) -> None:
 
 
 def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, threads: int) -> "LatencyTable":
-    from ofa_nas.activity import Activity
-    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.console import follow
     from ofa_nas.devices import HOST
     from ofa_nas.latency.profile import profile_device
+    from ofa_nas.latency.table import LatencyTable
 
     records = profile_device(
         device,
@@ -237,13 +237,7 @@ def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, thre
         precision=_precision(args),
     )
     title = f"measuring {args.device or HOST}, threads: {threads}"
-    with progress(title, total=None, quiet=args.json) as bar:
-        for record in records:
-            if isinstance(record, Activity):
-                _show_progress(bar, record)
-            else:
-                table = record
-    return table
+    return follow(records, LatencyTable, show=_show_progress, title=title, quiet=args.json)
 
 
 def _show_progress(bar: "ProgressBar", activity: "Activity") -> None:
@@ -253,7 +247,7 @@ def _show_progress(bar: "ProgressBar", activity: "Activity") -> None:
 
 
 def _write_bundle(args: argparse.Namespace) -> None:
-    from ofa_nas.cli.console import err, give_document, out, progress
+    from ofa_nas.cli.console import err, follow, give_document, out
     from ofa_nas.latency.bundle import Bundle, write_bundle
 
     threads, *_ = _counts(args)
@@ -264,12 +258,7 @@ def _write_bundle(args: argparse.Namespace) -> None:
         resolutions=args.resolution or (),
         precision=_precision(args),
     )
-    with progress("writing networks", total=None, quiet=args.json) as bar:
-        for record in records:
-            if isinstance(record, Bundle):
-                bundle = record
-            else:
-                _show_progress(bar, record)
+    bundle = follow(records, Bundle, show=_show_progress, title="writing networks", quiet=args.json)
     if not give_document(args, bundle):
         out.print(
             f"{bundle.networks} networks, {format_bytes(bundle.bytes)}. On the board, where it is unpacked:"

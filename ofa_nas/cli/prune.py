@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ofa_nas.cli.delivery import show_delivery
 from ofa_nas.cli.supernet_arguments import add_source_subnet
 from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, kept_run, own_settings
-from ofa_nas.cli.training_run import follow
+from ofa_nas.cli.training_run import follow_training
 from ofa_nas.figures import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.pipeline.adapting.prune import PrunedSubnet, prune_subnet
 
     kept = "after the last complete round " if args.method == "imp" else ""
-    done = follow(
+    done = follow_training(
         prune_subnet(_plan(args), device=pick_device(args.device)),
         PrunedSubnet,
         show=_tell,

@@ -296,7 +296,7 @@ def _measure(
 def _deliver(
     args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", addresses: dict[str, str]
 ) -> "Delivery":
-    from ofa_nas.cli.delivery import follow, show_delivery
+    from ofa_nas.cli.delivery import follow_delivery, show_delivery
     from ofa_nas.cli.torch_process import calm_threads
 
     calm_threads()
@@ -307,7 +307,7 @@ def _deliver(
     promise = promise_of_result(result, estimators, addresses=addresses, threads=args.threads)
     form = FileForm(precision=estimators.precision)
     stream = deliver(estimators.files, result.chosen.architecture, promise, output=args.export, form=form)
-    delivery = follow(stream, quiet=args.json)
+    delivery = follow_delivery(stream, quiet=args.json)
     if not args.json:
         show_delivery(delivery)
     return delivery

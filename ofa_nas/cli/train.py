@@ -12,7 +12,7 @@ from ofa_nas.cli.training_arguments import (
     kept_run,
     own_settings,
 )
-from ofa_nas.cli.training_run import follow
+from ofa_nas.cli.training_run import follow_training
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     ranks = join_ranks(device)
     try:
-        trained = follow(
+        trained = follow_training(
             train_supernet(plan, device=device, ranks=ranks),
             TrainedSupernet,
             show=lambda _, report: err.print(_epoch_line(report)),

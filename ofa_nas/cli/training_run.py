@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 End = TypeVar("End")
 
 
-def follow(
+def follow_training(
     records: Generator[object, None, None],
     end: type[End],
     *,

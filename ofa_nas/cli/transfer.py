@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ofa_nas.cli.delivery import show_delivery
 from ofa_nas.cli.supernet_arguments import add_source_subnet
 from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, kept_run
-from ofa_nas.cli.training_run import follow
+from ofa_nas.cli.training_run import follow_training
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         sizes=SplitSizes(reports=args.held_out, seed=args.seed),
         **kept_run(args),
     )
-    done = follow(
+    done = follow_training(
         transfer_subnet(plan, device=pick_device(args.device)),
         TransferredSubnet,
         show=_show,

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; status 1 when a promise is broken."""
     from ofa_nas.cli.console import give_document
-    from ofa_nas.cli.delivery import follow, show_delivery
+    from ofa_nas.cli.delivery import follow_delivery, show_delivery
     from ofa_nas.cli.torch_process import calm_threads
 
     calm_threads()
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     stream = verify_file(
         args.file, supernet=args.supernet, device=args.device, budgets=budgets, threads=args.threads
     )
-    delivery = follow(stream, quiet=args.json)
+    delivery = follow_delivery(stream, quiet=args.json)
     document = {
         "file": str(delivery.path),
         "architecture": delivery.card.arch,

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Time, judge, show and keep; status 1 when the table does not hold."""
-    from ofa_nas.cli.console import err, give_document, progress
+    from ofa_nas.cli.console import ProgressBar, err, follow, give_document
     from ofa_nas.files import check_writable
     from ofa_nas.pipeline.tables.table_verification import (
         Verified,
@@ -54,12 +54,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if not plan.is_shipped:
         check_writable(plan.path.resolve())
-    with progress(f"timing on {plan.address}", total=None, quiet=args.json) as bar:
-        for record in verify_table(plan):
-            if isinstance(record, Verified):
-                found = record
-            else:
-                bar.show(record)
+    title = f"timing on {plan.address}"
+    found = follow(verify_table(plan), Verified, show=ProgressBar.show, title=title, quiet=args.json)
     if not give_document(args, _document(plan, found)):
         _show(plan, found)
     written = keep_verification(plan, found.verification)

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +63,10 @@ def test_a_bar_that_begins_anew_counts_its_rate_from_there() -> None:
         task = bar.display.tasks[0]
         assert (task.description, task.completed, task.total) == ("training", 50, 100)
         assert bar.rate * (time.monotonic() - bar.started_s) < 15
+
+
+def test_a_stream_is_shown_up_to_its_last_record_which_is_given_back() -> None:
+    records: Iterator[int | str] = iter([1, 2, "done", 3])
+    shown: list[int] = []
+    end = console.follow(records, str, show=lambda _, one: shown.append(one), title="counting", quiet=True)
+    assert (end, shown) == ("done", [1, 2])
