@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ofa_nas.space.search_space import SearchSpace
 
 
-def find_table(
+def find_or_measure_table(
     device: str, space: "SearchSpace", *, threads: int, seed: int, quiet: bool, precision: str = "fp32"
 ) -> "LatencyTable":
     """The table of a device, for files of a precision.

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _find_device(args: argparse.Namespace, space: "SearchSpace") -> "tuple[LatencyTable | None, str]":
     """The table of `--device`, measured where it is needed, and the address where the file is timed."""
-    from ofa_nas.cli.device_tables import find_table
+    from ofa_nas.cli.device_tables import find_or_measure_table
     from ofa_nas.devices import is_address
     from ofa_nas.space.precision import FP16
 
@@ -104,7 +104,7 @@ def _find_device(args: argparse.Namespace, space: "SearchSpace") -> "tuple[Laten
     address = args.device if is_address(args.device) else ""
     if address and args.precision == FP16:
         return None, address  # there are no tables of half precision: what it takes is only measured
-    table = find_table(
+    table = find_or_measure_table(
         args.device, space, threads=args.threads, seed=args.seed, quiet=args.json, precision=args.precision
     )
     return table, address

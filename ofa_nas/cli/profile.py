@@ -287,7 +287,7 @@ def _tell(args: argparse.Namespace, written: "list[tuple[LatencyTable, Path]]") 
     """Show tables, or print them: an object for one, a list of several."""
     from ofa_nas.cli.console import err, give_document
 
-    documents = [{"path": str(path), **summarise(table)} for table, path in written]
+    documents = [{"path": str(path), **_document(table)} for table, path in written]
     is_printed = give_document(args, documents[0] if len(documents) == 1 else documents)
     for table, path in written:
         if not is_printed:
@@ -295,7 +295,7 @@ def _tell(args: argparse.Namespace, written: "list[tuple[LatencyTable, Path]]") 
         err.print(f"wrote {path}", markup=False)
 
 
-def summarise(table: "LatencyTable") -> dict[str, object]:
+def _document(table: "LatencyTable") -> dict[str, object]:
     """What a user wants to know of a measured table, for JSON."""
     assert table.measured
     held = table.measured

@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, time finalists where that is possible, show, and export if asked to."""
-    from ofa_nas.cli.device_tables import find_table
+    from ofa_nas.cli.device_tables import find_or_measure_table
     from ofa_nas.files import check_writable
     from ofa_nas.pipeline.searching.estimators import Estimators
     from ofa_nas.pipeline.searching.search import SearchResult
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     if args.data is not None:
         check_data(args.data, card)
     tables = [
-        find_table(
+        find_or_measure_table(
             device.text,
             card.space,
             threads=args.threads,

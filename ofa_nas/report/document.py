@@ -60,7 +60,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class OperatorFigures:
     """One operator: its name, and the bytes of every tensor that is alive while it runs."""
 
     name: str
@@ -99,7 +99,7 @@ class LayerFigures:
     macs: float
     weight_bytes: float
     latency_ms: Mapping[str, float]
-    operators: tuple[Operator, ...]
+    operators: tuple[OperatorFigures, ...]
     axes: int = 2
 
 

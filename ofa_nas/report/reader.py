@@ -16,7 +16,7 @@ from ofa_nas.report.document import (
     Limit,
     MeasuredNetworks,
     Network,
-    Operator,
+    OperatorFigures,
     Point,
     SearchDocument,
     StageFigures,
@@ -192,8 +192,12 @@ def _count_or_none(section: Section, key: str) -> int | None:
     return None if section.lacks(key) else section.integer(key, minimum=0, maximum=1000)
 
 
+def _read_operator(section: Section) -> OperatorFigures:
+    return OperatorFigures(section.text("name"), amounts(section, "tensors"))
+
+
 def _read_layer(section: Section) -> LayerFigures:
-    operators = each(section, "operators", lambda one: Operator(one.text("name"), amounts(one, "tensors")))
+    operators = each(section, "operators", _read_operator)
     if not operators:
         raise FileError(f"{section.path}: {section.key}.operators: expected one or more")
     return LayerFigures(

@@ -22,7 +22,7 @@ from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import Checkpointing, Loop, StepReport, check_batch
 from ofa_nas.training.losses import load_loss
-from ofa_nas.training.recipe import Position, Recipe
+from ofa_nas.training.recipe import Recipe, StepPosition
 from ofa_nas.training.state import EpochEnd, RateChange, data_meta
 from ofa_nas.training.step import Learner, without_momentum
 
@@ -128,14 +128,14 @@ class ViewLearner(Learner):
             )
         )
 
-    def _enter(self, at: Position) -> None:
+    def _enter(self, at: StepPosition) -> None:
         """Momentum goes on through the phases, as the published schedule has it."""
         if at.phase.sort_channels:
             sort_channels(self.supernet)
 
     def _learn(
         self,
-        at: Position,
+        at: StepPosition,
         step: int,
         *,
         resolution: int,

@@ -105,7 +105,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class StepPosition:
     """Where a step stands: its phase, the phase's number from 0, steps done in it, and steps that it has."""
 
     phase: Phase
@@ -269,12 +269,12 @@ class Recipe:
         """Steps of the whole training."""
         return sum(self.phase_steps(images))
 
-    def position(self, step: int, images: int) -> Position:
+    def position(self, step: int, images: int) -> StepPosition:
         """Where a step, counted from 0 over the whole training, stands."""
         steps = self.phase_steps(images)
         ends = list(accumulate(steps))
         number = bisect_right(ends, step)
-        return Position(self.phases[number], number, step - ends[number] + steps[number], steps[number])
+        return StepPosition(self.phases[number], number, step - ends[number] + steps[number], steps[number])
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import adaptive_alpha_divergence, soft_cross_entropy
 from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.recipe import Divergence, Position, Recipe
+from ofa_nas.training.recipe import Divergence, Recipe, StepPosition
 
 _DIVERGENCES: dict[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": soft_cross_entropy,
@@ -107,7 +107,7 @@ class Learner:
 
     def _learn(
         self,
-        at: Position,
+        at: StepPosition,
         step: int,
         *,
         resolution: int,
@@ -121,7 +121,7 @@ class Learner:
         mode = replace(self._train_largest, dropout=self._dropout(generator))
         return self._learn_from_largest(x, labels, at, rng, mode)
 
-    def _enter(self, at: Position) -> None:
+    def _enter(self, at: StepPosition) -> None:
         """Begin a phase: a first teacher, sorted channels, no momentum of the phase before."""
         if at.number == 1 and any(phase.teacher == "frozen" for phase in self.recipe.phases):
             self.teacher = copy.deepcopy(self.supernet)
@@ -145,7 +145,7 @@ class Learner:
         return ((drawn >= rate).float() / (1.0 - rate)).to(self.batches.device)
 
     def _learn_from_largest(
-        self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator, mode: Mode
+        self, x: Tensor, labels: Tensor, at: StepPosition, rng: np.random.Generator, mode: Mode
     ) -> Tensor:
         """Largest from labels; by the sandwich rule, smallest and random ones from the largest's answers."""
         resolution = x.shape[-1]
@@ -166,7 +166,9 @@ class Learner:
             return self._divergence(logits, answers)
         return (1.0 - share) * self._divergence(logits, answers) + share * self._label_loss(logits, labels)
 
-    def _learn_from_frozen(self, x: Tensor, labels: Tensor, at: Position, rng: np.random.Generator) -> Tensor:
+    def _learn_from_frozen(
+        self, x: Tensor, labels: Tensor, at: StepPosition, rng: np.random.Generator
+    ) -> Tensor:
         """Random subnets from labels and from the frozen largest subnet's answers."""
         assert self.teacher is not None
         resolution = x.shape[-1]
@@ -182,7 +184,7 @@ class Learner:
         return total / at.phase.random_subnets
 
     def _smaller_archs(
-        self, at: Position, resolution: int, rng: np.random.Generator
+        self, at: StepPosition, resolution: int, rng: np.random.Generator
     ) -> Iterator[Architecture]:
         """Smallest and random subnets of a step; the largest's own answers would teach it nothing."""
         largest = replace(self.supernet.space.largest, resolution=resolution)
@@ -192,7 +194,7 @@ class Learner:
                 yield arch
 
     def _random_archs(
-        self, at: Position, resolution: int, rng: np.random.Generator
+        self, at: StepPosition, resolution: int, rng: np.random.Generator
     ) -> Iterator[Architecture]:
         encoding = self._encodings[at.number]
         for arch in encoding.decode(encoding.sample(at.phase.random_subnets, rng)):

@@ -91,4 +91,4 @@ def test_after_one_visit_the_noise_is_unknown(capsys: pytest.CaptureFixture[str]
     rows = [line for line in lines if line.split()[1:2] in (["table"], ["MACs"])]
     assert len(rows) == 6
     assert all(row.rstrip().endswith("unknown") for row in rows)
-    assert profile.summarise(replace(table, held=measured))["noise_floor"] is None
+    assert profile._document(replace(table, held=measured))["noise_floor"] is None
