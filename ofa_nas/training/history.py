@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.files import parse_json, read_bytes, write_bytes
 from ofa_nas.training.loop import StepReport
-from ofa_nas.training.state import EpochEnd
+from ofa_nas.training.state import EpochEnd, RateChange
 from ofa_nas.training.train import EpochReport
 
 if TYPE_CHECKING:
@@ -44,6 +46,27 @@ class History(Generic[E]):
         self._has_tensorboard = has_tensorboard
         if has_tensorboard:
             _check_tensorboard()
+
+    def keep(
+        self, reports: Generator[StepReport | RateChange | E, None, None]
+    ) -> Generator[StepReport | RateChange | E, None, tuple[tuple[E, ...], list[RateChange]]]:
+        """Pass the reports of a training on and append them; close both.
+
+        Returns:
+            The reports of all epochs, as `epochs` gives them, and the changes of the learning rate.
+
+        Raises:
+            FileError: As `add` and `epochs` do.
+        """
+        rates: list[RateChange] = []
+        with closing(self), closing(reports):
+            for report in reports:
+                if isinstance(report, RateChange):
+                    rates.append(report)
+                else:
+                    self.add(report)
+                yield report
+        return self.epochs(), rates
 
     def add(self, report: StepReport | E) -> None:
         """Append a report.

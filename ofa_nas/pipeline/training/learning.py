@@ -1,7 +1,7 @@
 """From a data set to a supernet, and beside it all that search, export and verification need offline."""
 
 from collections.abc import Generator
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
@@ -25,7 +25,7 @@ from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
-from ofa_nas.training.state import RateChange, rates_meta
+from ofa_nas.training.state import rates_meta
 from ofa_nas.training.train import EpochReport, Report, train
 
 _ALONE = Ranks()
@@ -114,7 +114,8 @@ def _train(
     if not ranks.is_first:
         yield from reports
         return
-    epochs, rates = yield from _record(plan, reports)
+    history = History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)
+    epochs, rates = yield from history.keep(reports)
     made_by = {
         "recipe": asdict(plan.recipe),
         **plan.size_meta(),
@@ -133,21 +134,3 @@ def _train(
         made_by=made_by,
     )
     yield TrainedSupernet(files, epochs)
-
-
-def _record(
-    plan: TrainingPlan, reports: Generator[Report, None, None]
-) -> Generator[Report, None, tuple[tuple[EpochReport, ...], list[RateChange]]]:
-    """Pass reports on and keep them in the run folder; gives all epochs, and the changes of the rate."""
-    rates: list[RateChange] = []
-    with (
-        closing(History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)) as history,
-        closing(reports),
-    ):
-        for report in reports:
-            if isinstance(report, RateChange):
-                rates.append(report)
-            else:
-                history.add(report)
-            yield report
-    return history.epochs(), rates

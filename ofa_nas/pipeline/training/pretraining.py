@@ -1,7 +1,6 @@
 """From images without labels to a supernet that a training can start from."""
 
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 
 import torch
@@ -106,18 +105,8 @@ def _pretrain(
         normalization=first.normalization,
         checkpointing=plan.checkpointing(checkpoint, first.start),
     )
-    with (
-        closing(History(plan.folder, EpochEnd, has_tensorboard=plan.has_tensorboard)) as history,
-        closing(reports),
-    ):
-        rates: list[RateChange] = []
-        for report in reports:
-            if isinstance(report, RateChange):
-                rates.append(report)
-            else:
-                history.add(report)
-            yield report
-    epochs = history.epochs()
+    history = History(plan.folder, EpochEnd, has_tensorboard=plan.has_tensorboard)
+    epochs, rates = yield from history.keep(reports)
     files = SupernetFiles(plan.folder / "supernet.safetensors")
     supernet = with_classifier(first.supernet, first.classes, seed=plan.recipe.seed)
     _save(files, supernet, data.name, plan, first=first, epochs=epochs, rates=rates)
