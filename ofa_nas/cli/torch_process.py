@@ -28,16 +28,19 @@ def prepare_torch(*, threads: int | None = None, is_lean: bool = False) -> None:
     """Import torch for a long computation on this machine.
 
     Args:
-        threads: Of the CPU; None for torch's own choice.
+        threads: Of the CPU; None for torch's own choice, no more than a container's quota leaves it.
         is_lean: Give freed memory back, where little memory counts for more than time.
     """
     calm_threads()
     import torch
 
+    from ofa_nas.devices.agent import usable_cores
     from ofa_nas.training.allocator import keep_freed_memory
 
     if not is_lean:
         keep_freed_memory()
+    if threads is None and usable_cores() < torch.get_num_threads():
+        threads = usable_cores()  # above it all would wait for the one that is throttled
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -48,6 +48,7 @@ SENTINEL_HISTORY = 3, 20  # visits of the sentinel before it judges anything; th
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 LARGEST_RESULTS = 1 << 28  # bytes
 CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
+OWN_CGROUPS, CGROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
 CORES_WATCHED_S = 0.2  # to see which are idle
 TICK_S = 0.01
 LEAST_HELD = 6  # sessions at once, where memory is short: neighbouring visits tell the machine's speed
@@ -271,6 +272,7 @@ def examine(model_bytes: int = 0, threads: int = 1, provider: str = "") -> Json:
     machine = {**probe(), "free_bytes": free_bytes()}
     find_provider(provider, machine["providers"], threads)
     machine.update({"provider": provider} if provider else {})
+    machine["cpu_quota"] = cpu_quota()
     machine["load"] = round(sum(_watch_cores().values()) * TICK_S / CORES_WATCHED_S, 2)
     refusals, machine["warnings"] = find_faults(machine, model_bytes, threads)
     if refusals:
@@ -290,10 +292,17 @@ def find_memory_faults(model_bytes: int, free: int) -> List[str]:
     return [told % (model_bytes >> 20, free >> 20)] * (0 < free < model_bytes)
 
 
+def find_quota_faults(threads: int, quota: float) -> List[str]:
+    """Why so many threads must not be measured where `cpu_quota` leaves so much."""
+    told = "--threads %d, but a CPU quota of %.3g cores: times would include being throttled; have it raised"
+    return [(told + " or ask for fewer" * (threads > 1)) % (threads, quota)] * (0 < quota < threads)
+
+
 def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str], List[str]]:
     """Why a machine must not be measured as it is, and what makes its figures doubtful.
 
-    `model_bytes` are needed at once, `free_bytes` of `machine` are there; 0 where nobody knows.
+    `model_bytes` are needed at once, `free_bytes` of `machine` are there; 0 where nobody knows. Its
+    `cpu_quota` is that of the function.
     """
     state, governor = machine["state"], machine["governor"]
     bits, below_hot = int(state["throttled"] or "0", 16), state["hot_c"] - state["temperature_c"]
@@ -304,9 +313,16 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
     refusals += ["%d threads, but %d cores: ask for fewer" % (threads, machine["cores"])] * (
         threads > machine["cores"]
     )
+    refusals += find_quota_faults(threads, machine["cpu_quota"])
     warnings = ["since its start: " + text for bit, text in enumerate(THROTTLING) if bits >> 16 >> bit & 1]
     warnings += [hot] * (0 < below_hot <= NEARLY_HOT_C)
     warnings += ["busy with something else: load %.1f" % machine["load"]] * (machine["load"] > 0.5)
+    if threads <= machine["cpu_quota"] < threads + 1:
+        told = (machine["cpu_quota"], threads)
+        warnings.append(
+            "a CPU quota of %.3g cores for --threads %d: whatever else runs within it gets them throttled, "
+            "and times include that; a whole core more is enough, or fewer threads" % told
+        )
     if governor not in ("", "performance"):
         warnings.append("frequency governor %s, so figures will vary: %s" % (governor, performance))
     return refusals, warnings
@@ -409,6 +425,8 @@ def on_own_cores(protocol: Protocol) -> Iterator[None]:
         AgentError: Fewer cores than threads were left to this process, by a container or `taskset`.
     """
     before = _own_cores()
+    for fault in find_quota_faults(protocol.threads, cpu_quota()):
+        raise AgentError(fault)
     if 0 < len(before) < protocol.threads:
         told = (protocol.threads, len(before))
         raise AgentError("%d threads, but this process may use %d cores only: ask for fewer" % told)
@@ -439,6 +457,33 @@ def _watch_cores() -> Dict[int, int]:
 def _own_cores() -> Set[int]:
     """Those that this thread may run on; none where the system does not tell."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def usable_cores() -> int:
+    """How many cores this process can keep busy: those that it may run on, no more than its quota."""
+    count = len(_own_cores()) or os.cpu_count() or 1
+    return int(min(count, -(-cpu_quota() // 1) or count))
+
+
+def cpu_quota() -> float:
+    """Processor time over time that this process may use, by its control groups and those around them.
+
+    Of a container or a service: all cores are seen, but who has used up the quota stands still until the next
+    period begins, each tenth of a second as a rule. 0 where there is none, or no less than the cores.
+    """
+    quotas = []
+    for controllers, place in re.findall(r"^\d+:(.*?):(.*)$", _read(OWN_CGROUPS), re.MULTILINE):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        folder = os.path.join(CGROUPS, "cpu") if controllers else CGROUPS  # version 1, or 2
+        for part in place.split("/"):  # from the root on: within a container, it is the own
+            folder = os.path.join(folder, part)
+            own, usual = os.path.join(folder, "cpu.max"), os.path.join(folder, "cpu.cfs_%s_us")
+            text = _read(own) or _read(usual % "quota") + " " + _read(usual % "period")
+            told = re.fullmatch(r"([1-9]\d*) ([1-9]\d*)", text)
+            quotas += [int(told.group(1)) / int(told.group(2))] if told else []
+    least = min(quotas, default=0.0)
+    return least if least < (len(_own_cores()) or os.cpu_count() or 1) else 0.0
 
 
 def _frequency(core: int, name: str) -> float:

@@ -1,6 +1,5 @@
 """Check an exported file itself: numerics, accuracy, latency and memory, each beside what was predicted."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +16,7 @@ from ofa_nas.data import Normalization, Pixels
 from ofa_nas.data.augment import to_input
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, Device, MeasuringProtocol, Model, Profile, open_device
-from ofa_nas.devices.agent import EXACT_PRODUCTS
+from ofa_nas.devices.agent import EXACT_PRODUCTS, usable_cores
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.check import Check
 from ofa_nas.export.interface import with_batch
@@ -62,7 +61,7 @@ class OrtModel:
     ) -> None:
         self.model, self.content, self.name = model, model.SerializeToString(), name
         self.normalization = normalization
-        self.workers = threads or _core_count()
+        self.workers = threads or usable_cores()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4  # what it refuses, the error says
@@ -125,11 +124,6 @@ class OrtModel:
         with ThreadPoolExecutor(self.workers) as pool:
             found = list(pool.map(run, range(0, len(padded), size)))
         return np.concatenate(found)[: len(inputs)]
-
-
-def _core_count() -> int:
-    """Cores that this process may run on; those of the machine where the system does not tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_numerics(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ofa_nas.cli.torch_process import pick_device
+from ofa_nas.cli.torch_process import pick_device, prepare_torch
+from ofa_nas.devices import agent
 from ofa_nas.errors import ConfigError
 
 
@@ -34,6 +35,24 @@ def test_each_of_several_processes_has_a_device_of_its_own(
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ConfigError, match=rf"^--device {name}: torch sees 2 CUDA devices here, and this is"):
         pick_device(name)
+
+
+@pytest.mark.parametrize(("asked", "own", "used"), [(None, 4, 2), (None, 1, 1), (3, 4, 3)])
+def test_torch_has_no_more_threads_than_a_quota_leaves_it(
+    asked: int | None, own: int, used: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text("150000 100000\n", encoding="ascii")
+    (tmp_path / "own").write_text("0::/\n", encoding="ascii")
+    monkeypatch.setattr(agent, "OWN_CGROUPS", str(tmp_path / "own"))
+    monkeypatch.setattr(agent, "CGROUPS", str(tmp_path))
+    monkeypatch.setattr(agent, "_own_cores", lambda: set(range(8)))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(own)
+        prepare_torch(threads=asked, is_lean=True)
+        assert torch.get_num_threads() == used
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("work", ["pretrain", "transfer", "prune"])

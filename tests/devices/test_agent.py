@@ -34,6 +34,7 @@ CALM: dict[str, Any] = {
     "governor": "performance",
     "load": 0.0,
     "free_bytes": 1 << 30,
+    "cpu_quota": 0.0,
     "state": {"throttled": "0x0", "temperature_c": 45.0, "hot_c": 80.0, "frequency_mhz": 1800.0},
 }
 
@@ -336,6 +337,7 @@ def test_a_core_that_works_is_seen_working() -> None:
 
 def test_a_calm_board_has_no_faults() -> None:
     assert agent.find_faults(CALM, 1 << 28, 4) == ([], [])
+    assert agent.find_faults({**CALM, "cpu_quota": 5.0}, 1 << 28, 4) == ([], [])
     unknown = {**CALM, "governor": "", "free_bytes": 0, "state": {**CALM["state"], "throttled": ""}}
     assert agent.find_faults(unknown, 1 << 28, 4) == ([], [])
 
@@ -350,6 +352,10 @@ def test_a_calm_board_has_no_faults() -> None:
         ({"state": {**CALM["state"], "temperature_c": 80.0}}, "80 degrees C: let it cool"),
         ({"free_bytes": 1 << 27}, "need 256 MiB of memory, 128 are free"),
         ({"cores": 2}, "3 threads, but 2 cores"),
+        (
+            {"cpu_quota": 2.5},
+            "--threads 3, but a CPU quota of 2.5 cores: times would include",
+        ),
     ],
 )
 def test_what_would_spoil_every_figure_is_refused(change: dict[str, Any], told: str) -> None:
@@ -373,6 +379,7 @@ def test_more_threads_than_this_process_has_cores_are_not_timed(monkeypatch: pyt
         ({"state": {**CALM["state"], "temperature_c": 75.0}}, "75 degrees C"),
         ({"governor": "ondemand"}, "governor ondemand, so figures will vary: echo performance"),
         ({"load": 1.5}, "busy with something else: load 1.5"),
+        ({"cpu_quota": 3.5}, "a CPU quota of 3.5 cores for --threads 3: whatever else runs within it"),
     ],
 )
 def test_what_makes_figures_doubtful_is_warned_of(change: dict[str, Any], told: str) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,9 @@ def test_heat_is_that_of_the_processor_and_its_limit_what_the_board_says(
     monkeypatch.setattr(agent, "THERMAL_ZONES", f"{tmp_path}/thermal_zone*/")
     state = agent.probe_state()
     assert (state["temperature_c"], state["hot_c"]) == told
-    refusals, warnings = agent.find_faults({**agent.probe(), "free_bytes": 0, "load": 0.0}, 0, 1)
+    refusals, warnings = agent.find_faults(
+        {**agent.probe(), "free_bytes": 0, "load": 0.0, "cpu_quota": 0.0}, 0, 1
+    )
     assert any("degrees" in text for text in refusals) == (told[0] >= told[1])
     assert any("degrees" in text for text in warnings) == (0 < told[1] - told[0] <= 10)
 
@@ -189,3 +192,69 @@ def test_a_governor_is_read_where_the_board_keeps_it(tmp_path: Path, monkeypatch
     machine = agent.examine()
     assert machine["governor"] == "ondemand"
     assert any("frequency governor ondemand" in text for text in machine["warnings"])
+
+
+@pytest.fixture
+def put_quotas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, str]], None]:
+    """Puts a process of eight cores into control groups, and files into their folders."""
+    monkeypatch.setattr(agent, "OWN_CGROUPS", str(tmp_path / "own"))
+    monkeypatch.setattr(agent, "CGROUPS", str(tmp_path / "cgroup"))
+    monkeypatch.setattr(agent, "_own_cores", lambda: set(range(8)))
+
+    def put(own: str, files: dict[str, str]) -> None:
+        (tmp_path / "own").write_text(own, encoding="ascii")
+        for name, text in files.items():
+            path = tmp_path / "cgroup" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n", encoding="ascii")
+
+    return put
+
+
+V1 = "9:name=systemd:/job\n3:cpuset:/job\n2:cpu,cpuacct:/job\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "quota", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000"}, 1.5, 2),
+        ("0::/a/b.service\n", {"a/b.service/cpu.max": "50000 100000"}, 0.5, 1),
+        ("0::/a/b\n", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, 2.0, 2),
+        ("0::/a/b\n", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "50000 20000"}, 2.5, 3),
+        ("0::/docker/not_seen_within\n", {"cpu.max": "200000 100000"}, 2.0, 2),
+        ("0::/../other\n", {"cpu.max": "200000 100000"}, 2.0, 2),
+        ("0::/\n", {"cpu.max": "800000 100000"}, 0.0, 8),
+        ("0::/\n", {"cpu.max": "max 100000"}, 0.0, 8),
+        ("0::/\n", {"cpu.max": "a lot"}, 0.0, 8),
+        ("0::/\n", {}, 0.0, 8),
+        ("", {"cpu.max": "150000 100000"}, 0.0, 8),
+        (V1, {"cpu/job/cpu.cfs_quota_us": "120000", "cpu/job/cpu.cfs_period_us": "100000"}, 1.2, 2),
+        (V1, {"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4.0, 4),
+        (V1, {"cpu/job/cpu.cfs_quota_us": "-1", "cpu/job/cpu.cfs_period_us": "100000"}, 0.0, 8),
+        (V1, {"cpuset/job/cpu.cfs_quota_us": "9", "cpuset/job/cpu.cfs_period_us": "9"}, 0.0, 8),
+    ],
+)
+def test_the_least_quota_of_the_groups_around_a_process_counts(
+    put_quotas: Callable[[str, dict[str, str]], None],
+    own: str,
+    files: dict[str, str],
+    quota: float,
+    cores: int,
+) -> None:
+    put_quotas(own, files)
+    assert (agent.cpu_quota(), agent.usable_cores()) == (quota, cores)
+
+
+def test_what_a_quota_would_throttle_is_not_measured(
+    put_quotas: Callable[[str, dict[str, str]], None],
+) -> None:
+    put_quotas("0::/\n", {"cpu.max": "150000 100000"})
+    assert any("CPU quota of 1.5 cores for --threads 1" in text for text in agent.examine()["warnings"])
+    with pytest.raises(agent.AgentError, match=r"--threads 2, but .* of 1\.5 cores: .*ask for fewer$"):
+        agent.examine(threads=2)
+    for measure in (agent.time_models, agent.profile_models):  # this machine is examined for one thread
+        with pytest.raises(agent.AgentError, match=r"--threads 2, but a CPU quota of 1\.5 cores"):
+            next(measure([], agent.Protocol(threads=2)))
+    put_quotas("0::/\n", {"cpu.max": "50000 100000"})
+    with pytest.raises(agent.AgentError, match=r"--threads 1, but a CPU quota of 0\.5 cores: .*raised$"):
+        agent.examine()
