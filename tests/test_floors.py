@@ -10,7 +10,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ofa_nas"
 FLOORS = (
     ("errors",),  # the ground that floor 0 stands on
-    ("activity", "arrays", "assets", "charts", "figures", "files", "locks", "plugins", "provenance"),
+    (
+        "activity",
+        "arrays",
+        "assets",
+        "charts",
+        "figures",
+        "files",
+        "locks",
+        "plugins",
+        "provenance",
+        "randomness",
+    ),
     ("space", "pages"),
     ("devices", "onnx_writer", "quantization", "accuracy", "scores", "link_regression", "supernet_card"),
     ("latency", "predictors"),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ofa_nas.data.generators import load_generator
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import replacing
+from ofa_nas.randomness import check_seed, rng_of
 
 LEAST_SIZE_PX, MOST_SIZE_PX = 8, 1024
 _CHUNK = 64  # images a process draws at a time
@@ -65,6 +66,7 @@ class SyntheticImages:
             raise ConfigError(f"--size-px {size_px}: expected {LEAST_SIZE_PX} to {MOST_SIZE_PX}")
         if count < 1:
             raise ConfigError(f"--count {count}: expected 1 or more")
+        check_seed(seed)
         return cls(generator, mode or (modes[0] if modes else ""), count, size_px, seed)
 
     def image(self, index: int) -> NDArray[np.uint8]:
@@ -73,7 +75,7 @@ class SyntheticImages:
         Raises:
             ConfigError: The generator gives anything else.
         """
-        rng = np.random.default_rng([self.seed, index])
+        rng = rng_of(self.seed, index)
         drawn: Any = load_generator(self.generator).paint(self.size_px, mode=self.mode, rng=rng)
         expected = (self.size_px, self.size_px, 3)
         if not isinstance(drawn, np.ndarray) or drawn.dtype != np.uint8 or drawn.shape != expected:

@@ -25,6 +25,7 @@ from ofa_nas.latency.design import Design, draw_design
 from ofa_nas.latency.references import reference_architectures, reference_models, write_network
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.randomness import rng_of
 from ofa_nas.space.precision import weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 
@@ -110,7 +111,7 @@ class Networks:
         cls, space: SearchSpace, resolutions: Sequence[int], seed: int, *, provider: str = ""
     ) -> "Networks":
         """Draw the designs of some resolutions [px], for an execution provider."""
-        rng = np.random.default_rng(seed)
+        rng = rng_of(seed)
         designs = tuple(draw_design(space, size, rng, provider=provider) for size in resolutions)
         return cls(space, designs, rng)
 

@@ -18,6 +18,7 @@ from ofa_nas.accuracy import Z_90, AccuracySample, Draw
 from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.errors import ArchitectureError, ConfigError, DataError
 from ofa_nas.plugins import load_complete
+from ofa_nas.randomness import check_rng
 from ofa_nas.space.costs import CostTable, full_depth
 from ofa_nas.space.encoding import Encoding, Genes
 
@@ -248,6 +249,7 @@ def conformal_half_width(residuals: Floats) -> float:
 
 def deal_folds(count: int, rng: np.random.Generator) -> list[Flags]:
     """Masks `(count,)` of the samples left out in each of up to ten folds."""
+    check_rng(rng)
     folds = rng.permutation(count) % min(FOLDS, count)
     return [folds == fold for fold in range(min(FOLDS, count))]
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ofa_nas.arrays import Flags, Floats
 from ofa_nas.errors import ConfigError
+from ofa_nas.randomness import check_rng
 from ofa_nas.search.problem import Problem, Swap, as_numbers, cost_columns, error_rates
 from ofa_nas.space.encoding import Genes
 
@@ -26,7 +27,8 @@ class ChoiceSpace:
         counts: Choices of each gene.
 
     Raises:
-        ConfigError: There is no gene, or a count is below 1 or too large for 16 bits.
+        ConfigError: There is no gene, or a count is below 1 or too large for 16 bits; later, where `rng` is
+            no numpy Generator.
     """
 
     counts: tuple[int, ...]
@@ -52,14 +54,17 @@ class ChoiceSpace:
 
     def sample(self, count: int, rng: np.random.Generator) -> Genes:
         """Random genes `(count, d)`, each choice as likely."""
+        check_rng(rng)
         return rng.integers(self.counts, size=(count, len(self.counts)), dtype=np.int16)
 
     def mutate(self, genes: Genes, rng: np.random.Generator, *, rate: float) -> Genes:
         """Genes `(n, d)` with each choice redrawn with probability `rate`."""
+        check_rng(rng)
         return np.where(rng.random(genes.shape) < rate, self.sample(len(genes), rng), genes)
 
     def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
         """Children `(n, d)` that take each gene from either of two rows of parents `(n, d)`."""
+        check_rng(rng)
         return np.where(rng.random(first.shape) < 0.5, first, second)
 
     def is_canonical(self, genes: Genes) -> Flags:

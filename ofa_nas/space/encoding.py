@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ofa_nas.arrays import Flags
 from ofa_nas.errors import ArchitectureError
+from ofa_nas.randomness import check_rng
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.layer import block_name
 from ofa_nas.space.search_space import SearchSpace
@@ -44,6 +45,9 @@ class Encoding:
         positions: One a gene, gene 0 (the resolution) left out.
         spans: Per stage, the columns of its positions.
         choice_counts: `(positions,)` choices of each position.
+
+    Raises:
+        ConfigError: Later, where `rng` is no numpy Generator.
     """
 
     space: SearchSpace
@@ -141,6 +145,7 @@ class Encoding:
 
     def sample(self, count: int, rng: np.random.Generator) -> Genes:
         """Random architectures `(count, d)`: resolution, depths, kernels and expand ratios each uniform."""
+        check_rng(rng)
         genes = np.empty((count, self.length), dtype=np.int16)
         genes[:, 0] = rng.integers(len(self.space.resolutions), size=count)
         genes[:, 1:] = self._random_choices(count, rng)
@@ -157,6 +162,7 @@ class Encoding:
         Returns:
             `(n, d)`, canonical.
         """
+        check_rng(rng)
         mutants = genes.copy()
         redraw = rng.random(genes.shape, dtype=np.float32) < rate
         redraw[:, 1:] &= genes[:, 1:] != ABSENT
@@ -185,6 +191,7 @@ class Encoding:
         Returns:
             `(n, d)`, canonical.
         """
+        check_rng(rng)
         child = np.where(_coins(first.shape, rng), first, second)
         blocks = child[:, 1:]
         np.copyto(blocks, np.maximum(first, second)[:, 1:], where=blocks == ABSENT)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import DataError
+from ofa_nas.randomness import check_seed
 
 if TYPE_CHECKING:
     from ofa_nas.training.train import TrainingData
@@ -24,6 +25,9 @@ class SplitSizes:
         calibration_sample: Training images that are kept beside the supernet for calibration.
         held_out_sample: Validation images that are kept beside it for verification.
         seed: Of the draws.
+
+    Raises:
+        ConfigError: The seed is none.
     """
 
     reports: int = 1000
@@ -31,6 +35,9 @@ class SplitSizes:
     calibration_sample: int = 600
     held_out_sample: int = 2000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 def predictor_half(val: Source) -> npt.NDArray[np.int64]:

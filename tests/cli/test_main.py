@@ -6,13 +6,14 @@ import os
 import pkgutil
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 import ofa_nas.cli
-from ofa_nas.cli import COMMANDS, main, module_name
+from ofa_nas.cli import COMMANDS, add_arguments, main, module_name
 
 FRAME = {  # modules of the command line that are no commands
     "budget_arguments",
@@ -216,6 +217,22 @@ def test_a_number_too_small_is_refused_by_its_flag(
 ) -> None:
     assert main(arguments) == 1
     assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_every_command_refuses_a_seed_below_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    seeded = 0
+    for command in COMMANDS:
+        parser = ArgumentParser()
+        add_arguments(parser, command)
+        options = {option for action in parser._actions for option in action.option_strings}
+        needed = [one for one in parser._actions if one.required]
+        words = [str(next(iter(one.choices or ["x"]))) for one in needed]
+        given = [[*one.option_strings[:1], word] for one, word in zip(needed, words, strict=True)]
+        if "--seed" in options:
+            seeded += 1
+            assert main([command.name, *chain.from_iterable(given), "--seed", "-1"]) == 1, command
+            assert capsys.readouterr() == ("", "error: --seed -1: expected 0 or more\n"), command
+    assert seeded > 10
 
 
 def test_a_document_can_be_kept_beside_what_people_see(

@@ -12,6 +12,7 @@ import numpy as np
 from ofa_nas.accuracy import AccuracySample, Top1
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError, DataError
+from ofa_nas.randomness import rng_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.points import named_architecture
@@ -229,7 +230,7 @@ def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -
         raise ConfigError(f"--images {images}: expected 1 or more")
     if images is None or images >= len(source):
         return source
-    return source.subset(np.sort(np.random.default_rng([seed, 4]).permutation(len(source))[:images]))
+    return source.subset(np.sort(rng_of(seed, 4).permutation(len(source))[:images]))
 
 
 def _without_held_out(half: "Source", held_out: Path, data: str) -> "Source":

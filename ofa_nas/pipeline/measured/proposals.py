@@ -16,6 +16,7 @@ from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import Observations, PopulationPredictor, load_module
+from ofa_nas.randomness import rng_of
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
@@ -38,7 +39,7 @@ def refit(estimators: Estimators, samples: Sequence[AccuracySample], *, kind: st
     """
     whole = Encoding.of(estimators.card.space)
     observations = Observations.of(whole, sorted(samples, key=lambda one: one.arch))
-    fitted = load_module(kind).fit(whole, observations, rng=np.random.default_rng(seed))
+    fitted = load_module(kind).fit(whole, observations, rng=rng_of(seed))
     return estimators.with_predictor(PopulationPredictor(fitted, Draw.of(samples)))
 
 
@@ -186,7 +187,7 @@ class Planner:
     ) -> list[Candidate]:
         """At most `count` candidates of a round, by its number; nothing of what was tried."""
         known, result = self.search(measured)
-        rng = np.random.default_rng([self.seed, 5, number])
+        rng = rng_of(self.seed, 5, number)
         return propose(known, result, tried, count=count, rng=rng)
 
 

@@ -15,6 +15,7 @@ from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.predictor_fit import KINDS, SampleSet, leave_out, present_samples
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.randomness import rng_of
 from ofa_nas.scores import kendall_deviation, kendall_tau, rmse, tau_ceiling
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
@@ -133,7 +134,7 @@ class Collection:
             archs = [arch for arch in _front(supernet, count, seed) if arch not in known]
         else:
             encoding = Encoding.of(bench.card.space)
-            drawn = stratified_sample(encoding, count, np.random.default_rng([seed, 3]))
+            drawn = stratified_sample(encoding, count, rng_of(seed, 3))
             archs = fill_up(encoding, drawn, known)
         return cls(bench, split, blank, tuple(archs))
 

@@ -25,6 +25,7 @@ from ofa_nas.files import check_writable
 from ofa_nas.predictor_file import save_predictor
 from ofa_nas.predictors import Observations, PopulationPredictor, answers, load_module
 from ofa_nas.provenance import record_provenance
+from ofa_nas.randomness import rng_of
 from ofa_nas.scores import kendall_tau, rmse
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -157,12 +158,10 @@ def leave_out(
     predicted, half_widths = np.empty((repeats, count)), np.empty((repeats, count))
     start = time.perf_counter()
     for repeat in range(repeats):
-        folds = np.random.default_rng([seed, repeat]).permutation(count) % FOLDS
+        folds = rng_of(seed, repeat).permutation(count) % FOLDS
         for fold in range(FOLDS):
             out = folds == fold
-            predictor = module.fit(
-                encoding, observations.take(~out), rng=np.random.default_rng([seed, repeat, fold])
-            )
+            predictor = module.fit(encoding, observations.take(~out), rng=rng_of(seed, repeat, fold))
             predicted[repeat, out], half_widths[repeat, out] = answers(
                 predictor, observations.genes[out], kind=kind
             )
@@ -265,9 +264,7 @@ def _fit_and_write(
     by_kind = {one.kind: one for one in tried}
     chosen, reason = choose_kind(tried) if kind == AUTO else (kind, "asked for")
     splits = dict.fromkeys(sample.split for sample in measured.samples)
-    fitted = load_module(chosen).fit(
-        measured.encoding, measured.observations, rng=np.random.default_rng(seed)
-    )
+    fitted = load_module(chosen).fit(measured.encoding, measured.observations, rng=rng_of(seed))
     predictor = PopulationPredictor(fitted, Draw.of(measured.samples))
     save_predictor(
         measured.files.predictor,

@@ -11,6 +11,7 @@ from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.predicting.predictor_fit import BASELINE, KINDS, SampleSet, leave_out, tell_left_aside
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import load_module
+from ofa_nas.randomness import rng_of
 from ofa_nas.scores import bias, kendall_tau, regret_floor, rmse, spearman_rho, tau_ceiling, top_k_regret
 from ofa_nas.space.costs import layer_macs, tabulate
 
@@ -281,11 +282,11 @@ class _Trials:
         return np.arange(len(self.observations))
 
     def _order(self, split: int) -> Index:
-        return np.random.default_rng([self.seed, 5, split]).permutation(len(self.observations))
+        return rng_of(self.seed, 5, split).permutation(len(self.observations))
 
     def _try(self, kind: str, size: int, order: Index) -> _Trial:
         """Fit to the first of an order and predict its last third."""
-        rng = np.random.default_rng([self.seed, size])
+        rng = rng_of(self.seed, size)
         predictor = load_module(kind).fit(self.encoding, self.observations.take(order[:size]), rng=rng)
         rest = order[self.sizes[-1] :]
         held_out = self.observations.take(rest)

@@ -19,6 +19,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.verification import find_changes_of_machine
 from ofa_nas.pipeline.searching.estimators import Candidate, by_accuracy
 from ofa_nas.pipeline.searching.search import SearchResult
+from ofa_nas.randomness import rng_of
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
@@ -250,7 +251,7 @@ def time_architectures(
         DeviceError: The device cannot be reached, or refuses a network.
     """
     changes = find_changes_of_machine(table, device.info().environment) if table.measured else ()
-    rng = np.random.default_rng(protocol.seed)
+    rng = rng_of(protocol.seed)
     precision, protocol = table.device.precision, replace(protocol, provider=table.provider)
     models = [write_network(space, arch, rng, name=str(arch), precision=precision) for arch in archs]
     then = table.measured.references if table.measured else {}

@@ -10,6 +10,7 @@ from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_share
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators, default_margin
+from ofa_nas.randomness import rng_of
 from ofa_nas.search.budgets import Budget, Cost, budget_levels
 from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
 from ofa_nas.search.methods import Generation, best_of, generations, strongest_method
@@ -105,8 +106,9 @@ def search(
 
     Raises:
         BudgetError: Nothing meets any of the budgets.
+        ConfigError: `seed` is no whole number from 0 on.
     """
-    rng = np.random.default_rng(seed)
+    rng = rng_of(seed)
     levels = budget_levels([with_margin(budget, estimators.tables, margin) for budget in budgets])
     keys = _cost_keys(estimators, levels)
     met: list[tuple[Budget, ...]] = []

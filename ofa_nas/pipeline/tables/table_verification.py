@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from ofa_nas.activity import Activity
 from ofa_nas.assets import asset_folder
 from ofa_nas.devices import (
@@ -36,6 +34,7 @@ from ofa_nas.latency.verification import (
     macs_linear_ms,
 )
 from ofa_nas.provenance import record_provenance
+from ofa_nas.randomness import rng_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
 
@@ -123,7 +122,7 @@ def plan_verification(
     known = {str(arch) for arch in reference_architectures(whole)}
     if table.measured:
         known.update(table.measured.fitted, (one.architecture for one in table.measured.holdouts))
-    archs = draw_fresh(table.narrow(whole), networks, np.random.default_rng(seed), known=known)
+    archs = draw_fresh(table.narrow(whole), networks, rng_of(seed), known=known)
     usual = MeasuringProtocol(threads=threads or table.device.threads or 1)
     protocol = replace(table.measured.protocol if table.measured else usual, seed=seed)
     return Plan(path, table, whole, address, protocol, archs)
@@ -245,7 +244,7 @@ def _time(device: Device, plan: Plan) -> Iterator[Activity | Timed]:
     references = reference_architectures(plan.space) if then else ()
     visits = (len(references) + len(plan.networks)) * plan.protocol.rounds
     total = len(plan.networks) + visits
-    rng = np.random.default_rng(plan.protocol.seed)
+    rng = rng_of(plan.protocol.seed)
     models = []
     for done, arch in enumerate(plan.networks):
         yield Activity("", done, total)

@@ -1,0 +1,42 @@
+"""What draws follow from, as a user gives it: a numpy Generator, or a seed."""
+
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from ofa_nas.errors import ConfigError
+
+
+def check_rng(rng: Any) -> None:
+    """Refuse what nothing can be drawn from.
+
+    Raises:
+        ConfigError: It is no `numpy.random.Generator`.
+    """
+    if not isinstance(rng, np.random.Generator):
+        raise ConfigError(f"rng {rng!r:.60}: expected a Generator, such as numpy.random.default_rng(0)")
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        ConfigError: It is no whole number from 0 on.
+    """
+    try:
+        is_seed = index(seed) >= 0
+    except TypeError:
+        is_seed = False
+    if not is_seed:
+        raise ConfigError(f"seed {seed!r:.60}: expected a whole number, 0 or more")
+
+
+def rng_of(seed: int, *stream: int) -> np.random.Generator:
+    """The generator of a seed; `stream` tells apart what is drawn from one seed in several places.
+
+    Raises:
+        ConfigError: The seed is no whole number from 0 on.
+    """
+    check_seed(seed)
+    return np.random.default_rng([seed, *stream])
