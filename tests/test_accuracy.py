@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ from ofa_nas.accuracy import (
     own_noise,
     wilson_interval,
 )
-from ofa_nas.errors import DataError
+from ofa_nas.arrays import Floats
+from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.scores import (
     bias,
     kendall_deviation,
@@ -204,6 +207,18 @@ def test_errors_have_closed_forms() -> None:
     assert top_k_regret(predicted, measured, k=1) == pytest.approx(0.4)
     assert top_k_regret(predicted, measured, k=2) == pytest.approx(0.2)
     assert top_k_regret(predicted, measured, k=3) == 0.0
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "score",
+    [kendall_tau, kendall_deviation, spearman_rho, rmse, bias, partial(top_k_regret, k=1)],
+)
+def test_scores_of_what_is_no_number_are_told(score: Callable[[Floats, Floats], float], wrong: float) -> None:
+    good, bad = np.array([0.1, 0.2, 0.3]), np.array([0.1, wrong, 0.3])
+    for pair in ((good, bad), (bad, good)):
+        with pytest.raises(ConfigError, match=rf"^scores: {wrong} in place 1; expected finite numbers$"):
+            score(*pair)
 
 
 def test_perfect_predictions_seem_to_lose_what_noise_makes_of_equals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ofa_nas.arrays import Flags, Floats
+from ofa_nas.errors import ConfigError
 
 
 def non_dominated(objectives: Floats) -> Flags:
@@ -15,7 +16,11 @@ def non_dominated(objectives: Floats) -> Flags:
 
     Returns:
         `(n,)` flags.
+
+    Raises:
+        ConfigError: An objective is NaN.
     """
+    _check(objectives, "objectives")
     if objectives.shape[1] == 2:
         return _non_dominated_pairs(objectives)
     order = np.lexsort(objectives.T[::-1])
@@ -52,10 +57,23 @@ def hypervolume(objectives: Floats, *, reference: Floats) -> float:
     Args:
         objectives: `(n, 2)` float64, minimised; points beyond the reference cover nothing.
         reference: `(2,)` float64, worse than every point that is to count.
+
+    Raises:
+        ConfigError: A number is NaN.
     """
+    _check(objectives, "objectives")
+    _check(reference, "reference")
     inside = objectives[(objectives < reference).all(axis=1)]
     if not len(inside):
         return 0.0
     front = np.unique(inside[_non_dominated_pairs(inside)], axis=0)
     widths = np.diff(front[:, 0], append=reference[0])
     return float(widths @ (reference[1] - front[:, 1]))
+
+
+def _check(values: Floats, what: str) -> None:
+    if np.isnan(values).any():
+        place = np.argwhere(np.isnan(values))[0].tolist()
+        raise ConfigError(
+            f"{what}: NaN in place {place}, which is neither better nor worse; expected numbers"
+        )

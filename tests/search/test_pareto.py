@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofa_nas.arrays import Flags, Floats
+from ofa_nas.errors import ConfigError
 from ofa_nas.search.pareto import hypervolume, non_dominated
 
 
@@ -58,3 +59,21 @@ def test_hypervolume_agrees_with_counting_cells(count: int, seed: int) -> None:
     cells = [(x, y) for x in range(10) for y in range(10)]
     covered = sum(any(px <= x and py <= y for px, py in points) for x, y in cells)
     assert hypervolume(points, reference=np.array([10.0, 10.0])) == pytest.approx(covered)
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_what_is_no_number_is_told_and_infinity_is_one(width: int) -> None:
+    points = np.arange(4.0 * width).reshape(4, width)
+    points[2, 1] = np.inf
+    assert np.flatnonzero(non_dominated(points)).tolist() == [0]
+    points[2, 1] = np.nan
+    with pytest.raises(ConfigError, match=r"^objectives: NaN in place \[2, 1\], which"):
+        non_dominated(points)
+
+
+def test_an_area_of_what_is_no_number_is_told() -> None:
+    points = np.array([[1.0, 1.0], [np.nan, 0.5]])
+    with pytest.raises(ConfigError, match=r"^objectives: NaN in place \[1, 0\], which"):
+        hypervolume(points, reference=np.array([2.0, 2.0]))
+    with pytest.raises(ConfigError, match=r"^reference: NaN in place \[1\], which"):
+        hypervolume(points[:1], reference=np.array([2.0, np.nan]))
