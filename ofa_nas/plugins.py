@@ -4,6 +4,8 @@ import importlib
 import os
 import pkgutil
 import re
+import sys
+import traceback
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,6 +15,7 @@ from ofa_nas.errors import ConfigError
 TRUSTED = "OFA_NAS_PLUGINS"
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+_own_packages: set[str] = set()  # of the dotted paths that were imported, for `raising_plugin`
 
 
 def plugin_names(kind: str) -> list[str]:
@@ -31,6 +34,7 @@ def load_plugin(kind: str, name: str) -> Any:
     """
     if _DOTTED.fullmatch(name):
         path = name
+        _own_packages.add(name.split(".", maxsplit=1)[0])
     elif _NAME.fullmatch(name) and name in plugin_names(kind):
         path = f"ofa_nas.{kind}.{name}"
     else:
@@ -78,6 +82,19 @@ def load_complete(kind: str, name: str, offers: Sequence[str], *, what: str) -> 
     if missing:
         raise ConfigError(f"{name}: not {what}: the module lacks {', '.join(missing)}")
     return module
+
+
+def raising_plugin(error: BaseException) -> str:
+    """The module of a plug-in of the user's own, or of its package, that raised an error; empty if none did.
+
+    Whatever a plug-in calls of other libraries counts as its own, what it calls of ofa-nas does not.
+    """
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    modules = [str(frame.f_globals.get("__name__", "")) for frame in frames]
+    ours, own = __name__.split(".", maxsplit=1)[0], _own_packages - sys.stdlib_module_names
+    packages = {module: module.split(".", maxsplit=1)[0] for module in modules}
+    known = [module for module in modules if packages[module] in {ours, *own}]
+    return known[-1] if known and packages[known[-1]] != ours else ""
 
 
 def is_trusted(name: str) -> bool:

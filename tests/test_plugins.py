@@ -1,5 +1,6 @@
 """Plug-ins are found by file name, and anybody's module by its dotted path."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
 from ofa_nas.devices import open_device
 from ofa_nas.errors import ConfigError, DeviceError
-from ofa_nas.plugins import load_plugin, plugin_names
+from ofa_nas.plugins import load_plugin, plugin_names, raising_plugin
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
 
@@ -100,3 +101,10 @@ def test_a_generator_of_ones_own_that_draws_something_else_writes_no_file(
     with pytest.raises(ConfigError, match=rf"{path}: paint: gave .*; expected uint8 \(8, 8, 3\)"):
         list(write_synthetic(images, tmp_path / "images.npz"))
     assert not (tmp_path / "images.npz").exists()
+
+
+def test_the_standard_library_is_no_plug_in_that_is_blamed(tmp_path: Path) -> None:
+    load_plugin("space.blocks", "os.path")
+    with pytest.raises(FileExistsError) as caught:
+        os.makedirs(tmp_path)  # noqa: PTH103 - raises in a frame of that module
+    assert raising_plugin(caught.value) == ""

@@ -27,6 +27,7 @@ from ofa_nas.cli.streams import drop_stdout, prepare_streams
 from ofa_nas.cli.window_arguments import put_windows
 from ofa_nas.errors import ConfigError, FileError, OfaNasError
 from ofa_nas.files import check_writable
+from ofa_nas.plugins import raising_plugin
 
 DEBUG = "OFA_NAS_DEBUG"
 ASKED = "_ARGCOMPLETE"  # set by a shell that wants a command line completed
@@ -174,25 +175,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"error: {error}", 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader (head, less) left
-        drop_stdout()
-        return 0
-    except OSError as error:  # of the machine, not of ours: a disk is full, a folder may not be read
-        drop_stdout()
-        return _fail(f"error: {error.filename or 'cannot write'}: {error.strerror or error}", 1)
     except Exception as error:  # noqa: BLE001 - the one place where a bug of ours becomes a line for the user
-        return _fail(_explain(error), 1)
+        plugin = raising_plugin(error)
+        if isinstance(error, OSError) and not plugin:
+            drop_stdout()
+            if isinstance(error, BrokenPipeError):  # the reader (head, less) left
+                return 0
+        return _fail(_explain(error, plugin), 1)
 
 
-def _explain(error: Exception) -> str:
-    """What ended a command that nothing refused: the machine, the installation, or a bug of ours."""
+def _explain(error: Exception, plugin: str) -> str:
+    """What ended a command: the machine, a plug-in of the user's own, the installation, or a bug of ours."""
+    if isinstance(error, OSError) and not plugin:  # a disk is full, a folder may not be read
+        return f"error: {error.filename or 'cannot write'}: {error.strerror or error}"
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         return "error: not enough memory for this"
-    if isinstance(error, ImportError) and not (error.name or "").startswith("ofa_nas"):
+    if isinstance(error, ImportError) and not plugin and not (error.name or "").startswith("ofa_nas"):
         return f"error: a package that ofa-nas needs cannot be used: {error}; install it anew"
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
-    return f"internal error: {type(error).__name__}: {error} (run with {DEBUG}=1 for the traceback)"
+    blamed = f"error: {plugin} raised" if plugin else "internal error:"
+    return f"{blamed} {type(error).__name__}: {error} (run with {DEBUG}=1 for the traceback)"
 
 
 def _run(arguments: list[str]) -> int:

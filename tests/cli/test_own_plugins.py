@@ -117,3 +117,53 @@ def test_a_data_set_of_ones_own_without_a_split_is_named(
         name = write_module(f"{head}def splits(root):\n    return {given}\n")
         evaluate = ("evaluate", "smallest", "--supernet", small.name, "--data")
         assert f"error: {name}: {message}" in refused(*evaluate, f"{name}={tmp_path}")
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise ConnectionRefusedError(111, 'refused')", "ConnectionRefusedError: [Errno 111] refused"),
+        ("raise BrokenPipeError('the board left')", "BrokenPipeError: the board left"),
+        ("import serial_that_is_missing", "ModuleNotFoundError: No module named 'serial_that_is_missing'"),
+        ("import json; json.loads('{')", "JSONDecodeError: Expecting property name"),
+    ],
+)
+def test_an_exception_of_a_plug_in_is_told_by_its_name(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    write_module: Callable[[str], str],
+    raised: str,
+    told: str,
+    debug: str,
+) -> None:
+    monkeypatch.setenv("OFA_NAS_DEBUG", debug)
+    name = write_module(f"def connect(address):\n    {raised}\n")
+    printed = command("profile", "--device", f"{name}://x", "--space", "tiny")
+    assert printed.status == 1
+    assert f"error: {name} raised {told}" in printed.err
+    assert ("Traceback" in printed.err) == bool(debug)
+    assert debug or printed.err.startswith("error: ")
+
+
+def test_so_is_one_of_a_module_beside_it_or_while_it_is_imported(
+    refused: Refused, small: SmallSupernet, write_module: Callable[[str], str]
+) -> None:
+    search = ("search", "--supernet", small.name, "--macs", "400k", "--method")
+    beside = write_module("def climb():\n    raise KeyError('step')\n")
+    method = write_module(f"from {beside} import climb\ndef search(problem, *, rng):\n    yield climb()\n")
+    assert refused(*search, method).startswith(f"error: {beside} raised KeyError: 'step' (run with")
+    broken = write_module("raise RuntimeError('no licence')\n")
+    assert refused(*search, broken).startswith(f"error: {broken} raised RuntimeError: no licence (run")
+
+
+def test_what_a_plug_in_calls_of_ours_is_a_bug_of_ours(
+    command: Command, write_module: Callable[[str], str]
+) -> None:
+    name = write_module(
+        "from ofa_nas.figures import format_bytes\ndef connect(address):\n    format_bytes(None)\n"
+    )
+    printed = command("profile", "--device", f"{name}://x", "--space", "tiny")
+    assert printed.status == 1
+    assert printed.err.startswith("internal error: TypeError: ")
