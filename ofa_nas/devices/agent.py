@@ -69,7 +69,10 @@ _OWN = {  # what of its own records this program reads when it goes on, by their
 }  # type: Dict[str, Dict[str, Any]]
 OLDEST_RUNTIME = 1, 12  # models are of opset 17; also the first to know `EXACT_PRODUCTS`
 # An execution provider and its options: `cuda`, `openvino,device_type=GPU`. No path: it may come from a file.
-PROVIDER = re.compile(r"[A-Za-z0-9]+(?:,[A-Za-z0-9_]+=[A-Za-z0-9_.:-]+)*", re.ASCII)
+# Not the CPU's, which is what there is without one.
+PROVIDER = re.compile(
+    r"(?!(?i:cpu)(?![A-Za-z0-9]))[A-Za-z0-9]+(?:,[A-Za-z0-9_]+=[A-Za-z0-9_.:-]+)*", re.ASCII
+)
 CPU_PROVIDER, PROVIDER_ENDING = "CPUExecutionProvider", "executionprovider"  # the ending in small letters
 # Providers with threads of their own, and the option that counts them.
 THREAD_OPTIONS = {"openvino": "num_of_threads", "xnnpack": "intra_op_num_threads"}
@@ -338,6 +341,9 @@ def time_models(models: Sequence[AnyModel], protocol: Protocol, done: Sequence[J
     Yields:
         One record a visit, but for those that are `done`; `spoilt` says that the machine was not itself and
         retries were used up.
+
+    Raises:
+        AgentError: The execution provider takes no operator of the first model.
     """
     rng = np.random.default_rng(protocol.seed)
     known = {(record["model"], record["round"]): record for record in done}
@@ -345,6 +351,8 @@ def time_models(models: Sequence[AnyModel], protocol: Protocol, done: Sequence[J
     told = [record.get("frequency_mhz") for record in done]
     course = Course([], [one for one in told if isinstance(one, float)])
     with on_own_cores(protocol):
+        if protocol.provider:
+            _profile(models[0], replace(protocol, profile_runs=1, profile_skip=0))
         for turns in _passes(protocol):
             if turns[0] >= protocol.rounds:
                 wanted = [index for index in wanted if _is_unsettled(models[index].name, known, protocol)]

@@ -61,6 +61,9 @@ needs_azure = pytest.mark.skipif(
         ("ssh://a+b@board", "ssh://a+b@board", ""),
         ("host+", "host+", ""),
         ("host+a b", "host+a b", ""),
+        ("host+cpu", "host+cpu", ""),
+        ("ssh+CPU,a=b://board", "ssh+CPU,a=b://board", ""),
+        ("host+cpux", "host", "cpux"),
         ("host+qnn,backend_path=/tmp/evil.so", "host+qnn,backend_path=/tmp/evil.so", ""),
     ],
 )
@@ -96,6 +99,7 @@ def test_onnxruntime_is_asked_for_the_provider(text: str, name: str, options: di
             r"there is no 'host\+qnn,backend_path=/tmp/evil.so' to measure",
         ),
         ("host+a=b", r"there is no 'host\+a=b' to measure"),
+        ("host+cpu", r"there is no 'host\+cpu' to measure: this machine is host"),
         ("rpi4+cuda://x", "there is no "),
     ],
 )
@@ -119,6 +123,8 @@ def test_a_provider_that_takes_nothing_is_refused_before_anything_is_timed(tiny:
     assert default_name("host+azure", info) == "host-azure"
     with pytest.raises(DeviceError, match=r"azure takes no operator of model .*: all of it would run"):
         list(profile_device(device, tiny, protocol=FAST, resolutions=[24]))
+    with pytest.raises(DeviceError, match=r"azure takes no operator of model .*: all of it would run"):
+        next(iter(device.time(reference_models(tiny), FAST)))
 
 
 class Recorder:
@@ -151,7 +157,7 @@ def test_every_backend_can_be_asked_for_a_provider() -> None:
     assert not inner.asked
 
 
-@pytest.mark.parametrize("provider", ["a b", "qnn,x=/tmp/y", "cuda,", ",a=b", "cuda,a"])
+@pytest.mark.parametrize("provider", ["a b", "qnn,x=/tmp/y", "cuda,", ",a=b", "cuda,a", "cpu"])
 def test_a_text_that_is_no_provider_is_refused(tiny: SearchSpace, tmp_path: Path, provider: str) -> None:
     protocol = MeasuringProtocol(provider=provider)
     with pytest.raises(ConfigError, match=r"^execution provider .*: expected a name such as cuda"):
