@@ -198,6 +198,11 @@ class Answers:
             self._fail("belongs to another job", fix="take the results and the bundle that belong together")
         if not is_board(record):
             self._fail("does not describe a board")
+        asked, own = self.job.protocol.provider, record.get("provider", "")
+        if own != asked:
+            measured = f"{own!r:.80}" if own else "the CPU"
+            told = f"was measured with {measured}, and the job is for {asked or 'the CPU'}"
+            self._fail(told, fix="take the results as the agent wrote them")
         for key in agent.FIXED if self.machines else ():
             first, own = self.machines[0].get(key), record.get(key)
             if first != own:

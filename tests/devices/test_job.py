@@ -123,6 +123,16 @@ def test_a_later_start_on_another_board_is_refused(key: str) -> None:
         read([*records[:4], {**BOARD, key: value}, *records[4:]])
 
 
+def test_answers_of_a_provider_tell_it() -> None:
+    job = replace(JOB, protocol=replace(JOB.protocol, provider="cuda"))
+    answers = Answers(job, "results.jsonl", FileError, fix="")
+    board = {**BOARD, "job": job.id}
+    with pytest.raises(FileError, match="line 1 was measured with the CPU, and the job is for cuda"):
+        answers.read(json.dumps(board).encode())
+    answers.read(json.dumps({**board, "provider": "cuda"}).encode())
+    assert answers.machine["provider"] == "cuda"
+
+
 def test_warnings_of_all_starts_count_once_a_kind() -> None:
     hot = {**BOARD, "warnings": ["75 degrees C: let it cool"]}
     busy = {**BOARD, "warnings": ["busy: load 1.0", "79 degrees C: let it cool"], "load": 1.0}
@@ -147,6 +157,11 @@ def test_warnings_of_all_starts_count_once_a_kind() -> None:
         ({**BOARD, "cores": 4097}, "line 2 does not describe a board"),
         ({**BOARD, "warnings": "none"}, "line 2 does not describe a board"),
         ({**BOARD, "cpu": "\x1b]0;owned\x07"}, "line 2 does not describe a board"),
+        (
+            {**BOARD, "provider": "cuda"},
+            "line 2 was measured with 'cuda', and the job is for the CPU: take the results as the",
+        ),
+        ({**BOARD, "provider": "\x1b]0;owned\x07"}, r"line 2 was measured with '\\x1b\]0;owned"),
         ({**VISIT, "model": "c"}, "line 2 measures something that the job does not ask for"),
         ({**VISIT, "task": 2}, "does not ask for"),
         ({**VISIT, "task": -1}, "does not ask for"),
