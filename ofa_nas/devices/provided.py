@@ -26,8 +26,13 @@ def split_provider(address: str) -> tuple[str, str]:
     found = _ADDRESS.fullmatch(address)
     if found is None:
         return address, ""
-    name, *options = found["provider"].split(",")
-    return found["backend"] + found["rest"], ",".join([name.lower(), *options])
+    return found["backend"] + found["rest"], plain_provider(found["provider"])
+
+
+def plain_provider(text: str) -> str:
+    """A provider, with its options, as it is compared: the name in small letters."""
+    name, *options = text.split(",")
+    return ",".join([name.lower(), *options])
 
 
 @dataclass(frozen=True, slots=True)

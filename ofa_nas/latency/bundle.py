@@ -6,7 +6,7 @@ but bundle and results, whatever version of numpy drew them.
 
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from ofa_nas.activity import Activity
 from ofa_nas.devices import FP32, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
+from ofa_nas.devices.provided import plain_provider
 from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.files import open_regular, read_bytes, replacing
 from ofa_nas.latency.design import Design
@@ -30,6 +31,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file: the same bundle is the same byte
 FAR_APART = 1e6  # networks of one space: one takes at most so many times as long as another
 LARGEST_JOB, LARGEST_RESULTS = 64 << 20, 1 << 30  # bytes of a job.json and of results that are read
 AGAIN = "run python3 agent.py again on the board, it goes on where it stopped, and copy results.jsonl anew"
+# Wheels of ONNX Runtime by the execution providers that they hold beside the CPU's.
+PACKAGES = {
+    "": "onnxruntime",
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu",
+    "openvino": "onnxruntime-openvino",
+    "qnn": "onnxruntime-qnn",
+}
 README = """\
 Latency measurement for ofa-nas: {space}, {sizes} px, {networks} networks, {precision}.
 
@@ -39,15 +48,15 @@ On the board, in the folder where this was unpacked (python3 -m zipfile -e BUNDL
 
 It needs Python 3.8 or later, 64-bit, with numpy and {runtime}, as of an environment of its own:
 
-    python3 -m venv ~/ofa && ~/ofa/bin/pip install numpy onnxruntime
+    python3 -m venv ~/ofa && ~/ofa/bin/pip install numpy {package}
     ~/ofa/bin/python agent.py
 
 For a board without a network, where there is one, with the Python version of the board (before 3.11 also with
 the version of onnxruntime that the agent names there); then, on the board, in place of the line above:
 
     pip download -d wheels --only-binary=:all: --platform manylinux_2_28_aarch64 \
-        --platform manylinux2014_aarch64 --python-version 3.11 numpy onnxruntime
-    python3 -m venv ~/ofa && ~/ofa/bin/pip install --no-index --find-links wheels numpy onnxruntime
+        --platform manylinux2014_aarch64 --python-version 3.11 numpy {package}
+    python3 -m venv ~/ofa && ~/ofa/bin/pip install --no-index --find-links wheels numpy {package}
 
 It shows how far it is, and appends all figures to results.jsonl; ended by whatever means, it goes on where it
 stopped when started again.
@@ -107,6 +116,7 @@ def write_bundle(
         FileError: The file cannot be written.
     """
     sizes = check_request(space, protocol, resolutions, precision=precision)
+    protocol = replace(protocol, provider=plain_provider(protocol.provider))
     networks = Networks.draw(space, sizes, protocol.seed, provider=protocol.provider)
     references = reference_models(space, precision=precision)
     total = len(references) + len(networks.names)
@@ -133,16 +143,17 @@ def write_bundle(
             networks=len(files),
             precision=precision,
             threads=protocol.threads,
-            runtime=_needed_runtime(protocol.provider),
+            **_needed_runtime(protocol.provider),
             hot=agent.HOT_C,
         )
         _add(archive, "README.txt", readme.encode())
     yield Bundle(path, path.stat().st_size, len(files), job.id)
 
 
-def _needed_runtime(provider: str) -> str:
+def _needed_runtime(provider: str) -> dict[str, str]:
     name, *_ = provider.split(",")
-    return f"a package of onnxruntime that has {name}" if name else "onnxruntime"
+    runtime = f"a package of onnxruntime that has {name}" if name else "onnxruntime"
+    return {"runtime": runtime, "package": PACKAGES.get(name, "PACKAGE")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ tests of OpenVINO need the Python of an environment with numpy and onnxruntime-o
 `$OFA_NAS_OPENVINO_PYTHON`; `.ci/run` makes one where it can be installed.
 """
 
+import json
 import os
 import subprocess
 import zipfile
@@ -163,6 +164,29 @@ def test_a_text_that_is_no_provider_is_refused(tiny: SearchSpace, tmp_path: Path
     with pytest.raises(ConfigError, match=r"^execution provider .*: expected a name such as cuda"):
         list(write_bundle(tmp_path / "b.zip", tiny, protocol=protocol))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("provider", "package"),
+    [
+        ("", "numpy onnxruntime"),
+        ("CUDA", "numpy onnxruntime-gpu"),
+        ("openvino,device_type=GPU", "numpy onnxruntime-openvino"),
+        ("rknpu", "numpy PACKAGE"),
+    ],
+)
+def test_a_bundle_says_which_package_its_provider_needs(
+    tiny: SearchSpace, tmp_path: Path, provider: str, package: str
+) -> None:
+    """In small letters, as an address has it: a table is compared with those."""
+    name = provider.partition(",")[0].lower()
+    list(write_bundle(tmp_path / "b.zip", tiny, protocol=replace(FAST, provider=provider), resolutions=[24]))
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        readme = archive.read("README.txt").decode()
+        job = json.loads(archive.read("job.json"))
+    assert job["protocol"]["provider"].partition(",")[0] == name
+    assert readme.count(f"{package}\n") == 3
+    assert (f"a package of onnxruntime that has {name}" in readme) is bool(provider)
 
 
 def test_processor_time_tells_nothing_of_a_provider(tiny: SearchSpace, tmp_path: Path) -> None:
