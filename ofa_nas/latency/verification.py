@@ -209,13 +209,13 @@ def find_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, 
 
 
 def check_provider(table: LatencyTable, now: Mapping[str, Any]) -> None:
-    """Refuse an execution provider that is not the table's; an address without one takes the table's.
+    """Refuse an execution provider that is not the measured table's; an address without one takes that.
 
     Raises:
         TableError: Says which is which.
     """
     other = now.get("provider", table.provider)
-    if other != table.provider:
+    if table.measured and other != table.provider:
         raise TableError(
             f"latency table {table.name} is of {table.provider or 'the CPU'}, and the address "
             f"that is to be timed of {other}: leave the provider out there, or measure a table of {other} "

@@ -151,6 +151,16 @@ def test_a_link_to_a_table_stays_one(path: Path) -> None:
     assert len(LatencyTable.load(path).history) == 1
 
 
+def test_a_provider_is_refused_that_is_not_the_measured_tables(path: Path) -> None:
+    """What an estimated one is of, nobody knows: rooflines may be of a GPU."""
+    address = ADDRESS.replace("://", "+cuda://")
+    with pytest.raises(TableError, match=r"is of the CPU, and the address that is to be timed of cuda"):
+        list(verify_table(plan_verification(str(path), device=address, seed=0)))
+    *_, found = verify_table(plan_verification("rpi4", device=address, space="tiny", seed=0))
+    assert isinstance(found, Verified)
+    assert found.verification.device == address
+
+
 def test_an_estimated_table_is_verified_where_it_is_told_and_is_not_held_against_macs() -> None:
     plan = plan_verification("rpi4", device=ADDRESS, space="tiny", seed=0)
     *_, found = verify_table(plan)
