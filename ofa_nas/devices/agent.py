@@ -46,6 +46,8 @@ SENTINEL_HISTORY = 3, 20  # visits of the sentinel before it judges anything; th
 # An entry of every session: x86 processors without VNNI add two products of uint8 and int8 in 16 bits, which
 # saturate, unless ONNX Runtime takes uint8 weights. Other processors and fp32 networks do as without it.
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+# Of sessions on an NPU: where that refuses a network, OpenVINO else compiles for the CPU, and only logs it.
+NOTHING_ON_CPU = ("session.disable_cpu_ep_fallback", "1")
 LARGEST_RESULTS = 1 << 28  # bytes
 CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
 OWN_CGROUPS, CGROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
@@ -549,10 +551,14 @@ class Runner:
             options.profile_file_prefix = profile_prefix
         available = ort.get_available_providers()
         provider, own = find_provider(protocol.provider, available, protocol.threads)
+        place = ""
+        if "NPU" in own.get("device_type", "").upper():
+            place = " on %s alone" % protocol.provider
+            options.add_session_config_entry(*NOTHING_ON_CPU)
         try:
             self.session = ort.InferenceSession(model.content, options, [provider], [own], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own classes differ from version to version
-            raise AgentError("onnxruntime refuses model %s: %s" % (model.name, error)) from error
+            raise AgentError("onnxruntime refuses model %s%s: %s" % (model.name, place, error)) from error
         if provider not in self.session.get_providers():  # ONNX Runtime only warns, and takes the CPU
             told = "%s cannot be used here: libraries or its device are missing, or it refuses its options"
             raise AgentError(told % protocol.provider)

@@ -9,8 +9,10 @@ import json
 import os
 import subprocess
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import onnxruntime
 import pytest
@@ -113,6 +115,30 @@ def test_a_session_with_a_provider_that_is_not_there_is_refused(tiny: SearchSpac
     device = Provided(open_device("host"), "cuda")
     with pytest.raises(DeviceError, match="has no execution provider cuda"):
         next(iter(device.time(reference_models(tiny), FAST)))
+
+
+@pytest.mark.parametrize(
+    ("provider", "is_strict"),
+    [("", False), ("openvino", False), ("openvino,device_type=NPU", True)],
+)
+def test_openvino_may_not_take_the_cpu_for_its_npu(
+    tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch, provider: str, is_strict: bool
+) -> None:
+    """It would where the NPU's compiler refuses a network, and tell only its log."""
+    found: list[str] = []
+
+    def refuse(_: bytes, options: onnxruntime.SessionOptions, *__: object, **___: object) -> NoReturn:
+        with suppress(RuntimeError):  # it raises where nobody added it
+            found.append(options.get_session_config_entry("session.disable_cpu_ep_fallback"))
+        raise RuntimeError("refused")
+
+    available = ["OpenVINOExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    alone = f" on {provider} alone" * is_strict
+    with pytest.raises(agent.AgentError, match=rf"refuses model reference [^ ]*{alone}: refused"):
+        agent.Runner(reference_models(tiny)[0], MeasuringProtocol(provider=provider))
+    assert found == ["1"] * is_strict
 
 
 @needs_azure
