@@ -29,6 +29,14 @@ def split_provider(address: str) -> tuple[str, str]:
     return found["backend"] + found["rest"], plain_provider(found["provider"])
 
 
+def with_provider(address: str, provider: str) -> str:
+    """An address with an execution provider, if there are both, and the address names none itself."""
+    if not address or not provider or split_provider(address)[1]:
+        return address
+    backend, sign, rest = address.partition("://")
+    return f"{backend}+{provider}{sign}{rest}"
+
+
 def plain_provider(text: str) -> str:
     """A provider, with its options, as it is compared: the name in small letters."""
     name, *options = text.split(",")

@@ -29,7 +29,7 @@ from ofa_nas.devices import (
     open_device,
     provider_of,
 )
-from ofa_nas.devices.provided import Provided, split_provider
+from ofa_nas.devices.provided import Provided, split_provider, with_provider
 from ofa_nas.errors import ConfigError, DeviceError, TableError
 from ofa_nas.latency.bundle import collect, write_bundle
 from ofa_nas.latency.profile import profile_device
@@ -75,6 +75,20 @@ def test_an_address_names_a_provider_behind_a_plus(address: str, place: str, pro
     assert provider_of(address) == provider
     assert backend_of(address) == place.split("://", maxsplit=1)[0]
     assert is_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "provider", "whole"),
+    [
+        ("host", "", "host"),
+        ("", "cuda", ""),
+        ("host", "openvino,device_type=GPU", "host+openvino,device_type=GPU"),
+        ("host+openvino", "openvino", "host+openvino"),
+        ("ssh://pi@board:22/usr/bin/python3", "cuda", "ssh+cuda://pi@board:22/usr/bin/python3"),
+    ],
+)
+def test_an_address_without_a_provider_can_be_given_one(address: str, provider: str, whole: str) -> None:
+    assert with_provider(address, provider) == whole
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from onnx import numpy_helper
 import ofa_nas.pipeline.delivery.deliver
 import ofa_nas.pipeline.delivery.file_verification
 from ofa_nas.activity import Activity
+from ofa_nas.devices import DeviceInfo
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
+from ofa_nas.export.check import Check
 from ofa_nas.export.interface import FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement
@@ -433,6 +435,50 @@ def test_a_file_of_a_batch_promises_no_latency_of_one_image(
         assert ("4 images at once" in latency.note) == (batch == 4)
         assert "this machine, 1 thread" in latency.note
     assert timed == [4, 1]
+
+
+class Addressed:
+    """A device that nothing is known of."""
+
+    def info(self) -> DeviceInfo:
+        return DeviceInfo("x", "none", 1, "none", {})
+
+
+@pytest.mark.parametrize(
+    ("address", "provider", "where"),
+    [("host", "cuda", "host+cuda"), ("host+cuda", "cuda", "host+cuda"), ("host", "", "host")],
+)
+def test_time_and_memory_of_a_file_are_those_of_its_tables_provider(
+    small: SmallSupernet,
+    tiny: SearchSpace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    provider: str,
+    where: str,
+) -> None:
+    asked = []
+
+    def opened(address: str) -> Addressed:
+        asked.append(address)
+        return Addressed()
+
+    def memory(_: OrtModel, address: str, **__: object) -> list[Check]:
+        asked.append(address)
+        return [Check("peak_memory", 1.0, None, "bytes", is_met=True, note="")]
+
+    room = ofa_nas.pipeline.delivery.file_verification
+    monkeypatch.setattr(room, "open_device", opened)
+    monkeypatch.setattr(room, "time_file", lambda *_, **__: (MEASURED, ()))
+    monkeypatch.setattr(room, "check_memory", memory)
+    table = exact_table(tiny)
+    assert table.measured
+    protocol = replace(table.measured.protocol, provider=provider)
+    table = replace(table, held=replace(table.measured, protocol=protocol))
+    promise = Promise(figures={}, latencies=(LatencyPromise.of(table, 1.0, address=address),))
+    *_, delivery = deliver(small.files, tiny.smallest, promise, output=tmp_path / "subnet.onnx")
+    assert isinstance(delivery, Delivery)
+    assert asked == [where, where]
 
 
 def test_files_may_be_named_by_text(small: SmallSupernet, tiny: SearchSpace, tmp_path: Path) -> None:

@@ -29,11 +29,13 @@ class KnownDevice:
     swing: float = 0.0
     forgotten: int = 0
     environment: dict[str, object] = field(default_factory=dict)
+    providers: set[str] = field(default_factory=set)
 
     def info(self) -> DeviceInfo:
         return DeviceInfo("known", "none", 1, "none", self.environment)
 
     def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
+        self.providers.add(protocol.provider)
         for turn in range(protocol.rounds):
             for model in models:
                 ms = self.latencies_ms[model.name] * (1.0 + self.swing * (-1) ** turn)
@@ -228,6 +230,17 @@ def test_a_table_that_does_not_tell_its_threads_fails_with_those_that_were_timed
     untold = replace(table, device=replace(table.device, threads=None))
     with pytest.raises(BudgetError, match=r"; timed with 1 thread, the table's are unknown \(--threads\)"):
         finals_of(result, untold, tiny, times_as_long(result, 1.5))
+
+
+@pytest.mark.parametrize("provider", ["", "cuda"])
+def test_finalists_are_timed_with_the_provider_of_their_table(
+    provider: str, result: SearchResult, table: LatencyTable, tiny: SearchSpace
+) -> None:
+    assert table.measured
+    protocol = replace(table.measured.protocol, provider=provider)
+    device = times_as_long(result, 1.0)
+    finals_of(result, replace(table, held=replace(table.measured, protocol=protocol)), tiny, device)
+    assert device.providers == {provider}
 
 
 def with_references(table: LatencyTable, tiny: SearchSpace, **environment: object) -> LatencyTable:

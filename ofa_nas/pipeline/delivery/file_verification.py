@@ -178,12 +178,12 @@ def check_file(
             checks.append(record)
     for one in promise.latencies:
         if one.address:
-            yield Activity(f"timing on {describe_address(one.address)}")
+            yield Activity(f"timing on {describe_address(one.timed_on)}")
             checks += _latency(file, card, one, threads=promise.threads)
     yield Activity("measuring memory")
     peak, *others = check_memory(
         file,
-        next((one.address for one in promise.latencies if one.address != HOST and one.address), HOST),
+        next((one.timed_on for one in promise.latencies if one.timed_on not in ("", HOST)), HOST),
         predicted=promise.figures.get("peak_activation_bytes"),
         limit=promise.limit("peak_memory"),
     )
@@ -238,13 +238,13 @@ def _judge_classes(
 
 
 def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, threads: int) -> list[Check]:
-    device = open_device(promise.address)
+    device = open_device(promise.timed_on)
     table = promise.table
     changes = find_changes_of_machine(table, device.info().environment) if table and table.measured else ()
     measured, stale = time_file(
         file,
         device,
-        MeasuringProtocol(threads=threads, provider=table.provider if table else ""),
+        MeasuringProtocol(threads=threads),
         space=card.space,
         references=promise.references,
         precision=card.form.precision,
@@ -252,7 +252,7 @@ def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, thread
     )
     is_of_one = card.form.batch in (1, None)
     predicted = promise.predicted if is_of_one else None  # tables are of one image
-    where = f"{describe_address(promise.address)}, {describe_threads(threads)}"
+    where = f"{describe_address(promise.timed_on)}, {describe_threads(threads)}"
     where += " (the table does not tell its own)" if table and table.device.threads is None else ""
     where += "" if is_of_one else f", {card.form.batch} images at once"
     if predicted and predicted.device != promise.address:

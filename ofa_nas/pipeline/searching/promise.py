@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ofa_nas.devices.provided import with_provider
 from ofa_nas.export.card import PredictedLatency
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Estimators
@@ -40,6 +41,11 @@ class LatencyPromise:
         """What a table predicts."""
         predicted = PredictedLatency(table.name, table.provenance, latency_ms)
         return cls(predicted, limit_ms, table, address)
+
+    @property
+    def timed_on(self) -> str:
+        """The address, with the execution provider of the table."""
+        return with_provider(self.address, self.table.provider if self.table else "")
 
     @property
     def references(self) -> Mapping[str, float]:
