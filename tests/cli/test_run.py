@@ -502,6 +502,35 @@ def test_every_planned_command_is_one_that_the_commands_take(
     assert (parsed["export"].batch, parsed["export"].preprocess) == ("2", True)
 
 
+@pytest.mark.parametrize(
+    ("measure", "address"),
+    [
+        ("host", "host+openvino"),
+        ("host+openvino", "host+openvino"),
+        ("ssh+openvino://pi", "ssh+openvino://pi"),
+    ],
+)
+def test_a_file_is_verified_with_the_provider_of_its_table(
+    measure: str,
+    address: str,
+    short: Callable[..., Path],
+    refused: Refused,
+    tiny: SearchSpace,
+    tmp_path: Path,
+) -> None:
+    table = exact_table(tiny)
+    assert table.measured
+    protocol = replace(table.measured.protocol, provider="openvino")
+    replace(table, held=replace(table.measured, protocol=protocol)).save(tmp_path / "vino.json")
+    text = f"supernet = '{{supernet}}'\n[search]\ndevice = '{tmp_path}/vino.json'\nlatency = '1s'\n"
+    run = RunFile.read(short(f"{text}measure = '{measure}'"))
+    commands = [words for step in plan_steps(run, check_run(run), content="x") for words in step.commands]
+    (verify,) = (words for words in commands if words[0] == "verify")
+    assert verify[verify.index("--device") + 1] == address
+    told = refused("run", short(f"{text}measure = 'host+cuda'"))
+    assert "run.toml: search.measure: latency table exact is of openvino, and the address" in told
+
+
 def test_what_the_commands_can_do_a_run_file_can_ask_for() -> None:
     """An option that is added to a command is added to the run file, or named here."""
     from dataclasses import fields

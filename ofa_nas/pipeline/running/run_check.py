@@ -15,10 +15,12 @@ from ofa_nas.data import DataSet
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.windows import split_windows, windows_like
 from ofa_nas.devices import MeasuringProtocol, backend_of, check_address, is_address, open_device, provider_of
+from ofa_nas.devices.provided import with_provider
 from ofa_nas.errors import BudgetError, ConfigError, OfaNasError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.latency.profile import check_request
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.verification import check_provider
 from ofa_nas.pipeline.evaluating.evaluation import check_classes
 from ofa_nas.pipeline.predicting.collecting import Aim
 from ofa_nas.pipeline.predicting.predictor_fit import AUTO
@@ -250,7 +252,10 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
     with _key(run, "search.device"):
         *_, table = device_table(device, space, threads=run.search.threads, precision=run.export.predicted)
     assert isinstance(table, LatencyTable)
-    return table, address or ""
+    address = with_provider(address or "", table.provider)
+    with _key(run, "search.measure"):
+        check_provider(table, {"provider": provider_of(address)} if address else {})
+    return table, address
 
 
 def _check_reach(run: RunFile, space: SearchSpace, table: LatencyTable | None) -> None:
