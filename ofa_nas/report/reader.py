@@ -254,14 +254,18 @@ def _read_finalists(section: Section) -> MeasuredNetworks:
             is_within=one.flag("is_within"),
         )
 
-    slowdown = section.number("slowdown", minimum=0.0, maximum=1e6)
+    key, limits = "slowdowns", {"minimum": 0.0, "maximum": 1e6}
+    speeds = section.numbers(key, **limits) if section.has(key) else (section.number("slowdown", **limits),)
+    rounds = max(
+        each(section, "networks", lambda one: one.integer("round") if one.has("round") else 1), default=1
+    )
     told = f"timed on {section.text('address')}, at the speed of the table {device}"
     if section.content.get("stale"):
-        told = f"timed on {section.text('address')}, as fast as it is now, for the table {device} is stale"
-    told += f": the device now takes {slowdown:.2f} times as long"
-    rounds = each(section, "networks", lambda one: one.integer("round") if one.has("round") else 1)
-    if max(rounds, default=1) > 1:
-        told += f"; in {max(rounds)} rounds, each picked by what those before had shown"
+        when = "it was in each round" if rounds > 1 else "it is now"
+        told = f"timed on {section.text('address')}, as fast as {when}, for the table {device} is stale"
+    told += f": the device now takes {', '.join(f'{one:.2f}' for one in speeds)} times as long"
+    if rounds > 1:
+        told += f"; in {rounds} rounds, each picked by what those before had shown"
     return MeasuredNetworks(told, each(section, "networks", read))
 
 

@@ -229,6 +229,19 @@ def test_what_was_measured_stands_beside_what_was_predicted(measured: Found) -> 
     assert "Nothing of this search was measured" not in text
 
 
+@pytest.mark.slow
+def test_each_round_of_finals_has_its_speed(measured: Found, write: Write) -> None:
+    content = measured.content
+    finals = content["finalists"]
+    finals["networks"] = [one | {"round": number} for number in (1, 2) for one in finals["networks"][:1]]
+    finals |= {"slowdown": 1.0, "slowdowns": [2.0, 1.0], "stale": ["in round 1 it was slow"]}
+    text = elements(write(content)).text
+    assert "as fast as it was in each round, for the table" in text
+    assert "the device now takes 2.00, 1.00 times as long; in 2 rounds" in text
+    del finals["slowdowns"]  # of an older version
+    assert "the device now takes 1.00 times as long" in elements(write(content)).text
+
+
 def test_nothing_from_a_file_is_read_as_html(hostile: Found) -> None:
     read = elements(hostile)
     assert HOSTILE in read.text
