@@ -91,6 +91,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_combination(args: argparse.Namespace) -> None:
+    from ofa_nas.devices import HOST
+    from ofa_nas.devices.provided import with_provider
     from ofa_nas.errors import ConfigError
 
     if args.rounds is not None and not 1 <= args.rounds <= MOST_ROUNDS:
@@ -100,9 +102,8 @@ def _check_combination(args: argparse.Namespace) -> None:
         raise ConfigError(f"--threads {_join(counts)}: expected different numbers from 1 on")
     if args.collect is None and args.bundle is None:
         if args.provider is not None:
-            raise ConfigError(
-                f"--provider is for a --bundle: here the address names it, --device host+{args.provider}"
-            )
+            address = with_provider(args.device or HOST, args.provider)
+            raise ConfigError(f"--provider is for a --bundle: here the address names it, --device {address}")
         if len(counts) > 1 and args.output is not None:
             raise ConfigError(
                 f"--output is one file, and --threads {_join(counts)} make {len(counts)} tables"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ofa_nas.assets import asset_folder, asset_names, cache_folder, find_asset
-from ofa_nas.devices import FP32, HOST, DeviceInfo, describe_threads
+from ofa_nas.devices import FP32, HOST, DeviceInfo, describe_threads, place_of
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.roofline import refuse_roofline
 from ofa_nas.latency.table import LatencyTable
@@ -157,7 +157,7 @@ def default_name(address: str, info: DeviceInfo) -> str:
     """
     if address == HOST:
         return info.name
-    port = _PORT.search(address)
+    port = _PORT.search(place_of(address))
     name = f"{info.name}-{port[1]}" if port else info.name
     if name == HOST or name in shipped_names() or not _NAME.fullmatch(name):
         raise ConfigError(

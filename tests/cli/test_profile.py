@@ -59,6 +59,11 @@ def test_a_table_for_each_number_of_threads_in_int8(command: Command) -> None:
     [
         (["--threads", "4096"], "4096 threads, but host has"),
         (["--threads", "1", "1"], "--threads 1 1: expected different numbers from 1 on"),
+        (["--provider", "cuda"], "here the address names it, --device host+cuda"),
+        (
+            ["--device", "ssh://pi:22/usr/bin/python3", "--provider", "cuda"],
+            "here the address names it, --device ssh+cuda://pi:22/usr/bin/python3",
+        ),
         (["--threads", "1", "2", "--output", "x.json"], "--threads 1 2 make 2 tables"),
         (["--threads", "1", "2", "--bundle", "x.zip"], "a bundle is measured with one number"),
         (["--resolution", "99"], "resolution 99 is not in tiny"),
