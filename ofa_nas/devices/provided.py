@@ -43,6 +43,12 @@ def plain_provider(text: str) -> str:
     return ",".join([name.lower(), *options])
 
 
+def provided_name(name: str, provider: str) -> str:
+    """How a device is called with a provider: by its name, the provider's, and the values of the options."""
+    values = [word.rpartition("=")[2] for word in provider.split(",")]
+    return re.sub(r"[^a-z0-9]+", "-", "-".join([name, *values]).lower()) if provider else name
+
+
 @dataclass(frozen=True, slots=True)
 class Provided:
     """A device all of whose models run with one execution provider.
@@ -56,7 +62,7 @@ class Provided:
     provider: str
 
     def info(self) -> "DeviceInfo":
-        """Describe it; its name is that of the machine, the provider and the values of the options.
+        """Describe it; its name is `provided_name`.
 
         Raises:
             DeviceError: The machine cannot be reached, or its ONNX Runtime has no such provider.
@@ -67,8 +73,7 @@ class Provided:
                 agent.find_provider(self.provider, found.environment["providers"], threads=1)
         except agent.AgentError as error:
             raise DeviceError(f"{found.name}: {error}") from error
-        values = [word.rpartition("=")[2] for word in self.provider.split(",")]
-        name = re.sub(r"[^a-z0-9]+", "-", "-".join([found.name, *values]).lower())
+        name = provided_name(found.name, self.provider)
         return replace(found, name=name, environment={**found.environment, "provider": self.provider})
 
     def time(self, models: "Sequence[AnyModel]", protocol: "MeasuringProtocol") -> "Iterator[Visit]":

@@ -481,6 +481,31 @@ def test_time_and_memory_of_a_file_are_those_of_its_tables_provider(
     assert asked == [where, where]
 
 
+@pytest.mark.parametrize(
+    ("device", "meant"),
+    [("host", "host"), ("host+azure,a=b", "host-azure-b"), ("host+azure", "rpi4"), ("ssh://pi", "rpi4")],
+)
+def test_a_file_is_held_against_what_was_predicted_for_the_address(
+    small: SmallSupernet,
+    tiny: SearchSpace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    meant: str,
+) -> None:
+    names = ("host", "rpi4", "host-azure-b")
+    latencies = tuple(LatencyPromise(PredictedLatency(name, "measured", 1.0)) for name in names)
+    path = tmp_path / "subnet.onnx"
+    list(deliver(small.files, tiny.smallest, Promise(figures={}, latencies=latencies), output=path))
+    room = ofa_nas.pipeline.delivery.file_verification
+    memory = Check("peak_memory", 1.0, None, "bytes", is_met=True, note="")
+    monkeypatch.setattr(room, "open_device", lambda _: Addressed())
+    monkeypatch.setattr(room, "time_file", lambda *_, **__: (MEASURED, ()))
+    monkeypatch.setattr(room, "check_memory", lambda *_, **__: [memory])
+    checks = verify(path, small.files, device=device).checks
+    assert next(one.device for one in checks if one.quantity == "latency") == meant
+
+
 def test_files_may_be_named_by_text(small: SmallSupernet, tiny: SearchSpace, tmp_path: Path) -> None:
     path = str(tmp_path / "subnet.onnx")
     *_, made = deliver(small.files, tiny.smallest, Promise(figures={}), output=path)

@@ -15,6 +15,7 @@ from ofa_nas.devices import (
     describe_threads,
     open_device,
 )
+from ofa_nas.devices.provided import provided_name, split_provider
 from ofa_nas.errors import BudgetError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.check import Check
@@ -139,9 +140,10 @@ def verify_file(
 
 def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
     """The prediction for the device at an address: that of its name, else the first of another machine."""
+    name = provided_name(*split_provider(address))
 
     def distance(one: PredictedLatency) -> tuple[bool, bool]:
-        return one.device != address, one.device == HOST
+        return one.device != name, one.device == HOST
 
     return min(card.latencies, key=distance, default=None)
 
