@@ -48,15 +48,21 @@ def profile_of(arch: Architecture) -> Profile:
 
 
 def table_of(
-    profile: Callable[[Architecture], Profile], space: SearchSpace = SPACE, *, swing: float = SWING
+    profile: Callable[[Architecture], Profile],
+    space: SearchSpace = SPACE,
+    *,
+    swing: float = SWING,
+    provider: str = "",
 ) -> LatencyTable:
-    networks = Networks.draw(space, space.resolutions, seed=0)
+    networks = Networks.draw(space, space.resolutions, seed=0, provider=provider)
     profiles = [profile(space.parse(name)) for name in networks.profiled]
     references = [reference_name(arch) for arch in reference_architectures(space)]
     visited = visits([*references, *networks.names], space, swing=swing)
     session = Session.of(networks.designs, [*profiles, *visited], PROTOCOL)
-    info = DeviceInfo.from_json(ENVIRONMENT, name="simulated")
-    return make_table(space, session, info=info, protocol=PROTOCOL, precision="fp32")
+    told = {"provider": provider} if provider else {}
+    info = DeviceInfo.from_json({**ENVIRONMENT, **told}, name="simulated")
+    protocol = replace(PROTOCOL, provider=provider)
+    return make_table(space, session, info=info, protocol=protocol, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +136,19 @@ def test_it_counts_each_network_once(table: LatencyTable) -> None:
     assert table.measured.networks == len(networks.names) + len(table.measured.references)
     assert len(set(networks.names)) == len(networks.names)
     assert set(networks.profiled) <= set(networks.names)
+
+
+def test_a_provider_that_runs_networks_as_one_node_has_a_true_table() -> None:
+    def profile(arch: Architecture) -> Profile:
+        nodes = NodeTime("fused", "Whole", 0.75, elsewhere=True), NodeTime("x", "Softmax", 0.25)
+        return Profile(str(arch), nodes, 0)
+
+    table = table_of(profile, provider="openvino")
+    assert table.error
+    assert table.error.spearman
+    assert table.error.spearman > 0.99
+    assert table.error.mape < 0.01
+    assert (table.provider, table.device.runtime) == ("openvino", "onnxruntime 1.31.1, openvino")
+    assert "openvino leaves 25% of the time to the CPU: Softmax." in table.notes
+    assert not lint_table(table, space=SPACE)
+    assert not [note for note in table_of(profile_of).notes if "to the CPU" in note]
