@@ -506,6 +506,17 @@ def test_a_file_is_held_against_what_was_predicted_for_the_address(
     assert next(one.device for one in checks if one.quantity == "latency") == meant
 
 
+def test_a_file_whose_memory_nobody_tells_is_delivered(
+    small: SmallSupernet, tiny: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = ofa_nas.pipeline.delivery.file_verification
+    monkeypatch.setattr(room, "check_memory", lambda *_, **__: [])
+    stream = deliver(small.files, tiny.smallest, Promise(figures={}), output=tmp_path / "subnet.onnx")
+    *_, delivery = stream
+    assert isinstance(delivery, Delivery)
+    assert "peak_memory" not in {check.quantity for check in delivery.checks}
+
+
 def test_files_may_be_named_by_text(small: SmallSupernet, tiny: SearchSpace, tmp_path: Path) -> None:
     path = str(tmp_path / "subnet.onnx")
     *_, made = deliver(small.files, tiny.smallest, Promise(figures={}), output=path)

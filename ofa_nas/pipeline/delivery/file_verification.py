@@ -183,7 +183,7 @@ def check_file(
             yield Activity(f"timing on {describe_address(one.timed_on)}")
             checks += _latency(file, card, one, threads=promise.threads)
     yield Activity("measuring memory")
-    peak, *others = check_memory(
+    memory = check_memory(
         file,
         next((one.timed_on for one in promise.latencies if one.timed_on not in ("", HOST)), HOST),
         predicted=promise.figures.get("peak_activation_bytes"),
@@ -192,7 +192,7 @@ def check_file(
     told = " of a processor with half precision; others compute in fp32" * (card.form.precision == FP16)
     if card.quantization and card.quantization.kept:
         told = f"; {len(card.quantization.kept)} operators stay in fp32: ofa-nas show names them"
-    checks += [replace(peak, note=peak.note + told), *others]
+    checks += [replace(one, note=one.note + told * (one.quantity == "peak_memory")) for one in memory]
     predicted, limit = promise.figures.get("weight_bytes"), promise.limit("model_size")
     checks.append(check_size(len(file.content), predicted=predicted, limit=limit))
     macs = promise.limit("macs")
