@@ -551,7 +551,17 @@ def test_what_the_commands_can_do_a_run_file_can_ask_for() -> None:
         "export": (ExportTable, {"arch", "device"}),
         "profile": (
             ProfileTable,
-            {"device", "name", "bundle", "collect", "space", "classes", "precision", "thread_counts"},
+            {
+                "device",
+                "name",
+                "bundle",
+                "collect",
+                "provider",
+                "space",
+                "classes",
+                "precision",
+                "thread_counts",
+            },
         ),
         "search": (
             SearchTable,
