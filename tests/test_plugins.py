@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ofa_nas import plugins
 from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
 from ofa_nas.devices import open_device
 from ofa_nas.errors import ConfigError, DeviceError
@@ -103,7 +104,11 @@ def test_a_generator_of_ones_own_that_draws_something_else_writes_no_file(
     assert not (tmp_path / "images.npz").exists()
 
 
-def test_the_standard_library_is_no_plug_in_that_is_blamed(tmp_path: Path) -> None:
+def test_the_standard_library_is_no_plug_in_that_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "_own_packages", set())  # other tests load plug-ins of this very package
+    load_plugin.cache_clear()
     load_plugin("space.blocks", "os.path")
     with pytest.raises(FileExistsError) as caught:
         os.makedirs(tmp_path)  # noqa: PTH103 - raises in a frame of that module

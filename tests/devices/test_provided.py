@@ -318,6 +318,6 @@ def test_a_board_is_measured_with_openvino_over_ssh(board: Loopback, tiny: Searc
     assert profile.peak_bytes == 0
     assert {visit.model for visit in device.time(models, FAST)} == {one.name for one in models}
     with pytest.raises(DeviceError, match=r"cannot be used here|refuses"):
-        list(open_device(address.replace("openvino", "openvino,device_type=GPU")).time(models, FAST))
+        list(open_device(address.replace("openvino", "openvino,device_type=GPU", 1)).time(models, FAST))
     with pytest.raises(DeviceError, match="has no execution provider cuda, but openvino"):
         open_device(address.replace("openvino", "cuda", 1)).info()
