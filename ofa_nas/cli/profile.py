@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     from ofa_nas.space.search_space import SearchSpace
 
 CLASSES = 200  # of the supernet that ships
+# Options of a measurement that a bundle holds.
+OF_BUNDLES = (
+    "device",
+    "space",
+    "supernet",
+    "resolution",
+    "classes",
+    "provider",
+    "precision",
+    "clock",
+    "rounds",
+    "seed",
+    "threads",
+)
 MOST_ROUNDS = 1000  # a day for a small space; more tells nothing new
 
 
@@ -91,8 +106,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_combination(args: argparse.Namespace) -> None:
-    from ofa_nas.devices import HOST
-    from ofa_nas.devices.provided import with_provider
     from ofa_nas.errors import ConfigError
 
     if args.rounds is not None and not 1 <= args.rounds <= MOST_ROUNDS:
@@ -100,42 +113,40 @@ def _check_combination(args: argparse.Namespace) -> None:
     counts = _counts(args)
     if min(counts) < 1 or len(set(counts)) < len(counts):
         raise ConfigError(f"--threads {_join(counts)}: expected different numbers from 1 on")
-    if args.collect is None and args.bundle is None:
-        if args.provider is not None:
-            address = with_provider(args.device or HOST, args.provider)
-            raise ConfigError(f"--provider is for a --bundle: here the address names it, --device {address}")
-        if len(counts) > 1 and args.output is not None:
-            raise ConfigError(
-                f"--output is one file, and --threads {_join(counts)} make {len(counts)} tables"
-            )
-        return
-    if args.collect is None:
-        unused = [name for name in ("device", "name", "output") if getattr(args, name) is not None]
-        reason = "a bundle is not measured here: name its table with --collect"
+    if args.collect is not None:
+        if args.bundle is None or args.name is None:
+            raise ConfigError("--collect needs the --bundle that was measured, and a --name for the table")
+        _check_unused(args, OF_BUNDLES, reason="the bundle says what was measured, and how")
+    elif args.bundle is not None:
         if len(counts) > 1:
             raise ConfigError(
                 f"--threads {_join(counts)}: a bundle is measured with one number; write one each"
             )
+        reason = "a bundle is not measured here: name its table with --collect"
+        _check_unused(args, ("device", "name", "output"), reason=reason)
     else:
-        if args.bundle is None or args.name is None:
-            raise ConfigError("--collect needs the --bundle that was measured, and a --name for the table")
-        names = (
-            "device",
-            "space",
-            "supernet",
-            "resolution",
-            "classes",
-            "provider",
-            "precision",
-            "clock",
-            "rounds",
-            "seed",
-        )
-        unused = [name for name in names if getattr(args, name) is not None]
-        unused += ["threads"] * (args.thread_counts is not None)
-        reason = "the bundle says what was measured, and how"
-    if unused:
-        raise ConfigError(f"--{unused[0]} cannot be given here: {reason}")
+        _check_measuring(args, counts)
+
+
+def _check_unused(args: argparse.Namespace, options: Sequence[str], *, reason: str) -> None:
+    from ofa_nas.errors import ConfigError
+
+    given = {**vars(args), "threads": args.thread_counts}
+    for option in options:
+        if given[option] is not None:
+            raise ConfigError(f"--{option} cannot be given here: {reason}")
+
+
+def _check_measuring(args: argparse.Namespace, counts: list[int]) -> None:
+    from ofa_nas.devices import HOST
+    from ofa_nas.devices.provided import with_provider
+    from ofa_nas.errors import ConfigError
+
+    if args.provider is not None:
+        address = with_provider(args.device or HOST, args.provider)
+        raise ConfigError(f"--provider is for a --bundle: here the address names it, --device {address}")
+    if len(counts) > 1 and args.output is not None:
+        raise ConfigError(f"--output is one file, and --threads {_join(counts)} make {len(counts)} tables")
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

@@ -137,23 +137,30 @@ def write_bundle(
         job = Job(protocol, tasks, files, about)
         for name, content in job.files([]).items():
             _add(archive, name, content)
-        readme = README.format(
-            space=space.name,
-            sizes=", ".join(map(str, sizes)),
-            networks=len(files),
-            precision=precision,
-            threads=protocol.threads,
-            **_needed_runtime(protocol.provider),
-            hot=agent.HOT_C,
-        )
+        readme = _readme(space, sizes, len(files), precision=precision, protocol=protocol)
         _add(archive, "README.txt", readme.encode())
     yield Bundle(path, path.stat().st_size, len(files), job.id)
 
 
-def _needed_runtime(provider: str) -> dict[str, str]:
-    name, *_ = provider.split(",")
-    runtime = f"a package of onnxruntime that has {name}" if name else "onnxruntime"
-    return {"runtime": runtime, "package": PACKAGES.get(name, "PACKAGE")}
+def _readme(
+    space: SearchSpace,
+    sizes: Sequence[int],
+    networks: int,
+    *,
+    precision: str,
+    protocol: MeasuringProtocol,
+) -> str:
+    name, *_ = protocol.provider.split(",")
+    return README.format(
+        space=space.name,
+        sizes=", ".join(map(str, sizes)),
+        networks=networks,
+        precision=precision,
+        threads=protocol.threads,
+        runtime=f"a package of onnxruntime that has {name}" if name else "onnxruntime",
+        package=PACKAGES.get(name, "PACKAGE"),
+        hot=agent.HOT_C,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,20 @@ def test_slow_profiles_of_an_additive_device_give_its_layers_back(tiny: SearchSp
         assert row.ms == pytest.approx(true_ms(row.layer), rel=1e-3)
 
 
+def test_designs_that_take_more_than_their_layers_hardly_pull_other_networks_along() -> None:
+    """All designs are deep, and where weights do not stay in the caches, deep networks are slow."""
+    space = SearchSpace.load("efficientnet_lite")
+    design = draw_design(space, 96, np.random.default_rng(3))
+    designs = [list(space.layers(arch)) for arch in design.latin]
+    profiled = [(network_of(layers, scale=1.06), [profile_of(layers)]) for layers in designs]
+    result = attribute(profiled, [network_of(list(space.layers(arch))) for arch in design.anchors])
+    prices = {row.layer: row.ms for row in result.rows}
+    others = [network_of(list(space.layers(arch))) for arch in design.holdouts]
+    predicted = [result.intercept_ms + sum(prices[layer] for layer in one.layers) for one in others]
+    errors = [ms / one.latency_ms - 1 for ms, one in zip(predicted, others, strict=True)]
+    assert np.mean(np.abs(errors)) < 0.01  # 1.7 % if designs were trusted like anchors
+
+
 def test_constant_beside_the_layers_is_found_from_whole_networks() -> None:
     space = SearchSpace.load("efficientnet_lite")
     encoding = Encoding.of(space)
