@@ -44,7 +44,10 @@ class Parts:
 
 def prune(worth: Floats, costs: Floats) -> npt.NDArray[np.intp]:
     """Rows that no other row beats in both, one of equal ones, by rising cost."""
-    order = np.argsort(costs, kind="stable")
+    order = np.argsort(costs)  # in no order of equal ones, which a stable sort of so many takes long for
+    ordered = worth[order]
+    records = np.sort(order[ordered == np.maximum.accumulate(ordered)])
+    order = records[np.argsort(costs[records], kind="stable")]
     rising = np.maximum.accumulate(worth[order])
     keep = np.ones(len(order), dtype=np.bool_)
     keep[1:] = rising[1:] > rising[:-1]

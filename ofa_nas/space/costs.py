@@ -66,9 +66,8 @@ class CostTable:
     def gather(self, genes: Genes) -> Floats:
         """Costs of the blocks of architectures `(n, d)`: `(n, positions)`, 0 where there is none."""
         self.encoding.check(genes)
-        _, positions, width = self.choices.shape
-        flat = (genes[:, :1].astype(np.intp) * positions + np.arange(positions)) * width + genes[:, 1:]
-        return np.asarray(self.choices.ravel().take(flat))
+        rows = np.arange(0, self.choices.size, self.choices.shape[2]).reshape(self.choices.shape[:2])
+        return np.asarray(self.choices.ravel().take(rows[genes[:, 0]] + genes[:, 1:]))
 
     def total(self, genes: Genes) -> Floats:
         """Sums over the layers of architectures `(n, d)`: `(n,)`."""

@@ -187,6 +187,17 @@ def test_pruning_keeps_one_of_equal_rows_and_nothing_that_is_beaten() -> None:
     assert costs[kept].tolist() == [0.5, 1.0, 2.0, 4.0]
 
 
+def test_pruning_is_what_looking_at_every_pair_finds_and_takes_the_first_of_equal_rows() -> None:
+    rng = np.random.default_rng(0)
+    for count in (1, 7, 2000):
+        worth, costs = rng.integers(0, 60, size=(2, count)).astype(np.float64)
+        beats = (worth[:, None] >= worth) & (costs[:, None] <= costs)
+        is_equal = (worth[:, None] == worth) & (costs[:, None] == costs)
+        is_beaten = (beats & ~is_equal).any(axis=0) | np.triu(is_equal, 1).any(axis=0)
+        unbeaten = np.flatnonzero(~is_beaten)
+        assert prune(worth, costs).tolist() == unbeaten[np.argsort(costs[unbeaten])].tolist()
+
+
 def test_a_limit_cuts_the_front_and_nothing_else() -> None:
     tables = made_up_problem(TINY, (1, 1, 1, 1), seed=3).tables
     assert tables is not None

@@ -125,8 +125,9 @@ def best_of(problem: Problem, scored: Scored) -> Scored | None:
     feasible = np.flatnonzero(problem.is_feasible(scored.costs) & (scored.errors < np.inf))
     if not len(feasible):
         return None
-    order = np.lexsort((scored.costs[feasible, 0], scored.errors[feasible]))
-    return scored.take(feasible[order[:1]])
+    errors = scored.errors[feasible]
+    least = feasible[errors == errors.min()]
+    return scored.take(least[[scored.costs[least, 0].argmin()]])
 
 
 def front_of(problem: Problem, scored: Scored) -> Scored:
