@@ -46,7 +46,7 @@ def show_delivery(delivery: "Delivery") -> None:
             path = escape(shlex.quote(str(delivery.path)))
             out.print(
                 f"latency   {predicted} predicted on {escape(one.device)} ({one.provenance}), not measured: "
-                f"ofa-nas verify {path} --device ssh://USER@HOST times it on a board"
+                f"ofa-nas verify {path} --device {escape(one.address)} times it there"
             )
     out.print(f"{escape(str(delivery.path))}: {_verdict(delivery)}")
 

@@ -11,6 +11,8 @@ from typing import Any
 import onnx
 
 from ofa_nas.data import Normalization
+from ofa_nas.devices import HOST, agent
+from ofa_nas.devices.provided import provided_name, with_provider
 from ofa_nas.errors import ArchitectureError, ConfigError, FileError
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
 from ofa_nas.files import parse_json, read_bytes
@@ -70,11 +72,21 @@ class PredictedLatency:
         device: Name of the table.
         provenance: Of the table: `measured`, `estimated` or `imported`.
         latency_ms: Of one image.
+        provider: Execution provider of the table, with its options; empty for ONNX Runtime's own on the CPU,
+            None where nobody knows, as of an estimated table.
     """
 
     device: str
     provenance: str
     latency_ms: float
+    provider: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Address to check it at, as far as it is known."""
+        provider = self.provider or ""
+        is_ours = self.device == provided_name(HOST, provider)
+        return with_provider(HOST if is_ours else "ssh://USER@HOST", provider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +283,16 @@ def _measured(document: Any) -> MeasuredFigures:
 
 
 def _latency(document: Any) -> PredictedLatency:
-    if not isinstance(document, dict) or document.keys() != {"device", "provenance", "latency_ms"}:
+    known = {"device", "provenance", "latency_ms"}
+    if not isinstance(document, dict) or document.keys() - {"provider"} != known:
         raise ValueError("latencies must be a list of objects with device, provenance and latency_ms")
     latency_ms = float(document["latency_ms"])
     if not 0.0 < latency_ms < math.inf:
         raise ValueError("latency_ms must be above 0")
-    return PredictedLatency(str(document["device"]), str(document["provenance"]), latency_ms)
+    provider = document.get("provider")
+    if provider not in (None, "") and not (isinstance(provider, str) and agent.PROVIDER.fullmatch(provider)):
+        raise ValueError(f"{provider!r:.80} is no execution provider")
+    return PredictedLatency(str(document["device"]), str(document["provenance"]), latency_ms, provider)
 
 
 def make_normalization(mean: list[float], std: list[float], *, channels: int = 3) -> Normalization:

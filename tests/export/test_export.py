@@ -45,7 +45,8 @@ def card_of(space: SearchSpace) -> ModelCard:
         predicted={"accuracy": 0.75, "macs": 1234.0},
         latencies=(
             PredictedLatency("rpi4", "estimated", 1.25),
-            PredictedLatency("host", "measured", 0.25),
+            PredictedLatency("host", "measured", 0.25, ""),
+            PredictedLatency("host-openvino-gpu", "measured", 0.125, "openvino,device_type=GPU"),
         ),
     )
 
@@ -60,6 +61,44 @@ def test_the_card_survives_the_file(tiny: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "subnet.onnx"
     save_model(path, model_of(tiny))
     assert ModelCard.from_model(read_model(path), path) == card_of(tiny)
+
+
+def test_of_an_older_file_nobody_knows_for_which_provider_it_was_predicted(tiny: SearchSpace) -> None:
+    metadata = card_of(tiny).to_metadata()
+    latencies = json.loads(metadata["ofa_nas.latencies"])
+    for one in latencies:
+        del one["provider"]
+    model = onnx.ModelProto()
+    onnx.helper.set_model_props(model, metadata | {"ofa_nas.latencies": json.dumps(latencies)})
+    card = ModelCard.from_model(model, Path("older.onnx"))
+    assert card.latencies == tuple(replace(one, provider=None) for one in card_of(tiny).latencies)
+
+
+@pytest.mark.parametrize("provider", [1, 0, [], ["openvino"], "cpu", "open vino", "qnn,path=/evil.so", "a\n"])
+def test_a_card_is_refused_whose_provider_is_none(provider: object, tiny: SearchSpace) -> None:
+    metadata = card_of(tiny).to_metadata()
+    latencies = [{**one, "provider": provider} for one in json.loads(metadata["ofa_nas.latencies"])]
+    model = onnx.ModelProto()
+    onnx.helper.set_model_props(model, metadata | {"ofa_nas.latencies": json.dumps(latencies)})
+    with pytest.raises(FileError, match=r"^spoilt\.onnx: its metadata are damaged: .* execution provider"):
+        ModelCard.from_model(model, Path("spoilt.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("device", "provider", "address"),
+    [
+        ("host", "", "host"),
+        ("host", None, "host"),
+        ("host-openvino", "openvino", "host+openvino"),
+        ("rpi4", None, "ssh://USER@HOST"),
+        ("jetson-gpu", "cuda", "ssh+cuda://USER@HOST"),
+        ("host-openvino", "cuda", "ssh+cuda://USER@HOST"),
+    ],
+)
+def test_a_prediction_says_at_what_address_it_can_be_checked(
+    device: str, provider: str | None, address: str
+) -> None:
+    assert PredictedLatency(device, "measured", 1.0, provider).address == address
 
 
 def test_the_file_is_the_calibrated_subnet_of_any_architecture(small: SmallSupernet) -> None:

@@ -1,6 +1,7 @@
 """Files that leave were checked; what fails a check does not stay."""
 
 import errno
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ofa_nas.export.check import Check
 from ofa_nas.export.interface import FileForm
 from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement
+from ofa_nas.latency.shelf import find_table
 from ofa_nas.pipeline.delivery.deliver import deliver, save_model
 from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.pipeline.evaluating.evaluation import evaluate
@@ -132,9 +134,9 @@ def test_a_search_promises_each_device_its_own_latency(small: SmallSupernet, tin
     assert (promise.figures, promise.threads) == (result.chosen.figures(), 3)
     assert promise.budgets == (memory,)
     first, second = promise.latencies
-    assert first.predicted == PredictedLatency("board", "measured", result.chosen.latencies_ms["board"])
+    assert first.predicted == PredictedLatency("board", "measured", result.chosen.latencies_ms["board"], "")
     assert (first.limit_ms, first.references, first.address) == (None, {"one": 3.0}, "ssh://pi")
-    assert second.predicted == PredictedLatency("exact", "measured", result.chosen.latencies_ms["exact"])
+    assert second.predicted == PredictedLatency("exact", "measured", result.chosen.latencies_ms["exact"], "")
     assert (second.limit_ms, second.references, second.address) == (4.0, {}, "")
 
 
@@ -479,31 +481,79 @@ def test_time_and_memory_of_a_file_are_those_of_its_tables_provider(
     *_, delivery = deliver(small.files, tiny.smallest, promise, output=tmp_path / "subnet.onnx")
     assert isinstance(delivery, Delivery)
     assert asked == [where, where]
+    assert [one.provider for one in delivery.card.latencies] == [provider]
+
+
+def test_for_which_provider_an_estimated_table_predicts_nobody_knows() -> None:
+    promise = LatencyPromise.of(find_table("rpi4")[1], 1.0)
+    assert promise.predicted
+    assert promise.predicted.provider is None
+
+
+Predictions = Mapping[str, str | None]  # providers by the names of tables
+
+
+@pytest.fixture
+def verify_predicted(
+    small: SmallSupernet, tiny: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Predictions, str], Delivery]:
+    """Check a file for which tables predicted 1 ms, at an address that nobody asks anything."""
+
+    def run(predictions: Predictions, device: str) -> Delivery:
+        latencies = tuple(
+            LatencyPromise(PredictedLatency(name, "measured", 1.0, provider))
+            for name, provider in predictions.items()
+        )
+        path = tmp_path / "subnet.onnx"
+        list(deliver(small.files, tiny.smallest, Promise(figures={}, latencies=latencies), output=path))
+        room = ofa_nas.pipeline.delivery.file_verification
+        memory = Check("peak_memory", 1.0, None, "bytes", is_met=True, note="")
+        monkeypatch.setattr(room, "open_device", lambda _: Addressed())
+        monkeypatch.setattr(room, "time_file", lambda *_, **__: (MEASURED, ()))
+        monkeypatch.setattr(room, "check_memory", lambda *_, **__: [memory])
+        return verify(path, small.files, device=device)
+
+    return run
+
+
+def latency_of(delivery: Delivery) -> Check:
+    return next(one for one in delivery.checks if one.quantity == "latency")
 
 
 @pytest.mark.parametrize(
-    ("device", "meant"),
-    [("host", "host"), ("host+azure,a=b", "host-azure-b"), ("host+azure", "rpi4"), ("ssh://pi", "rpi4")],
+    ("device", "predictions", "meant"),
+    [
+        ("host", {"rpi4": None, "host": "", "vino": "openvino"}, "host"),
+        ("host+openvino", {"rpi4": None, "host": "", "host-openvino": "openvino"}, "host-openvino"),
+        ("host+openvino", {"host": "", "vino": "openvino"}, "vino"),
+        ("host+openvino", {"host": None, "rpi4": None}, "rpi4"),
+        ("host+openvino", {"host": None, "host-openvino": None}, "host-openvino"),
+        ("ssh://pi", {"host": None, "rpi4": None}, "rpi4"),
+    ],
 )
 def test_a_file_is_held_against_what_was_predicted_for_the_address(
-    small: SmallSupernet,
-    tiny: SearchSpace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     device: str,
+    predictions: Predictions,
     meant: str,
+    verify_predicted: Callable[[Predictions, str], Delivery],
 ) -> None:
-    names = ("host", "rpi4", "host-azure-b")
-    latencies = tuple(LatencyPromise(PredictedLatency(name, "measured", 1.0)) for name in names)
-    path = tmp_path / "subnet.onnx"
-    list(deliver(small.files, tiny.smallest, Promise(figures={}, latencies=latencies), output=path))
-    room = ofa_nas.pipeline.delivery.file_verification
-    memory = Check("peak_memory", 1.0, None, "bytes", is_met=True, note="")
-    monkeypatch.setattr(room, "open_device", lambda _: Addressed())
-    monkeypatch.setattr(room, "time_file", lambda *_, **__: (MEASURED, ()))
-    monkeypatch.setattr(room, "check_memory", lambda *_, **__: [memory])
-    checks = verify(path, small.files, device=device).checks
-    assert next(one.device for one in checks if one.quantity == "latency") == meant
+    found = verify_predicted(predictions, device)
+    assert (latency_of(found).device, latency_of(found).predicted) == (meant, 1.0)
+    assert found.unchecked == ()
+
+
+def test_what_was_predicted_for_another_provider_is_no_comparison(
+    verify_predicted: Callable[[Predictions, str], Delivery],
+) -> None:
+    found = verify_predicted({"host-openvino": "openvino"}, "host")
+    assert (latency_of(found).device, latency_of(found).predicted) == ("host", None)
+    told = "1 ms predicted on host-openvino is for openvino, host for the CPU: --device host+openvino"
+    assert found.unchecked == (f"latency not compared: {told}",)
+    found = verify_predicted({"pi": "", "pi-gpu": "cuda,device_id=1"}, "ssh+cuda://pi")
+    assert (latency_of(found).device, latency_of(found).predicted) == ("ssh+cuda://pi", None)
+    first, second = found.unchecked
+    assert first.endswith("predicted on pi is for the CPU, ssh+cuda://pi for cuda: --device ssh://pi")
+    assert second.endswith("ssh+cuda://pi for cuda: --device ssh+cuda,device_id=1://pi")
 
 
 def test_a_file_whose_memory_nobody_tells_is_delivered(

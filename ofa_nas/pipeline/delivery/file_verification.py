@@ -14,8 +14,9 @@ from ofa_nas.devices import (
     describe_address,
     describe_threads,
     open_device,
+    provider_of,
 )
-from ofa_nas.devices.provided import provided_name, split_provider
+from ofa_nas.devices.provided import provided_name, split_provider, with_provider
 from ofa_nas.errors import BudgetError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.check import Check
@@ -33,6 +34,7 @@ from ofa_nas.export.verify import (
     count_correct_in_file,
     time_file,
 )
+from ofa_nas.figures import format_ms
 from ofa_nas.latency.verification import find_changes_of_machine
 from ofa_nas.pipeline.delivery.original import find_original
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
@@ -126,7 +128,9 @@ def verify_file(
     yield Activity("loading the supernet")
     original = find_original(path, card, None if supernet is None else str(supernet))
     limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
-    timed = LatencyPromise(_meant(card, address), limit_ms, address=address)
+    meant = _meant(card, address)
+    timed = LatencyPromise(meant, limit_ms, address=address)
+    missing = (*original.missing, *(_why_not_compared(card, address) if address and not meant else ()))
     promise = Promise(
         figures={**card.predicted, **exact_bytes(card)},
         half_width=card.predicted.get("accuracy_half_width", 0.0),
@@ -135,17 +139,32 @@ def verify_file(
         threads=threads,
     )
     for record in check_file(path, original.subnet, promise, held_out=original.held_out):
-        yield replace(record, unchecked=original.missing) if isinstance(record, Delivery) else record
+        yield replace(record, unchecked=missing) if isinstance(record, Delivery) else record
 
 
 def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
-    """The prediction for the device at an address: that of its name, else the first of another machine."""
+    """The prediction for the device at an address: that of its name, else the first of another machine.
+
+    Those for another execution provider are not comparable; None where all are.
+    """
     name = provided_name(*split_provider(address))
+    comparable = [one for one in card.latencies if one.provider in (None, provider_of(address))]
 
     def distance(one: PredictedLatency) -> tuple[bool, bool]:
         return one.device != name, one.device == HOST
 
-    return min(card.latencies, key=distance, default=None)
+    return min(comparable, key=distance, default=None)
+
+
+def _why_not_compared(card: ModelCard, address: str) -> Iterator[str]:
+    """A sentence for each prediction, all of which are for other execution providers than the address."""
+    place, provider = split_provider(address)
+    for one in card.latencies:
+        yield (
+            f"latency not compared: {format_ms(one.latency_ms)} predicted on {one.device} is for "
+            f"{one.provider or 'the CPU'}, {address} for {provider or 'the CPU'}: "
+            f"--device {with_provider(place, one.provider or '')}"
+        )
 
 
 def check_file(

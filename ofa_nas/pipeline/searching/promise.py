@@ -39,7 +39,8 @@ class LatencyPromise:
         cls, table: LatencyTable, latency_ms: float, *, limit_ms: float | None = None, address: str = ""
     ) -> "LatencyPromise":
         """What a table predicts."""
-        predicted = PredictedLatency(table.name, table.provenance, latency_ms)
+        provider = table.provider if table.measured else None
+        predicted = PredictedLatency(table.name, table.provenance, latency_ms, provider)
         return cls(predicted, limit_ms, table, address)
 
     @property
