@@ -285,7 +285,7 @@ def _measure(
     stream = measure_finalists(result, candidates, estimators.card.space, site, rounds=rounds)
     models = len(candidates) + len(reference_architectures(estimators.card.space))
     total = models * protocol.rounds  # at least
-    with progress(f"timing finalists on {address}", total=total, quiet=args.json) as bar:
+    with progress(f"timing finalists on {site.timed_on}", total=total, quiet=args.json) as bar:
         for done, record in enumerate(stream, start=1):
             if isinstance(record, Finals):
                 return record

@@ -1,5 +1,6 @@
 """Finalists: which are timed, and which of them is taken."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -232,15 +233,18 @@ def test_a_table_that_does_not_tell_its_threads_fails_with_those_that_were_timed
         finals_of(result, untold, tiny, times_as_long(result, 1.5))
 
 
-@pytest.mark.parametrize("provider", ["", "cuda"])
+@pytest.mark.parametrize(("provider", "address"), [("", "known://"), ("cuda", "known+cuda://")])
 def test_finalists_are_timed_with_the_provider_of_their_table(
-    provider: str, result: SearchResult, table: LatencyTable, tiny: SearchSpace
+    provider: str, address: str, result: SearchResult, table: LatencyTable, tiny: SearchSpace
 ) -> None:
     assert table.measured
     protocol = replace(table.measured.protocol, provider=provider)
     device = times_as_long(result, 1.0)
-    finals_of(result, replace(table, held=replace(table.measured, protocol=protocol)), tiny, device)
+    own = replace(table, held=replace(table.measured, protocol=protocol))
+    assert finals_of(result, own, tiny, device).address == address
     assert device.providers == {provider}
+    with pytest.raises(BudgetError, match=f" finalists keeps it on {re.escape(address)};"):
+        finals_of(result, own, tiny, times_as_long(result, 9.0))
 
 
 def with_references(table: LatencyTable, tiny: SearchSpace, **environment: object) -> LatencyTable:

@@ -11,6 +11,7 @@ from math import ceil
 import numpy as np
 
 from ofa_nas.devices import Device, MeasuringProtocol, Visit, describe_threads
+from ofa_nas.devices.provided import with_provider
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_amount
 from ofa_nas.latency.measure import Measurement
@@ -45,6 +46,11 @@ class Site:
     address: str
     protocol: MeasuringProtocol
 
+    @property
+    def timed_on(self) -> str:
+        """The address, with the execution provider of the table."""
+        return with_provider(self.address, self.table.provider)
+
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
@@ -69,7 +75,7 @@ class Finals:
 
     Attributes:
         device: Name of its table.
-        address: Of the device.
+        address: Of the device, with the execution provider that was timed.
         slowdowns: How many times as long the reference networks took as for the table, in each round.
         threads: Of ONNX Runtime.
         finalists: The most wanted first.
@@ -207,7 +213,7 @@ def measure_finalists(
         raise BudgetError(_describe_failure(result, finalists, seen[-1], site))
     yield Finals(
         device=table.name,
-        address=site.address,
+        address=site.timed_on,
         slowdowns=tuple(one.slowdown for one in seen),
         threads=site.protocol.threads,
         finalists=tuple(finalists),
@@ -281,7 +287,7 @@ def _describe_failure(result: SearchResult, finalists: Sequence[Finalist], timed
     found = nearest.measured.latency_ms
     margin = min(99, ceil(100.0 * (1.0 - predicted / found)) + 1)
     return (
-        f"{budget}: none of {len(finalists)} finalists keeps it on {site.address}; the nearest takes "
+        f"{budget}: none of {len(finalists)} finalists keeps it on {site.timed_on}; the nearest takes "
         f"{format_amount(found, budget.unit)} where {format_amount(predicted, budget.unit)} was predicted "
         f"({nearest.candidate.architecture}){told}; measure the table anew (ofa-nas profile), or search with "
         f"--margin {margin}%"
