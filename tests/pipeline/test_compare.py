@@ -9,9 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
+import ofa_nas.pipeline.delivery.compare
+from ofa_nas.activity import Activity
 from ofa_nas.data import Normalization
-from ofa_nas.devices import AnyModel, MeasuringProtocol, Visit
+from ofa_nas.devices import AnyModel, DeviceInfo, MeasuringProtocol, Profile, Visit
 from ofa_nas.devices.host import Host
+from ofa_nas.errors import DeviceError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.foreign import model_precision
 from ofa_nas.export.interface import FileForm
@@ -101,6 +104,35 @@ def test_a_file_does_not_differ_from_its_own_architecture(
     (versus,) = run(tiny.middle).comparisons
     assert versus.difference
     assert versus.difference.value == 0.0 < versus.difference.standard_error
+
+
+class Choosy(Host):
+    """A provider that takes no network of somebody else's; what it takes is profiled as without."""
+
+    def info(self) -> DeviceInfo:
+        found = super().info()
+        return replace(found, environment={**found.environment, "provider": "choosy"})
+
+    def time(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Visit]:
+        raise NotImplementedError
+
+    def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
+        for model in models:
+            if "foreign" in model.name:
+                raise DeviceError(f"choosy takes no operator of model {model.name}")
+            yield from super().profile([model], protocol)
+
+
+def test_a_file_of_which_a_provider_takes_nothing_is_refused_before_anything_is_classified(
+    small: SmallSupernet, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ofa_nas.pipeline.delivery.compare, "open_device", lambda _: Choosy())
+    path = foreign(exported, tmp_path / "foreign.onnx")
+    plan = ComparisonPlan(exported, ("smallest", str(path)), small.name, address="host+choosy")
+    done: list[Activity | Comparison] = []
+    with pytest.raises(DeviceError, match=r"choosy takes no operator of model 2 .*foreign\.onnx"):
+        done.extend(compare(plan, protocol=FAST))
+    assert not [one for one in done if isinstance(one, Activity) and one.name.startswith("classifying")]
 
 
 def test_every_network_is_visited_in_every_round_before_the_next(

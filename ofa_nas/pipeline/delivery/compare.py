@@ -18,6 +18,7 @@ from ofa_nas.pipeline.delivery.contenders import (
     Hits,
     Ratio,
     accuracy_difference,
+    check_taken,
     classify,
     contender_of_architecture,
     contender_of_file,
@@ -134,7 +135,8 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[Ac
         CheckpointError: The file's supernet is not here, or is another one by now.
         ArchitectureError: A baseline is no architecture of its space.
         ConfigError: An option is wrong.
-        DeviceError: The device cannot be reached, or refuses a network.
+        DeviceError: The device cannot be reached, or refuses a network, or its execution provider takes no
+            operator of one.
     """
     _check(plan)
     device = open_device(plan.address)
@@ -148,6 +150,7 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[Ac
         yield Activity(f"reading {name}")
         contenders.append(_baseline(name, plan, card, bench))
     _check_normalization(plan, contenders)
+    yield from check_taken(contenders, device, protocol)
     hits: list[Hits | None] = [None] * len(contenders)
     for number, one in enumerate(contenders):
         hits[number] = yield from classify(one, split)

@@ -1,6 +1,6 @@
 """Networks that are compared: where they come from, what they classify right, how long they take."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
@@ -166,11 +166,32 @@ def classify(one: Contender, split: PackedImages) -> Generator[Activity, None, H
     return hits
 
 
+def check_taken(
+    contenders: Sequence[Contender], device: Device, protocol: MeasuringProtocol
+) -> Iterator[Activity]:
+    """Look at every network, where timing looks at the first alone: these may have no operator in common.
+
+    Raises:
+        DeviceError: The device's execution provider takes no operator of one of them.
+    """
+    if not device.info().provider:
+        return
+    once = replace(protocol, profile_sittings=1, profile_runs=1, profile_skip=0)
+    yield Activity("trying the execution provider")
+    for done, _ in enumerate(device.profile(_models(contenders), once), start=1):
+        yield Activity("trying the execution provider", done, len(contenders))
+    device.forget()
+
+
+def _models(contenders: Sequence[Contender]) -> list[Model]:
+    return [Model(f"{number} {one.name}", one.model.timed()) for number, one in enumerate(contenders)]
+
+
 def time_contenders(
     contenders: Sequence[Contender], device: Device, protocol: MeasuringProtocol
 ) -> Generator[Activity, None, tuple[list[list[Visit]], list[Measurement]]]:
     """Visits of each in the order of rounds, and what they amount to."""
-    models = [Model(f"{number} {one.name}", one.model.timed()) for number, one in enumerate(contenders)]
+    models = _models(contenders)
     visits: dict[str, list[Visit]] = {model.name: [] for model in models}
     measured = []
     for record in measure(device, models, protocol=protocol):
