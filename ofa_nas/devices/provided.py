@@ -4,6 +4,7 @@ Behind a plus, an address names a provider of the ONNX Runtime there: `host+open
 with options `host+openvino,device_type=GPU`. Any backend can be addressed so.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ _ADDRESS = re.compile(
     rf"(?P<backend>[A-Za-z0-9_.]+)\+(?P<provider>{agent.PROVIDER.pattern})(?P<rest>(?:://.*)?)",
     re.ASCII | re.DOTALL,
 )
+# What a name tells whole: no option, or the one that says which chip.
+_TOLD = re.compile(r"[a-z0-9]+(?:,device_type=[A-Z]+(?:\.[0-9]+)?|,device_id=[0-9]+)?")
 
 
 def split_provider(address: str) -> tuple[str, str]:
@@ -44,9 +47,16 @@ def plain_provider(text: str) -> str:
 
 
 def provided_name(name: str, provider: str) -> str:
-    """How a device is called with a provider: by its name, the provider's, and the values of the options."""
-    values = [word.rpartition("=")[2] for word in provider.split(",")]
-    return re.sub(r"[^a-z0-9]+", "-", "-".join([name, *values]).lower()) if provider else name
+    """How a device is called with a provider: by its name, the provider's, and the values of the options.
+
+    Where these do not tell the options, the beginning of a hash does.
+    """
+    if not provider:
+        return name
+    words = [name, *(word.rpartition("=")[2] for word in provider.split(","))]
+    if not _TOLD.fullmatch(provider):
+        words.append(hashlib.sha256(provider.encode()).hexdigest()[:8])
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ tests of OpenVINO need the Python of an environment with numpy and onnxruntime-o
 
 import json
 import os
+import re
 import subprocess
 import zipfile
 from contextlib import suppress
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,7 +31,7 @@ from ofa_nas.devices import (
     open_device,
     provider_of,
 )
-from ofa_nas.devices.provided import Provided, split_provider, with_provider
+from ofa_nas.devices.provided import Provided, provided_name, split_provider, with_provider
 from ofa_nas.errors import ConfigError, DeviceError, TableError
 from ofa_nas.latency.bundle import collect, write_bundle
 from ofa_nas.latency.profile import profile_device
@@ -89,6 +91,32 @@ def test_an_address_names_a_provider_behind_a_plus(address: str, place: str, pro
 )
 def test_an_address_without_a_provider_can_be_given_one(address: str, provider: str, whole: str) -> None:
     assert with_provider(address, provider) == whole
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [
+        ("", "host"),
+        ("cuda", "host-cuda"),
+        ("cuda,device_id=1", "host-cuda-1"),
+        ("openvino,device_type=GPU.1", "host-openvino-gpu-1"),
+    ],
+)
+def test_a_device_is_called_by_its_provider(provider: str, name: str) -> None:
+    assert provided_name("host", provider) == name
+
+
+def test_other_options_make_another_name() -> None:
+    """Characters that no name has, capitals, keys and the order are told apart too."""
+    values = ("GPU.1", "GPU-1", "GPU:1", "GPU_1", "gpu.1", "GPU1", "GPU", "GPU.", "GPU-", "1", "a.b", "A.B")
+    keys = ("device_type", "device_id", "device", "x")
+    options = [f"{key}={value}" for key in keys for value in values]
+    providers = ["openvino", *(f"openvino,{one}" for one in options)]
+    providers += [f"openvino,{one},{other}" for one, other in permutations(options, 2)]
+    names = {provided_name("host", one) for one in providers}
+    assert len(names) == len(providers)
+    assert all(re.fullmatch(r"host-openvino(-[a-z0-9]+)*", one) for one in names)
+    assert provided_name("host", "openvino,a=b") == "host-openvino-b-1a905eb4"  # the same on every machine
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_names_of_other_tables_are_refused() -> None:
         ("ssh://pi@localhost:2222/usr/bin/python3", "localhost", "localhost-2222"),
         ("ssh://pi@localhost:2223", "localhost", "localhost-2223"),
         ("ssh://[fe80::12]", "fe80-12", "fe80-12"),
-        ("host+openvino,device_id=x:1", "host-openvino-x-1", "host-openvino-x-1"),
+        ("host+openvino,device_id=x:1", "host-openvino-x-1-3e45f3e8", "host-openvino-x-1-3e45f3e8"),
         ("ssh+cuda://pi@localhost:2222", "localhost-cuda", "localhost-cuda-2222"),
     ],
 )
