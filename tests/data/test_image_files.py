@@ -49,7 +49,9 @@ def test_pixels_of_8_bits_and_less_are_what_they_were(
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_16_bits_become_8_by_their_share_of_the_whole(kind: str) -> None:
     values = np.arange(65536, dtype=np.uint16).reshape(128, 512)
-    pixels = decode_image(encode(Image.fromarray(values), kind), "image")
+    by_hand = b"P5 512 128 65535\n" + values.astype(">u2").tobytes()  # Pillow before 13 writes none
+    content = by_hand if kind == "PPM" else encode(Image.fromarray(values), kind)
+    pixels = decode_image(content, "image")
     assert pixels.dtype == np.uint8
     for channel in range(3):
         assert np.array_equal(pixels[..., channel], (values.astype(np.int64) + 128) // 257)
