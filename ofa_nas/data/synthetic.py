@@ -9,6 +9,7 @@ import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ofa_nas.data.generators import load_generator
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import ConfigError, OfaNasError
 from ofa_nas.files import replacing
 from ofa_nas.randomness import check_seed, rng_of
 
@@ -73,10 +74,13 @@ class SyntheticImages:
         """Draw one image, `(S, S, 3)` uint8.
 
         Raises:
-            ConfigError: The generator gives anything else.
+            ConfigError: The generator gives anything else, or lacks a file or the like.
         """
         rng = rng_of(self.seed, index)
-        drawn: Any = load_generator(self.generator).paint(self.size_px, mode=self.mode, rng=rng)
+        try:
+            drawn: Any = load_generator(self.generator).paint(self.size_px, mode=self.mode, rng=rng)
+        except OSError as error:  # not of the file that is written
+            raise ConfigError(f"{self.generator} raised {type(error).__name__}: {error}") from error
         expected = (self.size_px, self.size_px, 3)
         if not isinstance(drawn, np.ndarray) or drawn.dtype != np.uint8 or drawn.shape != expected:
             found = f"{drawn.dtype} {drawn.shape}" if isinstance(drawn, np.ndarray) else type(drawn).__name__
@@ -100,6 +104,7 @@ def write_synthetic(images: SyntheticImages, path: Path, *, workers: int = 1) ->
 
     Raises:
         FileError: The file cannot be written.
+        ConfigError: A process cannot be started, or is killed.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": (images.count, *(images.size_px,) * 2, 3)}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -126,11 +131,25 @@ def _chunks(images: SyntheticImages, workers: int) -> Iterator[Iterator[tuple[in
         yield map(paint, starts)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(starts)), context, initializer=_follow_parent)
+    with _blamed_on(workers):
+        pool = ProcessPoolExecutor(min(workers, len(starts)), context, initializer=_follow_parent)
     try:
-        yield _in_order(pool, paint, starts, most=_AHEAD * workers)
+        yield _in_order(pool, paint, starts, workers=workers)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _blamed_on(workers: int) -> Iterator[None]:
+    """Tell of processes that cannot be started, or are killed, as of too many of them."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        told = "a process that draws was killed, such as for want of memory"
+        raise ConfigError(f"{told}; give fewer --workers than {workers}") from error
+    except OSError as error:
+        told = f"cannot start {workers} processes that draw: {error.strerror or error}"
+        raise ConfigError(f"{told}; give fewer --workers") from error
 
 
 def _in_order(
@@ -138,16 +157,25 @@ def _in_order(
     paint: Callable[[int], tuple[int, bytes]],
     starts: Iterable[int],
     *,
-    most: int,
+    workers: int,
 ) -> Iterator[tuple[int, bytes]]:
-    """As `pool.map` does, but with at most so many chunks drawn or waiting: the writer may be slow."""
-    pending: deque[Future[tuple[int, bytes]]] = deque()
-    for start in starts:
-        pending.append(pool.submit(paint, start))
-        if len(pending) == most:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+    """As `pool.map` does, but with few chunks drawn or waiting: the writer may be slow."""
+    pending: deque[tuple[int, Future[tuple[int, bytes]]]] = deque()
+
+    def first() -> tuple[int, bytes]:
+        start, future = pending.popleft()
+        error = future.exception()
+        # Drawn again here, an exception tells where it is from; what comes from a process has lost that.
+        is_told = error is None or isinstance(error, (OfaNasError, BrokenProcessPool))
+        return future.result() if is_told else paint(start)
+
+    with _blamed_on(workers):
+        for start in starts:
+            pending.append((start, pool.submit(paint, start)))
+            if len(pending) == _AHEAD * workers:
+                yield first()
+        while pending:
+            yield first()
 
 
 def _paint(images: SyntheticImages, start: int) -> tuple[int, bytes]:

@@ -1,11 +1,15 @@
 """`ofa-nas data`; the law of the images is in tests/data."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
+from ofa_nas.data import synthetic
 from tests.cli.conftest import Command
 
 SMALL = ["--size-px", "16", "--count", "3", "--workers", "1"]
@@ -55,3 +59,50 @@ def test_a_place_that_cannot_be_written_is_refused_first(refused: Callable[..., 
     assert "expected the name of a .npz file" in refused("data", "noise", tmp_path / "out.png")
     (tmp_path / "file").touch()
     assert "is no folder" in refused("data", "noise", tmp_path / "file" / "out.npz")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("open('/no/texture')", "FileNotFoundError: [Errno 2] No such file or directory: '/no/texture'"),
+    ],
+)
+def test_an_exception_of_a_generator_is_told_by_its_name_wherever_it_draws(
+    raised: str,
+    told: str,
+    workers: int,
+    refused: Callable[..., str],
+    write_module: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    name = write_module(f"MODES = ()\ndef paint(size_px, *, mode, rng):\n    {raised}\n")
+    draw = ("data", name, tmp_path / "out" / "x.npz", "--count", "65", "--workers", workers)
+    assert refused(*draw).startswith(f"error: {name} raised {told}")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line_and_leaves_nothing(
+    refused: Callable[..., str], write_module: Callable[[str], str], tmp_path: Path
+) -> None:
+    name = write_module(
+        "import os\nMODES = ()\ndef paint(size_px, *, mode, rng):\n    os.kill(os.getpid(), 9)\n"
+    )
+    told = refused("data", name, tmp_path / "out" / "x.npz", "--count", "65", "--workers", "2")
+    assert "a process that draws was killed, such as for want of memory; give fewer --workers than 2" in told
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_processes_that_cannot_be_started_are_not_blamed_on_the_file(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(synthetic, "ProcessPoolExecutor", refuse)
+    told = refused("data", "noise", tmp_path / "out" / "x.npz", "--count", "65", "--workers", "2")
+    assert "cannot start 2 processes that draw: Too many open files; give fewer --workers" in told
+    assert not list((tmp_path / "out").iterdir())
