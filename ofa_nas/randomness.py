@@ -7,6 +7,8 @@ import numpy as np
 
 from ofa_nas.errors import ConfigError
 
+MOST_SEED = 2**62  # torch takes no more than 64 bits, with a sign
+
 
 def check_rng(rng: Any) -> None:
     """Refuse what nothing can be drawn from.
@@ -18,18 +20,23 @@ def check_rng(rng: Any) -> None:
         raise ConfigError(f"rng {rng!r:.60}: expected a Generator, such as numpy.random.default_rng(0)")
 
 
-def check_seed(seed: Any) -> None:
+def check_seed(seed: Any, *, most: int | None = None) -> None:
     """Refuse what is no seed.
 
+    Args:
+        seed: As a user gives it.
+        most: That it may be, where more than numpy draws from it.
+
     Raises:
-        ConfigError: It is no whole number from 0 on.
+        ConfigError: It is no whole number from 0 on, or one that is too large.
     """
     try:
-        is_seed = index(seed) >= 0
+        is_seed = index(seed) >= 0 and (most is None or index(seed) <= most)
     except TypeError:
         is_seed = False
     if not is_seed:
-        raise ConfigError(f"seed {seed!r:.60}: expected a whole number, 0 or more")
+        allowed = ", 0 or more" if most is None else f" from 0 to {most}"
+        raise ConfigError(f"seed {seed!r:.60}: expected a whole number{allowed}")
 
 
 def rng_of(seed: int, *stream: int) -> np.random.Generator:

@@ -1,12 +1,14 @@
 """What is no source of randomness, or no seed, is told where it comes in."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ofa_nas.data.synthetic import SyntheticImages
+from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.evaluating.evaluation import evaluate
 from ofa_nas.pipeline.predicting.collecting import Collection
@@ -15,6 +17,7 @@ from ofa_nas.pipeline.predicting.predictor_report import report_predictor
 from ofa_nas.pipeline.searching.cheapest import search_cheapest
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import Goal, search
+from ofa_nas.pipeline.training.starting import bootstrap_supernet
 from ofa_nas.predictors import Observations, load_module
 from ofa_nas.randomness import rng_of
 from ofa_nas.search.budgets import Cost
@@ -22,6 +25,7 @@ from ofa_nas.search.choices import ChoiceSpace
 from ofa_nas.search.methods import load_method
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.splits import SplitSizes
 from tests.search.worlds import every_architecture
 from tests.small_supernet import SmallSupernet
@@ -82,6 +86,14 @@ SEEDED: dict[str, Callable[[SmallSupernet, Any], Any]] = {
     "splits": lambda _, seed: SplitSizes(seed=seed),
     "images": lambda _, seed: SyntheticImages.plan("noise", mode=None, count=1, size_px=32, seed=seed),
 }
+BOUNDED: dict[str, Callable[[SmallSupernet, Any], Any]] = {
+    "recipe": lambda _, seed: replace(Recipe.load("sandwich"), seed=seed),
+    "settings": lambda _, seed: Recipe.load("sandwich").override(Settings(seed=seed)),
+    "protocol": lambda _, seed: MeasuringProtocol(seed=seed),
+    "bootstrap": lambda small, seed: bootstrap_supernet(
+        small.name, output=small.files.weights.with_name("other.safetensors"), data=None, seed=seed
+    ),
+}
 
 
 @pytest.mark.parametrize("seed", [-1, "0", 0.5, None])
@@ -89,3 +101,11 @@ SEEDED: dict[str, Callable[[SmallSupernet, Any], Any]] = {
 def test_what_is_no_seed_is_refused(small: SmallSupernet, work: str, seed: Any) -> None:
     with pytest.raises(ConfigError, match=NO_SEED):
         list(SEEDED[work](small, seed))
+
+
+@pytest.mark.parametrize("seed", [-1, "0", 0.5, None, 2**63 + 1])
+@pytest.mark.parametrize("work", BOUNDED)
+def test_so_is_one_that_torch_or_a_board_cannot_take(small: SmallSupernet, work: str, seed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^seed .*: expected a whole number from 0 to [0-9]+$"):
+        BOUNDED[work](small, seed)
+    assert not small.files.weights.with_name("other.safetensors").exists()

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from ofa_nas.assets import asset_names
+from ofa_nas.devices import agent
 from ofa_nas.devices.agent import AnyModel, Model
-from ofa_nas.devices.agent import Protocol as MeasuringProtocol
 from ofa_nas.devices.provided import Provided, split_provider
 from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.plugins import load_plugin, plugin_names
+from ofa_nas.randomness import check_seed
 from ofa_nas.space.precision import FP32, INT8
 
 __all__ = [
@@ -39,6 +40,18 @@ __all__ = [
     "place_of",
     "provider_of",
 ]
+
+
+LARGEST_SETTING = 2**63  # of a protocol; seeds are that large
+
+
+@dataclass(frozen=True)
+class MeasuringProtocol(agent.Protocol):
+    """How to measure; `agent.py` tells of each setting."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no seed."""
+        check_seed(self.seed, most=LARGEST_SETTING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ class Host:
         """Time models in interleaved visits; the first model is the sentinel."""
         with _refusals():
             sizes, free = _sizes(models), agent.free_bytes()
-            protocol = agent.fit_memory(protocol, sizes, free)
-            _check_memory(agent.needed_bytes(sizes, "time", protocol), free)
-            yield from map(Visit.from_json, agent.time_models(models, protocol))
+            fitted = agent.fit_memory(protocol, sizes, free)
+            _check_memory(agent.needed_bytes(sizes, "time", fitted), free)
+            yield from map(Visit.from_json, agent.time_models(models, fitted))
 
     def profile(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Profile]:
         """Profile models, each in several sittings."""

@@ -13,14 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from ofa_nas.devices import AnyModel, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices import LARGEST_SETTING, AnyModel, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.errors import OfaNasError
 from ofa_nas.files import parse_json
 
 SCHEMA = 1
 LEAST_MS, LARGEST_MS = 1e-4, 1e7  # of a run; the agent rounds to the least
 MOST_CORES = 4096  # of a board, as tables are read
-LARGEST_SETTING = 2**63  # of a protocol; seeds are that large
 LEVEL = 6  # of gzip: 1 does not see how the weights of a model to be timed repeat; 9 saves nothing more
 Record = dict[str, Any]
 

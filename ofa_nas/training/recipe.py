@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar, cast, get_args
 
 from ofa_nas.errors import ConfigError, RecipeError
+from ofa_nas.randomness import MOST_SEED, check_seed
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.space.toml_reader import Section, read_toml
 
@@ -152,6 +153,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
+        check_seed(self.seed, most=MOST_SEED)
         if self.phases[0].teacher == "frozen":
             raise RecipeError(
                 f"recipe {self.name}: phases[0].teacher: frozen is the largest subnet after the first phase, "
@@ -305,8 +307,8 @@ class Settings:
             "learning_rate": (1e-12, 1e38, "a number above 0"),
             "random_subnets": (0, 64, "a number from 0 to 64"),
             "crop_scale": (1e-3, 1.0, "a share of the area, above 0 and at most 1"),
-            "seed": (0, 2**62, "0 or more"),
         }
+        check_seed(self.seed, most=MOST_SEED)
         for name, (least, most, expected) in rules.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:

@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 from ofa_nas.assets import DEFAULT_SUPERNET
 from ofa_nas.errors import ConfigError
 from ofa_nas.predictors import MIN_SAMPLES
+from ofa_nas.randomness import MOST_SEED
 from ofa_nas.space.precision import FP16, FP32, INT8
 from ofa_nas.space.toml_reader import Section, read_toml
 
@@ -251,7 +252,7 @@ class RunFile:
             export=_table(root, "export", ExportTable.read) or ExportTable(),
             report=root.flag("report") if root.has("report") else None,
             threads=_integer(root, "threads", maximum=1024),
-            seed=root.integer("seed", default=0, minimum=0, maximum=2**62),
+            seed=root.integer("seed", default=0, minimum=0, maximum=MOST_SEED),
         )
         root.close()
         return run

@@ -12,6 +12,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable, moving_together, write_bytes
 from ofa_nas.pipeline.training.training_run import save_images, warn_of_size
 from ofa_nas.provenance import record_provenance
+from ofa_nas.randomness import MOST_SEED, check_seed
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -50,13 +51,14 @@ def bootstrap_supernet(
         seed: Of a new classifier and of the draw of images.
 
     Raises:
-        ConfigError: The output is no such file name, there is no such start or data set, or the space has
-            other weights.
+        ConfigError: The output is no such file name, there is no such start or data set, the space has
+            other weights, or the seed is none.
         SpaceError: There is no such space.
         FileError: The output cannot be written.
         CheckpointError: The start is damaged or does not fit its space.
         DataError: The data are wrong, too few, or signals where the start takes images.
     """
+    check_seed(seed, most=MOST_SEED)
     if output.suffix != ".safetensors" or output.is_dir():
         raise ConfigError(f"--output {output}: expected the name of a .safetensors file")
     files = SupernetFiles(output)
