@@ -38,6 +38,13 @@ def test_the_command_reference_is_up_to_date() -> None:
     assert "%%" not in text, "argparse prints one"
 
 
+def test_who_gives_torch_no_threads_is_told_of_quotas() -> None:
+    texts = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "run.md")]
+    told = [line for text in texts for line in text.splitlines() if "CPU threads" in line]
+    assert len(told) > 1
+    assert all("quota" in line for line in told), told
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
 def test_the_python_of_the_documents_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = code_blocks(name, "python")

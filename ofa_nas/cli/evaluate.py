@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_windows(parser)
     parser.add_argument("--images", type=int, help="how many of them at most (all)")
-    parser.add_argument("--threads", type=int, help="CPU threads for calibration and images (all cores)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="CPU threads for calibration and images (all cores, or what a CPU quota leaves)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw of images (0)")
 
 

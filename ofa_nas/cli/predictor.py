@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="report: write it with plots to this .html file too"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads for calibration and images (all cores)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="CPU threads for calibration and images (all cores, or what a CPU quota leaves)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 

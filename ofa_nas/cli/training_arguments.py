@@ -24,7 +24,9 @@ def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: st
         "--checkpoint-minutes", type=float, default=5.0, help=f"{kept}minutes between checkpoints (5)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch (all cores)")
+    parser.add_argument(
+        "--threads", type=int, help="CPU threads of torch (all cores, or what a CPU quota leaves)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 

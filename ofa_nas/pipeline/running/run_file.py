@@ -202,7 +202,7 @@ class RunFile:
         collect: None where the supernet has a predictor, which is taken as it is.
         kind: Of the predictor; None leaves it to `ofa-nas predictor fit`.
         report: Whether to end with a page; None for a page where one can be made.
-        threads: CPU threads of training and evaluation; None for all cores.
+        threads: CPU threads of training and evaluation; None for all cores, or what a CPU quota leaves.
         seed: Of everything random.
     """
 
