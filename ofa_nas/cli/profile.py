@@ -205,7 +205,7 @@ def _measure(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import err
     from ofa_nas.devices import HOST, open_device
     from ofa_nas.files import check_writable
-    from ofa_nas.latency.profile import check_request, check_threads
+    from ofa_nas.latency.profile import check_request, examined_for
     from ofa_nas.latency.shelf import default_name, named_table_path
 
     space, address = _space(args), args.device or HOST
@@ -215,10 +215,11 @@ def _measure(args: argparse.Namespace) -> None:
         check_request(space, protocol, args.resolution or (), precision=precision)
     device = open_device(address)
     info = device.info()
-    for text in info.environment.get("warnings", []):
+    examined = [examined_for(threads, info) for threads in counts]
+    warnings = dict.fromkeys(text for one in examined for text in one.environment.get("warnings", []))
+    for text in warnings:
         err.print(f"{address} warns: {text}", markup=False)
     name = args.name or default_name(address, info)
-    check_threads(max(counts), info)
     paths = {
         threads: args.output or named_table_path(space, name, threads=threads, precision=precision)
         for threads in counts

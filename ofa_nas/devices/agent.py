@@ -299,8 +299,19 @@ def find_memory_faults(model_bytes: int, free: int) -> List[str]:
 
 def find_quota_faults(threads: int, quota: float) -> List[str]:
     """Why so many threads must not be measured where `cpu_quota` leaves so much."""
-    told = "--threads %d, but a CPU quota of %.3g cores: times would include being throttled; have it raised"
-    return [(told + " or ask for fewer" * (threads > 1)) % (threads, quota)] * (0 < quota < threads)
+    told = "--threads %d, but a CPU quota of %.3g cores: times would include being throttled; raise it to "
+    told += "%d cores or more (docker run --cpus, CPUQuota=), or %s"
+    others = "ask for fewer" if quota >= 1 else "measure another device"
+    return [told % (threads, quota, threads + 1, others)] * (0 < quota < threads)
+
+
+def find_quota_doubts(threads: int, quota: float) -> List[str]:
+    """What makes figures of so many threads doubtful where `cpu_quota` leaves so much."""
+    told = (
+        "a CPU quota of %.3g cores for --threads %d: whatever else runs within it gets them throttled, "
+        "and times include that; a whole core more is enough, or fewer threads"
+    )
+    return [told % (quota, threads)] * (threads <= quota < threads + 1)
 
 
 def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str], List[str]]:
@@ -322,12 +333,7 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
     warnings = ["since its start: " + text for bit, text in enumerate(THROTTLING) if bits >> 16 >> bit & 1]
     warnings += [hot] * (0 < below_hot <= NEARLY_HOT_C)
     warnings += ["busy with something else: load %.1f" % machine["load"]] * (machine["load"] > 0.5)
-    if threads <= machine["cpu_quota"] < threads + 1:
-        told = (machine["cpu_quota"], threads)
-        warnings.append(
-            "a CPU quota of %.3g cores for --threads %d: whatever else runs within it gets them throttled, "
-            "and times include that; a whole core more is enough, or fewer threads" % told
-        )
+    warnings += find_quota_doubts(threads, machine["cpu_quota"])
     if governor not in ("", "performance"):
         warnings.append("frequency governor %s, so figures will vary: %s" % (governor, performance))
     return refusals, warnings

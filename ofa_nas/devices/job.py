@@ -275,6 +275,7 @@ def is_board(record: Record) -> bool:
     return (
         _is_count(record.get("cores"), least=1)
         and record["cores"] <= MOST_CORES
+        and _is_quota(record.get("cpu_quota", 0.0))
         and isinstance(warnings, list)
         and isinstance(providers, list)
         and all(isinstance(text, str) and text.isprintable() for text in texts + warnings + providers)
@@ -283,6 +284,10 @@ def is_board(record: Record) -> bool:
 
 def _is_count(value: Any, *, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**53
+
+
+def _is_quota(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST_CORES
 
 
 def _is_time(value: Any) -> bool:

@@ -55,14 +55,13 @@ def profile_device(
 
     Raises:
         ConfigError: A resolution is not the space's, processor time is asked of several threads, or more
-            threads than the device has cores.
+            threads than the device has cores, or its CPU quota leaves.
         DeviceError: The device cannot measure.
     """
     info = device.info()
     protocol = replace(protocol, provider=info.provider)
     sizes = check_request(space, protocol, resolutions, precision=precision)
-    check_threads(protocol.threads, info)
-    info = replace(info, name=name or info.name)
+    info = replace(examined_for(protocol.threads, info), name=name or info.name)
     networks = Networks.draw(space, sizes, protocol.seed, provider=info.provider)
     profiled = networks.profiled
     steps = {
@@ -168,11 +167,19 @@ def check_request(
     return sizes
 
 
-def check_threads(threads: int, info: DeviceInfo) -> None:
-    """Refuse more threads than a device has cores.
+def examined_for(threads: int, info: DeviceInfo) -> DeviceInfo:
+    """What a device says of itself where so many threads are to be measured: it was asked for one.
 
     Raises:
-        ConfigError: Says how many there are.
+        ConfigError: It has fewer cores, or its CPU quota leaves fewer.
     """
     if threads > info.cores:
         raise ConfigError(f"{threads} threads, but {info.name} has {info.cores} cores: ask for fewer")
+    quota = info.environment.get("cpu_quota", 0.0)
+    for fault in agent.find_quota_faults(threads, quota):
+        raise ConfigError(f"{info.name}: {fault}")
+    doubts = agent.find_quota_doubts(threads, quota) if threads > 1 else []
+    if not doubts:
+        return info
+    warnings = [*info.environment.get("warnings", []), *doubts]
+    return replace(info, environment={**info.environment, "warnings": warnings})

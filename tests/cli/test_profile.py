@@ -2,12 +2,16 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from ofa_nas.cli import main, profile
+from ofa_nas.devices import agent
+from ofa_nas.errors import TableError
 from ofa_nas.latency.table import LatencyTable
 from tests.cli.conftest import Command
 from tests.pipeline.simulated_board import simulated_table
@@ -78,6 +82,24 @@ def test_a_table_for_each_number_of_threads_in_int8(command: Command) -> None:
 def test_refusals(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "--space", "tiny", *arguments]) == 1
     assert told in capsys.readouterr().err
+
+
+def test_a_quota_is_looked_at_for_all_threads_before_anything_is_measured(
+    refused: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "cpu_quota", lambda: 2.5)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+
+    def stop(*_: object, **__: object) -> NoReturn:
+        raise TableError("it would be measured now")
+
+    monkeypatch.setattr(profile, "_measure_once", stop)
+    told = refused("profile", "--space", "tiny", "--threads", "1", "4")
+    assert "host: --threads 4, but a CPU quota of 2.5 cores" in told
+    assert main(["profile", "--space", "tiny", "--threads", "1", "2"]) == 1
+    warnings = " ".join(capsys.readouterr().err.split()).split("host warns: ")
+    assert [text for text in warnings if "a CPU quota of 2.5 cores for --threads 2: " in text]
+    assert warnings[-1].endswith("error: it would be measured now")
 
 
 def test_a_board_is_not_asked_for_what_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:

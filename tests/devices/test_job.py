@@ -155,6 +155,7 @@ def test_warnings_of_all_starts_count_once_a_kind() -> None:
         ),
         ({**BOARD, "cores": "four"}, "line 2 does not describe a board"),
         ({**BOARD, "cores": 4097}, "line 2 does not describe a board"),
+        ({**BOARD, "cpu_quota": "much"}, "line 2 does not describe a board"),
         ({**BOARD, "warnings": "none"}, "line 2 does not describe a board"),
         ({**BOARD, "cpu": "\x1b]0;owned\x07"}, "line 2 does not describe a board"),
         (

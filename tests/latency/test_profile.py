@@ -11,7 +11,7 @@ import pytest
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError
 from ofa_nas.latency import session
-from ofa_nas.latency.profile import check_request, check_threads, profile_device
+from ofa_nas.latency.profile import check_request, examined_for, profile_device
 from ofa_nas.latency.references import reference_models, slowdown, write_network
 from ofa_nas.latency.shelf import is_fresh
 from ofa_nas.latency.table import LatencyTable
@@ -74,12 +74,32 @@ def test_unknown_precisions_and_threads_beyond_the_cores_are_refused(tiny: Searc
     with pytest.raises(ConfigError, match="precision int4: expected fp32 or int8"):
         check_request(tiny, FAST, (), precision="int4")
     info = replace(open_device("host").info(), cores=4)
-    check_threads(4, info)
+    assert examined_for(4, info) == info
     with pytest.raises(ConfigError, match="5 threads, but host has 4 cores: ask for fewer"):
-        check_threads(5, info)
+        examined_for(5, info)
     many = replace(FAST, threads=(os.cpu_count() or 1) + 1)
     with pytest.raises(ConfigError, match="cores: ask for fewer"):
         next(profile_device(open_device("host"), tiny, protocol=many))
+
+
+@pytest.mark.parametrize(
+    ("threads", "quota", "warned"),
+    [(1, 1.5, False), (2, 2.0, True), (2, 2.5, True), (2, 3.0, False), (3, 3.5, True), (8, 0.0, False)],
+)
+def test_a_narrow_quota_is_warned_of_for_the_threads_that_are_asked_for(
+    threads: int, quota: float, warned: bool
+) -> None:
+    environment = {"warnings": ["hot"], "cpu_quota": quota}
+    info = replace(open_device("host").info(), cores=8, environment=environment)
+    first, *others = examined_for(threads, info).environment["warnings"]
+    assert first == "hot"
+    assert [f"{quota:g} cores for --threads {threads}" in text for text in others] == [True] * warned
+    if threads > 1:
+        narrow = replace(info, environment={**environment, "cpu_quota": threads - 0.5})
+        with pytest.raises(ConfigError, match=rf"^host: --threads {threads}, but a CPU quota of "):
+            examined_for(threads, narrow)
+    untold = replace(info, environment={})  # a backend of somebody else's
+    assert examined_for(threads, untold) == untold
 
 
 @pytest.mark.slow
