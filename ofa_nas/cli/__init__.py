@@ -1,7 +1,7 @@
 """The command line `ofa-nas COMMAND …`: one module a command, imported only when it is chosen.
 
 A command is `ofa_nas/cli/<name>.py` with `add_arguments(parser)` and `run(args)`, and one line in `COMMANDS`.
-Exit status: 0 done, 1 refused, 2 misused, 130 interrupted.
+Exit status: 0 done, 1 refused, 2 misused, 128 and the signal interrupted.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Protocol
 
 import ofa_nas
 from ofa_nas.cli.plain import one_line
-from ofa_nas.cli.signals import ended_in_order
+from ofa_nas.cli.signals import ended_in_order, status_of
 from ofa_nas.cli.streams import drop_stdout, prepare_streams
 from ofa_nas.cli.window_arguments import put_windows
 from ofa_nas.errors import ConfigError, FileError, OfaNasError
@@ -173,8 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(arguments)
     except OfaNasError as error:
         return _fail(f"error: {error}", 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as error:
+        return _fail("interrupted", status_of(error))
     except Exception as error:  # noqa: BLE001 - the one place where a bug of ours becomes a line for the user
         plugin = raising_plugin(error)
         if isinstance(error, OSError) and not plugin:

@@ -12,8 +12,8 @@ _HEAD = """\
 Written by `python -m ofa_nas.cli.reference > docs/cli.md`; a test compares.
 
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 refused (one line says where, what was
-found and what would be right), 2 misused, 130 interrupted. `NO_COLOR=1` turns colours off; `OFA_NAS_DEBUG=1`
-shows the traceback of a bug.
+found and what would be right), 2 misused, interrupted 128 and the signal (130 Ctrl-C, 143 SIGTERM, 129 a
+closed terminal). `NO_COLOR=1` turns colours off; `OFA_NAS_DEBUG=1` shows the traceback of a bug.
 """
 
 

@@ -68,13 +68,18 @@ def ended_in_order() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, at once or when the import within which the signal came is done."""
+    """Raise a KeyboardInterrupt of a signal, at once or when the import within which it came is done."""
     if _within_import(frame):
         _thread.start_new_thread(_interrupt_soon, (number,))  # without a lock that the main thread may hold
         return
     if number in SECOND:
         signal.signal(number, SECOND[number])
-    signal.default_int_handler(number, frame)
+    raise KeyboardInterrupt(number)
+
+
+def status_of(error: KeyboardInterrupt) -> int:
+    """Exit status as of a shell: 128 and the signal that the error is of; Ctrl-C's where it names none."""
+    return 128 + next((number for number in ENDS if number in error.args), signal.SIGINT)
 
 
 def _within_import(frame: FrameType | None) -> bool:

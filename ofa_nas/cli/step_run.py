@@ -27,7 +27,7 @@ def run_process(arguments: Sequence[str], *, lock: int, is_quiet: bool) -> int:
         Its exit status, negative for the signal that killed it.
 
     Raises:
-        KeyboardInterrupt: The user asked for an end, and it came.
+        KeyboardInterrupt: The user asked for an end, and it came; of the signal.
     """
     held, kept = os.pipe()
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
@@ -46,7 +46,7 @@ def run_process(arguments: Sequence[str], *, lock: int, is_quiet: bool) -> int:
         os.close(held)
         os.close(kept)
     if signals:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(signals[0])
     return status
 
 

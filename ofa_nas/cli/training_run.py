@@ -69,7 +69,7 @@ def follow_training(
             if signals:
                 records.close()
                 _tell(f"stopped; {stopped}", is_first=is_first)
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(signals[0])
     return None
 
 

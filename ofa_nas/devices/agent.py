@@ -1002,12 +1002,12 @@ def _follow_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _interrupt(number: int, _: object) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def main() -> int:
-    """Run as a program; the exit status is 0, `REFUSED`, or 130 when ended from outside."""
+    """Run as a program; the exit status is 0, `REFUSED`, or when ended from outside 130, by SIGTERM 143."""
     parser = argparse.ArgumentParser(description="Measure a job; what was measured before is not repeated.")
     parser.add_argument("folder", nargs="?", default=os.path.dirname(os.path.abspath(sys.argv[0])))
     parser.add_argument("--check", action="store_true", help="only describe this machine")
@@ -1034,8 +1034,8 @@ def main() -> int:
     except AgentError as error:
         print(json.dumps({"kind": "refusal", "text": str(error)}) if is_sent else "refused: %s" % error)
         return REFUSED
-    except (KeyboardInterrupt, BrokenPipeError):
-        return 130
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        return 128 + (signal.SIGTERM if signal.SIGTERM in error.args else signal.SIGINT)
     if not is_sent:
         print("\ndone: take results.jsonl back")
     return 0

@@ -84,7 +84,7 @@ def test_whatever_asks_for_an_end_is_an_interrupt(numbers: list[int]) -> None:
     """The shell and the system may both tell that a terminal was closed."""
     with pytest.raises(KeyboardInterrupt) as caught:
         end_and_clean_up(*numbers)
-    assert caught.value.__context__ is None
+    assert (caught.value.__context__, caught.value.args) == (None, (numbers[0],))
     assert signal.getsignal(numbers[0]) is signal.SIG_DFL
 
 

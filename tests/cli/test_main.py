@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
@@ -114,11 +115,23 @@ def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("ofa_nas.cli.spaces"), "run", run)
 
 
-def test_an_interrupt_exits_with_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (KeyboardInterrupt(), 130),
+        (KeyboardInterrupt("of somebody else's"), 130),
+        (KeyboardInterrupt(signal.SIGINT), 130),
+        (KeyboardInterrupt(signal.SIGTERM), 143),
+    ],
+)
+def test_an_interrupt_exits_with_the_status_of_its_signal(
+    error: KeyboardInterrupt,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fail_with(KeyboardInterrupt(), monkeypatch)
-    assert main(["spaces"]) == 130
+    fail_with(error, monkeypatch)
+    assert main(["spaces"]) == status
     assert capsys.readouterr().err == "interrupted\n"
 
 

@@ -509,7 +509,7 @@ def test_an_agent_that_still_looks_at_its_board_is_ended_too(tiny: SearchSpace, 
     results.file.close()
     assert not results.records
     process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(

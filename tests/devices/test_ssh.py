@@ -136,7 +136,7 @@ def test_an_agent_left_behind_is_ended_by_the_next(board: Loopback, models: list
         time.sleep(0.05)
     assert [is_running(start["process"]) for start in starts] == [False, True]
     second.close()  # type: ignore[attr-defined]
-    with pytest.raises(DeviceError, match="ended with status 130"):
+    with pytest.raises(DeviceError, match="ended with status 143"):
         list(first)
 
 
