@@ -58,9 +58,10 @@ def load_dashed(kind: str, name: str, offers: Sequence[str], *, what: str) -> An
     Raises:
         ConfigError: There is no such plug-in, or it lacks something.
     """
-    own = name if "." in name else name.replace("-", "_")
+    is_dotted = _DOTTED.fullmatch(name) is not None
+    own = name if is_dotted else name.replace("-", "_")
     names = plugin_names(kind)
-    if "." not in name and own not in names:
+    if not is_dotted and own not in names:
         raise _unknown(kind, name, [one.replace("_", "-") for one in names])
     return load_complete(kind, own, offers, what=what)
 

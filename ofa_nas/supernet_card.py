@@ -145,7 +145,7 @@ class SupernetFiles:
         The weights themselves may not be there: see `SupernetCard.check_weights`.
 
         Raises:
-            CheckpointError: There is none; the message lists what ships.
+            CheckpointError: There is none; the message lists what ships. Or it is another file.
         """
         shipped, suffix = supernet_names(), ".safetensors"
         if name_or_path in shipped:
@@ -153,9 +153,10 @@ class SupernetFiles:
         own = cls(Path(name_or_path))
         if str(name_or_path).endswith(suffix) and own.card.is_file():
             return own
-        return cls(
-            find_asset("supernets", name_or_path, suffix=suffix, error=CheckpointError, shipped=shipped)
-        )
+        found = find_asset("supernets", name_or_path, suffix=suffix, error=CheckpointError, shipped=shipped)
+        if found.suffix != suffix:
+            raise CheckpointError(f"{found}: no supernet: expected the path of a {suffix} file")
+        return cls(found)
 
     @property
     def name(self) -> str:

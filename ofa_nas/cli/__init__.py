@@ -43,7 +43,7 @@ LEAST = {
     "checkpoint_minutes": 0.0,
     "workers": 1,
 }
-MOST = {"image_size": 4096}
+MOST = {"image_size": 4096, "threads": 4096}
 _NO_MEMORY = re.compile(  # as torch, ONNX Runtime and the loader of their libraries say it
     "allocate memory|out of memory|failed to map segment", re.IGNORECASE
 )

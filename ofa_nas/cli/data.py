@@ -33,8 +33,12 @@ def run(args: argparse.Namespace) -> None:
     """Draw and write."""
     from ofa_nas.cli.console import give_document, out, progress
     from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
+    from ofa_nas.errors import ConfigError
     from ofa_nas.files import check_writable
 
+    if args.generator.endswith(".npz"):
+        told = f"expected a generator, and the file behind it: {args.file} {args.generator}"
+        raise ConfigError(f"GENERATOR {args.generator}: {told}")
     images = SyntheticImages.plan(
         args.generator, mode=args.mode, count=args.count, size_px=args.size_px, seed=args.seed
     )

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
 
     names = args.methods.split(",") if args.methods else METHODS
     methods = tuple(Method.named(name, option="--methods").name for name in names)
+    if args.space is not None and args.subnet.endswith(".onnx"):
+        raise ConfigError(f"{args.subnet} tells its own search space: leave out --space")
     if args.space is not None:
         space = SearchSpace.load(args.space)
         arch = named_architecture(space, args.subnet)

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.predicting.predictor_fit import KindScore
 
 
+COUNT, IMAGES = 150, 2000
+OWN = {  # options that not every action has
+    "collect": ("data", "window", "hop", "count", "near_front", "until", "images", "threads"),
+    "fit": ("kind",),
+    "report": ("kind", "output"),
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `predictor`."""
     parser.add_argument(
@@ -22,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_supernet(parser)
     parser.add_argument("--data", help="collect: data set with the supernet's classes")
     add_windows(parser)
-    parser.add_argument("--count", type=int, default=150, help="collect: subnets in all (150)")
+    parser.add_argument("--count", type=int, help=f"collect: subnets in all ({COUNT})")
     parser.add_argument(
         "--near-front", action="store_true", help="collect: subnets of the front that the predictor finds"
     )
@@ -32,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="collect: stop before --count when left-out fifths are predicted well enough: tau=0.95, or "
         "rmse=0.8 points",
     )
-    parser.add_argument("--images", type=int, default=2000, help="collect: images for each (2000)")
+    parser.add_argument("--images", type=int, help=f"collect: images for each ({IMAGES})")
     parser.add_argument(
         "--kind",
         help="additive, additive_gp, mlp, macs or your own; fit: auto for what the samples speak for (auto); "
@@ -44,14 +52,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=int,
-        help="CPU threads for calibration and images (all cores, or what a CPU quota leaves)",
+        help="collect: CPU threads for calibration and images (all cores, or what a CPU quota leaves)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Collect, fit or report."""
+    _check_options(args)
     {"collect": _collect, "fit": _fit, "report": _report}[args.action](args)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    from ofa_nas.errors import ConfigError
+
+    for option in dict.fromkeys(option for options in OWN.values() for option in options):
+        actions = [action for action, options in OWN.items() if option in options]
+        if args.action not in actions and getattr(args, option) not in (None, False):
+            raise ConfigError(
+                f"--{option.replace('_', '-')}: is of predictor {', '.join(actions)}; "
+                f"leave it out with predictor {args.action}"
+            )
 
 
 def _collect(args: argparse.Namespace) -> None:
@@ -67,9 +88,9 @@ def _collect(args: argparse.Namespace) -> None:
     with progress("loading supernet and images", total=None, quiet=args.json):
         plan = Collection.plan(
             args.supernet,
-            count=args.count,
+            count=COUNT if args.count is None else args.count,
             data=args.data,
-            images=args.images,
+            images=IMAGES if args.images is None else args.images,
             seed=args.seed,
             near_front=args.near_front,
             threads=args.threads,

@@ -82,11 +82,12 @@ def _plan(args: argparse.Namespace) -> "PrunePlan":
     from ofa_nas.pipeline.adapting.prune import PrunePlan, prune_recipe
     from ofa_nas.training.splits import SplitSizes
 
-    own = {"channel": ("keep",), "imp": ("rounds", "share", "scope", "rewind")}
+    own = {"channel": ("keep", "checkpoint_minutes"), "imp": ("rounds", "share", "scope", "rewind")}
     other = next(name for name in own if name != args.method)
     for name in own[other]:
         if getattr(args, name) is not None:
-            raise ConfigError(f"--{name}: is of --method {other}; leave it out with --method {args.method}")
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option}: is of --method {other}; leave it out with --method {args.method}")
     given = {name: getattr(args, name) for name in own[args.method] if getattr(args, name) is not None}
     return PrunePlan(
         subnet=args.start,
@@ -96,8 +97,7 @@ def _plan(args: argparse.Namespace) -> "PrunePlan":
         recipe=prune_recipe().override(own_settings(args)),
         sizes=SplitSizes(reports=args.held_out, seed=args.seed),
         from_scratch=args.from_scratch,
-        **kept_run(args),
-        **given,
+        **(kept_run(args) | given),
     )
 
 

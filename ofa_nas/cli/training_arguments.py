@@ -20,9 +20,7 @@ def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: st
     parser.add_argument("--output", type=Path, default=Path(folder), help=f"run folder ({folder})")
     parser.add_argument("--resume", action="store_true", help=f"continue the {work} in the run folder")
     parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, default=5.0, help=f"{kept}minutes between checkpoints (5)"
-    )
+    parser.add_argument("--checkpoint-minutes", type=float, help=f"{kept}minutes between checkpoints (5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument(
         "--threads", type=int, help="CPU threads of torch (all cores, or what a CPU quota leaves)"
@@ -32,12 +30,13 @@ def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: st
 
 def kept_run(args: argparse.Namespace) -> dict[str, Any]:
     """What the arguments of `add_run` and `add_settings` say for a `RunPlan`."""
+    minutes = args.checkpoint_minutes
     return {
         "folder": args.output,
         "image_size": args.image_size,
         "resume": args.resume,
-        "checkpoint_minutes": args.checkpoint_minutes,
         "has_own_rate": args.learning_rate is not None,
+        **({} if minutes is None else {"checkpoint_minutes": minutes}),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import zipfile
@@ -22,7 +23,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ofa_nas.data.generators import load_generator
-from ofa_nas.errors import ConfigError, OfaNasError
+from ofa_nas.errors import ConfigError, FileError, OfaNasError
+from ofa_nas.figures import format_bytes
 from ofa_nas.files import replacing
 from ofa_nas.randomness import check_seed, rng_of
 
@@ -103,10 +105,11 @@ def write_synthetic(images: SyntheticImages, path: Path, *, workers: int = 1) ->
         How many are written.
 
     Raises:
-        FileError: The file cannot be written.
+        FileError: The file cannot be written, or the disk has no room for it.
         ConfigError: A process cannot be started, or is killed.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": (images.count, *(images.size_px,) * 2, 3)}
+    _check_room(images, path)
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with _member(archive, "made_by") as file:
             npy.write_array(file, np.array(json.dumps(asdict(images))), allow_pickle=False)
@@ -115,6 +118,17 @@ def write_synthetic(images: SyntheticImages, path: Path, *, workers: int = 1) ->
             for done, content in chunks:
                 file.write(content)
                 yield done
+
+
+def _check_room(images: SyntheticImages, path: Path) -> None:
+    needed = images.count * images.size_px**2 * 3
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise FileError(
+            f"{path}: the {images.count} images take {format_bytes(needed)}, and {format_bytes(free)} are "
+            "free: take fewer or smaller ones, or another disk"
+        )
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:

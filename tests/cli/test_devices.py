@@ -135,7 +135,7 @@ def test_a_table_that_could_not_be_read_is_not_calibrated(
 ) -> None:
     output = tmp_path / "board.json"
     command = ("devices", "calibrate", "rpi5", timed, "--output", output)
-    assert "board.json: device.threads: expected" in refused(*command, "--threads", "5000")
+    assert "--threads 5000: expected 4096 or less" in refused(*command, "--threads", "5000")
     assert "board.json: device: expected printable text" in refused(*command, "--runtime", "a\x1b[2J")
     named = timed.rename(tmp_path / "a\x1b[2J.csv")
     assert "expected printable text" in refused(*command[:3], named, *command[4:])

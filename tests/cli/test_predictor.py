@@ -88,7 +88,7 @@ def test_wrong_inputs_are_one_line(refused: Callable[..., str], small: SmallSupe
     )
     assert "no_such: no such supernet" in refused("predictor", "fit", "--supernet", "no_such")
     collect = ("predictor", "collect", "--supernet", files.weights, "--data", small.data, "--threads", "1")
-    assert "--count 0: expected 1 or more" in refused(*collect, "--count", "0")
+    assert "--count 0: expected 1 to 100000" in refused(*collect, "--count", "0")
     assert "--images -5: expected 1 or more" in refused(*collect, "--images", "-5")
     files.samples.write_text("not JSON\n", encoding="utf-8")
     assert "supernet.samples.jsonl:1: not a JSON line" in refused(

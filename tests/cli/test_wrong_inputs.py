@@ -75,6 +75,10 @@ WRONG = (
     ("devices melt", "melt"),
     ("devices explain rpi9 largest", "rpi9"),
     ("devices calibrate rpi4 {junk} --output t.json", "{junk}"),
+    (
+        "devices calibrate rpi4 {junk} --output t.json --threads 99999",
+        "--threads 99999: expected 4096 or less",
+    ),
     ("devices import mine {junk} --space tiny --output t.json", "{junk}"),
     ("bootstrap --from stone --output b.safetensors", "stone"),
     (
@@ -109,6 +113,27 @@ WRONG = (
     ),
     ("predictor report --supernet {net} --kind os.path", "os.path: not a predictor: the module lacks fit"),
     ("predictor report --supernet nonet", "nonet"),
+    (
+        "predictor fit --supernet {net} --data {data}",
+        "--data: is of predictor collect; leave it out with predictor fit",
+    ),
+    (
+        "predictor report --supernet {net} --images 10",
+        "--images: is of predictor collect; leave it out with predictor report",
+    ),
+    (
+        "predictor fit --supernet {net} --output page.html",
+        "--output: is of predictor report; leave it out with predictor fit",
+    ),
+    (
+        "predictor collect --supernet {net} --data {data} --kind mlp",
+        "--kind: is of predictor fit, report; leave it out with predictor collect",
+    ),
+    (
+        "predictor collect --supernet {net} --data {data} --count 10000000",
+        "--count 10000000: expected 1 to 100000",
+    ),
+    ("predictor fit --supernet {onnx}", "{onnx}: no supernet: expected the path of a .safetensors file"),
     ("transfer --from {junk}.onnx --data {data}", "{junk}.onnx"),
     ("transfer --from largest --supernet {net} --data {folder}", "{folder}"),
     ("transfer --from largest --supernet {net} --data {data} --method magic", "magic"),
@@ -118,10 +143,20 @@ WRONG = (
     ("prune --from largest --supernet {net} --data {data} --method magic", "magic"),
     ("prune --from largest --supernet {net} --data {data} --keep 0", "--keep 0"),
     ("prune --from largest --supernet {net} --data {data} --resume", "nothing to resume"),
+    (
+        "prune --from largest --supernet {net} --data {data} --method imp --checkpoint-minutes 1",
+        "--checkpoint-minutes: is of --method channel; leave it out with --method imp",
+    ),
     ("data sand a.npz", "sand"),
     ("data dead-leaves a.txt", "a.txt"),
     ("data dead-leaves a.npz --mode stars", "stars"),
     ("data noise a.npz --count 0", "--count 0"),
+    (
+        "data noise a.npz --count 1000000000 --size-px 1024",
+        "a.npz: the 1000000000 images take 3145728 GB, and",
+    ),
+    ("data a.npz noise", "GENERATOR a.npz: expected a generator, and the file behind it: noise a.npz"),
+    ("data lab/clouds.py a.npz", "there is no 'lab/clouds.py'; there are dead-leaves, noise"),
     ("pretrain --data {folder}", "{folder}"),
     ("pretrain --data {data} --loss magic", "magic"),
     ("pretrain --data {data} --loss os.path", "os.path: not a loss: the module lacks terms, follow"),
@@ -129,6 +164,7 @@ WRONG = (
     ("memory largest --supernet nonet", "nonet"),
     ("memory biggest --supernet {net}", "biggest"),
     ("memory largest --supernet {net} --batch 0", "--batch"),
+    ("memory {onnx} --space tiny", "{onnx} tells its own search space: leave out --space"),
     ("run no.toml", "no.toml: no such run file"),
     ("run {junk}", "junk: not valid TOML"),
     ("run {folder}", "{folder}"),

@@ -24,6 +24,7 @@ from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 if TYPE_CHECKING:
     from ofa_nas.data.packed import PackedImages
 
+MOST_SUBNETS = 100_000
 LEAST_TO_JUDGE = 30  # samples; fewer give no estimate worth stopping for
 CHECK_EVERY = 10  # samples
 # Standard errors. One look would be sure at 1.645; a run looks up to 48 times for 500 samples, and the first
@@ -120,11 +121,12 @@ class Collection:
             CheckpointError: The supernet is missing or damaged.
             FileError: The samples cannot be written beside it.
             DataError: The data set has other classes.
+            ConfigError: `count` is none, or more than anybody evaluates.
         """
         from ofa_nas.training.collect import fill_up, stratified_sample
 
-        if count < 1:
-            raise ConfigError(f"--count {count}: expected 1 or more")
+        if not 1 <= count <= MOST_SUBNETS:
+            raise ConfigError(f"--count {count}: expected 1 to {MOST_SUBNETS}")
         bench = Bench.open(supernet, threads=threads)
         check_writable(bench.files.samples)
         split = bench.predictor_images(data, images=images, seed=seed)
