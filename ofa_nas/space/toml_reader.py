@@ -20,7 +20,7 @@ def read_toml(path: Path, *, error: type[OfaNasError]) -> "Section":
     """
     text = read_bytes(path, error=error, most=LARGEST)
     try:
-        content = tomllib.loads(text.decode())
+        content = tomllib.loads(text.decode("utf-8-sig"))  # editors of Windows begin files with a mark
     except (ValueError, RecursionError) as cause:  # ValueError: no TOML, no UTF-8, a number of 5000 digits
         raise error(f"{path}: not valid TOML: {cause!s:.200}") from cause
     return Section(path, "", content, error, is_toml=True)

@@ -300,6 +300,10 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("[search]\nmethod = 'luck'", "run.toml: search.method: "),
         ("[search]\nobjective = 'latency'", "run.toml: search.accuracy: is reached at the least of"),
         ("[search]\nfinalists = 3", "run.toml: search.finalists: are timed on a device"),
+        (
+            "[search]\nfinalists = 3\nmeasure = 'host'",
+            "run.toml: search.finalists: are timed on a device, or evaluated; give its table as",
+        ),
         ("[search]\ncontest = true", "run.toml: data: is missing"),
         ("[search]\n[profile]\nrounds = 3", "run.toml: profile: nothing is measured"),
         ("[search]\n[export]\nprecision = 'int4'", "run.toml: export.precision: expected one of fp32, fp16,"),

@@ -20,6 +20,11 @@ TINY_TEXT = (asset_folder("search_spaces") / "tiny.toml").read_text()
 TINY_LINES = TINY_TEXT.splitlines()
 
 
+def test_the_mark_that_editors_of_windows_begin_files_with_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_bytes(TINY_TEXT.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert SearchSpace.load(tmp_path / "tiny.toml") == SearchSpace.load("tiny")
+
+
 def uniform(resolution: int, *, depth: int, expand: int, kernel: int) -> Architecture:
     """MobileNetV3 with one choice for all of its five elastic stages."""
     stage = (Block(kernel, expand),) * depth

@@ -241,10 +241,10 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
             check_address(address)
             check_trusted(backend_of(address))
             open_device(address)
-    elif run.search.finalists is not None and not run.search.contest:
+    if (device is None or address is None) and run.search.finalists is not None and not run.search.contest:
         raise ConfigError(
-            f"{run.path}: search.finalists: are timed on a device, or evaluated; give its address as "
-            "search.measure, or add contest = true"
+            f"{run.path}: search.finalists: are timed on a device, or evaluated; give its table as "
+            "search.device and its address as search.measure, or add contest = true"
         )
     _check_profile(run, space, is_measured=is_measured)
     if device is None or is_measured:
