@@ -24,6 +24,7 @@ from ofa_nas.training.step import Learner
 _WEIGHT, _MOMENTUM, _TEACHER, _META = "weight:", "momentum:", "teacher:", "training"
 _DATA = "data"  # which older checkpoints do not tell of
 _SAMPLE = 64  # images that stand for all
+_TOLD = 4  # changes that are named at most
 _DUE, _RATES = "due", "rates"
 _RATE = re.compile(r"recipe\.phases\.[0-9]+\.learning_rate = ")
 _MOST_STEPS = 10**12
@@ -238,9 +239,9 @@ def read_meta(path: Path, *, meta: dict[str, object], has_own_rate: bool = False
         if not (has_own_rate and _RATE.match(change))
     ]
     if changes:
+        told = "; ".join([*(f"{one:.220}" for one in changes[:_TOLD]), *["…"] * (len(changes) > _TOLD)])
         raise CheckpointError(
-            f"{path}: made with {'; '.join(changes)[:600]}; "
-            "resume with the same settings or train into another folder"
+            f"{path}: made with {told}; resume with the same settings or train into another folder"
         )
     return found
 

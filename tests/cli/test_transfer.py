@@ -1,5 +1,6 @@
 """A transfer from end to end: to a user's folder, from an architecture and from a file, and checked."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,10 @@ def test_a_run_folder_is_not_overwritten(
     base = ("transfer", "--from", "smallest", "--supernet", small.name, "--data", folder, "--output", output)
     assert "holds a transfer: --resume continues it" in refused(*base)
     assert "epochs = 0.5, now it is 5.0" in refused(*base, "--resume")
+    base = (*base[:-1], small.copy_to(tmp_path / "training").weights.parent)
+    told = refused(*base, "--resume")  # of a training, not of a transfer
+    assert "made with recipe.name = small, now it is transfer; recipe.phases.0.name = sandwich, " in told
+    assert re.search(r" = [^;]*, now it is [^;]*; …; resume with the same settings", told)
     again = transfer(command, small, folder, output, "--epochs", 0.5, "--resume")
     assert again["is_met"]
 
