@@ -11,10 +11,9 @@ from types import FrameType
 from typing import Any
 
 ENDS = [signal.SIGINT, signal.SIGTERM]
-SECOND: dict[int, Any] = {signal.SIGTERM: signal.SIG_DFL}  # what another one of the same kind does
-if hasattr(signal, "SIGHUP"):  # of a terminal that is closed; the shell sends one too
+if hasattr(signal, "SIGHUP"):  # of a terminal that is closed
     ENDS.append(signal.SIGHUP)
-    SECOND[signal.SIGHUP] = signal.SIG_IGN
+SAME_S = 1.0  # for which another SIGTERM is the first one, told again
 IMPORTS = "<frozen importlib"  # how the names of the import system's own code objects begin
 AGAIN_S = 0.02
 
@@ -27,7 +26,8 @@ def signals_noted() -> Iterator[list[int]]:
 
     def note(number: int, _frame: object) -> None:
         noted.append(number)
-        before.update({number: SECOND[number]} if number in SECOND else {})
+        if number != signal.SIGINT:
+            before[number] = _second(number)
         for each, handler in before.items():
             signal.signal(each, handler)
 
@@ -51,8 +51,8 @@ def ended_in_order() -> Iterator[None]:
     """Make SIGTERM and a closed terminal what Ctrl-C is, and put each off that comes within an import.
 
     So files that are half written are removed, devices told, trials given back. A compiled module (onnx's,
-    torch's) that is interrupted while it registers itself ends the process with a C++ traceback. A second
-    SIGTERM waits for nothing. Another thread, and a signal that somebody else handles, are left alone.
+    torch's) that is interrupted while it registers itself ends the process with a C++ traceback. Another
+    thread, and a signal that somebody else handles, are left alone.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -72,9 +72,25 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if _within_import(frame):
         _thread.start_new_thread(_interrupt_soon, (number,))  # without a lock that the main thread may hold
         return
-    if number in SECOND:
-        signal.signal(number, SECOND[number])
+    if number != signal.SIGINT:
+        signal.signal(number, _second(number))
     raise KeyboardInterrupt(number)
+
+
+def _second(number: int) -> Any:
+    """A handler of further signals of a kind: a second SIGTERM waits for nothing, a second SIGHUP says nothing.
+
+    Both may be told twice at once: a closed terminal by the system and the shell, SIGTERM by a supervisor to
+    all processes of a service and by one of these to another.
+    """
+    began = time.monotonic()
+
+    def again(number: int, _frame: object) -> None:
+        if time.monotonic() - began > SAME_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    return again if number == signal.SIGTERM else signal.SIG_IGN
 
 
 def status_of(error: KeyboardInterrupt) -> int:

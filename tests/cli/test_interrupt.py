@@ -79,20 +79,41 @@ def end_and_clean_up(*numbers: int) -> None:
                 os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGHUP, signal.SIGHUP]])
-def test_whatever_asks_for_an_end_is_an_interrupt(numbers: list[int]) -> None:
-    """The shell and the system may both tell that a terminal was closed."""
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whatever_asks_for_an_end_is_one_interrupt(number: int, times: int) -> None:
+    """The shell and the system may both tell that a terminal was closed; a supervisor and `run` that all ends."""
     with pytest.raises(KeyboardInterrupt) as caught:
-        end_and_clean_up(*numbers)
-    assert (caught.value.__context__, caught.value.args) == (None, (numbers[0],))
-    assert signal.getsignal(numbers[0]) is signal.SIG_DFL
+        end_and_clean_up(*[number] * times)
+    assert (caught.value.__context__, caught.value.args) == (None, (number,))
+    assert signal.getsignal(number) is signal.SIG_DFL
 
 
-def test_a_step_is_finished_though_a_closed_terminal_is_told_twice() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_step_is_finished_though_the_end_is_told_twice(number: int) -> None:
     with ended_in_order(), signals_noted() as noted:
-        os.kill(os.getpid(), signal.SIGHUP)
-        os.kill(os.getpid(), signal.SIGHUP)
-    assert noted == [signal.SIGHUP]
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+    assert noted == [number]
+
+
+@pytest.mark.parametrize("end", ["ended_in_order", "signals_noted"])
+def test_a_later_sigterm_waits_for_nothing(end: str) -> None:
+    program = f"""
+import os, signal, sys, time
+from ofa_nas.cli import signals
+
+signals.SAME_S = 0.01
+with signals.{end}():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=20)
+    assert done.returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
