@@ -1,12 +1,11 @@
 """How a supernet of one architecture is trained between two steps, for lottery tickets."""
 
-import time
 from collections.abc import Iterator
 
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.loop import StepReport, check_batch, check_loss, images_per_s
+from ofa_nas.training.loop import StepReport, check_batch, step_reports
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.step import Learner
 from ofa_nas.training.train import TrainingData
@@ -30,7 +29,6 @@ class SupernetCourse:
     def __init__(self, supernet: Supernet, data: TrainingData, recipe: Recipe) -> None:
         check_batch(len(data.train), recipe.batch_size)
         self.supernet, self.recipe = supernet, recipe
-        self.steps = recipe.total_steps(len(data.train))
         device = next(supernet.parameters()).device
         self._ranks = Ranks()
         self._batches = Batches(
@@ -44,16 +42,4 @@ class SupernetCourse:
             TrainingError: The loss is not a number.
         """
         learner = Learner(self.supernet, self.recipe, self._batches, self._ranks)
-        told = time.monotonic()
-        for step in range(first, last):
-            at = self.recipe.position(step, len(self._batches))
-            loss = check_loss(
-                float(learner.step(step)),
-                step=step + 1,
-                learning_rate=at.learning_rate,
-                way_out="begin anew with a lower --learning-rate and another --output",
-            )
-            now = time.monotonic()
-            speed = images_per_s(self.recipe.batch_size, now - told)
-            yield StepReport(step + 1, self.steps, at.phase.name, loss, at.learning_rate, speed)
-            told = now
+        return step_reports(learner.step, self._batches, steps=range(first, last))

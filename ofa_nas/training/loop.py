@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 from ofa_nas.errors import CheckpointError, ConfigError, DataError, FileError, TrainingError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.locks import try_lock
+from ofa_nas.training.batches import Batches
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import EpochEnd, RateChange, Standing, load_state, save_state
 from ofa_nas.training.step import Learner
@@ -146,36 +148,52 @@ def check_batch(images: int, batch_size: int) -> None:
         )
 
 
-def check_loss(loss: float, *, step: int, learning_rate: float, way_out: str) -> float:
-    """A loss that is a number.
-
-    Args:
-        loss: Of a step.
-        step: Steps done, with this one.
-        learning_rate: Of this step.
-        way_out: What can be done if it is none.
-
-    Raises:
-        TrainingError: It is not.
-    """
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"the loss is {loss} at step {step}, learning rate {learning_rate:.2g}; {way_out}"
-        )
-    return loss
-
-
-def images_per_s(images: int, seconds: float) -> float:
-    """Speed of a training [1/s]; a coarse clock may see no time pass."""
-    return images / max(seconds, 1e-4)
-
-
-def way_out(checkpoint: Path, recipe: Recipe) -> str:
+def way_out(checkpoint: Path | None, recipe: Recipe) -> str:
     """What can be done where a training cannot go on as it is."""
+    if checkpoint is None:
+        return "begin anew with a lower --learning-rate and another --output"
     if not checkpoint.exists():
         return "lower --learning-rate; nothing was saved yet"
     lower = recipe.phases[0].learning_rate / 10.0
     return f"the same command with --resume --learning-rate {lower:.3g} goes on from {checkpoint}"
+
+
+def step_reports(
+    learn: Callable[[int], Tensor],
+    batches: Batches,
+    *,
+    steps: range,
+    checkpoint: Path | None = None,
+    every: int = 1,
+) -> Iterator[StepReport]:
+    """Do steps of a training, and tell of them.
+
+    Args:
+        learn: Does a step, counted from 0 over the whole training; its loss, a scalar.
+        batches: That it learns from.
+        steps: To do.
+        checkpoint: Of the training, from which it can go on at another rate; None where it cannot.
+        every: Steps between two reports; the last one of an epoch has one in any case.
+
+    Raises:
+        TrainingError: A loss is not a number.
+    """
+    recipe, images = batches.recipe, len(batches)
+    told, told_step = time.monotonic(), steps.start
+    for step in steps:
+        loss, done = learn(step), step + 1
+        if done % every and not recipe.ends_epoch(done, images):
+            continue
+        at, value = recipe.position(step, images), float(loss)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {done}, learning rate {at.learning_rate:.2g}; "
+                f"{way_out(checkpoint, recipe)}"
+            )
+        seconds = max(time.monotonic() - told, 1e-4)  # a coarse clock may see no time pass
+        speed = recipe.batch_size * (done - told_step) / seconds
+        yield StepReport(done, recipe.total_steps(images), at.phase.name, value, at.learning_rate, speed)
+        told, told_step = time.monotonic(), done
 
 
 def keep(reports: Iterator[R], save: Callable[[], None], *, minutes: float) -> Generator[R, None, None]:
@@ -211,7 +229,6 @@ class Loop(Generic[E]):
     def __init__(self, learner: Learner, checkpointing: Checkpointing, meta: dict[str, object]) -> None:
         self.learner, self.checkpoint = learner, checkpointing.path
         self.checkpointing = checkpointing
-        self.images = len(learner.batches)
         self.meta: dict[str, object] = {
             "recipe": asdict(learner.recipe),
             "space": learner.supernet.space.digest,
@@ -248,34 +265,23 @@ class Loop(Generic[E]):
 
     def _reports(self) -> Iterator[StepReport | E]:
         """Do the steps that are left."""
-        recipe, images = self.learner.recipe, self.images
-        total, per_epoch = recipe.total_steps(images), recipe.steps_per_epoch(images)
-        every = _CUDA_REPORT_STEPS if self.learner.batches.device.type == "cuda" else 1
+        learner, recipe, images = self.learner, self.learner.recipe, len(self.learner.batches)
         yield from self._due_report()
-        began = told = time.monotonic()
-        told_step = self.done
-        for step in range(self.done, total):
-            loss = self.learner.step(step)
-            self.done = step + 1
-            is_epoch = self.done == total or self.done % per_epoch == 0
-            if self.done % every and not is_epoch:
-                continue
-            at = recipe.position(step, images)
-            self.rate = at.learning_rate
-            value = check_loss(
-                float(loss),
-                step=self.done,
-                learning_rate=self.rate,
-                way_out=way_out(self.checkpoint, recipe),
-            )
-            now = time.monotonic()
-            speed = images_per_s(recipe.batch_size * (self.done - told_step), now - told)
-            if is_epoch:
-                terms, epoch = self.learner.take_terms(), self.done / per_epoch
-                self.due = EpochEnd(self.done, epoch, at.phase.name, value, terms, now - began)
-            yield StepReport(self.done, total, at.phase.name, value, self.rate, speed)
+        began = time.monotonic()
+        for report in step_reports(
+            learner.step,
+            learner.batches,
+            steps=range(self.done, recipe.total_steps(images)),
+            checkpoint=self.checkpoint,
+            every=_CUDA_REPORT_STEPS if learner.batches.device.type == "cuda" else 1,
+        ):
+            self.done, self.rate = report.step, report.learning_rate
+            if recipe.ends_epoch(self.done, images):
+                epoch, elapsed_s = self.done / recipe.steps_per_epoch(images), time.monotonic() - began
+                terms = learner.take_terms()
+                self.due = EpochEnd(self.done, epoch, report.phase, report.loss, terms, elapsed_s)
+            yield report
             yield from self._due_report()
-            told, told_step = time.monotonic(), self.done
 
     def _due_report(self) -> Iterator[E]:
         """The report of an epoch that has ended, from the first process."""

@@ -271,6 +271,10 @@ class Recipe:
         """Steps of the whole training."""
         return sum(self.phase_steps(images))
 
+    def ends_epoch(self, done: int, images: int) -> bool:
+        """Whether an epoch, or the training, ends with the last of the steps done."""
+        return done % self.steps_per_epoch(images) == 0 or done == self.total_steps(images)
+
     def position(self, step: int, images: int) -> StepPosition:
         """Where a step, counted from 0 over the whole training, stands."""
         steps = self.phase_steps(images)

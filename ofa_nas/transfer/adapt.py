@@ -1,6 +1,5 @@
 """Transfer as a stream of reports, with a checkpoint to go on from."""
 
-import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,15 +14,7 @@ from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import count_correct
-from ofa_nas.training.loop import (
-    Checkpointing,
-    StepReport,
-    check_batch,
-    check_loss,
-    images_per_s,
-    keep,
-    way_out,
-)
+from ofa_nas.training.loop import Checkpointing, StepReport, check_batch, keep, step_reports
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.state import RateChange, data_meta, rates_meta, rates_of, read_meta, write_state
 from ofa_nas.training.train import TrainingData
@@ -133,24 +124,17 @@ class _Run:
 
     def reports(self) -> Iterator[TransferReport]:
         """Do the steps that are left."""
-        recipe, images = self.recipe, len(self.data.train)
-        total, per_epoch = recipe.total_steps(images), recipe.steps_per_epoch(images)
+        recipe, images = self.recipe, len(self.batches)
         losses: list[float] = []
-        told = time.monotonic()
-        for step in range(self.done, total):
-            rate = recipe.position(step, images).learning_rate
-            loss = float(self._step(step, rate))
-            losses.append(
-                check_loss(loss, step=step + 1, learning_rate=rate, way_out=way_out(self.path, recipe))
-            )
-            self.done = step + 1
-            speed = images_per_s(recipe.batch_size, time.monotonic() - told)
-            yield StepReport(self.done, total, self.network.method.name, losses[-1], rate, speed)
-            if self.done == total or self.done % per_epoch == 0:
-                accuracy = self._accuracy()
-                yield TransferEpoch(self.done, self.done / per_epoch, float(np.mean(losses)), accuracy)
+        steps = range(self.done, recipe.total_steps(images))
+        for report in step_reports(self._step, self.batches, steps=steps, checkpoint=self.path):
+            self.done = report.step
+            losses.append(report.loss)
+            yield report
+            if recipe.ends_epoch(self.done, images):
+                epoch = self.done / recipe.steps_per_epoch(images)
+                yield TransferEpoch(self.done, epoch, float(np.mean(losses)), self._accuracy())
                 losses.clear()
-            told = time.monotonic()
 
     def save(self) -> None:
         """Write a checkpoint, unless this step has one."""
@@ -185,11 +169,11 @@ class _Run:
         self.optimizer.restore(moments, steps=steps)
         self.done = self.saved = steps
 
-    def _step(self, step: int, rate: float) -> Tensor:
+    def _step(self, step: int) -> Tensor:
         rng = np.random.default_rng([self.recipe.seed, step])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         x, labels = self.batches.draw(step, self.network.arch.resolution, generator)
-        self.optimizer.set_rate(rate)
+        self.optimizer.set_rate(self.recipe.position(step, len(self.batches)).learning_rate)
         loss = F.cross_entropy(self.network(x), labels, label_smoothing=self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]  # the optimiser steps in it
         return loss.detach()
