@@ -16,7 +16,7 @@ from ofa_nas.pipeline.adapting.transfer_source import open_subnet
 from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.elastic import ElasticConvolution
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import batches
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet
@@ -73,6 +73,14 @@ def test_channels_are_cut_the_rest_is_trained_and_every_command_takes_it(
     )  # fmt: skip
     assert again.document["after"]["macs"] < document["after"]["macs"], "from a file, and once more"
     assert again.document["is_met"]
+
+
+@pytest.mark.parametrize("method", ["channel", "imp"])
+def test_the_card_tells_the_size_of_the_images(
+    method: str, command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    document = prune(command, small, tmp_path / "run", "--method", method, "--image-size", 24)
+    assert SupernetCard.load(SupernetFiles(Path(document["subnet"])).card).image_size == 24
 
 
 @pytest.mark.parametrize(("scope", "share", "least"), [("global", 0.2, 0.36), ("layer", 0.5, 0.6)])

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from ofa_nas.activity import Activity
-from ofa_nas.data import DataSet, check_input
+from ofa_nas.data import check_input
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.windows import windows_like
@@ -30,7 +30,6 @@ from ofa_nas.pipeline.training.training_run import (
     save_trained,
     warn_of_size,
 )
-from ofa_nas.provenance import record_provenance
 from ofa_nas.pruning.channels import narrow_space
 from ofa_nas.pruning.course import SupernetCourse
 from ofa_nas.pruning.masks import Scope, remaining, weight_count
@@ -44,7 +43,7 @@ from ofa_nas.training.evaluate import accuracy_of, batches
 from ofa_nas.training.loop import StepReport, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
-from ofa_nas.training.state import RateChange, data_meta, rates_meta
+from ofa_nas.training.state import RateChange, data_meta
 from ofa_nas.training.train import EpochReport, TrainingData, train
 
 PruneMethod = Literal["imp", "channel"]
@@ -58,12 +57,13 @@ _LAST_STEPS = 50  # whose mean loss stands for a round
 class PrunePlan(RunPlan):
     """What to prune, how, and where to leave it: `subnet.safetensors` and `subnet.onnx`.
 
+    The recipe has one phase: a round, or the training after the cut.
+
     Attributes:
         subnet: As `open_subnet` takes it.
         supernet: Of a subnet that is given by its architecture.
         data: Data set of the subnet's classes, as `open_data` takes it.
         method: `imp` or `channel`.
-        recipe: Of one phase: a round, or the training after the cut.
         sizes: Of the images that serve beside training.
         keep: Share of the middle channels, by `channel`.
         rounds: How often weights are pruned, by `imp`.
@@ -77,7 +77,6 @@ class PrunePlan(RunPlan):
     supernet: str
     data: str
     method: PruneMethod
-    recipe: Recipe
     sizes: SplitSizes
     keep: float = 0.5
     rounds: int = 5
@@ -187,7 +186,14 @@ def _prune(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRecord, N
                 rates.append(report)
             yield report
     files = SupernetFiles(plan.folder / "subnet.safetensors")
-    _save(files, supernet, source=source, data=data, plan=plan, rates=rates)
+    save_trained(
+        files,
+        supernet,
+        data,
+        sizes=plan.sizes,
+        normalization=source.normalization,
+        made_by={"prune": _told(plan), **plan.made_by(_start(plan, source.name), rates)},
+    )
     yield from _finish(files, before, tuple(rounds), tuple(epochs))
 
 
@@ -278,31 +284,6 @@ def _round(supernet: Supernet, data: TrainingData, ticket: Ticket, loss: float) 
         normalization=data.normalization,
     )
     return Round(ticket.round, remaining(ticket.masks), weight_count(ticket.masks), loss, accuracy)
-
-
-def _save(
-    files: SupernetFiles,
-    supernet: Supernet,
-    *,
-    source: SourceSubnet,
-    data: DataSet,
-    plan: PrunePlan,
-    rates: list[RateChange],
-) -> None:
-    save_trained(
-        files,
-        supernet,
-        data,
-        sizes=plan.sizes,
-        normalization=source.normalization,
-        made_by={
-            "prune": _told(plan),
-            "start": _start(plan, source.name),
-            "recipe": asdict(plan.recipe),
-            **rates_meta(rates),
-            "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
-        },
-    )
 
 
 def _told(plan: PrunePlan) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
@@ -21,14 +21,12 @@ from ofa_nas.pipeline.training.training_run import (
     save_trained,
     warn_of_size,
 )
-from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
-from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
-from ofa_nas.training.state import RateChange, rates_meta
+from ofa_nas.training.state import RateChange
 from ofa_nas.transfer.adapt import TransferEpoch, TransferReport, adapt
 from ofa_nas.transfer.methods import METHODS, Method
 from ofa_nas.transfer.network import TransferNetwork, transfer_space
@@ -42,19 +40,17 @@ class TransferPlan(RunPlan):
         subnet: As `open_subnet` takes it.
         supernet: Of a subnet that is given by its architecture.
         data: Data set, as `open_data` takes it.
-        recipe: Of one phase, named after the method.
         sizes: Of the images that serve beside training.
     """
 
     subnet: str
     supernet: str
     data: str
-    recipe: Recipe
     sizes: SplitSizes
 
     @property
     def method(self) -> Method:
-        """What is trained."""
+        """What is trained; the recipe's only phase is named after it."""
         return METHODS[self.recipe.phases[0].name]
 
 
@@ -119,7 +115,17 @@ def _transfer(
             yield report
     files = SupernetFiles(plan.folder / "subnet.safetensors")
     count = sum(value.numel() for value in network.trained().values())
-    _save(files, network, source=source, data=data, plan=plan, rates=rates)
+    network.merge_scales()
+    supernet = Supernet(network.space)
+    supernet.load_state_dict(network.state_dict())
+    save_trained(
+        files,
+        supernet,
+        data,
+        sizes=plan.sizes,
+        normalization=source.normalization,
+        made_by={"transfer": plan.method.name, **plan.made_by(source.name, rates)},
+    )
     delivery = yield from deliver_trained(files, network.arch)
     yield TransferredSubnet(files, network.arch, count, tuple(epochs), delivery)
 
@@ -132,32 +138,3 @@ def _network(
     network.load_folded(source.weights, list(source.space.layers(source.arch)), where=source.name)
     network.initialise(torch.Generator().manual_seed(plan.recipe.seed))
     return place(network, device)
-
-
-def _save(
-    files: SupernetFiles,
-    network: TransferNetwork,
-    *,
-    source: SourceSubnet,
-    data: DataSet,
-    plan: TransferPlan,
-    rates: list[RateChange],
-) -> None:
-    network.merge_scales()
-    supernet = Supernet(network.space)
-    supernet.load_state_dict(network.state_dict())
-    save_trained(
-        files,
-        supernet,
-        data,
-        sizes=plan.sizes,
-        normalization=source.normalization,
-        made_by={
-            "transfer": plan.method.name,
-            "start": source.name,
-            "recipe": asdict(plan.recipe),
-            **plan.size_meta(),
-            **rates_meta(rates),
-            "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
-        },
-    )

@@ -16,16 +16,13 @@ from ofa_nas.pipeline.training.training_run import (
     save_trained,
     warn_of_size,
 )
-from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.starts import card_of_start
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.first_supernet import first_supernet
 from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
-from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
-from ofa_nas.training.state import rates_meta
 from ofa_nas.training.train import EpochReport, Report, train
 
 _ALONE = Ranks()
@@ -39,7 +36,6 @@ class TrainingPlan(RunPlan):
         space: Search space, by name or TOML file; None for that of the start.
         data: Data set, as `open_data` takes it.
         start: Supernet or pretrained network, as `open_start` takes it, or None.
-        recipe: Every number of the training.
         sizes: Of the images that serve beside training.
         has_tensorboard: Write scalars for TensorBoard into the run folder.
     """
@@ -47,7 +43,6 @@ class TrainingPlan(RunPlan):
     space: str | None
     data: str
     start: str | None
-    recipe: Recipe
     sizes: SplitSizes
     has_tensorboard: bool = False
 
@@ -116,14 +111,7 @@ def _train(
         return
     history = History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)
     epochs, rates = yield from history.keep(reports)
-    made_by = {
-        "recipe": asdict(plan.recipe),
-        **plan.size_meta(),
-        "start": first.start,
-        "history": [asdict(report) for report in epochs],
-        **rates_meta(rates),
-        "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
-    }
+    made_by = plan.made_by(first.start, rates) | {"history": [asdict(report) for report in epochs]}
     files = SupernetFiles(plan.folder / "supernet.safetensors")
     save_trained(
         files,

@@ -10,7 +10,6 @@ from ofa_nas.data.packed import PackProgress
 from ofa_nas.data.unlabelled import open_unlabelled
 from ofa_nas.errors import DataError
 from ofa_nas.pipeline.training.training_run import RunPlan, decode_split, warn_of_size
-from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -19,8 +18,7 @@ from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.pretrain import PretrainingReport, pretrain
-from ofa_nas.training.recipe import Recipe
-from ofa_nas.training.state import EpochEnd, RateChange, rates_meta
+from ofa_nas.training.state import EpochEnd, RateChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,6 @@ class PretrainingPlan(RunPlan):
         data: Images, as `open_unlabelled` takes them.
         start: Supernet or pretrained network, as `open_start` takes it, or None.
         loss: As `load_loss` takes it.
-        recipe: Every number of the training.
         has_tensorboard: Write scalars for TensorBoard into the run folder.
     """
 
@@ -40,7 +37,6 @@ class PretrainingPlan(RunPlan):
     data: str
     start: str | None
     loss: str
-    recipe: Recipe
     has_tensorboard: bool = False
 
 
@@ -143,12 +139,8 @@ def _save(
         sha256="",
         made_by={
             "loss": plan.loss,
-            "recipe": asdict(plan.recipe),
-            **plan.size_meta(),
-            "start": first.start,
+            **plan.made_by(first.start, rates),
             "history": [asdict(report) for report in epochs],
-            **rates_meta(rates),
-            "provenance": record_provenance(seed=plan.recipe.seed).to_json(),
         },
     )
     save_supernet(files, supernet, card)

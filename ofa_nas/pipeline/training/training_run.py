@@ -1,8 +1,8 @@
 """What runs that train have in common: a folder, decoded splits, and a supernet's files at the end."""
 
 import logging
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,15 @@ from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.image_files import median_short_side_px
 from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, save_sample
+from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.loop import Checkpointing
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, check_halves, held_out_half, predictor_half
+from ofa_nas.training.state import RateChange, rates_meta
 
 if TYPE_CHECKING:
     from ofa_nas.activity import Activity
@@ -26,10 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """Where a run that trains is kept.
+    """How a run trains, and where it is kept.
 
     Attributes:
         folder: Run folder; the result is left there.
+        recipe: Every number of the training.
         image_size: Side of the packed images [px]; None for the native one.
         resume: Continue in the run folder.
         checkpoint_minutes: Minutes between checkpoints.
@@ -37,6 +41,7 @@ class RunPlan:
     """
 
     folder: Path
+    recipe: Recipe
     image_size: int | None = None
     resume: bool = False
     checkpoint_minutes: float = 5.0
@@ -49,6 +54,16 @@ class RunPlan:
     def size_meta(self) -> dict[str, int]:
         """What a card tells of the size of the images."""
         return {} if self.image_size is None else {"image_size": self.image_size}
+
+    def made_by(self, start: str, rates: Iterable[RateChange]) -> dict[str, Any]:
+        """What a card tells of the training: start, recipe, rates, size of images, provenance."""
+        return {
+            "start": start,
+            "recipe": asdict(self.recipe),
+            **self.size_meta(),
+            **rates_meta(rates),
+            "provenance": record_provenance(seed=self.recipe.seed).to_json(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
