@@ -36,8 +36,9 @@ from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
 from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.pretrain import pretrain
 from ofa_nas.training.recipe import Phase, Recipe, Settings
+from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import EpochEnd
-from ofa_nas.training.train import TrainingData, train
+from ofa_nas.training.train import train
 
 STARTS = ("random", "random-closed", "noise", "dead-leaves", "real")
 UNTRAINED = STARTS[:2]  # the first weights of a pretraining; of a training: residual branches begin at zero

@@ -29,7 +29,7 @@ from ofa_nas.supernet.supernet import place
 from ofa_nas.training.evaluate import count_correct
 from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.recipe import Settings
-from ofa_nas.training.train import TrainingData
+from ofa_nas.training.splits import TrainingData
 from ofa_nas.transfer.adapt import TransferEpoch, adapt, transfer_recipe
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space

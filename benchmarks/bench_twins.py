@@ -31,7 +31,6 @@ from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import accuracy_of
 from ofa_nas.training.loop import Checkpointing, Loop, StepReport
 from ofa_nas.training.recipe import Phase, Recipe, Settings
@@ -89,12 +88,11 @@ def train_twin(
     twin: Supernet, recipe: Recipe, images: PackedImages, normalization: Normalization, *, path: Path
 ) -> None:
     """Train to the end of the recipe, telling the loss now and then, from where a checkpoint stands."""
-    ranks = Ranks()
     device = torch.device("cpu")
-    batches = Batches(images, recipe, normalization=normalization, device=device, ranks=ranks)
+    batches = Batches(images, recipe, normalization=normalization, device=device)
     checkpointing = Checkpointing(path, resume=path.is_file(), minutes=2.0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    loop = _TwinLoop(Learner(twin, recipe, batches, ranks), checkpointing, data_meta(images, normalization))
+    loop = _TwinLoop(Learner(twin, batches), checkpointing, data_meta(images, normalization))
     for report in loop.kept_reports():
         if isinstance(report, StepReport) and report.step % TOLD_STEPS == 0:
             print(f"  step {report.step} of {report.total_steps}, loss {report.loss:.2f}", flush=True)

@@ -27,7 +27,6 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Subnet, Supernet, scale_branches
 from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import batches, calibrated_subnet
 from ofa_nas.training.recipe import Divergence, Phase, Recipe, Settings
 from ofa_nas.training.step import Learner
@@ -220,11 +219,9 @@ def run_job(job: Job) -> Outcome:
     supernet = Supernet(job.space, torch.Generator().manual_seed(recipe.seed))
     scale_branches(supernet, recipe.branch_scale)
     supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-    macs, ranks = count_macs(supernet), Ranks()
-    drawn = Batches(
-        splits.train, recipe, normalization=NORMALIZATION, device=torch.device("cpu"), ranks=ranks
-    )
-    learner = Learner(supernet, recipe, drawn, ranks)
+    macs = count_macs(supernet)
+    drawn = Batches(splits.train, recipe, normalization=NORMALIZATION, device=torch.device("cpu"))
+    learner = Learner(supernet, drawn)
     started, steps = time.process_time(), recipe.total_steps(len(drawn))
     for step in range(steps):
         loss = learner.step(step)

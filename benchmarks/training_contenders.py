@@ -20,7 +20,6 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import soft_cross_entropy
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.step import Learner
 
@@ -68,7 +67,6 @@ class FixedBatch(Batches):
             recipe,
             normalization=Normalization(),
             device=torch.device(setting.device),
-            ranks=Ranks(),
         )
         self.x, self.y = self.draw_anew(setting.resolution)
 
@@ -115,7 +113,7 @@ class Workshop:
     def _ours(self) -> tuple[Step, Supernet]:
         supernet = Supernet(self.space, torch.Generator().manual_seed(self.setting.seed))
         place(supernet, torch.device(self.setting.device))
-        learner = Learner(supernet, self.recipe, self.data, Ranks())
+        learner = Learner(supernet, self.data)
         return lambda: learner.step(0), supernet  # the same step every time: the same subnets
 
     def _static(self, archs: Sequence[Architecture]) -> Step:

@@ -26,7 +26,6 @@ from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.step import Learner
 
@@ -87,8 +86,8 @@ def test_the_macs_of_every_pass_are_counted_the_teachers_too(name: str, tiny: Se
     )
     supernet = Supernet(space, torch.Generator().manual_seed(0))
     counted = count_macs(supernet)
-    drawn = Batches(images, recipe, normalization=Normalization(), device=torch.device("cpu"), ranks=Ranks())
-    learner = Learner(supernet, recipe, drawn, Ranks())
+    drawn = Batches(images, recipe, normalization=Normalization(), device=torch.device("cpu"))
+    learner = Learner(supernet, drawn)
     expected = 0
     for step in range(recipe.total_steps(8)):
         learner.step(step)

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.loop import StepReport, check_batch, step_reports
+from ofa_nas.training.loop import StepReport, step_reports
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.step import Learner
-from ofa_nas.training.train import TrainingData
 
 
 class SupernetCourse:
@@ -27,13 +26,9 @@ class SupernetCourse:
     """
 
     def __init__(self, supernet: Supernet, data: TrainingData, recipe: Recipe) -> None:
-        check_batch(len(data.train), recipe.batch_size)
-        self.supernet, self.recipe = supernet, recipe
         device = next(supernet.parameters()).device
-        self._ranks = Ranks()
-        self._batches = Batches(
-            data.train, recipe, normalization=data.normalization, device=device, ranks=self._ranks
-        )
+        self._supernet = supernet
+        self._batches = Batches(data.train, recipe, normalization=data.normalization, device=device)
 
     def __call__(self, first: int, last: int) -> Iterator[StepReport]:
         """Do the steps from `first` to before `last`, telling of each.
@@ -41,5 +36,5 @@ class SupernetCourse:
         Raises:
             TrainingError: The loss is not a number.
         """
-        learner = Learner(self.supernet, self.recipe, self._batches, self._ranks)
+        learner = Learner(self._supernet, self._batches)
         return step_reports(learner.step, self._batches, steps=range(first, last))

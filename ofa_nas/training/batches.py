@@ -9,7 +9,8 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.augment import augment, augment_signals, augmentation_draws, is_signal
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.views import random_view, view_draws
-from ofa_nas.training.distributed import Ranks
+from ofa_nas.errors import DataError
+from ofa_nas.training.distributed import ALONE, Ranks
 from ofa_nas.training.recipe import Recipe
 
 
@@ -22,6 +23,9 @@ class Batches:
         normalization: Applied on the device.
         device: That trains.
         ranks: Each process gets its part of a batch.
+
+    Raises:
+        DataError: There are fewer images than one batch.
     """
 
     def __init__(
@@ -31,8 +35,13 @@ class Batches:
         *,
         normalization: Normalization,
         device: torch.device,
-        ranks: Ranks,
+        ranks: Ranks = ALONE,
     ) -> None:
+        if len(images) < recipe.batch_size:
+            raise DataError(
+                f"{len(images)} training images are less than one batch of {recipe.batch_size}; lower "
+                "--batch-size"
+            )
         self.recipe, self.normalization, self.device, self.ranks = recipe, normalization, device, ranks
         self.images = torch.from_numpy(images.images)
         self.labels = torch.from_numpy(images.labels)

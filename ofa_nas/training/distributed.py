@@ -88,6 +88,9 @@ class Ranks:
         value.div_(self.count)
 
 
+ALONE = Ranks()
+
+
 def join_ranks(device: torch.device) -> Ranks:
     """Join the processes that `torchrun` started; alone where it did not.
 
@@ -95,7 +98,7 @@ def join_ranks(device: torch.device) -> Ranks:
         device: Of this process: NCCL joins CUDA devices, gloo CPUs.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return Ranks()
+        return ALONE
     if not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=_PATIENCE)

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from ofa_nas.errors import CheckpointError, ConfigError, DataError, FileError, TrainingError
+from ofa_nas.errors import CheckpointError, ConfigError, FileError, TrainingError
 from ofa_nas.files import check_folder_writable
 from ofa_nas.locks import try_lock
 from ofa_nas.training.batches import Batches
@@ -134,18 +134,6 @@ def _lock(descriptor: int) -> bool:
 
 E = TypeVar("E")
 R = TypeVar("R")
-
-
-def check_batch(images: int, batch_size: int) -> None:
-    """Refuse fewer images than a batch.
-
-    Raises:
-        DataError: There are.
-    """
-    if images < batch_size:
-        raise DataError(
-            f"{images} training images are less than one batch of {batch_size}; lower --batch-size"
-        )
 
 
 def way_out(checkpoint: Path | None, recipe: Recipe) -> str:

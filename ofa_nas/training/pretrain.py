@@ -19,8 +19,7 @@ from ofa_nas.supernet.elastic import Mode
 from ofa_nas.supernet.sorting import sort_channels
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.loop import Checkpointing, Loop, StepReport, check_batch
+from ofa_nas.training.loop import Checkpointing, Loop, StepReport
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.recipe import Recipe, StepPosition
 from ofa_nas.training.state import EpochEnd, RateChange, data_meta
@@ -64,11 +63,10 @@ def pretrain(
         CheckpointError: There is nothing to resume from, or it is of another training.
         TrainingError: The loss or a weight is not a number.
     """
-    check_batch(len(images), recipe.batch_size)
     device = next(encoder.parameters()).device
-    batches = Batches(images, recipe, normalization=normalization, device=device, ranks=Ranks())
+    batches = Batches(images, recipe, normalization=normalization, device=device)
     meta = {"loss": loss, **data_meta(images, normalization)}
-    yield from _Loop(ViewLearner(encoder, recipe, batches, loss), checkpointing, meta).kept_reports()
+    yield from _Loop(ViewLearner(encoder, batches, loss), checkpointing, meta).kept_reports()
 
 
 def new_head(encoder: Supernet, generator: torch.Generator) -> None:
@@ -88,13 +86,12 @@ class ViewLearner(Learner):
 
     Args:
         encoder: Changed in place.
-        recipe: How.
-        batches: What from.
+        batches: What from; their recipe says how.
         loss: As `load_loss` takes it.
     """
 
-    def __init__(self, encoder: Supernet, recipe: Recipe, batches: Batches, loss: str) -> None:
-        super().__init__(encoder, recipe, batches, Ranks())
+    def __init__(self, encoder: Supernet, batches: Batches, loss: str) -> None:
+        super().__init__(encoder, batches)
         self._loss = load_loss(loss)
         self._told: list[dict[str, Tensor]] = []
 

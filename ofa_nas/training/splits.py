@@ -1,18 +1,14 @@
 """Which images train, which are looked at in reports, and which only verification ever sees."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.data import DataSet, Normalization, Source
+from ofa_nas.data import DataSet, Normalization, Pixels, Source
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import DataError
 from ofa_nas.randomness import check_seed
-
-if TYPE_CHECKING:
-    from ofa_nas.training.train import TrainingData
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +79,27 @@ def _halves(val: Source) -> npt.NDArray[np.int64]:
     return halves
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a training reads.
+
+    Attributes:
+        train: Images and labels to learn from.
+        held_out: Images and labels for the reports only.
+        calibration: `(n, S, S, 3)` uint8 for batch norm statistics.
+        normalization: Applied on the device.
+    """
+
+    train: PackedImages
+    held_out: PackedImages
+    calibration: Pixels
+    normalization: Normalization
+
+
 def training_data(
     train: PackedImages, val: PackedImages, sizes: SplitSizes, *, normalization: Normalization
-) -> "TrainingData":
+) -> TrainingData:
     """Draw the images of the reports and of the calibration."""
-    from ofa_nas.training.train import TrainingData
-
     rng = np.random.default_rng([sizes.seed, 2])
     held_out = np.sort(rng.permutation(len(val))[: sizes.reports])
     calibration = rng.permutation(len(train))[: sizes.calibration]

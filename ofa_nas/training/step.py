@@ -16,8 +16,7 @@ from ofa_nas.supernet.sorting import sort_channels
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import adaptive_alpha_divergence, soft_cross_entropy
-from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.recipe import Divergence, Recipe, StepPosition
+from ofa_nas.training.recipe import Divergence, StepPosition
 
 _DIVERGENCES: dict[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": soft_cross_entropy,
@@ -32,25 +31,24 @@ class Learner:
 
     Args:
         supernet: Changed in place.
-        recipe: How.
-        batches: What from.
-        ranks: This process among those that train together.
+        batches: What from; their recipe says how, and their ranks which part is this process's.
     """
 
-    def __init__(self, supernet: Supernet, recipe: Recipe, batches: Batches, ranks: Ranks) -> None:
-        self.supernet, self.recipe, self.batches, self.ranks = supernet, recipe, batches, ranks
+    def __init__(self, supernet: Supernet, batches: Batches) -> None:
+        self.supernet, self.batches = supernet, batches
+        self.recipe, self.ranks = batches.recipe, batches.ranks
         self.optimizer = self._new_optimizer()
         self.teacher: Supernet | None = None
         device = next(supernet.parameters()).device
         self._autocast = torch.autocast(
             device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
-        self._divergence = _DIVERGENCES[recipe.divergence]
+        self._divergence = _DIVERGENCES[self.recipe.divergence]
         *_, classifier = supernet.space.layers(supernet.space.largest)
         self._classifier_inputs = classifier.in_channels
-        self._encodings = [Encoding.of(phase.space(supernet.space)) for phase in recipe.phases]
+        self._encodings = [Encoding.of(phase.space(supernet.space)) for phase in self.recipe.phases]
         self._train, self._train_largest = (
-            replace(mode, is_global=ranks.count > 1) for mode in (TRAIN, TRAIN_LARGEST)
+            replace(mode, is_global=self.ranks.count > 1) for mode in (TRAIN, TRAIN_LARGEST)
         )
 
     def step(self, step: int) -> Tensor:

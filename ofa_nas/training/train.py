@@ -3,35 +3,15 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from ofa_nas.data import Normalization
-from ofa_nas.data.packed import PackedImages
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
-from ofa_nas.training.evaluate import Images, accuracy_of
-from ofa_nas.training.loop import Checkpointing, Loop, StepReport, check_batch
+from ofa_nas.training.distributed import ALONE, Ranks
+from ofa_nas.training.evaluate import accuracy_of
+from ofa_nas.training.loop import Checkpointing, Loop, StepReport
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import EpochEnd, RateChange, data_meta
 from ofa_nas.training.step import Learner
-
-_ALONE = Ranks()
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingData:
-    """What a training reads.
-
-    Attributes:
-        train: Images and labels to learn from.
-        held_out: Images and labels for the reports only.
-        calibration: `(n, S, S, 3)` uint8 for batch norm statistics.
-        normalization: Applied on the device.
-    """
-
-    train: PackedImages
-    held_out: PackedImages
-    calibration: Images
-    normalization: Normalization
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +37,7 @@ def train(
     recipe: Recipe,
     *,
     checkpointing: Checkpointing,
-    ranks: Ranks = _ALONE,
+    ranks: Ranks = ALONE,
 ) -> Generator[Report, None, None]:
     """Train a supernet in place, on the device that it is on.
 
@@ -79,12 +59,10 @@ def train(
         DataError: There are fewer images than one batch.
         TrainingError: The loss or a weight is not a number.
     """
-    images = len(data.train)
     ranks.check(recipe.batch_size)
-    check_batch(images, recipe.batch_size)
     device = next(supernet.parameters()).device
     batches = Batches(data.train, recipe, normalization=data.normalization, device=device, ranks=ranks)
-    yield from _Loop(Learner(supernet, recipe, batches, ranks), data, checkpointing).kept_reports()
+    yield from _Loop(Learner(supernet, batches), data, checkpointing).kept_reports()
 
 
 class _Loop(Loop[EpochReport]):

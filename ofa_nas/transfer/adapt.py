@@ -12,12 +12,11 @@ from torch import Tensor
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.evaluate import count_correct
-from ofa_nas.training.loop import Checkpointing, StepReport, check_batch, keep, step_reports
+from ofa_nas.training.loop import Checkpointing, StepReport, keep, step_reports
 from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import RateChange, data_meta, rates_meta, rates_of, read_meta, write_state
-from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.network import TransferNetwork
 from ofa_nas.transfer.optimizer import FreeingAdam
 
@@ -90,7 +89,6 @@ def adapt(
         CheckpointError: There is nothing to resume from, or it is of another transfer.
         TrainingError: The loss is not a number.
     """
-    check_batch(len(data.train), recipe.batch_size)
     run = _Run(network, data, recipe, checkpointing)
     if checkpointing.resume:
         run.load(has_own_rate=checkpointing.has_own_rate)
@@ -107,9 +105,7 @@ class _Run:
         self.network, self.data, self.recipe = network, data, recipe
         self.path: Path = checkpointing.path
         device = next(network.parameters()).device
-        self.batches = Batches(
-            data.train, recipe, normalization=data.normalization, device=device, ranks=Ranks()
-        )
+        self.batches = Batches(data.train, recipe, normalization=data.normalization, device=device)
         self.trained = network.trained()
         self.optimizer = FreeingAdam(self.trained.values())
         self.done = self.saved = 0

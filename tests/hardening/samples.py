@@ -33,12 +33,11 @@ from ofa_nas.supernet.official_predictor import SHAPES
 from ofa_nas.supernet.pretrained import efficientnet_lite0
 from ofa_nas.training import recipe
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import load_state
 from ofa_nas.training.step import Learner
-from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.adapt import adapt
 from tests.hardening import formats, readers
 from tests.hardening.data_readers import DATA_READERS
@@ -140,11 +139,9 @@ def _learner() -> Learner:
     supernet, card = load_supernet(small.files)
     from ofa_nas.data import Normalization
 
-    batches = Batches(
-        images, RECIPE, normalization=Normalization(), device=torch.device("cpu"), ranks=Ranks()
-    )
+    batches = Batches(images, RECIPE, normalization=Normalization(), device=torch.device("cpu"))
     assert card.space == supernet.space
-    return Learner(supernet, RECIPE, batches, Ranks())
+    return Learner(supernet, batches)
 
 
 def resume(path: Path) -> None:

@@ -19,7 +19,6 @@ from ofa_nas.supernet.checkpoint import read_tensors
 from ofa_nas.supernet.elastic import TRAIN, TRAIN_LARGEST
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.first_supernet import first_encoder
 from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.losses.align_uniform import align, terms
@@ -65,10 +64,8 @@ def run(
 
 
 def learner(supernet: Supernet, recipe: Recipe) -> ViewLearner:
-    batches = Batches(
-        pictures(), recipe, normalization=Normalization(), device=torch.device("cpu"), ranks=Ranks()
-    )
-    return ViewLearner(supernet, recipe, batches, "align-uniform")
+    batches = Batches(pictures(), recipe, normalization=Normalization(), device=torch.device("cpu"))
+    return ViewLearner(supernet, batches, "align-uniform")
 
 
 @pytest.mark.parametrize("recipe", [LARGEST, SANDWICH], ids=["largest", "sandwich"])

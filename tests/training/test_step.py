@@ -13,7 +13,6 @@ from ofa_nas.supernet.elastic import TRAIN
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import adaptive_alpha_divergence
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Phase, Recipe, Settings
 from ofa_nas.training.step import Learner
@@ -35,8 +34,8 @@ PROGRESSIVE = Recipe("progressive", (FULL, KERNEL, EXPAND), batch_size=8, weight
 def learner(supernet: Supernet, recipe: Recipe) -> Learner:
     data = noise(supernet.space)
     device = torch.device("cpu")
-    batches = Batches(data.train, recipe, normalization=data.normalization, device=device, ranks=Ranks())
-    return Learner(supernet, recipe, batches, Ranks())
+    batches = Batches(data.train, recipe, normalization=data.normalization, device=device)
+    return Learner(supernet, batches)
 
 
 def test_phases_train_what_is_elastic_in_them(tiny: SearchSpace, tmp_path: Path) -> None:

@@ -32,11 +32,11 @@ from ofa_nas.supernet.elastic import EVALUATE, TRAIN, TRAIN_LARGEST, ElasticConv
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.batches import Batches
-from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import RateChange
-from ofa_nas.training.train import EpochReport, Report, TrainingData, train
+from ofa_nas.training.train import EpochReport, Report, train
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, write_images
 from tests.supernet.test_supernet import lively_supernet
 
@@ -417,9 +417,9 @@ def test_a_cuda_device_learns_and_resumes(tiny: SearchSpace, tmp_path: Path) -> 
 def test_images_that_fit_live_on_the_cuda_device(tiny: SearchSpace) -> None:
     device = torch.device("cuda")
     draw = {
-        where: Batches(
-            noise(tiny).train, SHORT, normalization=Normalization(), device=where, ranks=Ranks()
-        ).draw(1, 32, torch.Generator().manual_seed(1))
+        where: Batches(noise(tiny).train, SHORT, normalization=Normalization(), device=where).draw(
+            1, 32, torch.Generator().manual_seed(1)
+        )
         for where in (device, torch.device("cpu"))
     }
     assert draw[device][0].is_cuda

@@ -14,8 +14,8 @@ from ofa_nas.errors import CheckpointError, ConfigError, DataError, TrainingErro
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.training.loop import Checkpointing, StepReport
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import RateChange
-from ofa_nas.training.train import TrainingData
 from ofa_nas.transfer.adapt import TransferEpoch, adapt, transfer_recipe
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space

@@ -42,9 +42,9 @@ from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import accuracy_of, batches
 from ofa_nas.training.loop import StepReport, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Phase, Recipe
-from ofa_nas.training.splits import SplitSizes, training_data
+from ofa_nas.training.splits import SplitSizes, TrainingData, training_data
 from ofa_nas.training.state import RateChange, data_meta
-from ofa_nas.training.train import EpochReport, TrainingData, train
+from ofa_nas.training.train import EpochReport, train
 
 PruneMethod = Literal["imp", "channel"]
 _RATE, _EPOCHS = 0.02, 5.0  # for batches of 64; benchmarks/bench_pruning.py

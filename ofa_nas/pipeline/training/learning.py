@@ -18,14 +18,12 @@ from ofa_nas.pipeline.training.training_run import (
 )
 from ofa_nas.supernet.starts import card_of_start
 from ofa_nas.supernet_card import SupernetFiles
-from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.distributed import ALONE, Ranks
 from ofa_nas.training.first_supernet import first_supernet
 from ofa_nas.training.history import History
 from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.train import EpochReport, Report, train
-
-_ALONE = Ranks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class TrainedSupernet:
 
 
 def train_supernet(
-    plan: TrainingPlan, *, device: torch.device, ranks: Ranks = _ALONE
+    plan: TrainingPlan, *, device: torch.device, ranks: Ranks = ALONE
 ) -> Generator[FoundImages | PackProgress | Report | TrainedSupernet, None, None]:
     """Decode, train and save; the last record is the supernet.
 
