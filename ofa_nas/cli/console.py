@@ -140,8 +140,10 @@ class ProgressBar:
         self.move_to(activity.done, total=activity.total or None, note=activity.name)
 
     def advance(self, *, note: str = "") -> None:
-        """Move on by one step, and show `note` behind the bar."""
-        self.move_to(self.display.tasks[self.task].completed + 1, note=note)
+        """Move on by one step, beyond the total if need be, and show `note` behind the bar."""
+        state = self.display.tasks[self.task]
+        done = state.completed + 1
+        self.move_to(done, total=None if state.total is None else max(done, state.total), note=note)
 
 
 @contextmanager
@@ -177,6 +179,7 @@ def follow(
     show: Callable[[ProgressBar, _Shown], object],
     title: str,
     quiet: bool,
+    total: float | None = None,
 ) -> _End:
     """Show on a bar what a stream of records tells, up to its last one.
 
@@ -186,11 +189,12 @@ def follow(
         show: How the others are shown: `ProgressBar.show` if they are activities.
         title: What is going on, such as `measuring`.
         quiet: Show nothing, as with `--json`.
+        total: Steps to come; None when nobody knows, or the records tell.
 
     Returns:
         The last record.
     """
-    with progress(title, total=None, quiet=quiet) as bar:
+    with progress(title, total=total, quiet=quiet) as bar:
         for record in records:
             if isinstance(record, end):
                 return record

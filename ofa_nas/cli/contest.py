@@ -80,7 +80,7 @@ def hold_contest(
     """Evaluate candidates; None without data."""
     if args.data is None:
         return None
-    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.console import follow
     from ofa_nas.cli.torch_process import prepare_torch
     from ofa_nas.pipeline.searching.contest import IMAGES, Contest, evaluate_contenders
 
@@ -92,9 +92,11 @@ def hold_contest(
         images=IMAGES if args.images is None else args.images,
         seed=args.seed,
     )
-    with progress("evaluating candidates", total=len(candidates), quiet=args.json) as bar:
-        for record in stream:
-            if isinstance(record, Contest):
-                return record
-            bar.advance(note=f"{record.sample.accuracy:.1%}")
-    raise AssertionError("a contest ended without its record")
+    return follow(
+        stream,
+        Contest,
+        show=lambda bar, one: bar.advance(note=f"{one.sample.accuracy:.1%}"),
+        title="evaluating candidates",
+        quiet=args.json,
+        total=len(candidates),
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
+    from ofa_nas.cli.console import ProgressBar
     from ofa_nas.pipeline.delivery.file_verification import Delivery
     from ofa_nas.pipeline.measured.measured_search import MeasuredResult
     from ofa_nas.pipeline.measured.trials import MeasuredTrial
@@ -105,7 +106,7 @@ def run_measured(
 def _follow(
     args: argparse.Namespace, estimators: "Estimators", searched: "SearchResult", addresses: dict[str, str]
 ) -> "MeasuredResult":
-    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.console import follow
     from ofa_nas.cli.torch_process import prepare_torch
 
     prepare_torch()
@@ -129,18 +130,23 @@ def _follow(
         threads=args.threads,
         every_s=HEARTBEAT_S if args.heartbeat is None else args.heartbeat,
     )
-    stream = measured_search(estimators, searched, setup, method=args.method, margin=args.margin)
-    with progress("measuring subnets", total=setup.trials, quiet=args.json) as bar:
-        for record in stream:
-            if isinstance(record, MeasuredResult):
-                return record
-            if isinstance(record, TrialBegun):
-                bar.move_to(record.complete, note=f"trial {record.number} here")
-            elif isinstance(record, MeasuredTrial):
-                bar.advance(note=f"{record.top_1.accuracy:.1%}, predicted {record.candidate.accuracy:.1%}")
-            elif isinstance(record, Waiting):
-                bar.move_to(record.complete, note=f"waiting for {record.running} of other workers")
-    raise AssertionError("a measured search ended without its result")
+
+    def show(bar: "ProgressBar", record: object) -> None:
+        if isinstance(record, TrialBegun):
+            bar.move_to(record.complete, note=f"trial {record.number} here")
+        elif isinstance(record, MeasuredTrial):
+            bar.advance(note=f"{record.top_1.accuracy:.1%}, predicted {record.candidate.accuracy:.1%}")
+        elif isinstance(record, Waiting):
+            bar.move_to(record.complete, note=f"waiting for {record.running} of other workers")
+
+    return follow(
+        measured_search(estimators, searched, setup, method=args.method, margin=args.margin),
+        MeasuredResult,
+        show=show,
+        title="measuring subnets",
+        quiet=args.json,
+        total=setup.trials,
+    )
 
 
 def show_measured(result: "MeasuredResult", estimators: "Estimators") -> None:

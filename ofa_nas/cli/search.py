@@ -271,7 +271,7 @@ def _measure(
     addresses: dict[str, str],
 ) -> "Finals | None":
     """Time finalists on the first device at hand; None where there is none, or none is to be timed."""
-    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.console import follow
     from ofa_nas.devices import MeasuringProtocol, open_device
     from ofa_nas.latency.references import reference_architectures
     from ofa_nas.pipeline.searching.finalists import ROUNDS, Finals, Site, measure_finalists
@@ -284,13 +284,14 @@ def _measure(
     rounds = ROUNDS if args.data is None else 1  # who was evaluated is who can be chosen
     stream = measure_finalists(result, candidates, estimators.card.space, site, rounds=rounds)
     models = len(candidates) + len(reference_architectures(estimators.card.space))
-    total = models * protocol.rounds  # at least
-    with progress(f"timing finalists on {site.timed_on}", total=total, quiet=args.json) as bar:
-        for done, record in enumerate(stream, start=1):
-            if isinstance(record, Finals):
-                return record
-            bar.move_to(done, total=max(total, done), note=record.model)
-    raise AssertionError("finals ended without their record")
+    return follow(
+        stream,
+        Finals,
+        show=lambda bar, visit: bar.advance(note=visit.model),
+        title=f"timing finalists on {site.timed_on}",
+        quiet=args.json,
+        total=models * protocol.rounds,  # at least
+    )
 
 
 def _deliver(

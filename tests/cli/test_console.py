@@ -51,6 +51,8 @@ def test_a_bar_is_shown_only_on_a_terminal_and_when_not_quiet(
         bar.advance(note="4.1 ms")
         bar.advance()
         assert bar.display.tasks[0].completed == 2
+        bar.advance()
+        assert bar.display.tasks[0].total == 3, "a total may turn out too small"
     assert ("measuring" in screen.getvalue()) == (terminal and not quiet)
 
 

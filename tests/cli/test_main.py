@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import ofa_nas.cli
+from ofa_nas import plugins
 from ofa_nas.cli import COMMANDS, add_arguments, main, module_name
 
 FRAME = {  # modules of the command line that are no commands
@@ -112,6 +113,7 @@ def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_: Namespace) -> None:
         raise error
 
+    monkeypatch.setattr(plugins, "_own_packages", set())  # other tests load plug-ins of this very package
     monkeypatch.setattr(importlib.import_module("ofa_nas.cli.spaces"), "run", run)
 
 
