@@ -7,6 +7,7 @@ from ofa_nas.cli.signals import signals_noted
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
+    from ofa_nas.training.loop import StepReport
 
 End = TypeVar("End")
 
@@ -35,46 +36,69 @@ def follow_training(
     Returns:
         The last record; None in a process that gets none.
     """
-    from ofa_nas.activity import Activity
     from ofa_nas.cli.console import progress
-    from ofa_nas.data.packed import PackProgress
-    from ofa_nas.pipeline.training.training_run import FoundImages
-    from ofa_nas.training.loop import StepReport
-    from ofa_nas.training.state import RateChange
 
     with signals_noted() as signals, progress("decoding", total=None, quiet=quiet) as bar:
-        is_training, found = False, ""
+        screen = _Screen(bar, show, title=title, is_first=is_first)
         for record in records:
             if isinstance(record, end):
                 return record
-            if isinstance(record, PackProgress):
-                bar.move_to(record.done, total=record.total)
-            elif isinstance(record, FoundImages):
-                what = "windows" if record.is_signal else "images"
-                found = f"{record.train} {what} of {record.classes} classes, and {record.held_out} held out"
-            elif isinstance(record, StepReport):
-                if not is_training:
-                    _tell(found, is_first=is_first)
-                    bar.begin(title, total=record.total_steps, done=record.step - 1)
-                    is_training = True
-                note = f"{record.phase}, {record.images_per_s:.0f} images/s, loss {record.loss:.2f}"
-                bar.move_to(record.step, total=record.total_steps, note=note)
-            elif isinstance(record, Activity):
-                bar.show(record)
-            elif not isinstance(record, RateChange):
-                show(bar, record)
-            else:
-                rates = f"{record.learning_rate:g} from step {record.step} on, {record.before:g} before"
-                _tell(f"peak learning rate {rates}", is_first=is_first)
+            screen.show(record)
             if signals:
                 records.close()
-                _tell(f"stopped; {stopped}", is_first=is_first)
+                screen.tell(f"stopped; {stopped}")
                 raise KeyboardInterrupt(signals[0])
     return None
 
 
-def _tell(line: str, *, is_first: bool) -> None:
-    from ofa_nas.cli.console import err
+class _Screen:
+    """Where people follow a training: a bar of images decoded, then of steps, and lines that stay."""
 
-    if line and is_first:
-        err.print(line)
+    def __init__(
+        self,
+        bar: "ProgressBar",
+        show_result: "Callable[[ProgressBar, Any], None]",
+        *,
+        title: str,
+        is_first: bool,
+    ) -> None:
+        self.bar, self.show_result, self.title, self.is_first = bar, show_result, title, is_first
+        self.found, self.is_training = "", False
+
+    def show(self, record: object) -> None:
+        """Show a record, by its kind."""
+        from ofa_nas.activity import Activity
+        from ofa_nas.data.packed import PackProgress
+        from ofa_nas.pipeline.training.training_run import FoundImages
+        from ofa_nas.training.loop import StepReport
+        from ofa_nas.training.state import RateChange
+
+        if isinstance(record, PackProgress):
+            self.bar.move_to(record.done, total=record.total)
+        elif isinstance(record, FoundImages):
+            what = "windows" if record.is_signal else "images"
+            self.found = f"{record.train} {what} of {record.classes} classes, and {record.held_out} held out"
+        elif isinstance(record, StepReport):
+            self._show_step(record)
+        elif isinstance(record, Activity):
+            self.bar.show(record)
+        elif isinstance(record, RateChange):
+            rates = f"{record.learning_rate:g} from step {record.step} on, {record.before:g} before"
+            self.tell(f"peak learning rate {rates}")
+        else:
+            self.show_result(self.bar, record)
+
+    def _show_step(self, report: "StepReport") -> None:
+        if not self.is_training:
+            self.is_training = True
+            self.tell(self.found)
+            self.bar.begin(self.title, total=report.total_steps, done=report.step - 1)
+        note = f"{report.phase}, {report.images_per_s:.0f} images/s, loss {report.loss:.2f}"
+        self.bar.move_to(report.step, total=report.total_steps, note=note)
+
+    def tell(self, line: str) -> None:
+        """Print a line, if there is something to tell and this process is to tell it."""
+        from ofa_nas.cli.console import err
+
+        if line and self.is_first:
+            err.print(line)
