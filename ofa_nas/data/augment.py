@@ -55,9 +55,10 @@ def augment(
     normalization: Normalization,
     draws: Tensor,
     scale: tuple[float, float] = (0.35, 1.0),
-    has_color_jitter: bool = True,
 ) -> Tensor:
     """Crop, flip and colour a batch at random, each image in its own way.
+
+    Brightness varies by ± 32/255 and saturation by ± 0.5.
 
     Args:
         images: `(B, S, S, 3)` uint8.
@@ -65,7 +66,6 @@ def augment(
         normalization: Of the network.
         draws: `(7, B)` of `augmentation_draws`, on the images' device.
         scale: Least and largest share of the image's area that a crop keeps.
-        has_color_jitter: Whether brightness (± 32/255) and saturation (± 0.5) vary.
 
     Returns:
         `(B, 3, R, R)` float32, channels last in memory.
@@ -74,10 +74,9 @@ def augment(
     """
     rows, columns = crop_weights(images, size_px, draws=draws, scale=scale)
     pixels = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-    if has_color_jitter:
-        brightness = 1 + (2 * draws[5] - 1) * (32 / 255)
-        saturation = 1 + (2 * draws[6] - 1) * 0.5
-        pixels = _jitter(pixels, brightness, saturation)
+    brightness = 1 + (2 * draws[5] - 1) * (32 / 255)
+    saturation = 1 + (2 * draws[6] - 1) * 0.5
+    pixels = _jitter(pixels, brightness, saturation)
     # Resizing is linear with weights that sum to one: normalising first, on fewer pixels, is the same.
     mean, std = _constants(normalization, images.device)
     return resample(pixels.sub_(mean).div_(std), rows, columns)

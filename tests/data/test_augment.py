@@ -27,6 +27,11 @@ def draws(seed: int, count: int = 6) -> Tensor:
     return augmentation_draws(count, seeded(seed))
 
 
+def colourless(drawn: Tensor) -> Tensor:
+    """The same draws, which leave brightness and saturation as they are."""
+    return torch.cat([drawn[:5], torch.full_like(drawn[5:], 0.5)])
+
+
 @pytest.mark.parametrize("size_px", [10, 17, 24, 40])
 def test_input_is_resized_as_pillow_resizes(size_px: int, images: Tensor) -> None:
     x = to_input(images, size_px, PIXELS)
@@ -46,9 +51,7 @@ def test_input_is_normalised_by_channel(images: Tensor) -> None:
 @pytest.mark.parametrize("size_px", [12, 24, 36])
 def test_flat_image_stays_flat_whatever_the_crop(size_px: int) -> None:
     color = torch.tensor([10, 90, 200], dtype=torch.uint8)
-    x = augment(
-        color.expand(8, 24, 24, 3), size_px, normalization=PIXELS, draws=draws(0, 8), has_color_jitter=False
-    )
+    x = augment(color.expand(8, 24, 24, 3), size_px, normalization=PIXELS, draws=colourless(draws(0, 8)))
     assert x.shape == (8, 3, size_px, size_px)
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(x, color.float().view(1, 3, 1, 1).expand_as(x), atol=1e-3)
@@ -70,8 +73,7 @@ def crops(batch: int, seed: int) -> tuple[Tensor, Tensor]:
         image.expand(batch, -1, -1, -1),
         64,
         normalization=PIXELS,
-        draws=draws(seed, batch),
-        has_color_jitter=False,
+        draws=colourless(draws(seed, batch)),
     )
     return x[:, 0, 32], x[:, 1, :, 32]
 
@@ -108,7 +110,7 @@ def test_crop_is_resized_as_pillow_resizes_its_box() -> None:
     left, top = (1 - width) * drawn[2] * 48, (1 - height) * drawn[3] * 48
     box = (left, top, left + width * 48, top + height * 48)
     for size_px in (16, 64):
-        x = augment(images, size_px, normalization=PIXELS, draws=draws(9, 1), has_color_jitter=False)
+        x = augment(images, size_px, normalization=PIXELS, draws=colourless(draws(9, 1)))
         made = x[0].permute(1, 2, 0).numpy()
         made = made[:, ::-1] if drawn[4] < 0.5 else made
         reference = Image.fromarray(images[0].numpy()).resize(
@@ -135,8 +137,8 @@ def test_colour_stays_in_range_and_varies_between_images() -> None:
 def test_colour_is_brightness_then_a_blend_with_grey(images: Tensor) -> None:
     images = images // 2 + 40  # never clipped, so that colour and resizing commute
     drawn = draws(8)
-    with_colour = augment(images, 24, normalization=PIXELS, draws=draws(8))
-    plain = augment(images, 24, normalization=PIXELS, draws=draws(8), has_color_jitter=False)
+    with_colour = augment(images, 24, normalization=PIXELS, draws=drawn)
+    plain = augment(images, 24, normalization=PIXELS, draws=colourless(drawn))
     brightness = (1 + (2 * drawn[5] - 1) * 32 / 255).view(6, 1, 1, 1)
     saturation = (1 + (2 * drawn[6] - 1) * 0.5).view(6, 1, 1, 1)
     grey = (plain * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -91,7 +91,6 @@ def test_crops_and_flips_are_those_of_training_by_labels() -> None:
         normalization=Normalization(),
         draws=torch.cat([draws[:5], torch.full((2, 16), 0.5)]),
         scale=(0.2, 1.0),
-        has_color_jitter=False,
     )
     found = random_view(images, 8, normalization=Normalization(), draws=draws, scale=(0.2, 1.0))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0.0)
