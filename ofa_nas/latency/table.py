@@ -100,6 +100,11 @@ class LatencyTable:
         return self.measured.protocol.provider if self.measured else ""
 
     @property
+    def references(self) -> Mapping[str, float]:
+        """What the reference networks took for a measured table, by name [ms]; of any other nobody knows."""
+        return self.measured.references if self.measured else {}
+
+    @property
     def rows_of(self) -> Measured | Published | None:
         """What holds the rows; None of an estimated table, which prices any layer."""
         return self.held if isinstance(self.held, Measured | Published) else None

@@ -213,8 +213,7 @@ def parse_margin(text: str) -> float:
     Raises:
         BudgetError: It is no share from 0 to below 1.
     """
-    match = _SHARE.fullmatch(text.strip())
-    share = float(match[1]) / (100.0 if match[2] else 1.0) if match else math.inf
+    share = _share(text)
     if not share < 1.0:
         raise BudgetError(
             f"--margin {text[:40]!r}: expected a share of the budget such as 0.05 or 5%; 0 for none"
@@ -228,8 +227,13 @@ def parse_accuracy(text: str) -> float:
     Raises:
         BudgetError: It is no share above 0 and up to 1.
     """
-    match = _SHARE.fullmatch(text.strip())
-    share = float(match[1]) / (100.0 if match[2] else 1.0) if match else math.inf
+    share = _share(text)
     if not 0.0 < share <= 1.0:
         raise BudgetError(f"--accuracy {text[:40]!r}: expected a top-1 to reach such as 65% or 0.65")
     return share
+
+
+def _share(text: str) -> float:
+    """A share as `0.05` or `5%`; infinite where it is none."""
+    match = _SHARE.fullmatch(text.strip())
+    return float(match[1]) / (100.0 if match[2] else 1.0) if match else math.inf

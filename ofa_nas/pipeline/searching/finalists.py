@@ -260,9 +260,14 @@ def time_architectures(
     rng = rng_of(protocol.seed)
     precision, protocol = table.device.precision, replace(protocol, provider=table.provider)
     models = [write_network(space, arch, rng, name=str(arch), precision=precision) for arch in archs]
-    then = table.measured.references if table.measured else {}
     yield from time_among_references(
-        models, device, space=space, then_ms=then, precision=precision, protocol=protocol, changes=changes
+        models,
+        device,
+        space=space,
+        then_ms=table.references,
+        precision=precision,
+        protocol=protocol,
+        changes=changes,
     )
 
 

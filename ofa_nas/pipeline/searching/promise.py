@@ -51,7 +51,7 @@ class LatencyPromise:
     @property
     def references(self) -> Mapping[str, float]:
         """What the reference networks took for the table, by name [ms]; empty where nobody knows."""
-        return self.table.measured.references if self.table and self.table.measured else {}
+        return self.table.references if self.table else {}
 
 
 @dataclass(frozen=True, slots=True)

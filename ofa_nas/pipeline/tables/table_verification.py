@@ -240,8 +240,7 @@ def _find_address(table: LatencyTable) -> str:
 
 def _time(device: Device, plan: Plan) -> Iterator[Activity | Timed]:
     precision = plan.table.device.precision
-    then = plan.table.measured.references if plan.table.measured else {}
-    references = reference_architectures(plan.space) if then else ()
+    references = reference_architectures(plan.space) if plan.table.references else ()
     visits = (len(references) + len(plan.networks)) * plan.protocol.rounds
     total = len(plan.networks) + visits
     rng = rng_of(plan.protocol.seed)
@@ -250,7 +249,12 @@ def _time(device: Device, plan: Plan) -> Iterator[Activity | Timed]:
         yield Activity("", done, total)
         models.append(write_network(plan.space, arch, rng, name=str(arch), precision=precision))
     records = time_among_references(
-        models, device, space=plan.space, then_ms=then, precision=precision, protocol=plan.protocol
+        models,
+        device,
+        space=plan.space,
+        then_ms=plan.table.references,
+        precision=precision,
+        protocol=plan.protocol,
     )
     for done, record in enumerate(records, start=len(models)):
         yield record if isinstance(record, Timed) else Activity("", min(done, total), total)
