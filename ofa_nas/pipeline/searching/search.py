@@ -1,6 +1,6 @@
 """The main job: supernet, devices and budgets in, the best subnet and the Pareto front out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -111,17 +111,7 @@ def search(
     rng = rng_of(seed)
     levels = budget_levels([with_margin(budget, estimators.tables, margin) for budget in budgets])
     keys = _cost_keys(estimators, levels)
-    met: list[tuple[Budget, ...]] = []
-    witnesses: list[Genes] = []
-    for level in levels:
-        try:
-            witnesses += [check_budgets(limited_costs(estimators, level), rng=rng)] if level else []
-        except BudgetError as error:
-            if level is levels[-1]:
-                raise
-            yield Unmet(level, str(error))
-        else:
-            met.append(level)
+    met, witnesses = yield from _met_levels(estimators, levels, rng)
     listed = {levels[-1][place].key for place in _listed(levels)}
     is_one = listed <= {keys[0]}
     before: SearchResult | None = None
@@ -134,6 +124,28 @@ def search(
             last = last if isinstance(answer, Generation) else answer
             yield answer
         before = last if isinstance(last, SearchResult) else before
+
+
+def _met_levels(
+    estimators: Estimators, levels: Sequence[tuple[Budget, ...]], rng: np.random.Generator
+) -> Generator[Unmet, None, tuple[list[tuple[Budget, ...]], list[Genes]]]:
+    """Levels that something meets, and one architecture `(1, d)` of each that limits anything.
+
+    Raises:
+        BudgetError: Nothing meets even the loosest.
+    """
+    met: list[tuple[Budget, ...]] = []
+    witnesses: list[Genes] = []
+    for level in levels:
+        try:
+            witnesses += [check_budgets(limited_costs(estimators, level), rng=rng)] if level else []
+        except BudgetError as error:
+            if level is levels[-1]:
+                raise
+            yield Unmet(level, str(error))
+        else:
+            met.append(level)
+    return met, witnesses
 
 
 def _add_up(before: SearchResult | None, result: SearchResult) -> SearchResult:
