@@ -21,7 +21,7 @@ from ofa_nas.errors import OfaNasError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.transfer.methods import Method
 from ofa_nas.transfer.optimizer import FreeingAdam
-from ofa_nas.transfer.trials import forward_of, random_network
+from ofa_nas.transfer.random_network import forward_of, random_network
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _WARM_UP_STEPS = 2  # in which oneDNN writes its code, and Adam its state

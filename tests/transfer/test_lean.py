@@ -14,7 +14,7 @@ from ofa_nas.transfer.kept import kept_bytes
 from ofa_nas.transfer.lean import convolve, halve, pack_bits, rectify, unpack_bits
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space
-from ofa_nas.transfer.trials import forward_of, random_network
+from ofa_nas.transfer.random_network import forward_of, random_network
 
 GEOMETRIES = [  # in, out, kernel, stride, groups, pad
     (4, 6, 1, 1, 1, (0, 0)),

@@ -12,7 +12,7 @@ from ofa_nas.transfer.growth import Growth, training_growth
 from ofa_nas.transfer.kept import kept_bytes
 from ofa_nas.transfer.methods import METHODS, Method
 from ofa_nas.transfer.network import transfer_space
-from ofa_nas.transfer.trials import forward_of, random_network
+from ofa_nas.transfer.random_network import forward_of, random_network
 
 _TORCH_OVER_ACCOUNT = 1.5  # how many times the account PyTorch may take, and some room
 
