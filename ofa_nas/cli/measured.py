@@ -202,7 +202,6 @@ def _cost_titles(estimators: "Estimators", timed: list[str]) -> list[str]:
 
 
 def _cells(one: "MeasuredTrial", timed: list[str]) -> list[str]:
-
     candidate = one.candidate
     cells = [f"{one.top_1.accuracy:.1%}", f"{candidate.accuracy:.1%}"]
     for device, predicted_ms in candidate.latencies_ms.items():

@@ -183,7 +183,6 @@ def describe_margin(budget: "Budget", estimators: "Estimators") -> str:
 
 
 def _describe_share(budget: "Budget", estimators: "Estimators") -> str:
-
     from ofa_nas.pipeline.searching.estimators import default_margin
 
     if budget.name != "latency":
@@ -287,7 +286,6 @@ def _show_front(result: "SearchResult", chosen: "Sequence[Candidate]", *, is_plo
 
 
 def _values(candidate: "Candidate") -> tuple[str, ...]:
-
     return (
         f"{candidate.accuracy:.1%}",
         *(format_ms(value) for value in candidate.latencies_ms.values()),

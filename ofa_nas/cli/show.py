@@ -48,7 +48,6 @@ def _show(card: "ModelCard", document: "Mapping[str, Any]") -> None:
 
 
 def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[str, str]]":
-
     yield "file", f"{document['file']}, {format_bytes(document['bytes'])}, {card.form.precision}"
     yield "subnet", str(card.arch)
     yield "supernet", f"{card.supernet} of {card.space.name}, sha256 {card.supernet_sha256}"

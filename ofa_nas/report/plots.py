@@ -118,20 +118,9 @@ def _measured_series(points: Sequence[Point], key: Cost, scale: float, look: tup
 
 def _measured_file(document: SearchDocument, key: Cost) -> tuple[float, float] | None:
     """Cost and accuracy of the exported file; None where one of them was not measured."""
-    quantity = {
-        "latency": "latency",
-        "peak_memory": "peak_memory",
-        "model_size": "file_size",
-        "macs": "macs",
-    }[key.name]
-    found = {
-        check.quantity: check.measured
-        for check in document.checks
-        if not check.quantity.startswith("latency") or check.device == key.device
-    }
-    if quantity not in found or "accuracy" not in found:
-        return None
-    return found[quantity], found["accuracy"]
+    cost = document.check_of(key)
+    accuracy = next((one for one in document.checks if one.quantity == "accuracy"), None)
+    return None if cost is None or accuracy is None else (cost.measured, accuracy.measured)
 
 
 def _limits(document: SearchDocument, key: Cost, scale: float) -> Iterator[Rule]:

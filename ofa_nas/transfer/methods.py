@@ -60,10 +60,8 @@ class Method:
         """
         if isinstance(operator, Linear):
             return Parts(weight=True, bias=True)
-        if not operator.name.startswith(LITE):
+        if not self.is_lite or not operator.name.startswith(LITE):
             return self.main
-        if not self.is_lite:
-            return Parts(self.main.weight, self.main.scale, self.main.bias)
         return Parts(weight=True, scale=True, bias=not (self.main.bias and operator.name == _LAST_OF_LITE))
 
 
