@@ -1,4 +1,4 @@
-"""Images and labels: what a data set is before and after it is decoded. No torch but in `augment`.
+"""Images and labels: a data set before and after it is decoded. No torch but in `augment` and `views`.
 
 A signal is an image of height 1 whose pixels are samples, float32 in the units of its sensors.
 """

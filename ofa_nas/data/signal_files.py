@@ -15,8 +15,8 @@ from ofa_nas.data.files import check_names, listing_digest, npz_names, read_npz
 from ofa_nas.data.windows import NO_LABEL, Recording, Windows, window_source
 from ofa_nas.errors import DataError
 from ofa_nas.files import replacing
+from ofa_nas.space.limits import MOST_CHANNELS
 
-MOST_CHANNELS = 1024
 MOST_UNNAMED = 10_000  # classes whose names are the numbers of their labels
 SIGNALS, LABELS, PERSON, NAMES = "x", "y", "person", "class_names"
 

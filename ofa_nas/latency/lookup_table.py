@@ -16,13 +16,13 @@ from pathlib import Path
 from ofa_nas.errors import TableError
 from ofa_nas.files import read_bytes
 from ofa_nas.latency.published import Published, PublishedRow
-from ofa_nas.latency.table import RUNTIME_NOT_STATED, LatencyTable, TableDevice
+from ofa_nas.latency.table import LARGEST_MS, LEAST_MS, RUNTIME_NOT_STATED, LatencyTable, TableDevice
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.costs import every_layer
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
 
-LEAST_MS, LARGEST_MS, MOST_SPREAD = 1e-6, 1e7, 1e3
+MOST_SPREAD = 1e3
 NOT_STATED = "not stated"
 _KEY = re.compile(r"([A-Za-z_][\w:-]{0,199}):", re.ASCII)
 _FIELD = re.compile(r" +(count|mean|std): ([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)", re.ASCII)

@@ -13,14 +13,12 @@ from ofa_nas.latency.design import Design
 from ofa_nas.latency.measure import Measurement, summarise
 from ofa_nas.latency.measured import Holdout, Measured
 from ofa_nas.latency.references import REFERENCE
-from ofa_nas.latency.table import LatencyTable, TableDevice
+from ofa_nas.latency.table import LEAST_MS, LatencyTable, TableDevice
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
-
-LEAST_MS = 1e-6  # of a layer: a table holds six digits behind the point
 
 
 @dataclass(frozen=True, slots=True)

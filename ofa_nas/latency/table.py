@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RUNTIME_NOT_STATED = "runtime not stated"
+LEAST_MS, LARGEST_MS = 1e-6, 1e7  # of a latency in a table, which holds six digits behind the point
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,12 @@ from ofa_nas.latency.measured import ErrorFigures, Holdout, Measured
 from ofa_nas.latency.operator_model import OperatorModel
 from ofa_nas.latency.published import Published, PublishedRow
 from ofa_nas.latency.roofline import RooflineModel
-from ofa_nas.latency.table import SCHEMA, LatencyTable, TableDevice
+from ofa_nas.latency.table import LARGEST_MS, LEAST_MS, SCHEMA, LatencyTable, TableDevice
 from ofa_nas.latency.table_writer import COLUMNS
 from ofa_nas.latency.verification import Verification
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.toml_reader import Section
 
-LARGEST_MS = 1e7
 ROUNDED = 1e-6  # by which an error may differ from that of the hold-outs, whose times are rounded
 _COUNTS = (
     "in_channels",
@@ -105,11 +104,11 @@ def _read_judgement(root: Section, provenance: str) -> tuple[str, ErrorFigures |
 def _read_fastest(root: Section) -> float | None:
     """What the fastest takes of the networks that a model was fitted to [ms]."""
     if root.has("fastest_ms"):
-        return root.number("fastest_ms", minimum=1e-6, maximum=LARGEST_MS)
+        return root.number("fastest_ms", minimum=LEAST_MS, maximum=LARGEST_MS)
     if not root.has("networks"):
         return None
     networks = root.sections("networks")
-    return min(one.number("measured_ms", minimum=1e-6, maximum=LARGEST_MS) for one in networks)
+    return min(one.number("measured_ms", minimum=LEAST_MS, maximum=LARGEST_MS) for one in networks)
 
 
 def _check_summary(measured: Measured, validation: Section) -> None:
@@ -237,13 +236,13 @@ def _read_published_row(path: Path, number: int, row: list[object]) -> Published
     return PublishedRow(
         resolution=section.integer("resolution"),
         layer=_read_layer(section),
-        ms=section.number("ms", minimum=1e-6, maximum=LARGEST_MS),
+        ms=section.number("ms", minimum=LEAST_MS, maximum=LARGEST_MS),
         spread=section.number("spread", minimum=0.0, maximum=1e3) if is_spread_known else None,
     )
 
 
 def _read_references(section: Section) -> dict[str, float]:
-    return {name: section.number(name, minimum=1e-6, maximum=LARGEST_MS) for name in section.content}
+    return {name: section.number(name, minimum=LEAST_MS, maximum=LARGEST_MS) for name in section.content}
 
 
 def _read_history(root: Section) -> tuple[Verification, ...]:
@@ -296,7 +295,7 @@ def _read_layer(section: Section) -> Layer:
 
 def _read_row(section: Section, resolutions: tuple[int, ...]) -> LayerLatency:
     layer = _read_layer(section)
-    ms = section.number("ms", minimum=1e-6, maximum=LARGEST_MS)
+    ms = section.number("ms", minimum=LEAST_MS, maximum=LARGEST_MS)
     other_ms = section.number("other_ms", minimum=0.0, maximum=ms)
     resolution = 0 if section.lacks("resolution") else section.integer("resolution")
     section.close()
@@ -311,7 +310,7 @@ def _read_holdout(section: Section, *, may_lack_line: bool = False) -> Holdout:
     is_without = section.lacks("macs_ms") and may_lack_line
     holdout = Holdout(
         architecture=section.text("architecture"),
-        measured_ms=section.number("measured_ms", minimum=1e-6, maximum=LARGEST_MS),
+        measured_ms=section.number("measured_ms", minimum=LEAST_MS, maximum=LARGEST_MS),
         predicted_ms=section.number("predicted_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS),
         macs_ms=None if is_without else section.number("macs_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS),
         uncertainty=section.number("uncertainty", minimum=0.0, maximum=1e3),

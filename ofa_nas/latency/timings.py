@@ -11,6 +11,7 @@ from pathlib import Path
 from ofa_nas.errors import OfaNasError, TableError
 from ofa_nas.files import read_bytes
 from ofa_nas.latency.roofline import Work
+from ofa_nas.latency.table import LARGEST_MS
 from ofa_nas.plugins import is_trusted, plugin_names, trusted_help
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
@@ -23,7 +24,6 @@ BLOCK_COLUMNS = (
     *("activation", "se_channels", "residual", "ms"),
 )
 _COUNTS = BLOCK_COLUMNS[1:8]
-LARGEST_MS = 1e7
 
 
 @dataclass(frozen=True, slots=True)
