@@ -7,10 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import Tensor
 
 from ofa_nas.pruning.course import SupernetCourse
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.training import loop
+from ofa_nas.training.batches import Batches
 from ofa_nas.training.train import train
 from ofa_nas.transfer.adapt import adapt
 from tests.training.test_train import SHORT, noise, restless
@@ -51,3 +54,19 @@ def test_a_clock_that_stands_still_between_two_steps_stops_no_training(
     speeds = [report.images_per_s for report in reports if isinstance(report, loop.StepReport)]
     assert len(speeds) == 6 + 2 + 8
     assert all(0.0 < speed < math.inf for speed in speeds)
+
+
+def test_steps_are_told_now_and_then_and_at_the_end_of_each_epoch(tiny: SearchSpace) -> None:
+    """As on CUDA, where a look at the loss makes the host wait."""
+    data, recipe = noise(tiny), replace(SHORT, batch_size=4, phases=(replace(SHORT.phases[0], epochs=2.0),))
+    batches = Batches(data.train, recipe, normalization=data.normalization, device=torch.device("cpu"))
+    learnt: list[int] = []
+
+    def learn(step: int) -> Tensor:
+        learnt.append(step)
+        return torch.tensor(float(step))
+
+    reports = list(loop.step_reports(learn, batches, steps=range(1, 12), every=4))
+    assert learnt == list(range(1, 12))
+    assert [(report.step, report.loss) for report in reports] == [(4, 3.0), (6, 5.0), (8, 7.0), (12, 11.0)]
+    assert {report.total_steps for report in reports} == {12}
