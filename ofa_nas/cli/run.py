@@ -186,10 +186,11 @@ class _Run:
     def _make_room(self, step: "Step", *, is_new: bool) -> None:
         """Before a supernet is made from the beginning, move the one that is there out of its way."""
         from ofa_nas.cli.console import err
+        from ofa_nas.training.output_folder import CHECKPOINT
 
         if not is_new or step.name not in ("train", "bootstrap"):
             return
-        checkpoint = self.file.folder / "checkpoint.safetensors"
+        checkpoint = self.file.folder / CHECKPOINT
         if checkpoint.exists() and not {"train", "bootstrap"} & self.folder.steps.keys():
             raise ConfigError(
                 f"{self.file.folder} holds a training that no run began: name another folder, or begin with "
@@ -207,9 +208,10 @@ class _Run:
         """
         from ofa_nas.cli.console import err
         from ofa_nas.cli.step_run import run_process
+        from ofa_nas.training.output_folder import CHECKPOINT
 
         words = list(command)
-        if command[0] == "train" and (self.file.folder / "checkpoint.safetensors").exists():
+        if command[0] == "train" and (self.file.folder / CHECKPOINT).exists():
             words.append("--resume")
         words += ["--json-file", str(document), *(["--json"] if self.args.json else [])]
         document.unlink(missing_ok=True)

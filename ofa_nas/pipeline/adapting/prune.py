@@ -40,7 +40,8 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import accuracy_of, batches
-from ofa_nas.training.loop import StepReport, check_run_folder, locked_folder
+from ofa_nas.training.loop import StepReport
+from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.splits import SplitSizes, TrainingData, training_data
 from ofa_nas.training.state import RateChange, data_meta
@@ -49,7 +50,7 @@ from ofa_nas.training.train import EpochReport, train
 PruneMethod = Literal["imp", "channel"]
 _RATE, _EPOCHS = 0.02, 5.0  # for batches of 64; benchmarks/bench_pruning.py
 _CLASSIFIER = "layers.classifier.linear.weight"  # loses half the share by scope `layer`
-_STATES: dict[PruneMethod, str] = {"channel": "checkpoint.safetensors", "imp": "ticket.safetensors"}
+_STATES: dict[PruneMethod, str] = {"channel": CHECKPOINT, "imp": "ticket.safetensors"}
 _LAST_STEPS = 50  # whose mean loss stands for a round
 
 

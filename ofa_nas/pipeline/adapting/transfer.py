@@ -24,7 +24,7 @@ from ofa_nas.pipeline.training.training_run import (
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetFiles
-from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
+from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.state import RateChange
 from ofa_nas.transfer.adapt import TransferEpoch, TransferReport, adapt

@@ -14,6 +14,7 @@ from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.files import read_json, write_json
 from ofa_nas.locks import try_lock
 from ofa_nas.provenance import record_provenance
+from ofa_nas.training.output_folder import CHECKPOINT
 
 RECORD, LOCK = "run.json", ".run.lock"
 SCHEMA_VERSION = 1
@@ -22,7 +23,7 @@ _MOST = 1e15  # of any number in a record, seconds among them
 LOCK_S = 30.0  # how long the step of a killed run may take to notice, and a training to leave its checkpoint
 # What a file says of its making, and what checks add to it later: neither is its content.
 _ABOUT = ("made_by", "provenance", "history")
-_TRAINED = ("checkpoint.safetensors", "history.jsonl", "tensorboard", "supernet.")
+_TRAINED = (CHECKPOINT, "history.jsonl", "tensorboard", "supernet.")
 _SETTINGS = {  # options that change neither what is made nor what it is worth
     "train": {"--threads", "--checkpoint-minutes", "--tensorboard", "--device"},
     "predictor": {"--threads"},

@@ -21,7 +21,7 @@ from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.distributed import ALONE, Ranks
 from ofa_nas.training.first_supernet import first_supernet
 from ofa_nas.training.history import History
-from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
+from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.train import EpochReport, Report, train
 

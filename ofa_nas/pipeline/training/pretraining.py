@@ -15,8 +15,8 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
 from ofa_nas.training.history import History
-from ofa_nas.training.loop import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.losses import load_loss
+from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.pretrain import PretrainingReport, pretrain
 from ofa_nas.training.state import EpochEnd, RateChange
 
