@@ -30,6 +30,7 @@ class Start:
         tensors: Under the supernet's names; a kernel may be smaller than the space's largest.
         is_sorted: The middle channels stand in the order in which narrow subnets are to keep them.
         files: Of a supernet; None of a pretrained network.
+        image_size: Side of the images that a supernet was trained on [px], where one was asked for; else 0.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Start:
     tensors: dict[str, Tensor]
     is_sorted: bool
     files: SupernetFiles | None = None
+    image_size: int = 0
 
     def rows_of(self, *, class_ids: Sequence[str], class_names: Sequence[str]) -> list[int] | None:
         """Rows of the classifier for some classes, or None unless it has every one of them.
@@ -121,6 +123,7 @@ def _of_supernet(name: str, files: SupernetFiles) -> Start:
         tensors=supernet.state_dict(),
         is_sorted=True,
         files=files,
+        image_size=card.image_size,
     )
 
 

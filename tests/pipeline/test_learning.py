@@ -16,6 +16,7 @@ from ofa_nas.pipeline.adapting.prune import PrunePlan, prune_recipe, prune_subne
 from ofa_nas.pipeline.adapting.transfer import TransferPlan, transfer_subnet
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.training.learning import TrainedSupernet, train_supernet
+from ofa_nas.pipeline.training.starting import bootstrap_supernet
 from ofa_nas.pipeline.training.training_run import warn_of_size
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard
@@ -131,10 +132,14 @@ def test_what_is_trained_on_large_images_is_judged_on_large_ones(
     *_, trained = train_supernet(large, device=CPU)
     assert isinstance(trained, TrainedSupernet)
     assert SupernetCard.load(trained.files.card).made_by.get("image_size") == image_size
-    bench = Bench.open(str(trained.files.weights))
-    assert bench.calibration.shape[1] == size_px
-    assert bench.held_out_images(images=2, seed=0).size_px == size_px
-    assert bench.predictor_images(str(data), images=2, seed=0).size_px == size_px
+    started = bootstrap_supernet(
+        str(trained.files.weights), output=tmp_path / "again.safetensors", data=str(data)
+    )
+    for files in (trained.files, started.files):
+        bench = Bench.open(str(files.weights))
+        assert bench.calibration.shape[1] == size_px
+        assert bench.held_out_images(images=2, seed=0).size_px == size_px
+        assert bench.predictor_images(str(data), images=2, seed=0).size_px == size_px
 
 
 @pytest.mark.parametrize(

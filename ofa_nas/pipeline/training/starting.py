@@ -69,7 +69,7 @@ def bootstrap_supernet(
     if source is not None:
         check_input(source.train, own.space)
         check_halves(source)
-        warn_of_size(source.train, None, max(own.space.resolutions))
+        warn_of_size(source.train, own.image_size or None, max(own.space.resolutions))
     class_ids = () if source is None else source.train.class_ids
     class_names = own.class_names if source is None else source.class_names
     supernet = start_supernet(
@@ -82,12 +82,16 @@ def bootstrap_supernet(
         input_mean=own.input_mean,
         input_std=own.input_std,
         sha256="",
-        made_by={"start": own.name, "provenance": record_provenance(seed=seed).to_json()},
+        made_by={
+            "start": own.name,
+            **({"image_size": own.image_size} if own.image_size else {}),
+            "provenance": record_provenance(seed=seed).to_json(),
+        },
     )
     with moving_together(output.parent) as folder:
         written = SupernetFiles(folder / output.name)
         if source is not None:
-            save_images(written, source, SplitSizes(seed=seed))
+            save_images(written, source, SplitSizes(seed=seed), image_size=own.image_size)
         save_supernet(written, supernet, card)
         _bring_predictor(own.files, written)
     rows = own.rows_of(class_ids=class_ids, class_names=class_names)
