@@ -134,3 +134,16 @@ def check_input(source: Source, space: SearchSpace) -> None:
             f"the data have {source.channels} channels, and the network takes {space.channels}; they must be "
             "the same"
         )
+
+
+def space_for(space: SearchSpace, data: DataSet) -> SearchSpace:
+    """A space with the classes of a data set, and with the channels of its signals.
+
+    Raises:
+        DataError: As `check_input` does.
+    """
+    own = space.with_classes(len(data.class_names))
+    if data.train.axes == own.axes == 1:
+        own = own.with_channels(data.train.channels)
+    check_input(data.train, own)
+    return own

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ofa_nas.assets import DEFAULT_SPACE
-from ofa_nas.data import DataSet, Normalization, check_input
+from ofa_nas.data import DataSet, Normalization, check_input, space_for
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.bootstrap import Start, open_start, start_supernet
 from ofa_nas.supernet.supernet import Supernet, place, scale_branches
@@ -52,7 +52,7 @@ def first_supernet(
         CheckpointError: The start is damaged.
     """
     if start is None:
-        named = _space_for(SearchSpace.load(space or DEFAULT_SPACE), data)
+        named = space_for(SearchSpace.load(space or DEFAULT_SPACE), data)
         return _fresh(named, named.classes, own_normalization(data), recipe=recipe, device=device)
     own = open_start(start, space=space)
     check_input(data.train, own.space)
@@ -104,15 +104,6 @@ def _started(
 
 def _normalization(start: Start) -> Normalization:
     return Normalization(tuple(start.input_mean), tuple(start.input_std))
-
-
-def _space_for(space: SearchSpace, data: DataSet) -> SearchSpace:
-    """The space with the classes of a data set, and with the channels of its signals."""
-    own = space.with_classes(len(data.class_names))
-    if data.train.axes == own.axes == 1:
-        own = own.with_channels(data.train.channels)
-    check_input(data.train, own)
-    return own
 
 
 def own_normalization(data: DataSet) -> Normalization:

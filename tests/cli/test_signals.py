@@ -9,6 +9,7 @@ import pytest
 from ofa_nas.cli import main
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import load_sample
+from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.pipeline.running.run_check import check_run
 from ofa_nas.pipeline.running.run_file import RunFile
@@ -201,6 +202,29 @@ def test_a_run_from_a_supernet_takes_its_windows(run: Path, tmp_path: Path, line
     facts = check_run(RunFile.read(path))
     assert facts.data is not None
     assert facts.data.name == "signals@24/12"
+
+
+def test_a_run_that_trains_knows_the_channels_of_its_signals(tmp_path: Path) -> None:
+    path, data = tmp_path / "run.toml", tmp_path / "data"
+    write_recordings(data)
+    path.write_text(f'data = "{data}@64/32"\ntrain.space = "conv1d"\nsearch.macs = "1M"\n')
+    space = check_run(RunFile.read(path)).space
+    assert space == SearchSpace.load("conv1d").with_classes(CLASSES).with_channels(2)
+
+
+def test_a_run_that_cannot_train_on_its_signals_is_refused_first(
+    tmp_path: Path, small: SmallSupernet
+) -> None:
+    path, data = tmp_path / "run.toml", tmp_path / "data"
+    write_recordings(data)
+    for key, line in (
+        ("train.space", 'train.recipe = "signals"'),
+        ("train.from", f'train.from = "{small.name}"'),
+        ("data", f'supernet = "{small.name}"\ncollect.count = 8'),
+    ):
+        path.write_text(f'data = "{data}@64/32"\n{line}\nsearch.macs = "1M"\n')
+        with pytest.raises(ConfigError, match=rf"{key}: the data are signals, and \w+ takes images"):
+            check_run(RunFile.read(path))
 
 
 @pytest.mark.parametrize("work", ["transfer", "prune"])

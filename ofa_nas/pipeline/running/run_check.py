@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_nas.assets import DEFAULT_SPACE
-from ofa_nas.data import DataSet
+from ofa_nas.data import DataSet, check_input, space_for
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.windows import split_windows, windows_like
 from ofa_nas.devices import MeasuringProtocol, backend_of, check_address, is_address, open_device, provider_of
@@ -21,7 +21,7 @@ from ofa_nas.files import check_folder_writable
 from ofa_nas.latency.profile import check_request
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.verification import check_provider
-from ofa_nas.pipeline.evaluating.evaluation import check_classes
+from ofa_nas.pipeline.evaluating.evaluation import check_fit
 from ofa_nas.pipeline.predicting.collecting import Aim
 from ofa_nas.pipeline.predicting.predictor_fit import AUTO
 from ofa_nas.pipeline.running.run_file import ProfileTable, RunFile, SearchTable, TrainTable
@@ -82,7 +82,7 @@ def check_run(run: RunFile) -> Facts:
     if run.train is not None:
         is_collected, found = True, _start(run, run.train)
         data = _data(run, found)
-        space, texts = _training(run, run.train, found, classes=len(data.class_names))
+        space, texts = _training(run, run.train, found, data)
         start = found if isinstance(found, SupernetFiles) else None
     else:
         start, texts = _supernet(run), ()
@@ -153,11 +153,11 @@ def _data(run: RunFile, start: SupernetFiles | PretrainedNetwork | None) -> Data
 
 
 def _classes(run: RunFile, start: SupernetFiles, data: DataSet | None) -> SearchSpace:
-    """The space of a supernet that is not trained; its classes must be those of the data."""
+    """The space of a supernet that is not trained; the data must be such as it takes, of its classes."""
     card = SupernetCard.load(start.card)
     if data is not None:
         with _key(run, "data"):
-            check_classes(data.val, card.class_names)
+            check_fit(data.val, card)
     return card.space
 
 
@@ -171,23 +171,24 @@ def _start(run: RunFile, table: TrainTable) -> SupernetFiles | PretrainedNetwork
 
 
 def _training(
-    run: RunFile, table: TrainTable, found: SupernetFiles | PretrainedNetwork | None, *, classes: int
+    run: RunFile, table: TrainTable, found: SupernetFiles | PretrainedNetwork | None, data: DataSet
 ) -> tuple[SearchSpace, tuple[Path, ...]]:
     """Space and text files of a training."""
     with _key(run, "train.recipe"):
         recipe = Recipe.load(table.recipe)
         recipe.override(Settings(table.epochs, table.batch_size, table.learning_rate, table.random_subnets))
-    with _key(run, "train.space"):
-        named = SearchSpace.load(table.space or DEFAULT_SPACE).with_classes(classes)
     texts = tuple(Path(text) for text in (table.recipe, table.space) if text and text.endswith(".toml"))
-    if table.start is None or found is None:
-        return named, texts
+    with _key(run, "train.space"):
+        named = None if table.space is None else SearchSpace.load(table.space)
+        if table.start is None or found is None:
+            return space_for(named or SearchSpace.load(DEFAULT_SPACE), data), texts
     with _key(run, "train.from"):
         own = _space_of(found)
-        if table.space is not None:
+        if named is not None:
             check_space(named, own, start=table.start)
             own = named
-    return own.with_classes(classes), texts
+        check_input(data.train, own)
+    return own.with_classes(len(data.class_names)), texts
 
 
 def _search(run: RunFile) -> None:
