@@ -78,7 +78,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _second(number: int) -> Any:
-    """A handler of further signals of a kind: a second SIGTERM waits for nothing, a second SIGHUP says nothing.
+    """A handler of further signals of a kind: another SIGTERM waits for nothing, another SIGHUP does nothing.
 
     Both may be told twice at once: a closed terminal by the system and the shell, SIGTERM by a supervisor to
     all processes of a service and by one of these to another.

@@ -82,7 +82,7 @@ def end_and_clean_up(*numbers: int) -> None:
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_whatever_asks_for_an_end_is_one_interrupt(number: int, times: int) -> None:
-    """The shell and the system may both tell that a terminal was closed; a supervisor and `run` that all ends."""
+    """The shell and the system may both tell that a terminal was closed; a supervisor and `run` SIGTERM."""
     with pytest.raises(KeyboardInterrupt) as caught:
         end_and_clean_up(*[number] * times)
     assert (caught.value.__context__, caught.value.args) == (None, (number,))
