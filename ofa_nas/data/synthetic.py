@@ -8,7 +8,7 @@ import signal
 import threading
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ofa_nas.data.generators import load_generator
-from ofa_nas.errors import ConfigError, FileError, OfaNasError
+from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.figures import format_bytes
 from ofa_nas.files import replacing
 from ofa_nas.randomness import check_seed, rng_of
@@ -148,7 +148,7 @@ def _chunks(images: SyntheticImages, workers: int) -> Iterator[Iterator[tuple[in
     with _blamed_on(workers):
         pool = ProcessPoolExecutor(min(workers, len(starts)), context, initializer=_follow_parent)
     try:
-        yield _in_order(pool, paint, starts, workers=workers)
+        yield _in_order(pool, images, starts, workers=workers)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -168,24 +168,21 @@ def _blamed_on(workers: int) -> Iterator[None]:
 
 def _in_order(
     pool: ProcessPoolExecutor,
-    paint: Callable[[int], tuple[int, bytes]],
+    images: SyntheticImages,
     starts: Iterable[int],
     *,
     workers: int,
 ) -> Iterator[tuple[int, bytes]]:
     """As `pool.map` does, but with few chunks drawn or waiting: the writer may be slow."""
-    pending: deque[tuple[int, Future[tuple[int, bytes]]]] = deque()
+    pending: deque[tuple[int, Future[tuple[int, bytes] | None]]] = deque()
 
     def first() -> tuple[int, bytes]:
         start, future = pending.popleft()
-        error = future.exception()
-        # Drawn again here, an exception tells where it is from; what comes from a process has lost that.
-        is_told = error is None or isinstance(error, (OfaNasError, BrokenProcessPool))
-        return future.result() if is_told else paint(start)
+        return future.result() or _paint(images, start)
 
     with _blamed_on(workers):
         for start in starts:
-            pending.append((start, pool.submit(paint, start)))
+            pending.append((start, pool.submit(_try_to_paint, images, start)))
             if len(pending) == _AHEAD * workers:
                 yield first()
         while pending:
@@ -195,6 +192,17 @@ def _in_order(
 def _paint(images: SyntheticImages, start: int) -> tuple[int, bytes]:
     stop = min(start + _CHUNK, images.count)
     return stop, b"".join(images.image(index).tobytes() for index in range(start, stop))
+
+
+def _try_to_paint(images: SyntheticImages, start: int) -> tuple[int, bytes] | None:
+    """None where a generator raises: drawn again by the parent, an exception tells where it is from.
+
+    What comes from a process has lost that, or cannot even be brought over.
+    """
+    try:
+        return _paint(images, start)
+    except Exception:  # noqa: BLE001 - the parent meets it
+        return None
 
 
 def _follow_parent() -> None:

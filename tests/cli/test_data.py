@@ -13,6 +13,7 @@ from ofa_nas.data import synthetic
 from tests.cli.conftest import Command
 
 SMALL = ["--size-px", "16", "--count", "3", "--workers", "1"]
+UNPICKLED = "class Odd(Exception):\n    def __init__(self, told, _):\n        super().__init__(told)\n"
 
 
 @pytest.mark.parametrize(("generator", "mode"), [("dead-leaves", "mixed"), ("noise", None)])
@@ -68,6 +69,7 @@ def test_a_place_that_cannot_be_written_is_refused_first(refused: Callable[..., 
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("open('/no/texture')", "FileNotFoundError: [Errno 2] No such file or directory: '/no/texture'"),
+        ("raise Odd('too dark', 3)", "Odd: too dark"),
     ],
 )
 def test_an_exception_of_a_generator_is_told_by_its_name_wherever_it_draws(
@@ -78,7 +80,7 @@ def test_an_exception_of_a_generator_is_told_by_its_name_wherever_it_draws(
     write_module: Callable[[str], str],
     tmp_path: Path,
 ) -> None:
-    name = write_module(f"MODES = ()\ndef paint(size_px, *, mode, rng):\n    {raised}\n")
+    name = write_module(f"{UNPICKLED}MODES = ()\ndef paint(size_px, *, mode, rng):\n    {raised}\n")
     draw = ("data", name, tmp_path / "out" / "x.npz", "--count", "65", "--workers", workers)
     assert refused(*draw).startswith(f"error: {name} raised {told}")
     assert not list((tmp_path / "out").iterdir())
