@@ -67,7 +67,10 @@ class CostTable:
         """Costs of the blocks of architectures `(n, d)`: `(n, positions)`, 0 where there is none."""
         self.encoding.check(genes)
         rows = np.arange(0, self.choices.size, self.choices.shape[2]).reshape(self.choices.shape[:2])
-        return np.asarray(self.choices.ravel().take(rows[genes[:, 0]] + genes[:, 1:]))
+        blocks = genes[:, 1:]
+        if blocks.dtype == np.uint64:  # to which integers with a sign are added as floats
+            blocks = blocks.astype(np.intp)
+        return np.asarray(self.choices.ravel().take(rows[genes[:, 0]] + blocks))
 
     def total(self, genes: Genes) -> Floats:
         """Sums over the layers of architectures `(n, d)`: `(n,)`."""

@@ -125,7 +125,8 @@ class Encoding:
             found = f"an array of {genes.dtype} {genes.shape}" if is_array else type(genes).__name__
             raise ArchitectureError(f"{where}: expected an array of integers (n, {self.length}), got {found}")
         most = np.append(len(self.space.resolutions) - 1, self.choice_counts)
-        bounds = np.minimum(most, np.iinfo(genes.dtype).max).astype(genes.dtype)  # compared without a cast
+        largest = min(np.iinfo(genes.dtype).max, np.iinfo(most.dtype).max)
+        bounds = np.minimum(most, largest).astype(genes.dtype)  # compared without a cast
         is_good = (genes >= 0) & (genes <= bounds)
         if not is_good.all():
             row, gene = np.argwhere(~is_good)[0]

@@ -89,6 +89,17 @@ def test_rows_that_are_no_architecture_are_not_canonical(encoding: Encoding, row
     assert encoding.is_canonical(np.array([good, row])).tolist() == [True, False]
 
 
+@pytest.mark.parametrize("kind", np.typecodes["AllInteger"])
+def test_genes_may_be_integers_of_any_kind(kind: str) -> None:
+    encoding = ENCODINGS["tiny"]
+    first, second = encoding.sample(2 * 30, np.random.default_rng(0)).reshape(2, 30, -1)
+    macs, own = tabulate(encoding, layer_macs), first.astype(kind)
+    assert encoding.decode(own) == encoding.decode(first)
+    assert np.array_equal(macs.total(own), macs.total(first))
+    child = encoding.crossover(own, second.astype(kind), np.random.default_rng(1))
+    assert np.array_equal(child, encoding.crossover(first, second, np.random.default_rng(1)))
+
+
 @pytest.mark.parametrize(
     ("genes", "told"),
     [
