@@ -81,16 +81,29 @@ def _second(number: int) -> Any:
     """A handler of further signals of a kind: another SIGTERM waits for nothing, another SIGHUP does nothing.
 
     Both may be told twice at once: a closed terminal by the system and the shell, SIGTERM by a supervisor to
-    all processes of a service and by one of these to another.
+    all processes of a service and by one of these to another. Python sees only at the end of a long call when
+    that came, so the time in which they are one ends by a signal too, and falls together with it there.
     """
-    began = time.monotonic()
+    began, is_over = time.monotonic(), False
 
     def again(number: int, _frame: object) -> None:
-        if time.monotonic() - began > SAME_S:
-            signal.signal(number, signal.SIG_DFL)
+        nonlocal is_over
+        if time.monotonic() - began < SAME_S:
+            return
+        signal.signal(number, signal.SIG_DFL)
+        if is_over:
             signal.raise_signal(number)
+        is_over = True
 
-    return again if number == signal.SIGTERM else signal.SIG_IGN
+    def end() -> None:
+        time.sleep(SAME_S)
+        if signal.getsignal(number) is again:
+            _tell_main(number)
+
+    if number != signal.SIGTERM:
+        return signal.SIG_IGN
+    _thread.start_new_thread(end, ())
+    return again
 
 
 def status_of(error: KeyboardInterrupt) -> int:
@@ -108,6 +121,10 @@ def _within_import(frame: FrameType | None) -> bool:
 
 def _interrupt_soon(number: int) -> None:
     time.sleep(AGAIN_S)
+    _tell_main(number)
+
+
+def _tell_main(number: int) -> None:
     if sys.platform == "win32":
         _thread.interrupt_main(signal.Signals(number))
     else:  # that wakes the main thread, should it wait for something by now
