@@ -297,9 +297,7 @@ def test_a_table_of_openvino_is_fitted_to_whole_networks(
     assert not [note for note in table.notes if "to the CPU" in note]  # it takes all of such networks
     assert all(row.ms > 0 and row.other_ms == 0 for row in table.measured.rows)
     assert table.error
-    assert (
-        table.error.p50 < 0.5
-    )  # of networks timed beside other tests, any of which may be ten times as slow
+    assert table.error.p50 < 0.5  # beside other tests any network may seem ten times as slow
     for holdout in table.measured.holdouts:
         arch = tiny.parse(holdout.architecture)
         assert table.latency_ms(tiny, arch) == pytest.approx(holdout.predicted_ms, abs=1e-5)
