@@ -85,7 +85,7 @@ def test_every_model_is_visited_in_every_round(tiny: SearchSpace) -> None:
 
 def test_visits_go_on_until_settled_or_at_the_cap(tiny: SearchSpace) -> None:
     models = [model_of(tiny, tiny.smallest)]
-    restless = replace(FAST, max_rounds=6, interval=0.0)
+    restless = replace(FAST, max_rounds=6, interval=-1.0)  # visits may take equally long, to the digit
     settled = replace(FAST, max_rounds=6, interval=1e9)
     assert [len(list(open_device("host").time(models, one))) for one in (restless, settled)] == [6, 3]
 
@@ -105,7 +105,7 @@ def test_more_models_than_are_held_take_turns_in_every_pass(tiny: SearchSpace) -
 
 def test_rounds_beyond_the_least_are_for_models_that_are_not_settled(tiny: SearchSpace) -> None:
     models = [model_of(tiny, tiny.smallest), model_of(tiny, tiny.largest)]
-    never = replace(FAST, max_rounds=5, interval=-1.0)  # visits may take equally long, to the digit
+    never = replace(FAST, max_rounds=5, interval=-1.0)
     records = list(agent.time_models(models, never))
     assert Counter(record["round"] for record in records) == dict.fromkeys(range(5), 2)
     settled = [{**record, "wall_ms": [1.0]} for record in records if record["model"] == models[0].name]
