@@ -189,8 +189,8 @@ def test_pruning_keeps_one_of_equal_rows_and_nothing_that_is_beaten() -> None:
 
 def test_pruning_is_what_looking_at_every_pair_finds_and_takes_the_first_of_equal_rows() -> None:
     rng = np.random.default_rng(0)
-    for count in (1, 7, 2000):
-        worth, costs = rng.integers(0, 60, size=(2, count)).astype(np.float64)
+    for count, values in ((1, 2), (7, 3), (2000, 60), (2000, 8)):
+        worth, costs = rng.integers(values, size=(2, count)).astype(np.float64)
         beats = (worth[:, None] >= worth) & (costs[:, None] <= costs)
         is_equal = (worth[:, None] == worth) & (costs[:, None] == costs)
         is_beaten = (beats & ~is_equal).any(axis=0) | np.triu(is_equal, 1).any(axis=0)
