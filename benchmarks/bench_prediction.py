@@ -3,10 +3,13 @@
 A third of a supernet's samples, 150 at most, is held out, `--splits` times. Every kind is fitted to the first
 n of the others, for every n that they allow. Beside our kinds and MACs alone stand once-for-all's perceptron
 and boosting. `--repeat N` evaluates N subnets anew on the two halves of as many images; what the halves
-differ by gives the noise.
+differ by gives the noise. `--both-halves FILE` evaluates the first `--subnets` samples also on the half of
+the validation images that is kept for verification, and judges by both, which is less noisy. FILE keeps what
+was found: it may be stopped and gone on with, and several processes may share it.
 
     python -m benchmarks.bench_prediction
     python -m benchmarks.bench_prediction --repeat 32 --data tiny_imagenet
+    python -m benchmarks.bench_prediction --both-halves held_out.jsonl --subnets 350 --data tiny_imagenet
 """
 
 import argparse
@@ -18,14 +21,16 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import torch
 
-from ofa_nas.accuracy import own_noise
+from ofa_nas.accuracy import AccuracySample, SampleStore, own_noise
 from ofa_nas.arrays import Floats
-from ofa_nas.pipeline.evaluating.evaluation import Bench
+from ofa_nas.data.sample import decode
+from ofa_nas.pipeline.evaluating.evaluation import Bench, DrawnImages
 from ofa_nas.pipeline.predicting.predictor_fit import SampleSet, leave_out
 from ofa_nas.predictors import Observations, load_module
 from ofa_nas.predictors.mlp import block_inputs, one_hot
@@ -33,6 +38,9 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.scores import kendall_tau, rmse, tau_ceiling
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.training.allocator import keep_freed_memory
+from ofa_nas.training.collect import collect
+from ofa_nas.training.splits import held_out_half
 
 KINDS = ("additive", "additive_gp", "mlp", "macs")
 INTERVALS = ("additive", "additive_gp")
@@ -196,6 +204,34 @@ def repeated_noise(supernet: str, measured: SampleSet, *, count: int, data: str)
     return noise
 
 
+def on_both_halves(measured: SampleSet, store: Path, *, count: int, data: str) -> SampleSet:
+    """The first samples on the half of the images that verification keeps as well; only for judging."""
+    bench = Bench.open(measured.files.weights, threads=1)
+    val = bench.open_data(data).val
+    kept = decode(val.subset(held_out_half(val)))
+    split = DrawnImages(kept.images, kept.labels, kept.class_names, data)
+    blank = replace(bench.blank_sample(split, seed=0), split=f"{data}/verification")
+    archs = [bench.card.space.parse(sample.arch) for sample in measured.samples[:count]]
+    evaluate = partial(bench.count_halves, split=split)
+    for sample in collect(archs, SampleStore(store), evaluate=evaluate, blank=blank):
+        print(f"{sample.arch}: {sample.accuracy:.4f}", file=sys.stderr)
+    others = {one.arch: one for one in SampleStore(store).read() if one.is_alike(blank)}
+    both = tuple(_joined(one, others[one.arch]) for one in measured.samples if one.arch in others)
+    return replace(measured, samples=both, observations=Observations.of(measured.encoding, both))
+
+
+def _joined(one: AccuracySample, other: AccuracySample) -> AccuracySample:
+    """A subnet on the images of two samples."""
+    return replace(
+        one,
+        correct=one.correct + other.correct,
+        images=one.images + other.images,
+        correct_even=one.correct_even + other.correct_even,
+        split=f"{one.split} and {other.split}",
+        digest=f"{one.digest} {other.digest}",
+    )
+
+
 def print_rows(rows: list[Row]) -> None:
     """The table."""
     print("| predictor | subnets | Kendall tau | RMSE [points] | without noise | fit [s] |")
@@ -212,12 +248,17 @@ def main() -> None:
     parser.add_argument("--supernet", default="efficientnet_lite")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--repeat", type=int, metavar="N", help="subnets evaluated anew for the noise")
-    parser.add_argument("--data", help="data set of --repeat")
+    parser.add_argument("--both-halves", type=Path, metavar="FILE", help="judge by the other half as well")
+    parser.add_argument("--subnets", type=int, default=350, help="of --both-halves (350)")
+    parser.add_argument("--data", help="data set of --repeat and --both-halves")
     args = parser.parse_args()
-    if (args.repeat is None) != (args.data is None):
-        parser.error("--repeat and --data go together")
+    if (args.repeat is None and args.both_halves is None) != (args.data is None):
+        parser.error("--repeat and --both-halves go with --data")
     torch.set_num_threads(1)
+    keep_freed_memory()
     measured = SampleSet.load(args.supernet)
+    if args.both_halves:
+        measured = on_both_halves(measured, args.both_halves, count=args.subnets, data=args.data)
     noise = own_noise(measured.samples)
     if args.repeat:
         noise = repeated_noise(args.supernet, measured, count=args.repeat, data=args.data)

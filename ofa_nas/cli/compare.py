@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Compare, and say it in a table and in sentences."""
     from ofa_nas.cli.console import ProgressBar, follow, give_document
-    from ofa_nas.cli.torch_process import calm_threads
+    from ofa_nas.cli.torch_process import prepare_process
 
-    calm_threads()
+    prepare_process()
     from ofa_nas.devices import MeasuringProtocol
     from ofa_nas.pipeline.delivery.compare import Comparison, ComparisonPlan, compare
 

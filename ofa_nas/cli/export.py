@@ -63,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.delivery import follow_delivery, show_delivery
     from ofa_nas.cli.device_tables import tell_extrapolation
-    from ofa_nas.cli.torch_process import calm_threads
+    from ofa_nas.cli.torch_process import prepare_process
     from ofa_nas.files import check_writable
 
     batch = read_batch(args.batch)
     check_writable(args.output, option="--output", suffix=".onnx")
-    calm_threads()
+    prepare_process()
     from ofa_nas.export.interface import FileForm
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import promise_of

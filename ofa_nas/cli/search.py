@@ -298,9 +298,9 @@ def _deliver(
     args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", addresses: dict[str, str]
 ) -> "Delivery":
     from ofa_nas.cli.delivery import follow_delivery, show_delivery
-    from ofa_nas.cli.torch_process import calm_threads
+    from ofa_nas.cli.torch_process import prepare_process
 
-    calm_threads()
+    prepare_process()
     from ofa_nas.export.interface import FileForm
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import promise_of_result

@@ -24,6 +24,14 @@ def calm_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def prepare_process() -> None:
+    """What a command that calibrates or evaluates chooses before torch is imported, which it may never be."""
+    from ofa_nas.training.allocator import keep_freed_memory
+
+    calm_threads()
+    keep_freed_memory()
+
+
 def prepare_torch(*, threads: int | None = None, is_lean: bool = False) -> None:
     """Import torch for a long computation on this machine.
 

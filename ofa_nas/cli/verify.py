@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
     """Check; status 1 when a promise is broken."""
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.delivery import follow_delivery, show_delivery
-    from ofa_nas.cli.torch_process import calm_threads
+    from ofa_nas.cli.torch_process import prepare_process
 
-    calm_threads()
+    prepare_process()
     from ofa_nas.pipeline.delivery.file_verification import verify_file
 
     budgets = read_budgets(args)

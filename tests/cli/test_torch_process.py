@@ -1,5 +1,8 @@
 """What a command chooses of torch."""
 
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +56,31 @@ def test_torch_has_no_more_threads_than_a_quota_leaves_it(
         assert torch.get_num_threads() == used
     finally:
         torch.set_num_threads(before)
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from ofa_nas.cli.torch_process import prepare_process
+if "prepared" in sys.argv:
+    prepare_process()
+for count in range(6):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = np.ones(2**23)
+    del block
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+print(after - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told to")
+def test_a_process_that_is_prepared_faults_a_large_block_in_only_once() -> None:
+    def faults(*arguments: str) -> int:
+        command = [sys.executable, "-c", FAULTS, *arguments]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert faults() > 16
+    assert faults("prepared") <= 4
 
 
 @pytest.mark.parametrize("work", ["pretrain", "transfer", "prune"])
