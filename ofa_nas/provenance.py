@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def record_provenance(*, seed: int) -> Provenance:
         version=_version("ofa-nas"),
         commit=_commit(),
         command=shlex.join(["ofa-nas", *sys.argv[1:]]),
-        seed=seed,
+        seed=index(seed),
         libraries={name: _version(name) for name in LIBRARIES if _version(name)},
         machine=f"{platform.system()} {platform.machine()}, {processor_name()}",
     )

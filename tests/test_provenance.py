@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ofa_nas
@@ -29,8 +30,9 @@ def test_provenance_describes_this_process(monkeypatch: pytest.MonkeyPatch) -> N
     assert timedelta(seconds=-1) < age < timedelta(minutes=5)
 
 
-def test_provenance_is_plain_json() -> None:
-    document = record_provenance(seed=0).to_json()
+@pytest.mark.parametrize("seed", [0, np.int64(3), np.uint8(3)])
+def test_provenance_is_plain_json(seed: int) -> None:
+    document = record_provenance(seed=seed).to_json()
     assert json.loads(json.dumps(document)) == document
 
 
