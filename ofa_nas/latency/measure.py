@@ -1,8 +1,10 @@
 """Latencies of whole networks from interleaved visits.
 
 A machine's speed drifts while it measures. Since all networks are visited in turns, what neighbouring visits
-have in common is drift, and is divided out before the median over a network's visits is taken: of
-those during which the machine was itself, as long as there are any.
+have in common is drift, and is divided out before the median over a network's visits is taken. Visits during
+which the device was throttled are left out of it as long as there are others, for networks do not all slow
+down alike then; so are those during which the machine was otherwise not itself, where too few networks tell
+the drift.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.arrays import Floats
+from ofa_nas.arrays import Flags, Floats
 from ofa_nas.devices import AnyModel, Device, MeasuringProtocol, Visit
 from ofa_nas.devices.agent import bootstrap_interval
 
@@ -26,7 +28,7 @@ class Measurement:
     Attributes:
         model: Its name.
         latency_ms: Median over its visits of their medians, drift divided out [ms].
-        low_ms: Lower end of the 95 % bootstrap interval, of all visits where half or more were spoilt [ms].
+        low_ms: Lower end of the 95 % bootstrap interval, of all visits where half or more are left out [ms].
         high_ms: Upper end [ms].
         p90_ms: 90th percentile over the runs of these visits, as the user would see them [ms].
         runs: Timed runs of these visits.
@@ -85,9 +87,11 @@ def summarise(visits: Sequence[Visit], *, protocol: MeasuringProtocol) -> list[M
     which = np.array([index[visit.model] for visit in visits])
     medians = np.array([np.median(_runs(visit, protocol.clock)) for visit in visits])
     steady = divide_out_drift(medians, which)
+    knows_drift = tells_drift(which)
+    counts = np.array([not (visit.throttled or (visit.spoilt and not knows_drift)) for visit in visits])
     order = {visit.model: None for visit in visits}
     by_model = {name: np.flatnonzero(which == index[name]) for name in order}
-    return [_summarise(name, visits, steady, by_model[name], protocol) for name in order]
+    return [_summarise(name, visits, steady, by_model[name], counts, protocol) for name in order]
 
 
 def _runs(visit: Visit, clock: str) -> tuple[float, ...]:
@@ -99,16 +103,18 @@ def _summarise(
     visits: Sequence[Visit],
     steady: Floats,
     where: npt.NDArray[np.intp],
+    counts: Flags,
     protocol: MeasuringProtocol,
 ) -> Measurement:
     own = [visits[place] for place in where]
-    calm = [place for place in where if not visits[place].spoilt]
-    counted = calm or where.tolist()
+    kept = where[counts[where]]
+    counted = kept if len(kept) else where
     values = steady[counted]
     runs = np.concatenate([_runs(visits[place], protocol.clock) for place in counted])
     latency = float(np.median(values))
-    is_spoilt = 2 * len(calm) <= len(own)
-    spread = steady[where] if is_spoilt else values  # the few that are left would look too sure
+    are_few = 2 * len(kept) <= len(own)
+    spread = steady[where] if are_few else values  # the few that are left would look too sure
+    is_spoilt = 2 * sum(visit.spoilt for visit in own) >= len(own)
     low, high = bootstrap_interval(spread.tolist())
     return Measurement(
         model=name,
@@ -120,6 +126,11 @@ def _summarise(
         noisy=high - low > protocol.interval * latency or is_spoilt,
         throttled=2 * sum(visit.throttled for visit in own) >= len(own),
     )
+
+
+def tells_drift(which: npt.NDArray[np.intp]) -> bool:
+    """Whether visits `(n,)`, models by index, are of enough models to tell drift from a model's own noise."""
+    return len(which) > 2 * DRIFT_VISITS and int(which.max()) >= 2 * DRIFT_VISITS
 
 
 def divide_out_drift(values: Floats, which: npt.NDArray[np.intp]) -> Floats:
@@ -135,6 +146,8 @@ def divide_out_drift(values: Floats, which: npt.NDArray[np.intp]) -> Floats:
     Returns:
         `(n,)` float64 [ms]; the median drift is 1, so the level stays that of the machine's usual speed.
     """
+    if not tells_drift(which):
+        return values
     logs = np.log(values)
     count = len(logs)
     near = np.arange(count)[:, None] + np.array(
@@ -143,8 +156,6 @@ def divide_out_drift(values: Floats, which: npt.NDArray[np.intp]) -> Floats:
     inside = (near >= 0) & (near < count)
     near = np.where(inside, near, 0)
     drift = np.zeros(count)
-    if count <= 2 * DRIFT_VISITS or which.max() < 2 * DRIFT_VISITS:
-        return values  # too few models to tell drift from a model's own noise
     for _ in range(POLISH_TURNS):
         steady = logs - drift
         levels = np.array([np.median(steady[which == model]) for model in range(int(which.max()) + 1)])

@@ -67,7 +67,7 @@ def test_wide_interval_is_noisy_and_slow_device_is_throttled() -> None:
     assert one.low_ms < one.latency_ms < one.high_ms
 
 
-def test_spoilt_visits_count_only_where_there_are_no_others() -> None:
+def test_spoilt_visits_of_few_models_count_only_where_there_are_no_others() -> None:
     visits = visits_of([1.0], [1.0] * 5 + [5.0] * 5)
     some = [replace(visit, spoilt=visit.wall_ms[0] > 1.0) for visit in visits]
     (one,) = summarise(some[:9], protocol=MeasuringProtocol())
@@ -77,6 +77,23 @@ def test_spoilt_visits_count_only_where_there_are_no_others() -> None:
     assert half.uncertainty > 0.5  # five visits that agree do not make up for five that were spoilt
     (wholly,) = summarise([replace(visit, spoilt=True) for visit in visits], protocol=MeasuringProtocol())
     assert (wholly.latency_ms, wholly.runs, wholly.noisy) == (3.0, 50, True)
+
+
+def test_spoilt_visits_of_many_models_count_once_their_drift_is_divided_out() -> None:
+    rng = np.random.default_rng(0)
+    speed = np.repeat(np.where(np.arange(20) % 2, 1.2, 1.0), 20)  # half of the visits are slow
+    visits: list[Visit] = []
+    for _ in range(10):
+        for model in rng.permutation(40):
+            ms = (1.0 + model / 40) * speed[len(visits)] * float(np.exp(rng.normal(0.0, 0.03)))
+            is_slow = bool(speed[len(visits)] > 1.0)
+            visits.append(Visit(f"{model}", (ms,) * 5, (ms,) * 5, spoilt=is_slow, throttled=False))
+    found = {one.model: one for one in summarise(visits, protocol=MeasuringProtocol())}
+    errors = np.array([found[f"{model}"].latency_ms / (1.0 + model / 40) for model in range(40)])
+    assert np.abs(errors / np.median(errors) - 1.0).mean() < 0.013  # 0.0156 by the calm ones alone
+    assert {one.runs for one in found.values()} == {50}
+    throttled = [replace(visit, throttled=visit.spoilt) for visit in visits]
+    assert max(one.runs for one in summarise(throttled, protocol=MeasuringProtocol())) < 50
 
 
 def test_processor_time_serves_where_the_protocol_asks() -> None:
