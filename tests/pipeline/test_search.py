@@ -132,10 +132,23 @@ def test_an_infeasible_budget_names_the_smallest_reachable_value(
     with pytest.raises(BudgetError, match="cannot be met: the smallest that tiny reaches is") as caught:
         result_of(exact, [budget_of(name, 0.5 * least)])
     option = f"--{name.replace('_', '-')}"
-    advised = str(caught.value).split(f"raise {option} to ")[1].removesuffix(" or more").removesuffix(" MACs")
+    advised = str(caught.value).split(f"raise {option} to ")[1].split(" or more")[0].removesuffix(" MACs")
     limit = parse_budget(name, advised).limit
     assert least <= limit <= 1.01 * least
     assert keeps(result_of(exact, [budget_of(name, limit)]).chosen, [budget_of(name, limit)])
+
+
+def test_bytes_that_only_int8_files_keep_are_told(exact: Estimators, tiny: SearchSpace) -> None:
+    walks = [list(tiny.layers(arch)) for arch in exact.encoding.decode(EVERY)]
+    least = min(sum(weight_bytes(layer, "int8") for layer in layers) for layers in walks)
+    with pytest.raises(
+        BudgetError, match=r"or more; int8 files \(--precision int8\) reach model size "
+    ) as caught:
+        result_of(exact, [budget_of("model_size", least)])
+    told = parse_budget("model_size", str(caught.value).rpartition(" model size ")[2]).limit
+    assert least <= told <= 1.01 * least
+    with pytest.raises(BudgetError, match=r"or more$"):
+        result_of(exact, [budget_of("model_size", least - 1)])
 
 
 def test_a_latency_without_a_device_is_refused(small: SmallSupernet) -> None:

@@ -26,12 +26,13 @@ from ofa_nas.pipeline.predicting.collecting import Aim
 from ofa_nas.pipeline.predicting.predictor_fit import AUTO
 from ofa_nas.pipeline.running.run_file import ProfileTable, RunFile, SearchTable, TrainTable
 from ofa_nas.pipeline.searching.estimators import shared_space, unlimited_costs
+from ofa_nas.pipeline.searching.reach import check_reach
 from ofa_nas.pipeline.searching.search import with_margin
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.plugins import check_trusted
 from ofa_nas.predictors import load_module
 from ofa_nas.search.budgets import budget_levels, parse_accuracy, parse_budget, parse_budgets, parse_margin
-from ofa_nas.search.feasibility import BudgetedCost, check_budgets
+from ofa_nas.search.feasibility import BudgetedCost
 from ofa_nas.search.methods import load_method
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
@@ -276,7 +277,7 @@ def _check_reach(run: RunFile, space: SearchSpace, table: LatencyTable | None) -
             device = table.name if table is not None and name == "latency" else ""
             budget = with_margin(parse_budget(name, text, device=device), tables, margin)
             limited.append(BudgetedCost(budget, costs[budget.key].table))
-        check_budgets(limited, rng=np.random.default_rng(run.seed))
+        check_reach(limited, precision=run.export.predicted, rng=np.random.default_rng(run.seed))
 
 
 def _check_profile(run: RunFile, space: SearchSpace, *, is_measured: bool) -> None:

@@ -7,10 +7,9 @@ import numpy as np
 
 from ofa_nas.errors import BudgetError
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.search import Goal, SearchResult, limited_costs, make_problem, with_margin
+from ofa_nas.pipeline.searching.search import Goal, SearchResult, find_within, make_problem, with_margin
 from ofa_nas.randomness import rng_of
 from ofa_nas.search.budgets import KINDS, Budget, budget_levels
-from ofa_nas.search.feasibility import check_budgets
 from ofa_nas.search.fronts import limited_sums
 from ofa_nas.search.methods import Generation, generations, strongest_method
 from ofa_nas.search.problem import Problem, Scored
@@ -53,7 +52,7 @@ def search_cheapest(
         raise BudgetError(f"the least {KINDS[goal.key.name].title} is that of a device: add --device")
     (level,) = budget_levels([with_margin(budget, estimators.tables, margin) for budget in budgets])
     rng = rng_of(seed)
-    witness = check_budgets(limited_costs(estimators, level), rng=rng) if level else None
+    witness = find_within(estimators, level, rng=rng) if level else None
     heads = [estimators.first_cost, goal.key] if estimators.costs[goal.key].table.is_peak else [goal.key]
     keys = list(dict.fromkeys([*heads, *(budget.key for budget in level)]))
     problem = make_problem(estimators, keys, [level], seeds=witness)

@@ -26,6 +26,9 @@ from ofa_nas.space.precision import FP32, peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
+# Costs that depend on the precision of the file, of a layer, by the names of their budgets.
+BYTES: Mapping[str, Callable[..., int]] = {"peak_memory": peak_bytes, "model_size": weight_bytes}
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -197,8 +200,7 @@ def unlimited_costs(
     """Every cost of files of a precision, tabulated, by its key: latencies first."""
     costs = {Cost("latency", table.name): table.cost_table(encoding) for table in tables}
     layer_costs: dict[str, Callable[[Layer], float]] = {
-        "peak_memory": partial(peak_bytes, precision=precision),
-        "model_size": partial(weight_bytes, precision=precision),
+        **{name: partial(cost, precision=precision) for name, cost in BYTES.items()},
         "macs": layer_macs,
     }
     costs |= {

@@ -10,9 +10,10 @@ from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_share
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators, default_margin
+from ofa_nas.pipeline.searching.reach import check_reach
 from ofa_nas.randomness import rng_of
 from ofa_nas.search.budgets import Budget, Cost, budget_levels
-from ofa_nas.search.feasibility import BudgetedCost, binding_budgets, check_budgets
+from ofa_nas.search.feasibility import BudgetedCost, binding_budgets
 from ofa_nas.search.methods import Generation, best_of, generations, strongest_method
 from ofa_nas.search.problem import Problem, Tables, Worth, stage_swaps
 from ofa_nas.space.encoding import Genes
@@ -138,7 +139,7 @@ def _met_levels(
     witnesses: list[Genes] = []
     for level in levels:
         try:
-            witnesses += [check_budgets(limited_costs(estimators, level), rng=rng)] if level else []
+            witnesses += [find_within(estimators, level, rng=rng)] if level else []
         except BudgetError as error:
             if level is levels[-1]:
                 raise
@@ -242,6 +243,15 @@ def _listed(levels: Sequence[tuple[Budget, ...]]) -> list[int]:
 def limited_costs(estimators: Estimators, budgets: Sequence[Budget]) -> list[BudgetedCost]:
     """Budgets with the tables of what they limit."""
     return [BudgetedCost(budget, estimators.costs[budget.key].table) for budget in budgets]
+
+
+def find_within(estimators: Estimators, budgets: Sequence[Budget], *, rng: np.random.Generator) -> Genes:
+    """An architecture `(1, d)` within budgets, of which there are some.
+
+    Raises:
+        BudgetError: There is none.
+    """
+    return check_reach(limited_costs(estimators, budgets), precision=estimators.precision, rng=rng)
 
 
 def make_problem(
