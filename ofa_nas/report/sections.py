@@ -117,7 +117,7 @@ def _claim(document: SearchDocument, answer: Answer) -> str:
             if answer.goal
             else "is predicted to be better"
         )
-        claim = f"None of all subnets within the budgets {what}."
+        claim = f"No subnet within the budgets {what}."
     elif answer.is_exact and answer.goal is not None:
         least, cost = min(answer.by_seed), answer.goal[1]
         claim = f"The least {cost.title} that is predicted to reach that accuracy is {cost.text(least)}."
