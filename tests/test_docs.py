@@ -7,8 +7,11 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ofa_nas.cli import build_parser
 from ofa_nas.cli.reference import render
@@ -45,8 +48,11 @@ def test_who_gives_torch_no_threads_is_told_of_quotas() -> None:
     assert all("quota" in line for line in told), told
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
-def test_the_python_of_the_documents_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["README.md", pytest.param("docs/python.md", marks=pytest.mark.slow)])
+def test_the_python_of_the_documents_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = code_blocks(name, "python")
     assert blocks
     for block in blocks:
@@ -122,6 +128,21 @@ def test_relative_links_lead_to_files(path: Path) -> None:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+def anchors(text: str) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_into_pages_lead_to_headings(path: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            page = path.parent / target if target else path
+            assert anchor in anchors(page.read_text(encoding="utf-8")), f"{path.name}: {target}#{anchor}"
+
+
 def test_every_page_and_every_schema_is_listed() -> None:
     pages, formats = (ROOT / "docs" / name for name in ("README.md", "formats.md"))
     listed = set(re.findall(r"\]\(([^)#\s]+)", pages.read_text(encoding="utf-8")))
@@ -147,14 +168,20 @@ def test_the_application_of_the_tutorial_classifies_with_an_exported_file(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    from ofa_nas.data.packed import square_pixels
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import Promise
 
     list(deliver(small.files, tiny.smallest, Promise(figures={}), output=tmp_path / "subnet.onnx"))
     monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(0).integers(256, size=(40, 57, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("photo.jpg")
     (block,) = code_blocks("docs/tutorial.md", "python")
-    exec(compile(block, "tutorial.md", "exec"), {})
+    made: dict[str, Any] = {}
+    exec(compile(block, "tutorial.md", "exec"), made)
     assert capsys.readouterr().out.strip() in SupernetCard.load(small.files.card).class_names
+    trained_on = square_pixels(np.asarray(made["photo"]), size_px=tiny.smallest.resolution)
+    np.testing.assert_array_equal(made["pixels"], trained_on)
 
 
 def test_the_run_files_of_the_documents_are_read(tmp_path: Path) -> None:
