@@ -14,7 +14,16 @@ Written by `python -m ofa_nas.cli.reference > docs/cli.md`; a test compares.
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 refused (one line says where, what was
 found and what would be right), 2 misused, interrupted 128 and the signal (130 Ctrl-C, 143 SIGTERM, 129 a
 closed terminal). `NO_COLOR=1` turns colours off; `OFA_NAS_DEBUG=1` shows the traceback of a bug.
+
+What stands in parentheses at the end is the default. Every command also takes these:
+
+| argument | meaning |
+|---|---|
+| `--json` | print one JSON document to stdout |
+| `--json-file FILE` | write that document to a file, with or without --json |
+| `--verbose` | log what the library does to stderr |
 """
+_OF_EVERY_COMMAND = {"--json", "--json-file", "--verbose"}
 
 
 def render() -> str:
@@ -33,19 +42,20 @@ def _render_command(command: Command) -> str:
 
 
 def _render_parser(parser: argparse.ArgumentParser, title: str, sentence: str) -> str:
-    lines = [f"\n{title}\n\n{sentence}\n\n| argument | meaning |\n|---|---|\n"]
-    parts = []
+    rows, parts = [], []
     for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its arguments
-        if isinstance(action, argparse._HelpAction):  # noqa: SLF001
+        if isinstance(action, argparse._HelpAction) or _OF_EVERY_COMMAND & {*action.option_strings}:  # noqa: SLF001
             continue
         meaning = (action.help or "").replace("%%", "%").replace("|", "\\|")
-        lines.append(f"| `{_signature(action)}` | {meaning} |\n")
+        meaning += " (required)" if action.required and action.option_strings else ""
+        rows.append(f"| `{_signature(action)}` | {meaning} |\n")
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             parts += [
                 _render_parser(part, f"#{title[:-1]} {name}`", part.description or "")
                 for name, part in action.choices.items()
             ]
-    return "".join(lines + parts)
+    header = "\n| argument | meaning |\n|---|---|\n" if rows else ""
+    return "".join([f"\n{title}\n\n{sentence}\n{header}", *rows, *parts])
 
 
 def _signature(action: argparse.Action) -> str:
