@@ -54,7 +54,7 @@ It needs Python 3.8 or later, 64-bit, with numpy and {runtime}, as of an environ
 For a board without a network, where there is one, with the Python version of the board (before 3.11 also with
 the version of onnxruntime that the agent names there); then, on the board, in place of the line above:
 
-    pip download -d wheels --only-binary=:all: --platform manylinux_2_28_aarch64 \
+    pip download -d wheels --only-binary=:all: --platform manylinux_2_28_aarch64 \\
         --platform manylinux2014_aarch64 --python-version 3.11 numpy {package}
     python3 -m venv ~/ofa && ~/ofa/bin/pip install --no-index --find-links wheels numpy {package}
 

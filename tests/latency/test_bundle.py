@@ -95,7 +95,7 @@ def test_a_bundle_holds_agent_models_and_what_to_do(bundle: Path) -> None:
         "python3 agent.py",
         "results.jsonl",
         "-m venv ~/ofa",
-        "pip download -d wheels --only-binary=:all: --platform manylinux_2_28_aarch64",
+        "pip download -d wheels --only-binary=:all: --platform manylinux_2_28_aarch64 \\\n",
         "pip install --no-index --find-links wheels numpy onnxruntime",
         "32-bit",
         "voltage",
