@@ -25,7 +25,7 @@ def show_delivery(delivery: "Delivery") -> None:
     """Print the table of checks."""
     from rich.markup import escape
 
-    from ofa_nas.cli.console import make_table, out
+    from ofa_nas.cli.console import make_table, out, wide
 
     table = make_table("", "predicted", "measured", "off by", "how")
     table.columns[-1].no_wrap = False
@@ -36,7 +36,8 @@ def show_delivery(delivery: "Delivery") -> None:
         predicted = "" if check.predicted is None else check.text(check.predicted, share=share)
         how = _mark(check) + escape(check.note)
         table.add_row(escape(title), predicted, check.text(check.measured, share=share), check.deviation, how)
-    out.print(table, soft_wrap=False)
+    paper = out if out.is_terminal else wide  # no log is cut up as a narrow terminal needs it
+    paper.print(table, soft_wrap=False)
     show_quantization(delivery.card.quantization)
     for reason in delivery.unchecked:
         out.print(f"unchecked {escape(reason)}")

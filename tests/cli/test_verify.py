@@ -55,6 +55,15 @@ def test_a_budget_that_is_exceeded_is_status_one(
     )
 
 
+def test_each_check_is_one_line_outside_a_terminal(
+    command: Command, small: SmallSupernet, exported: Path
+) -> None:
+    printed = command("verify", exported, "--supernet", small.name)
+    lines = [line.split() for line in printed.out.splitlines()]
+    (size,) = (line for line in lines if line[:2] == ["file", "size"])
+    assert size[-5:] == ["predicted", "are", "the", "weights", "alone"]
+
+
 def test_people_see_which_promise_is_broken(command: Command, small: SmallSupernet, exported: Path) -> None:
     printed = command("verify", exported, "--supernet", small.name, "--macs", "1k")
     assert printed.status == 1
