@@ -166,7 +166,7 @@ def front(document: SearchDocument) -> Markup:
     rows = [_cells(point, keys) for point in points]
     is_chosen = [chosen is not None and point.architecture == chosen.architecture for point in points]
     count = len(document.front)
-    part = f"All {count}" if len(points) == count else f"{len(points)} of {count}"
+    part = str(count) if len(points) == count else f"{len(points)} of {count}"
     listing = table(
         ("top-1", *(key.title for key in keys), "architecture"),
         rows,
@@ -177,7 +177,7 @@ def front(document: SearchDocument) -> Markup:
         "front",
         "Accuracy, latency and memory",
         chart_figure("front", charts[0][1], charts),
-        tag("details", tag("summary", f"{part} networks of the front as a table"), listing),
+        tag("details", tag("summary", f"The front as a table: {part} network{'s' * (count != 1)}"), listing),
     )
 
 
