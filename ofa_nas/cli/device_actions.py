@@ -18,12 +18,14 @@ SHOWN_TIMINGS = 20  # a calibration by blocks has too many for a screen
 
 def explain(args: argparse.Namespace) -> None:
     """Tell what binds an architecture, or rank several."""
-    from ofa_nas.cli.console import give_document
+    from ofa_nas.cli.console import err, give_document
     from ofa_nas.latency import roofline
     from ofa_nas.space.points import named_architecture
     from ofa_nas.space.search_space import SearchSpace
 
     model, about, is_calibrated = _find_model(args.name)
+    for doubt in () if is_calibrated else model.doubts:
+        err.print(doubt, markup=False)
     space = SearchSpace.load(args.space)
     space = space.with_classes(args.classes or space.classes)
     archs = [named_architecture(space, text) for text in args.archs]
@@ -127,7 +129,7 @@ def calibrate(args: argparse.Namespace) -> None:
 
     check_writable(args.output, option="--output", suffix=".json")
     board = Roofline.load(args.name)
-    timings = read_timings(args.timings, element_bytes=board.model.element_bytes)
+    timings = read_timings(args.timings, element_bytes=board.model.element_bytes, classes=args.classes)
     found = calibration.calibrate(board, timings, runtime=args.runtime, threads=args.threads)
     found.table.save(args.output)
     document = {
@@ -168,6 +170,8 @@ def _show_calibration(found: "Calibration", board: "Roofline") -> None:
         f"median, {error.p95:.1%} at the 95th percentile, {error.worst:.1%} at worst; rank correlation "
         f"{error.spearman or 0.0:.2f}"
     )
+    for note in found.table.notes[1:]:
+        out.print(note, markup=False)
 
 
 def import_table(args: argparse.Namespace) -> None:

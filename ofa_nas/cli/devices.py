@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="space,architecture,ms of 2 networks or more, or layer fields and ms of 30 blocks or more",
     )
+    calibrate.add_argument(
+        "--classes", type=int, help="outputs of the classifier of the networks (their spaces' own)"
+    )
     calibrate.add_argument("--output", type=Path, required=True, help="table to write, a .json file")
     calibrate.add_argument("--runtime", default="", help="what timed them, for the table (not stated)")
     calibrate.add_argument("--threads", type=int, help="threads they were timed with (not stated)")

@@ -6,7 +6,7 @@ arithmetic, memory, depthwise convolutions and overhead apart.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, log
+from math import exp
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ from ofa_nas.provenance import record_provenance
 LEAST = {"networks": 2, "blocks": 30}
 FOLDS = 10
 MOST_ERROR = 1e4  # of a timing that was left out, relative
+# How many times as long as is expected timings may take, at the median. Those of known boards take 1 to 10
+# times as long; in another unit they are a factor of 1,000 off.
+LEAST_TIMES, MOST_TIMES = 0.03, 100.0
+LEAST_RANK = 0.8  # of timings that were left out; those of GPUs at batch 1 have 0.1, of processors 0.97
 NOISE = 0.1  # relative: what no roofline explains
 # For each unknown, what is expected before anything was timed, and by how much (in logarithms) it may differ.
 # Set by hand from the boards of benchmarks/bench_roofline.py, so its errors are a little too good.
@@ -61,7 +65,8 @@ def calibrate(
         threads: That they were timed with.
 
     Raises:
-        TableError: There is too little; the message says how much there is and how much it takes.
+        TableError: There is too little, or no board takes such times; the message says how much there is and
+            how much it takes.
     """
     names = {timing.name for timing in timings.timings}
     if len(names) < LEAST[timings.kind]:
@@ -71,6 +76,7 @@ def calibrate(
         )
     works = [timing.work for timing in timings.timings]
     measured = np.array([timing.ms for timing in timings.timings])
+    _check_unit(board, timings, measured / predict(_expected(board.model), works))
     left_out = predict_left_out(board.model, works, measured, [timing.name for timing in timings.timings])
     error = judge(left_out, measured)
     if not error.worst <= MOST_ERROR:
@@ -90,7 +96,7 @@ def calibrate(
         ),
         held=fit_roofline(board.model, works, measured),
         error=error,
-        notes=_notes(timings),
+        notes=_notes(board, timings, error.spearman),
         sources=(timings.source, board.peak_source, board.bandwidth_source),
         made_by=record_provenance(seed=0).to_json(),
         judged_on=timings.kind,
@@ -99,11 +105,39 @@ def calibrate(
     return Calibration(table, timings.timings, left_out)
 
 
-def _notes(timings: Timings) -> tuple[str, ...]:
+def _check_unit(board: Roofline, timings: Timings, times: Floats) -> None:
+    """Refuse timings in another unit; `times` `(n,)` tell how many times as long they are as is expected."""
+    typical = float(np.median(times))
+    if not LEAST_TIMES <= typical <= MOST_TIMES:
+        raise TableError(
+            f"{timings.source}: its {timings.kind} take {typical:.1g} times as long as a board with the "
+            f"figures of {board.name} lets expect: check the unit of its times, milliseconds, and those "
+            "of the roofline, GMAC/s and GB/s"
+        )
+
+
+def _expected(published: RooflineModel) -> RooflineModel:
+    """What a board of such figures does as long as nothing was timed."""
+    return replace(
+        published,
+        gmac_per_s=REACHED_COMPUTE * published.gmac_per_s,
+        gb_per_s=REACHED_MEMORY * published.gb_per_s,
+        depthwise_slowdown=DEPTHWISE_SLOWDOWN,
+        overhead_ms=OVERHEAD_MS,
+    )
+
+
+def _notes(board: Roofline, timings: Timings, rank: float | None) -> tuple[str, ...]:
     count = len(timings.timings)
     notes = [f"A roofline of published figures, fitted to {count} {timings.kind} timed on the board."]
     if timings.kind == "blocks":
         notes.append("The error is that of single blocks timed alone; errors of their sums are smaller.")
+    if rank is not None and rank < LEAST_RANK:
+        notes.append(
+            f"Hardly ranks the {timings.kind} that were left out (correlation {rank:.2f}): a roofline does "
+            "not describe this board with this runtime, as it does no GPU at batch 1."
+        )
+    notes += board.model.doubts
     return tuple(notes)
 
 
@@ -188,11 +222,9 @@ class _Problem:
 
     @classmethod
     def of(cls, published: RooflineModel, works: Sequence[Work], measured_ms: Floats) -> "_Problem":
-        start = (
-            log(REACHED_COMPUTE * published.gmac_per_s),
-            log(REACHED_MEMORY * published.gb_per_s),
-            log(DEPTHWISE_SLOWDOWN),
-            log(OVERHEAD_MS),
+        expected = _expected(published)
+        start = np.log(
+            [expected.gmac_per_s, expected.gb_per_s, expected.depthwise_slowdown, expected.overhead_ms]
         )
         whole = Work(
             np.concatenate([work.macs for work in works]),
@@ -200,7 +232,7 @@ class _Problem:
             np.concatenate([work.is_depthwise for work in works]),
         )
         owner = np.repeat(np.arange(len(works)), [len(work.macs) for work in works])
-        return cls(published, np.array(start), whole, owner, np.log(measured_ms))
+        return cls(published, start, whole, owner, np.log(measured_ms))
 
     def model(self, point: Floats) -> RooflineModel:
         compute, memory, slowdown, overhead = (exp(value) for value in np.clip(point, -_EXTREME, _EXTREME))

@@ -26,6 +26,7 @@ from ofa_nas.space.toml_reader import Section, read_toml
 
 FOLDER, SUFFIX = "latency_tables/rooflines", ".toml"
 ELEMENT_BYTES = {"fp32": 4, "int8": 1}
+LEAST_RIDGE, MOST_RIDGE = 0.1, 1e3  # of processors and GPUs [MAC/B]
 _UNIT = 1e6  # GMAC/s and GB/s are millions of MACs and bytes a millisecond
 
 
@@ -82,6 +83,18 @@ class RooflineModel:
     def ridge(self) -> float:
         """Arithmetic intensity below which memory binds [MAC/B]."""
         return self.gmac_per_s / self.gb_per_s
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What of published figures is hardly that of a board: one of them is most likely in another unit."""
+        if LEAST_RIDGE <= self.ridge <= MOST_RIDGE:
+            return ()
+        told = (
+            f"Doubtful: {self.gmac_per_s:g} GMAC/s beside {self.gb_per_s:g} GB/s, by which memory binds "
+            f"below {self.ridge:.2g} MAC/B; for boards that is {LEAST_RIDGE:g} to {MOST_RIDGE:.0f}. A GMAC/s "
+            "is half of a GFLOP/s, a GB/s 1e9 bytes a second."
+        )
+        return (told,)
 
     @property
     def constant_ms(self) -> float:

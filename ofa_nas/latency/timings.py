@@ -4,11 +4,11 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import isfinite
 from pathlib import Path
 
-from ofa_nas.errors import OfaNasError, TableError
+from ofa_nas.errors import ConfigError, OfaNasError, TableError
 from ofa_nas.files import read_bytes
 from ofa_nas.latency.roofline import Work
 from ofa_nas.latency.table import LARGEST_MS
@@ -56,22 +56,28 @@ class Timings:
     source: str
 
 
-def read_timings(path: Path, *, element_bytes: int = 4) -> Timings:
+def read_timings(path: Path, *, element_bytes: int = 4, classes: int | None = None) -> Timings:
     """Read a CSV file of networks (`NETWORK_COLUMNS`) or of blocks (`BLOCK_COLUMNS`).
 
     Args:
         path: The file.
         element_bytes: Of weights and activations as they were timed.
+        classes: Outputs of the classifier of networks; their spaces' own without.
 
     Raises:
         TableError: The file is missing or wrong; the message names line and column.
+        ConfigError: Classes are told of blocks.
     """
     try:
         text = read_bytes(path, error=TableError).decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         columns = tuple(reader.fieldnames or ())
         kind = _kind_of(columns, path)
-        read = _read_network if kind == "networks" else _read_block
+        if kind == "blocks" and classes is not None:
+            raise ConfigError(
+                f"--classes {classes}: {path} holds blocks, which have no classifier: leave it out"
+            )
+        read = partial(_read_network, classes=classes) if kind == "networks" else _read_block
         timings = tuple(
             read(row, f"{path}:{reader.line_num}", element_bytes) for row in _whole_rows(reader, path)
         )
@@ -97,9 +103,10 @@ def _whole_rows(reader: "csv.DictReader[str]", path: Path) -> Iterator[Mapping[s
         yield row
 
 
-def _read_network(row: Mapping[str, str], where: str, element_bytes: int) -> Timing:
+def _read_network(row: Mapping[str, str], where: str, element_bytes: int, *, classes: int | None) -> Timing:
     try:
         space = _load_space(row["space"])
+        space = space if classes is None else space.with_classes(classes)
         arch = named_architecture(space, row["architecture"])
     except OfaNasError as error:
         raise TableError(f"{where}: {error}") from error

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ofa_nas.latency.roofline import RooflineModel
+from ofa_nas.assets import asset_folder
+from ofa_nas.latency.roofline import FOLDER, RooflineModel
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
@@ -113,6 +114,25 @@ def test_calibrate_writes_a_table_that_search_and_explain_take(
     document = json.loads(command("devices", "calibrate", "rpi5", timed, "--output", path, "--json").out)
     assert document["judged_on"] == "networks"
     assert [one["measured_ms"] > 0 for one in document["timings"]] == [True, True]
+
+
+def test_a_roofline_in_another_unit_is_doubted(command: Command, timed: Path, tmp_path: Path) -> None:
+    board, table = tmp_path / "board.toml", tmp_path / "table.json"
+    text = (asset_folder(FOLDER) / "rpi5.toml").read_text(encoding="utf-8")
+    board.write_text(text.replace("gb_per_s = 10.0", "gb_per_s = 10000"), encoding="utf-8")
+    told = "Doubtful: 76.8 GMAC/s beside 10000 GB/s"
+    assert told in command("devices", "explain", board, LARGE, *TINY).err
+    assert told not in command("devices", "explain", "rpi5", LARGE, *TINY).err
+    assert told in command("devices", "calibrate", board, timed, "--output", table).text
+    assert told not in command("devices", "explain", table, LARGE, *TINY).err  # that was fitted
+
+
+def test_networks_of_other_classes_are_calibrated(command: Command, timed: Path, tmp_path: Path) -> None:
+    wanted = ("devices", "calibrate", "rpi5", timed, "--output", tmp_path / "table.json", "--json")
+    of_ten, same, of_hundred = (
+        command(*wanted, *more).document["model"] for more in ((), ("--classes", 10), ("--classes", 100))
+    )
+    assert of_ten == same != of_hundred
 
 
 def test_import_writes_a_table_and_says_what_it_is(command: Command, tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Calibration: what made the timings is found again, and what a fit is worth is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ofa_nas.errors import TableError
+from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.calibration import calibrate, fit_roofline, predict, predict_left_out
 from ofa_nas.latency.roofline import Roofline, RooflineModel
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.timings import BLOCK_COLUMNS, Timings, read_timings
+from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
@@ -131,6 +133,49 @@ def test_too_little_is_refused_by_name(tmp_path: Path) -> None:
     ):
         with pytest.raises(TableError, match=told + ".*rpi4 needs at least 2 whole networks or 30 blocks"):
             calibrate(BOARD, timings)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+@pytest.mark.parametrize("kind", ["networks", "blocks"])
+def test_times_in_another_unit_are_refused(factor: float, kind: str, tmp_path: Path) -> None:
+    timings = networks(tmp_path, 4) if kind == "networks" else blocks(tmp_path, 40)
+    assert calibrate(BOARD, timings).table.error
+    other = tuple(replace(one, ms=one.ms * factor) for one in timings.timings)
+    told = (
+        rf"{kind}\.csv: its {kind} take \S+ times as long as a board with the figures of rpi4.*milliseconds"
+    )
+    with pytest.raises(TableError, match=told):
+        calibrate(BOARD, replace(timings, timings=other))
+
+
+def test_a_fit_that_does_not_rank_says_so(tmp_path: Path) -> None:
+    timings = networks(tmp_path, 6)
+    by_work = tuple(sorted(timings.timings, key=lambda one: one.ms))
+    slowest_first = sorted((one.ms for one in by_work), reverse=True)
+    turned = tuple(replace(one, ms=ms) for one, ms in zip(by_work, slowest_first, strict=True))
+    told = [calibrate(BOARD, replace(timings, timings=some)).table.notes[1:] for some in (by_work, turned)]
+    assert [len(notes) for notes in told] == [0, 1]
+    assert told[1][0].startswith("Hardly ranks the networks that were left out (correlation -")
+
+
+def test_a_table_keeps_the_doubts_of_its_roofline(tmp_path: Path) -> None:
+    in_megabytes = replace(BOARD, model=replace(BOARD.model, gb_per_s=1e3 * BOARD.model.gb_per_s))
+    notes = calibrate(in_megabytes, networks(tmp_path, 4)).table.notes
+    assert notes[-1:] == in_megabytes.model.doubts
+    assert not BOARD.model.doubts
+
+
+def test_networks_have_the_classes_that_they_were_timed_with(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text("space,architecture,ms\ntiny,smallest,1\n", encoding="utf-8")
+    space = SearchSpace.load("tiny")
+    for classes in (None, 300):
+        (timing,) = read_timings(path, classes=classes).timings
+        of = space if classes is None else space.with_classes(classes)
+        assert timing.work.macs.sum() == sum(map(layer_macs, of.layers(of.smallest)))
+    blocks(tmp_path, 30)
+    with pytest.raises(ConfigError, match=r"--classes 300: .*blocks\.csv holds blocks.*leave it out"):
+        read_timings(tmp_path / "blocks.csv", classes=300)
 
 
 ARCH = "24/3x2/3x2"

@@ -128,6 +128,18 @@ def test_a_wrong_file_is_refused_by_its_key(old: str, new: str, told: str, tmp_p
         Roofline.load(str(path))
 
 
+@pytest.mark.parametrize("figures", [(28.8, 3100.0), (28800.0, 3.1), (0.0288, 3.1), (28.8, 0.0031)])
+def test_figures_in_another_unit_are_doubted(figures: tuple[float, float]) -> None:
+    (told,) = RooflineModel(*figures).doubts
+    assert told.startswith(f"Doubtful: {figures[0]:g} GMAC/s beside {figures[1]:g} GB/s")
+
+
+def test_figures_of_boards_are_not_doubted() -> None:
+    boards = [Roofline.load(name).model for name in roofline_names()]
+    boards += [RooflineModel(0.5, 1.9), RooflineModel(69e3, 204.0)]  # a microcontroller, an int8 tensor core
+    assert [model.doubts for model in boards] == [()] * len(boards)
+
+
 @pytest.mark.parametrize("name", ["nope", "x" * 300])
 def test_an_unknown_roofline_names_those_that_ship(name: str) -> None:
     told = f"{name[:200]}: no such roofline; shipped: rpi4, rpi5, rpi_zero2w; or give"
