@@ -50,6 +50,7 @@ EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 NOTHING_ON_CPU = ("session.disable_cpu_ep_fallback", "1")
 LARGEST_RESULTS = 1 << 28  # bytes
 CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
+CPU_INFO, BOARD_MODEL = "/proc/cpuinfo", "/proc/device-tree/model"
 OWN_CGROUPS, CGROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
 CORES_WATCHED_S = 0.2  # to see which are idle
 TICK_S = 0.01
@@ -80,6 +81,30 @@ CPU_PROVIDER, PROVIDER_ENDING = "CPUExecutionProvider", "executionprovider"  # t
 THREAD_OPTIONS = {"openvino": "num_of_threads", "xnnpack": "intra_op_num_threads"}
 RUNTIMES = {"3.8": "==1.19.2", "3.9": "==1.19.2", "3.10": "==1.23.2"}  # the last with wheels for aarch64
 THEN_START = "then start "  # before the path of a Python; over ssh that is part of an address
+# Cores by the last two digits of their part number, 0xd..
+CORES = {
+    "03": "Cortex-A53",
+    "04": "Cortex-A35",
+    "05": "Cortex-A55",
+    "07": "Cortex-A57",
+    "08": "Cortex-A72",
+    "09": "Cortex-A73",
+    "0a": "Cortex-A75",
+    "0b": "Cortex-A76",
+    "0c": "Neoverse-N1",
+    "0d": "Cortex-A77",
+    "40": "Neoverse-V1",
+    "41": "Cortex-A78",
+    "42": "Cortex-A78AE",
+    "44": "Cortex-X1",
+    "46": "Cortex-A510",
+    "47": "Cortex-A710",
+    "49": "Neoverse-N2",
+    "4b": "Cortex-A78C",
+    "4f": "Neoverse-V2",
+    "80": "Cortex-A520",
+    "81": "Cortex-A720",
+}
 # Bits 0 to 3 of `vcgencmd get_throttled`, for now; 16 bits higher, for any time since the start of the board.
 THROTTLING = (
     "the supply voltage is too low: use the official power supply",
@@ -198,8 +223,8 @@ def probe() -> Json:
         "numpy": np.__version__,
         "onnxruntime": version,
         "providers": list(onnxruntime.get_available_providers()),
-        "board": _read("/proc/device-tree/model"),
-        "governor": _read(CORE_FOLDER % 0 + "cpufreq/scaling_governor"),
+        "board": _read(BOARD_MODEL),
+        "governor": _governors(),
         "frequencies_mhz": [_frequency(0, "cpuinfo_%s_freq" % end) for end in ("min", "max")],
         "state": probe_state(),
     }
@@ -763,13 +788,19 @@ def _resident(key: str) -> int:
 
 
 def _cpu_name() -> str:
-    text = _read("/proc/cpuinfo")
+    """Model and kinds of cores; those of a board may differ."""
+    text = _read(CPU_INFO)
     match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
-    part = re.search(r"^CPU part\s*:\s*(\w+)", text, re.MULTILINE)
-    parts = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76", "0xd07": "Cortex-A57"}
-    core = parts.get(part.group(1), "") if part else ""
+    parts = re.findall(r"^CPU part\s*:\s*0xd(\w\w)$", text, re.MULTILINE)
     name = match.group(1).strip() if match else platform.processor()
-    return " ".join(word for word in (name, core) if word) or "unknown processor"
+    words = [name, *dict.fromkeys(CORES.get(part, "") for part in parts)]
+    return " ".join(filter(None, words)) or _read(BOARD_MODEL) or "unknown processor"
+
+
+def _governors() -> str:
+    """Of all cores: fast ones may have another than slow ones."""
+    paths = sorted(glob.glob(CORE_FOLDER.replace("%d", "[0-9]*") + "cpufreq/scaling_governor"))
+    return ", ".join(dict.fromkeys(filter(None, map(_read, paths))))
 
 
 def _throttle_bits() -> str:

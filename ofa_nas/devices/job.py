@@ -162,11 +162,16 @@ class Answers:
 
     @property
     def machine(self) -> Record:
-        """What the board told at first, with the warnings of all starts, one a kind: figures may differ."""
+        """What the board told at first, with the warnings of all starts, one a kind: figures may differ.
+
+        A host name may change, or be another board of the same model: that is warned of too.
+        """
         warnings: dict[str, str] = {}
         for text in (text for machine in self.machines for text in machine["warnings"]):
             warnings.setdefault(re.sub(r"[0-9.]+", "", text), text)
-        return {**self.machines[0], "warnings": list(warnings.values())}
+        names = list(dict.fromkeys(str(machine["host_name"]) for machine in self.machines))
+        joined = [f"it was begun on {names[0]}, and continued on {', '.join(names[1:])}"] * (len(names) > 1)
+        return {**self.machines[0], "warnings": [*warnings.values(), *joined]}
 
     def read(self, line: bytes) -> tuple[int, Visit | Profile] | None:
         """The number of a task and a measurement; None where the line tells of something else.
@@ -238,8 +243,11 @@ class Answers:
         number: Any = record.get("task")
         if not self.machines:
             self._fail("stands before any description of a board", fix="take the file as the agent wrote it")
-        if not _is_count(number, least=0) or number >= len(self.job.tasks) or number in self.done:
+        if not _is_count(number, least=0) or number >= len(self.job.tasks):
             self._fail("measures something that the job does not ask for")
+        if number in self.done:
+            told = f"goes on with part {number + 1}, which was done before"
+            self._fail(told, fix="take the file of one run as the agent wrote it, not several joined")
         return int(number)
 
     def _fail(self, fault: str, *, fix: str = "") -> NoReturn:

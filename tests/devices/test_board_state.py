@@ -194,6 +194,67 @@ def test_a_governor_is_read_where_the_board_keeps_it(tmp_path: Path, monkeypatch
     assert any("frequency governor ondemand" in text for text in machine["warnings"])
 
 
+def test_governors_are_those_of_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fast cores measure, and the first one is a slow one on many boards."""
+    monkeypatch.setattr(agent, "CORE_FOLDER", f"{tmp_path}/cpu%d/")
+    for core, governor in enumerate(("performance", "performance", "schedutil", "")):
+        folder = tmp_path / f"cpu{core}" / "cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_governor").write_text(f"{governor}\n", encoding="ascii")
+    (tmp_path / "cpufreq").mkdir()
+    machine = agent.examine()
+    assert machine["governor"] == "performance, schedutil"
+    assert any("frequency governor performance, schedutil" in text for text in machine["warnings"])
+
+
+PI_4 = """\
+processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm crc32 cpuid
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x0
+CPU part\t: 0xd08
+CPU revision\t: 3
+
+processor\t: 1
+CPU part\t: 0xd08
+
+Revision\t: c03114
+Serial\t\t: 10000000a0b1c2d3
+Model\t\t: Raspberry Pi 4 Model B Rev 1.4
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (PI_4, "Raspberry Pi 4 Model B Rev 1.4 Cortex-A72"),
+        ("processor\t: 0\nCPU part\t: 0xd05\n\nprocessor\t: 1\nCPU part\t: 0xd0b\n", "Cortex-A55 Cortex-A76"),
+        (
+            "model name\t: ARMv8 Processor rev 1 (v8l)\nCPU part\t: 0xd42\n",
+            "ARMv8 Processor rev 1 (v8l) Cortex-A78AE",
+        ),
+        ("processor\t: 0\nCPU part\t: 0xdff\n", "An industrial board"),
+        ("model name\t: Some CPU @ 2.00GHz\nmodel\t\t: 85\n", "Some CPU @ 2.00GHz"),
+    ],
+    ids=["pi 4", "fast and slow cores", "jetson", "unknown cores", "x86"],
+)
+def test_a_processor_is_called_by_its_model_and_its_cores(
+    text: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for constant, content in (("CPU_INFO", text), ("BOARD_MODEL", "An industrial board\0")):
+        path = tmp_path / constant
+        path.write_text(content, encoding="ascii")
+        monkeypatch.setattr(agent, constant, str(path))
+    monkeypatch.setattr("platform.processor", str)
+    assert agent.probe()["cpu"] == name
+    monkeypatch.setattr(agent, "_installed_runtime", lambda: "1.21.0")
+    if "Cortex-A72" in name:
+        with pytest.raises(agent.AgentError, match=r"1\.21\.0 crashes on a Cortex-A72"):
+            agent.probe()
+
+
 @pytest.fixture
 def put_quotas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, str]], None]:
     """Puts a process of eight cores into control groups, and files into their folders."""

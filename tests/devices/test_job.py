@@ -213,8 +213,21 @@ def test_the_same_measurement_twice_is_refused() -> None:
 def test_a_measurement_without_a_board_or_behind_its_end_is_refused() -> None:
     with pytest.raises(FileError, match="line 1 stands before any description of a board"):
         read([VISIT])
-    with pytest.raises(FileError, match="line 9 measures something that the job does not ask for"):
+    with pytest.raises(FileError, match="line 9 goes on with part 2, which was done before"):
         read([*whole(), {**VISIT, "round": 7}])
+
+
+def test_results_of_two_runs_in_one_file_are_refused_with_what_to_do() -> None:
+    told = r"line 10 goes on with part 1, which was done before: take the file of one run.*not several joined"
+    with pytest.raises(FileError, match=told):
+        read([*whole(), *whole()])
+
+
+def test_another_board_of_the_same_model_is_warned_of() -> None:
+    first, *rest = whole()
+    assert read([first, rest[0], first, *rest[1:]]).machine == BOARD
+    machine = read([first, rest[0], {**BOARD, "host_name": "second"}, *rest[1:]]).machine
+    assert machine["warnings"] == ["it was begun on raspberrypi, and continued on second"]
 
 
 JUNK: st.SearchStrategy[Any] = st.sampled_from(
