@@ -356,6 +356,10 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
     )
     refusals += find_quota_faults(threads, machine["cpu_quota"])
     warnings = ["since its start: " + text for bit, text in enumerate(THROTTLING) if bits >> 16 >> bit & 1]
+    untold = machine.get("board", "").startswith("Raspberry Pi") and not state["throttled"]
+    warnings += [
+        "throttling cannot be seen: vcgencmd is missing, or refuses a user outside the group video"
+    ] * untold
     warnings += [hot] * (0 < below_hot <= NEARLY_HOT_C)
     warnings += ["busy with something else: load %.1f" % machine["load"]] * (machine["load"] > 0.5)
     warnings += find_quota_doubts(threads, machine["cpu_quota"])

@@ -30,6 +30,7 @@ FAST = MeasuringProtocol(
     rounds=3, max_rounds=3, visit_ms=0.0, retries=0, profile_runs=5, profile_skip=2, profile_sittings=2
 )
 CALM: dict[str, Any] = {
+    "board": "Raspberry Pi 4 Model B Rev 1.4",
     "cores": 4,
     "governor": "performance",
     "load": 0.0,
@@ -338,7 +339,8 @@ def test_a_core_that_works_is_seen_working() -> None:
 def test_a_calm_board_has_no_faults() -> None:
     assert agent.find_faults(CALM, 1 << 28, 4) == ([], [])
     assert agent.find_faults({**CALM, "cpu_quota": 5.0}, 1 << 28, 4) == ([], [])
-    unknown = {**CALM, "governor": "", "free_bytes": 0, "state": {**CALM["state"], "throttled": ""}}
+    untold = {"board": "another", "governor": "", "free_bytes": 0}
+    unknown = {**CALM, **untold, "state": {**CALM["state"], "throttled": ""}}
     assert agent.find_faults(unknown, 1 << 28, 4) == ([], [])
 
 
@@ -376,6 +378,7 @@ def test_more_threads_than_this_process_has_cores_are_not_timed(monkeypatch: pyt
     [
         ({"state": {**CALM["state"], "throttled": "0x10000"}}, "since its start: the supply voltage"),
         ({"state": {**CALM["state"], "throttled": "0x40000"}}, "since its start: the board is throttled"),
+        ({"state": {**CALM["state"], "throttled": ""}}, "throttling cannot be seen: vcgencmd is missing, or"),
         ({"state": {**CALM["state"], "temperature_c": 75.0}}, "75 degrees C"),
         ({"governor": "ondemand"}, "governor ondemand, so figures will vary: echo performance"),
         ({"load": 1.5}, "busy with something else: load 1.5"),
