@@ -197,13 +197,17 @@ def _describe_share(budget: "Budget", estimators: "Estimators") -> str:
 def show_nothing_measured(estimators: "Estimators") -> None:
     """Say that latencies are predictions, and how to have them measured."""
     from ofa_nas.cli.console import out
+    from ofa_nas.pipeline.tables.table_verification import told_address
 
     if estimators.tables:
+        boards = list(filter(None, map(told_address, estimators.tables.values())))
+        address = boards[0] if len(estimators.tables) == len(boards) == 1 else "ssh://USER@HOST"
         noun = "latency" if len(estimators.tables) == 1 else "latencies"
         verb = "is" if len(estimators.tables) == 1 else "are"
         out.print(
             f"measured  nothing: the {noun} on {' and '.join(estimators.tables)} {verb} predicted. --measure "
-            "ssh://USER@HOST times finalists on the board itself"
+            f"{address} times finalists on the board itself",
+            markup=False,
         )
 
 

@@ -64,6 +64,33 @@ def test_the_document_names_every_device(command: Command, small: SmallSupernet,
     assert latencies == sorted(latencies)
 
 
+@pytest.mark.parametrize(
+    ("command_of_table", "told"),
+    [
+        (
+            "ofa-nas profile --device ssh://pi@board:2222/usr/bin/python3 --name my-board",
+            "ssh://pi@board:2222/usr/",
+        ),
+        ("ofa-nas profile --device host --name my-board", "ssh://USER@HOST times finalists"),
+        ("ofa-nas profile --device ssh://\x1b[2J --name my-board", "ssh://USER@HOST times finalists"),
+        ("ofa-nas profile --device my.own://x --name my-board", "ssh://USER@HOST times finalists"),
+    ],
+)
+def test_finalists_may_be_timed_where_the_table_was_measured(
+    command_of_table: str,
+    told: str,
+    command: Command,
+    small: SmallSupernet,
+    tiny: SearchSpace,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "board.json"
+    table = replace(exact_table(tiny), name="my-board")
+    replace(table, made_by={**table.made_by, "command": command_of_table}).save(path)
+    text = command("search", "--supernet", small.name, "--device", path, "--latency", "4ms").text
+    assert f"measured nothing: the latency on my-board is predicted. --measure {told}" in text
+
+
 def test_people_see_a_column_and_a_line_for_each_device(
     command: Command, small: SmallSupernet, board: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ofa_nas.devices import MeasuringProtocol, open_device
 from ofa_nas.errors import ConfigError
-from ofa_nas.latency import session
+from ofa_nas.latency import profile, session
 from ofa_nas.latency.profile import check_request, examined_for, profile_device
 from ofa_nas.latency.references import reference_models, slowdown, write_network
 from ofa_nas.latency.shelf import is_fresh
@@ -43,6 +43,13 @@ def test_an_int8_table_says_so_and_serves_no_fp32_search(
     whole = replace(again, held=replace(again.measured, resolutions=tiny.resolutions))
     assert is_fresh(whole, tiny, info, precision="int8")
     assert not is_fresh(whole, tiny, info)
+
+
+def test_rounds_beyond_those_that_were_counted_are_told_as_such() -> None:
+    steps = {"writing networks": 2, "timing": 6}
+    found = [profile._progress(steps, "timing", done) for done in (1, 6, 7, 9)]
+    assert [(one.done, one.total) for one in found] == [(3, 8), (8, 8), (8, 8), (8, 8)]
+    assert [one.name for one in found] == ["timing"] * 2 + ["timing again what has not settled"] * 2
 
 
 @pytest.mark.slow

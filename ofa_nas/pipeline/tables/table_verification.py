@@ -210,6 +210,21 @@ def _find_space(table: LatencyTable, given: str | None) -> SearchSpace:
     return space
 
 
+def told_address(table: LatencyTable) -> str:
+    """Address of the board that a table says it was measured at; empty where it tells of none."""
+    words = _words(table)
+    told = [one.device for one in reversed(table.history) if not one.changes]
+    told += [after for before, after in pairwise(words) if before == "--device"]
+    told += [word.removeprefix("--device=") for word in words]
+    # A file may not have other backends imported.
+    boards = (text for text in told if is_address(text) and backend_of(text) == "ssh")
+    return next((text for text in boards if text.isprintable()), "")
+
+
+def _words(table: LatencyTable) -> list[str]:
+    return str(table.made_by.get("command", "")).split()
+
+
 def _find_address(table: LatencyTable) -> str:
     """Where a table was measured: as a good verification or its own command tells, or this machine."""
     if table.measured is None:
@@ -217,19 +232,13 @@ def _find_address(table: LatencyTable) -> str:
             f"latency table {table.name} is {table.provenance}: there is nothing to verify it on, unless you "
             "have the device: --device host there, or --device ssh://USER@HOST"
         )
-    words = str(table.made_by.get("command", "")).split()
-    told = [one.device for one in reversed(table.history) if not one.changes]
-    told += [after for before, after in pairwise(words) if before == "--device"]
-    told += [word.removeprefix("--device=") for word in words]
-    # A file may not have other backends imported.
-    boards = [text for text in told if is_address(text) and backend_of(text) == "ssh"]
-    if boards:
-        return boards[0]
+    if board := told_address(table):
+        return board
     if is_same_machine(open_device(HOST).info().environment, table.measured.environment):
         return HOST
     by_hand = (
         "; boards without a network path cannot be verified, only measured anew"
-        if "--collect" in words
+        if "--collect" in _words(table)
         else ""
     )
     raise TableError(
