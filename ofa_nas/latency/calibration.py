@@ -107,7 +107,7 @@ def calibrate(
 
 def _check_unit(board: Roofline, timings: Timings, times: Floats) -> None:
     """Refuse timings in another unit; `times` `(n,)` tell how many times as long they are as is expected."""
-    typical = float(np.median(times))
+    typical = float(np.exp(np.median(np.log(times))))
     if not LEAST_TIMES <= typical <= MOST_TIMES:
         raise TableError(
             f"{timings.source}: its {timings.kind} take {typical:.1g} times as long as a board with the "

@@ -168,6 +168,29 @@ def test_a_frequency_below_its_top_marks_a_visit(
     assert [record["throttled"] for record in records] == [False, False, is_throttled, False]
 
 
+@pytest.mark.parametrize(("heat_c", "is_throttled"), [(79.9, False), (80.0, True)])
+def test_heat_at_which_the_board_slows_down_marks_a_visit(
+    heat_c: float,
+    is_throttled: bool,
+    recorder: Recorder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "zone" / "temp"
+    file.parent.mkdir()
+    found = {agent.THERMAL_ZONES: [f"{file.parent}/"]}
+    monkeypatch.setattr(glob, "glob", lambda pattern: found.get(pattern, []))
+
+    def heat_up() -> None:
+        is_hot = WARM_UP + 4 * VISIT < len(recorder.runs) <= WARM_UP + 6 * VISIT  # third of four visits
+        file.write_text(f"{1000 * (heat_c if is_hot else 60.0):.0f}\n", encoding="ascii")
+
+    recorder.after_run = heat_up
+    records = list(agent.time_models(copying_models(1), PROTOCOL))
+    assert [record["throttled"] for record in records] == [False, False, is_throttled, False]
+    assert [record["spoilt"] for record in records] == [False, False, is_throttled, False]
+
+
 def test_visits_of_a_throttled_board_are_repeated_once_it_has_cooled(
     recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
