@@ -276,7 +276,7 @@ def test_a_long_front_is_thinned_to_fit(found: dict[str, Found]) -> None:
     read = elements(found["one"])
     count = len(content["front"])
     assert count > 600
-    assert re.search(rf"60\d of {count} networks of the front", read.text)
+    assert re.search(rf"The front as a table: 60\d of {count} networks", read.text)
     assert read.text.count(content["architecture"]) == 2  # above, and in the table
 
 
