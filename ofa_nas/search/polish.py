@@ -1,6 +1,6 @@
 """The last step of a search: exchange whole stages until no exchange helps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -12,12 +12,15 @@ MIN_GAIN = 1e-7  # of error rate; less is rounding
 MAX_ROUNDS = 20
 
 
-def polish(problem: Problem, start: Scored) -> Iterator[Scored]:
+def polish(
+    problem: Problem, start: Scored, *, score: Callable[[Genes], Scored] | None = None
+) -> Iterator[Scored]:
     """Swap one stage at a time for its best option until no single swap gains anything.
 
     Args:
         problem: Its `swaps` say what is exchanged.
         start: One row within the limits.
+        score: Scores genes `(n, d)` in place of the problem; it may leave out what is no better than `start`.
 
     Yields:
         One row after each round, never worse than before; the last is optimal under single swaps unless
@@ -27,16 +30,16 @@ def polish(problem: Problem, start: Scored) -> Iterator[Scored]:
     for _ in range(MAX_ROUNDS):
         before = current.errors[0]
         for swap in problem.swaps:
-            current = best_swap(problem, current, swap)
+            current = best_swap(problem, current, swap, score=score or problem.score)
         yield current
         if current.errors[0] > before - MIN_GAIN:
             return
 
 
-def best_swap(problem: Problem, current: Scored, swap: Swap) -> Scored:
+def best_swap(problem: Problem, current: Scored, swap: Swap, *, score: Callable[[Genes], Scored]) -> Scored:
     """The best row that differs from one feasible row in a swap's genes only; itself if none is better."""
     genes = swapped(problem, current.genes[0], swap)
-    scored = problem.score(genes[problem.is_feasible(problem.costs(genes))])
+    scored = score(genes[problem.is_feasible(problem.costs(genes))])
     best = best_of(problem, scored)
     return current if best is None or best.errors[0] >= current.errors[0] else best
 
@@ -55,5 +58,5 @@ def polish_evaluations(problem: Problem) -> int:
 
 def is_improvable(problem: Problem, current: Scored) -> bool:
     """Whether any single swap gains anything."""
-    gains = (current.errors[0] - best_swap(problem, current, swap).errors[0] for swap in problem.swaps)
-    return any(gain > MIN_GAIN for gain in gains)
+    better = (best_swap(problem, current, swap, score=problem.score) for swap in problem.swaps)
+    return any(current.errors[0] - row.errors[0] > MIN_GAIN for row in better)

@@ -66,6 +66,35 @@ def test_the_other_engines_take_it_and_come_near(method: str, evaluations: int, 
     assert optimum(problem) <= last.best.errors[0] <= optimum(problem) + gap
 
 
+@pytest.mark.parametrize("method", ["evolution", "local"])
+@pytest.mark.parametrize("counts", [(1, 1), (3, 1, 2), (5, 4, 3)], ids=str)
+def test_a_space_that_is_soon_exhausted_is_searched_to_its_end(method: str, counts: tuple[int, ...]) -> None:
+    space = ChoiceSpace(counts)
+    errors = np.random.default_rng(0).random(counts)
+    problem = space.problem(lambda genes: errors[tuple(genes.T)], costs=lambda genes: 1.0 + genes[:, 0])
+    problem = replace(problem, limits=np.array([2.0]), levels=(1.0,))
+    *_, last = load_method(method).search(problem, rng=np.random.default_rng(0))
+    assert last.evaluations < 250_000
+    for level in problem.at_levels():
+        best = best_of(level, last.front)
+        assert best is not None
+        assert best.errors[0] == errors[: int(level.limits[0])].min()
+
+
+@pytest.mark.parametrize("counts", [(5, 5, 5), (3,) * 7], ids=str)
+def test_evolution_asks_once_for_each_row(counts: tuple[int, ...]) -> None:
+    space, errors, asked = ChoiceSpace(counts), np.random.default_rng(0).random(counts), list[Genes]()
+
+    def predict(genes: Genes) -> Floats:
+        asked.append(genes.copy())
+        return np.asarray(errors[tuple(genes.T)])
+
+    problem = space.problem(predict, costs=lambda genes: 1.0 + genes[:, 0], limits=[3.0], levels=[2.0])
+    *_, last = load_method("evolution").search(problem, rng=np.random.default_rng(0))
+    rows = np.concatenate(asked)
+    assert len(np.unique(rows, axis=0)) == len(rows) == last.evaluations
+
+
 def test_several_limits_are_answered_in_one_run() -> None:
     problem = tabular_problem(1, levels=[12.9, 14.0])
     rng = np.random.default_rng(0)

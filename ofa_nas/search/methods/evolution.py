@@ -6,7 +6,7 @@ A population soon descends from few ancestors, so where the error is no sum seve
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 
 import numpy as np
@@ -155,13 +155,23 @@ class _Run:
         needed = polish_evaluations(self.problem)
         polished = False
         for level in self.levels if needed else ():
-            start = best_of(level, self.archive)
-            rounds = iter(()) if start is None else polish(level, start)
-            while needed <= self.meter.left and (row := next(rounds, None)) is not None:
-                self._survive([self.archive.join(row)])
+            start, swapped = best_of(level, self.archive), list[Scored]()
+            rounds = iter(()) if start is None else polish(level, start, score=self._score_into(swapped))
+            while needed <= self.meter.left and next(rounds, None) is not None:
+                self._survive([reduce(Scored.join, swapped, self.archive)])
+                swapped.clear()
                 polished = True
         self.index += polished
         return polished
+
+    def _score_into(self, swapped: list[Scored]) -> Callable[[Genes], Scored]:
+        """Scores what was never seen; what was is no better than the best, which the archive always holds."""
+
+        def score(genes: Genes) -> Scored:
+            swapped.append(self._score_new(genes))
+            return swapped[-1]
+
+        return score
 
     def generation(self, started: float) -> Generation:
         """The record of where it stands."""
@@ -184,7 +194,7 @@ class _Run:
         return self.problem.score(genes[self._fresh(genes)][: self.meter.left])
 
     def _survive(self, herds: list[Scored]) -> None:
-        self.herds = [_select(self.problem, herd, self.edges) for herd in herds]
+        self.herds = [_select(self.problem, herd, self.edges) for herd in herds if len(herd)]
         self.archive = reduce(Scored.join, self.herds)
         self.best = best_of(self.problem, self.archive)
 

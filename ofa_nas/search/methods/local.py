@@ -14,23 +14,33 @@ from ofa_nas.search.problem import Problem, Scored
 from ofa_nas.space.encoding import Genes
 
 DRAWS = 1000  # random architectures, unscored, that show which values a gene takes
+MOST_REPEATS = 100  # starts in a row that were climbed from before: the space is small, and known
 
 
 def search(
     problem: Problem, *, rng: np.random.Generator, max_evaluations: int = DEFAULT_MAX_EVALUATIONS
 ) -> Iterator[Generation]:
-    """Climb from the seeds, then from random starts, the levels in turn; see `SearchMethod.search`."""
+    """Climb from the seeds, then from random starts, the levels in turn; see `SearchMethod.search`.
+
+    It also ends where the space is so small that hardly a start is left that it did not climb from.
+    """
     started = time.process_time()
     meter = Meter(problem, max_evaluations)
     run = _Run(meter, problem.space.sample(DRAWS, rng))
     seeds = problem.space.sample(0, rng) if problem.seeds is None else problem.seeds
-    levels, index = meter.problem.at_levels(), 0
-    while meter.left:
+    levels, index, repeats, known = meter.problem.at_levels(), 0, 0, set[tuple[int, bytes]]()
+    while meter.left and repeats < MOST_REPEATS:
         start = seeds[index : index + 1] if index < len(seeds) else problem.space.sample(1, rng)
-        run.climb(levels[index % len(levels)], start)
-        best, cpu_seconds = best_of(problem, run.front), time.process_time() - started
-        yield Generation(index, meter.evaluations, best, run.front, cpu_seconds)
+        climb = index % len(levels), start.tobytes()
         index += 1
+        if climb in known:
+            repeats += 1
+            continue
+        run.climb(levels[climb[0]], start)
+        best, cpu_seconds = best_of(problem, run.front), time.process_time() - started
+        yield Generation(len(known), meter.evaluations, best, run.front, cpu_seconds)
+        known.add(climb)
+        repeats = 0
 
 
 class _Run:
