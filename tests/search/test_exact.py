@@ -16,7 +16,7 @@ from ofa_nas.search.chain import prune, whole_front
 from ofa_nas.search.fronts import weigh
 from ofa_nas.search.methods import Generation, best_of, exact
 from ofa_nas.search.pareto import non_dominated
-from ofa_nas.search.problem import Problem, Tables
+from ofa_nas.search.problem import Problem, Tables, Worth
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
@@ -107,6 +107,39 @@ def test_limits_to_the_last_bit_are_kept_and_used(is_below: bool) -> None:
             assert last.best is not None
             assert last.best.errors[0] == feasible.errors.min()
             assert last.bounds == (feasible.errors.min(),)
+
+
+@pytest.mark.parametrize("most_parts", [gap.MOST_PARTS, 0])
+def test_what_lies_on_no_weighed_front_is_found_without_a_start(
+    most_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gap, "MOST_PARTS", most_parts)
+    problem = _one_gene_counts([(0, 10, 3), (10, 0, 3), (6, 6, 2), (7, 7, 4)])
+    last = solve(replace(problem, limits=np.array([6.5, 6.5])))
+    assert last.best is not None
+    assert last.best.costs.tolist() == [[6.0, 6.0]]
+    assert most_parts == 0 or last.bounds == (last.best.errors[0],)
+    nothing = solve(replace(problem, limits=np.array([5.5, 5.5])))
+    assert nothing.best is None
+    assert most_parts == 0 or nothing.bounds == (np.inf,)
+
+
+def _one_gene_counts(choices: list[tuple[float, float, float]]) -> Problem:
+    """Two costs and a worth of the first block's choices; all else costs and is worth nothing."""
+    tables = []
+    for values in zip(*choices, strict=True):
+        table = np.zeros((TINY.length, 1 + len(choices)))
+        table[1, 1:] = values
+        tables.append(CostTable.by_gene(TINY, table))
+    *costs, worth = tables
+    return Problem(
+        space=TINY,
+        predict=lambda genes: 1.0 - 0.1 * worth.total(genes),
+        costs=lambda genes: np.stack([cost.total(genes) for cost in costs], axis=1),
+        limits=np.array([np.inf, np.inf]),
+        names=("first", "second"),
+        tables=Tables(tuple(costs), Worth(worth, lambda sums: 1.0 - 0.1 * sums)),
+    )
 
 
 def test_a_search_that_was_cut_short_claims_nothing() -> None:

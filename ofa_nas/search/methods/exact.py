@@ -119,8 +119,8 @@ class _Run:
     def is_open(self) -> bool:
         """Whether there may be something better than what was found."""
         for level in self.problem.at_levels():
-            best, bound = best_of(level, self.found), self.bounds[float(level.limits[0])]
-            if best is not None and (bound is None or bound < best.errors[0]):
+            bound = self.bounds[float(level.limits[0])]
+            if bound is None or bound < _error(best_of(level, self.found)):
                 return True
         return False
 
@@ -156,11 +156,12 @@ class _Run:
         """Bring answer and bound together, or as near as can be, looking from the bound down; the bound."""
         worth, most = self.worth, float(top.worth[0])
         bound = float(worth.error(top.worth)[0])
-        answer = best_of(level, self.found)
-        if answer is None or not can_close(worth.table):
+        if not can_close(worth.table):
             return bound
-        answer = self._polish(level, answer)
-        least = float(worth.table.total(answer.genes)[0])
+        targets = [-np.inf]
+        if (answer := best_of(level, self.found)) is not None:
+            least = float(worth.table.total(self._polish(level, answer).genes)[0])
+            targets = [most - share * (most - least) for share in SHARES_OF_GAP]
         sums = Sums(
             tuple(self.tables.costs[index] for index in self.limited), level.limits[self.limited], key
         )
@@ -169,16 +170,15 @@ class _Run:
         def is_feasible(genes: Genes) -> Flags:
             return level.is_feasible(level.costs(genes))
 
-        for share in SHARES_OF_GAP:
-            target = most - share * (most - least)
+        for target in targets:
             found = [chain.best_above(target, is_feasible) for chain in chains]
             if any(genes is None for genes in found):
                 return bound
             better = np.concatenate([genes for genes in found if genes is not None])
-            bound = float(worth.error(np.array([target]))[0])
             if len(better):
                 self._keep(better)
-                return _error(best_of(level, self.found))
+                break
+            bound = float(worth.error(np.array([target]))[0]) if target > -np.inf else np.inf
         return _error(best_of(level, self.found))
 
     def _polish(self, level: Problem, answer: Scored) -> Scored:
