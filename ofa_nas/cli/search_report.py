@@ -34,7 +34,7 @@ def show_search(
     show_source(estimators)
     _show_method([result], estimators, seeds=seeds)
     if result.goal is not None:
-        goal = f"predicted to reach {result.goal.accuracy:.1%} top-1"
+        goal = f"predicted to reach {100.0 * result.goal.accuracy:.6g}% top-1"
         out.print(f"objective the least {result.goal.key.title} that is {goal}")
     for budget, binds in zip(result.budgets, result.binding, strict=True):
         verdict = "binds" if binds else "does not bind"

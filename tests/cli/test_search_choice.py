@@ -32,7 +32,7 @@ def test_an_objective_turns_the_search_round(
     assert found["predicted"]["accuracy"] >= float(goal)
     assert found["predicted"]["macs"] < command(*search, "--json").document["predicted"]["macs"]
     told = command(*search, "--objective", "macs", "--accuracy", goal).out
-    assert f"objective the least MACs that is predicted to reach {best - 0.02:.1%} top-1" in told
+    assert f"objective the least MACs that is predicted to reach {100 * float(goal):.6g}% top-1" in told
     assert "none within the budgets that costs less is predicted to reach it" in told
     for flags, message in (
         (("--objective", "macs"), "--objective macs needs the accuracy to reach: --accuracy 65%"),

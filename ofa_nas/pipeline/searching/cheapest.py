@@ -1,5 +1,6 @@
 """The search turned round: the least of one cost that reaches an accuracy, within budgets on all others."""
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -184,11 +185,12 @@ def _describe_shortfall(
     estimators: Estimators, goal: Goal, nearest: Scored | None, *, has_budgets: bool
 ) -> str:
     within = " within the budgets" if has_budgets else ""
-    text = f"nothing{within} is predicted to reach a top-1 of {goal.accuracy:.1%}"
+    text = f"nothing{within} is predicted to reach a top-1 of {100.0 * goal.accuracy:.6g}%"
     if nearest is None:
         return text
     (best,) = estimators.candidates(nearest.genes)
+    within_reach = math.floor(1e4 * best.accuracy) / 1e2  # rounded down, so that it is accepted
     return (
-        f"{text}: the most accurate is predicted {best.accuracy:.1%} ({best.architecture}); lower --accuracy"
+        f"{text}: the most accurate is predicted {within_reach:.2f}% ({best.architecture}); lower --accuracy"
         + (", or raise a budget" if has_budgets else "")
     )
