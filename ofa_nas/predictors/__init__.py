@@ -25,6 +25,8 @@ from ofa_nas.space.encoding import Encoding, Genes
 COVERAGE = 0.9  # of the intervals
 MIN_SAMPLES = 8
 FOLDS = 10
+PROBES = 100  # random architectures that are asked whether a sum says what its predictor says
+ROUNDING = 1e-6  # of accuracies, between the two
 LARGEST = 1e3  # prediction: a fraction, wherever a model leads
 _NAMES = ("fit", "from_json")
 _METHODS = ("predict", "half_widths", "additive", "to_json")
@@ -139,12 +141,12 @@ class _Checked:
             raise ConfigError(
                 f"{self.kind}: fit: gave {type(predictor).__name__}, which lacks {', '.join(missing)}"
             )
-        answers(predictor, _probes(encoding), kind=self.kind)
+        _check(predictor, encoding, kind=self.kind)
         return predictor
 
     def from_json(self, encoding: Encoding, parameters: dict[str, Any]) -> Predictor:
         predictor = self.module.from_json(encoding, parameters)
-        answers(predictor, _probes(encoding), kind=self.kind)
+        _check(predictor, encoding, kind=self.kind)
         return predictor
 
 
@@ -172,6 +174,36 @@ def answers(predictor: Predictor, genes: Genes, *, kind: str) -> tuple[Floats, F
         if fault:
             raise ConfigError(f"{kind}: {name}: gave {fault}")
     return predicted, half_widths
+
+
+def _check(predictor: Predictor, encoding: Encoding, *, kind: str) -> None:
+    """Ask a predictor of some architectures, and of the same its sum, by which an exact search proves things.
+
+    Raises:
+        ConfigError: It gives no accuracies, or the sum gives others.
+    """
+    genes = np.concatenate([_probes(encoding), encoding.sample(PROBES, np.random.default_rng(0))])
+    predicted, _ = answers(predictor, genes, kind=kind)
+    form = predictor.additive(encoding)
+    if form is None:
+        return
+    if not isinstance(form, AdditiveForm):
+        raise ConfigError(
+            f"{kind}: additive: gave {type(form).__name__}; expected an AdditiveForm, or None for no sum"
+        )
+    sums = form.worth.total(genes)
+    linked = form.link(sums)
+    fault = _fault(linked, len(genes))
+    if fault:
+        raise ConfigError(f"{kind}: additive: its link gave {fault}")
+    worst = int(np.argmax(np.abs(linked - predicted)))
+    if abs(linked[worst] - predicted[worst]) > ROUNDING:
+        raise ConfigError(
+            f"{kind}: additive: gives {linked[worst]:.6g} where predict gives {predicted[worst]:.6g} "
+            f"({encoding.decode(genes[[worst]])[0]}); expected the same, or None for no sum"
+        )
+    if (np.diff(linked[np.argsort(sums)]) < -ROUNDING).any():
+        raise ConfigError(f"{kind}: additive: its link falls somewhere; expected one that rises")
 
 
 def _fault(values: Any, count: int) -> str:

@@ -12,9 +12,12 @@ Refused = Callable[..., str]
 PREDICTOR = """
 import numpy as np
 
+from ofa_nas.predictors import AdditiveForm
+from ofa_nas.space.costs import layer_macs, tabulate
+
 class Nearest:
-    def __init__(self, genes, accuracies):
-        self.genes, self.accuracies = genes, accuracies
+    def __init__(self, encoding, genes, accuracies):
+        self.encoding, self.genes, self.accuracies = encoding, genes, accuracies
 
     def predict(self, genes):
         found = self.accuracies[(genes[:, None] != self.genes[None]).sum(axis=2).argmin(axis=1)]
@@ -24,7 +27,7 @@ class Nearest:
         return {half_widths}
 
     def additive(self, encoding):
-        return None
+        return {additive}
 
     def {to_json}(self):
         return {{"genes": {genes}, "accuracies": self.accuracies.tolist()}}
@@ -33,14 +36,17 @@ def fit(encoding, observations, *, rng):
     return {fitted}
 
 def from_json(encoding, parameters):
-    return Nearest(np.array(parameters["{read}"], np.int16), np.array(parameters["accuracies"]))
+    return Nearest(encoding, np.array(parameters["{read}"], np.int16), np.array(parameters["accuracies"]))
 """
+_MACS = "tabulate(self.encoding, layer_macs)"
+_SUM = f"AdditiveForm({_MACS}, lambda sums: {{}})"
 RIGHT = {
     "predicted": "found",
     "half_widths": "np.zeros(len(genes))",
+    "additive": "None",
     "to_json": "to_json",
     "genes": "self.genes.tolist()",
-    "fitted": "Nearest(observations.genes, observations.accuracies)",
+    "fitted": "Nearest(encoding, observations.genes, observations.accuracies)",
     "read": "genes",
 }
 FAULTS = (
@@ -50,6 +56,13 @@ FAULTS = (
     ({"predicted": "np.where((genes == genes[:1]).all(axis=1), found, np.nan)"}, "predict: gave nan for one"),
     ({"predicted": "np.full(len(genes), 'a')"}, "predict: gave an array of <U1 "),
     ({"half_widths": "0.0"}, "half_widths: gave float for "),
+    ({"additive": "1.0"}, "additive: gave float; expected an AdditiveForm, or None for no sum"),
+    ({"additive": _SUM.format("0.5 + 0.0 * sums")}, "additive: gives 0.5 where predict gives "),
+    ({"additive": _SUM.format("None")}, "additive: its link gave NoneType for "),
+    (
+        {"predicted": f"{_MACS}.total(genes) * -1e-9", "additive": _SUM.format("-1e-9 * sums")},
+        "additive: its link falls somewhere; expected one that rises",
+    ),
     ({"to_json": "save"}, "fit: gave Nearest, which lacks to_json"),
     ({"fitted": "None"}, "fit: gave NoneType, which lacks predict, half_widths, additive, to_json"),
     ({"genes": "self.genes"}, "to_json: gave what is no JSON: Object of type ndarray is not JSON serial"),
