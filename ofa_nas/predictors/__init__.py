@@ -21,6 +21,7 @@ from ofa_nas.plugins import load_complete
 from ofa_nas.randomness import check_rng
 from ofa_nas.space.costs import CostTable, full_depth
 from ofa_nas.space.encoding import Encoding, Genes
+from ofa_nas.space.search_space import SearchSpace
 
 COVERAGE = 0.9  # of the intervals
 MIN_SAMPLES = 8
@@ -68,7 +69,8 @@ class Observations:
             DataError: There are too few, or one is of another space.
         """
         if len(samples) < MIN_SAMPLES:
-            raise DataError(f"{len(samples)} accuracy samples: a predictor needs {MIN_SAMPLES} or more")
+            found = f"{len(samples)} accuracy samples: a predictor needs {MIN_SAMPLES} or more"
+            raise DataError(told if (told := too_few(encoding.space)) else found)
         try:
             archs = [encoding.space.parse(sample.arch) for sample in samples]
         except ArchitectureError as error:
@@ -82,6 +84,16 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.accuracies)
+
+
+def too_few(space: SearchSpace) -> str:
+    """That a space has fewer architectures than a predictor needs, and what to do instead; empty if not."""
+    if space.cardinality >= MIN_SAMPLES:
+        return ""
+    return (
+        f"{space.name} has {space.cardinality} of the {MIN_SAMPLES} architectures that a predictor needs, "
+        "too few to search: evaluate them (ofa-nas evaluate) and export one (ofa-nas export)"
+    )
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def transfer(
 
 
 def test_a_users_folder_is_learnt_exported_and_verified(
-    command: Command, small: SmallSupernet, folder: Path, tmp_path: Path
+    command: Command, refused: Refused, small: SmallSupernet, folder: Path, tmp_path: Path
 ) -> None:
     document = transfer(command, small, folder, tmp_path / "run", "--learning-rate", 0.01)
     assert document["is_met"]
@@ -70,6 +70,10 @@ def test_a_users_folder_is_learnt_exported_and_verified(
     assert records[-1].is_met
     printed = command("evaluate", "largest", "--supernet", document["subnet"], "--json")
     assert printed.document["results"][0]["accuracy"] == pytest.approx(document["measured"]["accuracy"])
+    told = refused("search", "--supernet", document["subnet"], "--macs", "1M")
+    assert (
+        "1 of the 8 architectures that a predictor needs, too few to search: evaluate them (ofa-nas" in told
+    )
     images = np.zeros((3, 24, 24, 3), np.uint8)
     normalization = records[-1].card.normalization
     before = supernet.extract(card.space.largest).state_dict()

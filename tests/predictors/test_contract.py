@@ -144,6 +144,11 @@ def test_few_or_foreign_samples_are_refused() -> None:
         Observations.of(LITE, samples[:7])
     with pytest.raises(DataError, match="is not in tiny"):
         Observations.of(Encoding.of(SearchSpace.load("tiny")), samples)
+    alone = LITE.space.only(LITE.space.middle)
+    with pytest.raises(
+        DataError, match=r"has 1 of the 8 architectures .*: evaluate them \(ofa-nas evaluate\)"
+    ):
+        Observations.of(Encoding.of(alone), [AccuracySample(str(alone.smallest), 5, 10, "s")])
 
 
 def test_the_conformal_half_width_is_a_rank_of_the_residuals() -> None:

@@ -15,7 +15,7 @@ from ofa_nas.devices import PRECISIONS
 from ofa_nas.errors import CheckpointError, ConfigError, TableError
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.predictor_file import load_predictor
-from ofa_nas.predictors import AdditiveForm, Predictor, promised
+from ofa_nas.predictors import AdditiveForm, Predictor, promised, too_few
 from ofa_nas.search.budgets import KINDS, Budget, Cost
 from ofa_nas.search.feasibility import BudgetedCost
 from ofa_nas.space.architecture import Architecture
@@ -136,9 +136,12 @@ class Estimators:
         encoding = Encoding.of(shared_space(card.space, tables))
         if not files.predictor.is_file():
             quoted = shlex.quote(str(supernet))
+            make = (
+                f"make one with ofa-nas predictor collect --supernet {quoted} --data DATA, then ofa-nas "
+                f"predictor fit --supernet {quoted}"
+            )
             raise CheckpointError(
-                f"{files.predictor}: the supernet has no accuracy predictor; make one with ofa-nas predictor "
-                f"collect --supernet {quoted} --data DATA, then ofa-nas predictor fit --supernet {quoted}"
+                f"{files.predictor}: the supernet has no accuracy predictor; {too_few(card.space) or make}"
             )
         whole = Encoding.of(card.space)
         found = load_predictor(files.predictor, whole, weights=card.sha256)
