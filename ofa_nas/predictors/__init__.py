@@ -203,8 +203,9 @@ def _check(predictor: Predictor, encoding: Encoding, *, kind: str) -> None:
         raise ConfigError(
             f"{kind}: additive: gave {type(form).__name__}; expected an AdditiveForm, or None for no sum"
         )
-    sums = form.worth.total(genes)
-    linked = form.link(sums)
+    with np.errstate(all="ignore"):
+        sums = form.worth.total(genes)
+        linked = form.link(sums)
     fault = _fault(linked, len(genes))
     if fault:
         raise ConfigError(f"{kind}: additive: its link gave {fault}")
