@@ -196,8 +196,16 @@ def _open_same(folder: Path, digest: str) -> PackedImages | None:
 
 
 def frame(source: Source, index: int, *, size_px: int) -> Pixels:
-    """Image `index` as a square `(S, S, 3)` uint8, or window `index` as `(1, S, C)` float32."""
+    """Image `index` as a square `(S, S, 3)` uint8, or window `index` as `(1, S, C)` float32.
+
+    Raises:
+        DataError: It is corrupt, or its source gives something else.
+    """
     pixels = source.pixels(index)
+    wanted = (*pixels.shape[:2], 3) if source.axes == 2 else (1, *pixels.shape[1:2], source.channels)
+    if pixels.shape != wanted or (source.axes == 2 and pixels.dtype != np.uint8):
+        expected = "uint8 (H, W, 3)" if source.axes == 2 else f"(1, L, {source.channels})"
+        raise DataError(f"image {index} is {pixels.dtype} {pixels.shape}, not {expected}")
     return square_pixels(pixels, size_px=size_px) if source.axes == 2 else _stretch(pixels, length=size_px)
 
 
@@ -257,16 +265,23 @@ def _write_pack(source: Source, folder: Path, digest: str, *, size_px: int) -> I
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _blank(source: Source, *, size_px: int) -> Pixels:
+    """What an image or a window becomes, of no content."""
+    if source.axes == 2:
+        return np.empty((size_px, size_px, 3), np.uint8)
+    return np.empty((1, size_px, source.channels), np.float32)
+
+
 def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
     # Written, not memory-mapped: a full disk must be an error and not a bus fault.
     total = len(source)
-    first = frame(source, 0, size_px=size_px)
+    blank = _blank(source, size_px=size_px)
     header = {
-        "descr": npy.dtype_to_descr(first.dtype),
+        "descr": npy.dtype_to_descr(blank.dtype),
         "fortran_order": False,
-        "shape": (total, *first.shape),
+        "shape": (total, *blank.shape),
     }
-    needed, free = total * first.nbytes, shutil.disk_usage(path.parent).free
+    needed, free = total * blank.nbytes, shutil.disk_usage(path.parent).free
     if needed > free:
         raise DataError(
             f"{path.parent.parent}: the {total} images take {format_bytes(needed)} decoded, and "
@@ -281,7 +296,7 @@ def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
             return str(error)  # the error itself would keep the content of its file in memory
 
     corrupt: list[str] = []
-    chunk = max(1, min(_CHUNK, _CHUNK_BYTES // first.nbytes))
+    chunk = max(1, min(_CHUNK, _CHUNK_BYTES // blank.nbytes))
     with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         npy.write_array_header_1_0(file, header)
         for start in range(0, total, chunk):

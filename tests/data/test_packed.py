@@ -118,12 +118,20 @@ def test_all_corrupt_images_are_named_in_one_error(source: Source, tmp_path: Pat
         ({7, 398}, "2 of 400 images cannot be read: image 7 is corrupt; image 398 is corrupt"),
         (set(range(100, 300)), r"200 of 400 .*: image 100 is corrupt; .*; image 109 is corrupt; …"),
         ({300}, "image 300 is corrupt"),
+        ({0, 1}, "2 of 400 images cannot be read: image 0 is corrupt; image 1 is corrupt"),
     ):
         damaged = replace(many, pixels=partial(pixels, corrupt))
         with pytest.raises(DataError) as caught:
             pack(damaged, tmp_path / "pack", size_px=8)
         assert re.fullmatch(told, str(caught.value))
     assert not list(tmp_path.glob("*pack*"))
+
+
+@pytest.mark.parametrize("colours", [[0], [0, 1, 2, 0]])
+def test_images_of_another_kind_are_refused(colours: list[int], source: Source, tmp_path: Path) -> None:
+    odd = replace(source, pixels=lambda index: source.pixels(index)[..., colours])
+    with pytest.raises(DataError, match=r"; image 1 is uint8 \(.*\), not uint8 \(H, W, 3\); "):
+        pack(odd, tmp_path / "pack", size_px=8)
 
 
 def broken(source: Source, index: int) -> np.ndarray:
@@ -256,7 +264,7 @@ def test_processes_that_pack_the_same_at_once_all_have_it_and_decode_it_once(
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert decoded.value == 9 * (len(source) + 1)  # the first image also tells what one takes
+    assert decoded.value == 9 * len(source)
     assert sorted(path.name for path in (tmp_path / "packs").iterdir()) == ["0", "1", "2"]
 
 

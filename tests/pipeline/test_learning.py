@@ -176,6 +176,14 @@ def write_folder(root: Path, counts: tuple[int, ...], *, side_px: int = 32) -> P
     return root
 
 
+def test_files_that_are_no_images_are_named_together(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "photos", (4, 4))
+    for content, path in zip((b"", b"\x89PNG", b"text", b""), sorted((data / "a").iterdir()), strict=True):
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"3 of 6 images cannot be read: .*a/\d\.png: corrupt .*a/\d\.png: "):
+        list(train_supernet(plan(data, tmp_path / "run"), device=CPU))
+
+
 def test_images_are_decoded_once(tmp_path: Path) -> None:
     data = write_images(tmp_path / "shapes", train=4, val=2)
     first = list(train_supernet(plan(data, tmp_path / "a", recipe=BRIEF), device=CPU))
