@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet.checkpoint import check_numbers, load_supernet
 from ofa_nas.supernet.pretrained import PretrainedNetwork, imagenet_class_ids
 from ofa_nas.supernet.sorting import sort_channels
 from ofa_nas.supernet.starts import check_space, named_start
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.supernet_card import LARGEST, SupernetFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +132,22 @@ def _of_pretrained(name: str, network: PretrainedNetwork) -> Start:
     own = getattr(network, "CLASSES", None)
     if own is not None and not (isinstance(own, tuple | list) and own and all(map(_is_name, own))):
         raise ConfigError(f"{name}: CLASSES is {own!s:.100}; expected a tuple of names of classes")
+    if not isinstance(network.SPACE, str | Path):
+        raise ConfigError(f"{name}: SPACE is {network.SPACE!s:.100}; expected the name or file of a space")
     class_names = imagenet_class_ids() if own is None else tuple(own)
+    space = SearchSpace.load(network.SPACE).with_classes(len(class_names))
+    for key in ("INPUT_MEAN", "INPUT_STD"):
+        _check_channels(getattr(network, key), space.channels, where=f"{name}: {key}")
+    tensors = network.tensors()
+    _check_tensors(tensors, where=name)
     return Start(
         name=name,
-        space=SearchSpace.load(network.SPACE).with_classes(len(class_names)),
+        space=space,
         data="imagenet" if own is None else name,
         class_names=class_names,
-        input_mean=network.INPUT_MEAN,
-        input_std=network.INPUT_STD,
-        tensors=network.tensors(),
+        input_mean=tuple(network.INPUT_MEAN),
+        input_std=tuple(network.INPUT_STD),
+        tensors=tensors,
         is_sorted=False,
     )
 
@@ -148,9 +156,35 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _check_channels(value: object, channels: int, *, where: str) -> None:
+    """Refuse what is no mean or standard deviation of the channels of the input."""
+    least = 0.0 if where.endswith("INPUT_STD") else -LARGEST
+    if (
+        not isinstance(value, tuple | list)
+        or len(value) != channels
+        or not all(isinstance(one, int | float) and least <= one <= LARGEST for one in value)
+        or (least == 0.0 and 0.0 in value)
+    ):
+        above = " above 0" if least == 0.0 else ""
+        raise ConfigError(f"{where} is {value!s:.100}; expected a tuple of {channels} numbers{above}")
+
+
+def _check_tensors(tensors: object, *, where: str) -> None:
+    """Refuse what a supernet of it could not be read with again."""
+    if not isinstance(tensors, dict):
+        raise ConfigError(f"{where}: tensors() gives {type(tensors).__name__}; expected a dict of tensors")
+    for key, value in tensors.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+            raise CheckpointError(
+                f"{where}: {key} is {type(value).__name__}; expected a dense tensor in memory"
+            )
+        is_counter = str(key).endswith(".num_batches_tracked")
+        check_numbers(value, str(key), dtype=torch.int64 if is_counter else torch.float32, where=where)
+
+
 def _check_keys(start: Start, own: set[str]) -> None:
     """Refuse tensors that are unknown or missing; kernel transforms and counters have a first value."""
-    for key in sorted(start.tensors.keys() - own):
+    for key in sorted(start.tensors.keys() - own, key=str):
         raise CheckpointError(f"{start.name}: tensor {key} is unknown to {start.space.name}")
     for key in sorted(own - start.tensors.keys()):
         if ".transforms." not in key and not key.endswith(".num_batches_tracked"):
@@ -161,9 +195,10 @@ def _fit_classifier(start: Start, rows: list[int] | None) -> dict[str, Tensor]:
     """The tensors to copy: all, but of the classifier only some rows, or nothing."""
     keys = [key for key in start.tensors if key.startswith("layers.classifier.")]
     for key in keys:
-        if len(start.tensors[key]) != start.space.classes:
+        rows_there = sum(start.tensors[key].shape[:1])
+        if rows_there != start.space.classes:
             raise CheckpointError(
-                f"{start.name}: {key} has {len(start.tensors[key])} rows for {start.space.classes} classes; "
+                f"{start.name}: {key} has {rows_there} rows for {start.space.classes} classes; "
                 "CLASSES in the module of a network tells those that are not ImageNet's"
             )
     if rows is None:
@@ -183,6 +218,11 @@ def _copy_centred(source: Tensor, target: Tensor, where: str) -> None:
     margins = [(wanted - size) // 2 for size, wanted in zip(sizes, target.shape[2:], strict=True)]
     if min(margins) < 0:
         raise CheckpointError(f"{where} has a kernel larger than the space's {target.shape[-1]}")
+    if any((wanted - size) % 2 for size, wanted in zip(sizes, target.shape[2:], strict=True)):
+        raise CheckpointError(
+            f"{where} has a kernel of {sizes[-1]}, which has no place in the middle of one of "
+            f"{target.shape[-1]}"
+        )
     rows, columns = (slice(margin, margin + size) for margin, size in zip(margins, sizes, strict=True))
     target.zero_()
     target[..., rows, columns].copy_(source)

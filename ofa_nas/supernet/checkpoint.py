@@ -109,12 +109,21 @@ def check_tensors(tensors: dict[str, Tensor], needed: dict[str, Tensor], *, wher
             raise CheckpointError(
                 f"{where}: {name} is {tuple(value.shape)!s:.80}; the space needs {tuple(needed[name].shape)}"
             )
-        if value.dtype not in (_FLOATS if needed[name].is_floating_point() else (torch.int64,)):
-            raise CheckpointError(f"{where}: {name} holds {value.dtype}, not {needed[name].dtype}")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{where}: {name} holds a value that is not finite")
-        if name.endswith("running_var") and bool((value < 0).any()):
-            raise CheckpointError(f"{where}: {name} holds a variance below 0")
+        check_numbers(value, name, dtype=needed[name].dtype, where=where)
+
+
+def check_numbers(value: Tensor, name: str, *, dtype: torch.dtype, where: str) -> None:
+    """Refuse a tensor of another kind of numbers than `dtype`, or that is not finite as such.
+
+    Raises:
+        CheckpointError: As it says, or it is a variance below 0.
+    """
+    if value.dtype not in (_FLOATS if dtype.is_floating_point else (torch.int64,)):
+        raise CheckpointError(f"{where}: {name} holds {value.dtype}, not {dtype}")
+    if value.is_floating_point() and not bool(torch.isfinite(value.to(dtype)).all()):
+        raise CheckpointError(f"{where}: {name} holds a value that is not finite as {dtype}")
+    if name.endswith("running_var") and bool((value < 0).any()):
+        raise CheckpointError(f"{where}: {name} holds a variance below 0")
 
 
 def _stored(name: str, value: Tensor) -> Tensor:

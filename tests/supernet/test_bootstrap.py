@@ -295,18 +295,61 @@ def test_small_kernels_of_signals_lie_in_the_middle_of_large_ones(trained: Start
     [
         ("nowhere.weight", (1,), "tensor layers.nowhere.weight is unknown to tiny"),
         ("stem.conv.weight", (8, 3, 5, 5), "stem.conv.weight has a kernel larger than the space's 3"),
+        ("stem.conv.weight", (8, 3, 2, 2), "has a kernel of 2, which has no place in the middle of one of 3"),
         ("stem.conv.weight", (9, 3, 3, 3), r"has shape \(9, 3, 3, 3\); \(8, 3, 3, 3\) is needed"),
         ("stem.conv.weight", (8, 3, 3), r"has shape \(8, 3, 3\); \(8, 3, 3, 3\) is needed"),
         ("classifier.linear.bias", (7,), "classifier.linear.bias has 7 rows for 1000 classes"),
+        ("classifier.linear.bias", (), "classifier.linear.bias has 0 rows for 1000 classes"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(
     tensor: str, shape: tuple[int, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change = f"tensors['layers.{tensor}'] = torch.zeros({shape})"
-    start = own_plugin(f"bad{len(shape)}{shape[0]}", tmp_path, monkeypatch, change=change)
+    start = own_plugin(f"bad{'_'.join(map(str, shape))}", tmp_path, monkeypatch, change=change)
     with pytest.raises(CheckpointError, match=message):
         started(start, start.class_names)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("tensors[KEY][0] = torch.nan", "KEY holds a value that is not finite"),
+        ("tensors[KEY] = tensors[KEY].double() * 1e300", "KEY holds a value that is not finite"),
+        ("tensors[KEY] = tensors[KEY].to(torch.int8)", "KEY holds torch.int8, not torch.float32"),
+        ("tensors[KEY] = tensors[KEY].numpy()", "KEY is ndarray; expected a dense tensor in memory"),
+        ("tensors[KEY] = tensors[KEY].to_sparse()", "KEY is Tensor; expected a dense tensor in memory"),
+        ("tensors['layers.stem.conv.bn.running_var'][0] = -1.0", "running_var holds a variance below 0"),
+        ("tensors = None", r"tensors\(\) gives NoneType; expected a dict of tensors"),
+    ],
+)
+def test_weights_that_could_not_be_read_again_are_refused(
+    change: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "layers.stem.conv.weight"
+    with pytest.raises((CheckpointError, ConfigError), match=message.replace("KEY", key)):
+        own_plugin(tmp_path.name, tmp_path, monkeypatch, change=change.replace("KEY", repr(key)))
+
+
+@pytest.mark.parametrize(
+    ("constant", "message"),
+    [
+        ("SPACE = 3", "SPACE is 3; expected the name or file of a space"),
+        (
+            "INPUT_STD = (1.0, 0.0, 1.0)",
+            r"INPUT_STD is \(1\.0, 0\.0, .*; expected a tuple of 3 numbers above 0",
+        ),
+        ("INPUT_STD = (1.0,)", r"INPUT_STD is \(1\.0,\); expected a tuple of 3 numbers above 0"),
+        ("INPUT_MEAN = torch.zeros(3)", r"INPUT_MEAN is tensor\(.*; expected a tuple of 3 numbers$"),
+        ("INPUT_MEAN = (0.0, float('nan'), 0.0)", "INPUT_MEAN is .*; expected a tuple of 3 numbers$"),
+        ("INPUT_MEAN = ('a', 'b', 'c')", "INPUT_MEAN is .*; expected a tuple of 3 numbers$"),
+    ],
+)
+def test_constants_that_make_no_sense_are_refused(
+    constant: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        own_plugin(tmp_path.name, tmp_path, monkeypatch, classes=constant)
 
 
 def test_classes_that_are_not_imagenets_are_told_by_the_module(

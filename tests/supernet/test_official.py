@@ -229,6 +229,7 @@ MATRIX = "blocks.3.conv.depth_conv.conv.7to5_matrix"
         (with_tensor(BIAS, torch.zeros(10)), r"classifier.linear.bias is \(10,\); the space needs \(1000,\)"),
         (with_tensor(BIAS, torch.full((1000,), torch.nan)), f"{BIAS} holds a value that is not finite"),
         (with_tensor(BIAS, torch.full((1000,), torch.inf)), f"{BIAS} holds a value that is not finite"),
+        (with_tensor(BIAS, torch.full((1000,), 1e300, dtype=torch.float64)), "not finite as torch.float32"),
         (with_tensor(VARIANCE, torch.full((16,), -1e-3)), f"{VARIANCE} holds a variance below 0"),
         (with_tensor(f"module.{BIAS}", torch.zeros(1000)), f"{BIAS} is there twice, in two spellings"),
         (with_tensor(BIAS, [0.0] * 1000), f"{BIAS} is no tensor of numbers"),
