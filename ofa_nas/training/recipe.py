@@ -169,6 +169,11 @@ class Recipe:
                 raise RecipeError(
                     f"recipe {self.name}: phase {phase.name}: random_subnets need a teacher: largest, frozen"
                 )
+            if phase.teacher == "none" and (phase.kernel_sizes or phase.depths or phase.expand_ratios):
+                raise RecipeError(
+                    f"recipe {self.name}: phase {phase.name}: kernel_sizes, depths and expand_ratios are of "
+                    "smaller subnets, which need a teacher: largest, frozen"
+                )
             if phase.teacher == "frozen" and not phase.random_subnets:
                 raise RecipeError(
                     f"recipe {self.name}: phase {phase.name}: needs random_subnets of 1 or more"

@@ -111,6 +111,10 @@ GOOD = '[[phases]]\nname = "a"\nteacher = "largest"\nepochs = 1\nlearning_rate =
         (GOOD.replace("largest", "nobody"), r"teacher: expected one of none, largest, frozen, got 'nobody'"),
         (GOOD.replace("largest", "frozen"), r"phases\[0\].teacher: frozen is the largest subnet after the"),
         (GOOD.replace("largest", "none") + "random_subnets = 2\n", r"random_subnets need a teacher"),
+        (
+            GOOD.replace("largest", "none") + "depths = 1\n",
+            r"phase a: .* depths .* are of smaller subnets",
+        ),
         (GOOD + GOOD.replace("largest", "frozen"), r"phase a: needs random_subnets of 1 or more"),
         (GOOD.replace("largest", "none") + "label_share = 0.5\n", r"phase a: label_share is of the sandwich"),
         (
