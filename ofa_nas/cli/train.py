@@ -57,18 +57,19 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.training.recipe import Recipe
     from ofa_nas.training.splits import SplitSizes
 
-    plan = TrainingPlan(
-        space=args.space,
-        data=args.data,
-        start=args.start,
-        recipe=Recipe.load(args.recipe, purpose="train").override(own_settings(args)),
-        sizes=SplitSizes(reports=args.held_out, seed=args.seed),
-        has_tensorboard=args.tensorboard,
-        **kept_run(args),
-    )
     device = pick_device(args.device)
     ranks = join_ranks(device)
     try:
+        with ranks.in_turn():
+            plan = TrainingPlan(
+                space=args.space,
+                data=args.data,
+                start=args.start,
+                recipe=Recipe.load(args.recipe, purpose="train").override(own_settings(args)),
+                sizes=SplitSizes(reports=args.held_out, seed=args.seed),
+                has_tensorboard=args.tensorboard,
+                **kept_run(args),
+            )
         trained = follow_training(
             train_supernet(plan, device=device, ranks=ranks),
             TrainedSupernet,
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             title="training",
             stopped=f"--resume continues in {plan.folder}",
             quiet=args.json or not ranks.is_first,
-            is_first=ranks.is_first,
+            ranks=ranks,
         )
     except LeftAloneError:
         if ranks.is_first:

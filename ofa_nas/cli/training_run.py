@@ -7,6 +7,7 @@ from ofa_nas.cli.signals import signals_noted
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
+    from ofa_nas.training.distributed import Ranks
     from ofa_nas.training.loop import StepReport
 
 End = TypeVar("End")
@@ -20,9 +21,12 @@ def follow_training(
     title: str,
     stopped: str,
     quiet: bool,
-    is_first: bool = True,
+    ranks: "Ranks | None" = None,
 ) -> End | None:
     """Show the records; a first Ctrl-C ends the step and leaves a checkpoint, a second one kills.
+
+    Of several processes each may be told to end, and not at the same moment. One that left alone would have
+    the others fail within a step, before they have saved; so they agree after each step.
 
     Args:
         records: Of a training.
@@ -31,23 +35,27 @@ def follow_training(
         title: What is going on, such as `training`.
         stopped: What is said of a Ctrl-C, such as how to go on.
         quiet: Show no bar.
-        is_first: Whether this process, of several that train together, tells what happens.
+        ranks: This process among those that train together: the first one tells what happens.
 
     Returns:
         The last record; None in a process that gets none.
     """
     from ofa_nas.cli.console import progress
+    from ofa_nas.training.loop import StepReport
 
     with signals_noted() as signals, progress("decoding", total=None, quiet=quiet) as bar:
-        screen = _Screen(bar, show, title=title, is_first=is_first)
+        screen = _Screen(bar, show, title=title, is_first=ranks is None or ranks.is_first)
         for record in records:
             if isinstance(record, end):
                 return record
             screen.show(record)
-            if signals:
+            asked = bool(signals)
+            if ranks is not None and ranks.count > 1 and screen.is_training:  # only steps are told to all
+                asked = isinstance(record, StepReport) and ranks.agree(asked)
+            if asked:
                 records.close()
                 screen.tell(f"stopped; {stopped}")
-                raise KeyboardInterrupt(signals[0])
+                raise KeyboardInterrupt(*signals[:1])
     return None
 
 

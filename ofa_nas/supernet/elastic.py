@@ -9,10 +9,10 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample, area, extent
 from ofa_nas.supernet.depthwise import convolve_depthwise, is_slow
+from ofa_nas.supernet.processes import sum_of_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _normalise_globally(x: Tensor, weight: Tensor, bias: Tensor, bn: nn.BatchNor
     channels, count = x.shape[1], x.numel() // x.shape[1] * dist.get_world_size()
     pixels = x.float()
     moments = torch.stack([pixels.mean(dim=(0, 2, 3)), pixels.square().mean(dim=(0, 2, 3))])
-    mean, square = all_reduce(moments) / dist.get_world_size()  # type: ignore[no-untyped-call]
+    mean, square = sum_of_all(moments) / dist.get_world_size()
     variance = (square - mean.square()).clamp(min=0.0)  # rounding may take it below
     if mode.momentum > 0.0:
         with torch.no_grad():

@@ -1,7 +1,8 @@
 """Processes that train one supernet together: `torchrun` starts them; gradients are averaged once a step."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,7 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ofa_nas.errors import ConfigError, LeftAloneError
+from ofa_nas.errors import ConfigError
+from ofa_nas.supernet.processes import together
 
 # The first process decodes images and evaluates alone while the others wait.
 _PATIENCE = timedelta(hours=6)
@@ -55,16 +57,41 @@ class Ranks:
             LeftAloneError: One of them ended instead.
         """
         if self.count > 1:
-            try:
+            with together():
                 dist.barrier()
-            except RuntimeError as error:
-                raise LeftAloneError(f"another process of this training ended: {error!s:.200}") from error
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Do something in the first process, and in the others when it has succeeded.
+
+        So what the first one refuses is told once.
+
+        Raises:
+            LeftAloneError: Another process ended.
+        """
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
+
+    def agree(self, asks: bool) -> bool:
+        """Whether any process asks for something; all of them say so at the same moment.
+
+        Raises:
+            LeftAloneError: Another process ended.
+        """
+        if self.count == 1:
+            return asks
+        asked = torch.tensor(float(asks), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        return bool(self.average(asked) > 0.0)
 
     def copy_first(self, module: nn.Module) -> None:
         """Give every process the first one's parameters and buffers."""
         if self.count > 1:
-            for value in module.state_dict().values():
-                dist.broadcast(value, 0)
+            with together():
+                for value in module.state_dict().values():
+                    dist.broadcast(value, 0)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace gradients by their mean over the processes, in one reduction."""
@@ -84,7 +111,8 @@ class Ranks:
         return value
 
     def _average(self, value: Tensor) -> None:
-        dist.all_reduce(value)
+        with together():
+            dist.all_reduce(value)
         value.div_(self.count)
 
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from ofa_nas.errors import TrainingError
+from ofa_nas.errors import LeftAloneError, TrainingError
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import EpochEnd, RateChange, Standing, load_state, save_state
@@ -75,6 +75,13 @@ def way_out(checkpoint: Path | None, recipe: Recipe) -> str:
     return f"the same command with --resume --learning-rate {lower:.3g} goes on from {checkpoint}"
 
 
+def _going_on(checkpoint: Path) -> str:
+    """How a training goes on that something outside ended."""
+    if not checkpoint.exists():
+        return "nothing was saved yet"
+    return f"the same command with --resume goes on from {checkpoint}"
+
+
 def step_reports(
     learn: Callable[[int], Tensor],
     batches: Batches,
@@ -93,7 +100,7 @@ def step_reports(
         every: Steps between two reports; the last one of an epoch has one in any case.
 
     Raises:
-        TrainingError: A loss is not a number.
+        TrainingError: A loss is not a number; of several processes the first one tells.
     """
     recipe, images = batches.recipe, len(batches)
     told, told_step = time.monotonic(), steps.start
@@ -102,7 +109,7 @@ def step_reports(
         if done % every and not recipe.ends_epoch(done, images):
             continue
         at, value = recipe.position(step, images), float(loss)
-        if not math.isfinite(value):
+        if not math.isfinite(value) and batches.ranks.is_first:
             raise TrainingError(
                 f"the loss is {value} at step {done}, learning rate {at.learning_rate:.2g}; "
                 f"{way_out(checkpoint, recipe)}"
@@ -169,16 +176,21 @@ class Loop(Generic[E]):
         Raises:
             CheckpointError: There is nothing to resume from, or it is of another training.
             TrainingError: The loss or a weight is not a number.
+            LeftAloneError: Another of the processes that train together ended.
         """
         learner = self.learner
         if self.checkpointing.resume:
-            self.saved = load_state(
-                self.checkpoint, learner, meta=self.meta, has_own_rate=self.checkpointing.has_own_rate
-            )
+            with learner.ranks.in_turn():
+                self.saved = load_state(
+                    self.checkpoint, learner, meta=self.meta, has_own_rate=self.checkpointing.has_own_rate
+                )
         self.done, self.due, self.rates = self.saved.step, self.saved.due, self.saved.rates
-        learner.ranks.copy_first(learner.supernet)
-        yield from self.rates
-        yield from keep(self._reports(), self._save, minutes=self.checkpointing.minutes)
+        try:
+            learner.ranks.copy_first(learner.supernet)
+            yield from self.rates
+            yield from keep(self._reports(), self._save, minutes=self.checkpointing.minutes)
+        except LeftAloneError as error:
+            raise LeftAloneError(f"{error}; {_going_on(self.checkpoint)}") from error
 
     def _reports(self) -> Iterator[StepReport | E]:
         """Do the steps that are left."""

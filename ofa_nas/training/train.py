@@ -56,12 +56,14 @@ def train(
 
     Raises:
         ConfigError: The processes cannot share a batch.
+        LeftAloneError: Another process ended.
         DataError: There are fewer images than one batch.
         TrainingError: The loss or a weight is not a number.
     """
-    ranks.check(recipe.batch_size)
     device = next(supernet.parameters()).device
-    batches = Batches(data.train, recipe, normalization=data.normalization, device=device, ranks=ranks)
+    with ranks.in_turn():
+        ranks.check(recipe.batch_size)
+        batches = Batches(data.train, recipe, normalization=data.normalization, device=device, ranks=ranks)
     yield from _Loop(Learner(supernet, batches), data, checkpointing).kept_reports()
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +17,16 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 import ofa_nas
+from ofa_nas.cli.training_run import follow_training
 from ofa_nas.errors import ConfigError
+from ofa_nas.pipeline.training.learning import TrainedSupernet
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import read_tensors
 from ofa_nas.supernet.elastic import TRAIN_LARGEST, normalise
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.distributed import Ranks
 from ofa_nas.training.loop import Checkpointing
+from ofa_nas.training.train import Report
 from ofa_nas.training.train import train as train_supernet
 from tests.small_supernet import write_images
 from tests.training.test_step import PROGRESSIVE
@@ -30,26 +35,43 @@ from tests.training.test_train import noise, restless
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def run_command(
-    output: Path, data: Path, *, launcher: list[str], recipe: str
-) -> subprocess.CompletedProcess[str]:
-    """Train by the command line."""
+def start_command(
+    output: Path, data: Path, *more: str, launcher: list[str], recipe: str = "sandwich"
+) -> subprocess.Popen[str]:
+    """Begin to train by the command line."""
     root = Path(ofa_nas.__file__).parents[1]
     space = output.parent / "dropping.toml"  # what is dropped may not depend on the processes either
     tiny = (root / "search_spaces" / "tiny.toml").read_text(encoding="utf-8")
     space.write_text(tiny.replace("dropout = 0.0", "dropout = 0.3"), encoding="utf-8")
     settings = ["-m", "ofa_nas", "train", "--space", str(space), "--device", "cpu", "--recipe", recipe]
     settings += ["--epochs", "5", "--batch-size", "20", "--learning-rate", "0.1", "--random-subnets", "1"]
-    command = [sys.executable, *launcher, *settings, "--data", str(data), "--output", str(output)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, *launcher, *settings, "--data", str(data), "--output", str(output), *more]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
     )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit status, and what it said to stderr that was not read yet."""
+    with process:
+        _, shown = process.communicate()
+    return process.returncode, shown
+
+
+def told(shown: str) -> list[str]:
+    """The errors of ours among what `torchrun` and its processes said."""
+    return [line for line in shown.splitlines() if line.startswith(("error: ", "internal error: "))]
 
 
 def train(output: Path, data: Path, *, launcher: list[str], recipe: str) -> list[dict[str, float]]:
     """The same; returns the reports of the steps and epochs."""
-    done = run_command(output, data, launcher=launcher, recipe=recipe)
-    assert done.returncode == 0, done.stderr
+    status, shown = finish(start_command(output, data, launcher=launcher, recipe=recipe))
+    assert status == 0, shown
+    assert "Warning" not in shown
     return [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
 
 
@@ -93,7 +115,6 @@ def resume_between(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")
 def test_batch_norm_of_all_processes_learns_the_statistics_that_torch_does(tmp_path: Path) -> None:
     x = torch.randn(4, 6, 1, 1, generator=torch.Generator().manual_seed(0))
     own, stock = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
@@ -106,7 +127,6 @@ def test_batch_norm_of_all_processes_learns_the_statistics_that_torch_does(tmp_p
     torch.testing.assert_close(own.state_dict(), stock.state_dict())
 
 
-@pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional:FutureWarning")
 def test_batch_norm_of_all_processes_holds_where_channels_hardly_vary(tmp_path: Path) -> None:
     bn = nn.BatchNorm2d(64)
     x = 1000 + torch.randn(8, 64, 4, 4, generator=torch.Generator().manual_seed(0)) * 1e-3
@@ -134,10 +154,95 @@ def test_what_the_first_process_refuses_is_told_once(tmp_path: Path) -> None:
     data = write_images(tmp_path / "shapes", train=2, val=2)
     torn = data / "train" / "class_3" / "1.png"  # its header is whole: it is found when it is decoded
     torn.write_bytes(torn.read_bytes()[:1000])
-    done = run_command(tmp_path / "run", data, launcher=TORCHRUN, recipe="sandwich")
-    assert done.returncode == 1
-    told = [line for line in done.stderr.splitlines() if "error: " in line and "torch" not in line]
-    assert told == [f"error: {torn}: corrupt image: image file is truncated"]
+    status, shown = finish(start_command(tmp_path / "run", data, launcher=TORCHRUN))
+    assert status == 1
+    assert told(shown) == [f"error: {torn}: corrupt image: image file is truncated"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        (("--batch-size", "19"), "--batch-size 19: 2 processes share it equally, 2 images or more each"),
+        (("--recipe", "sandwhich"), "recipe 'sandwhich': there are "),
+        (("--learning-rate", "1e20"), "the loss is nan at step "),
+    ],
+)
+def test_what_every_process_would_refuse_is_told_once(
+    more: tuple[str, ...], error: str, tmp_path: Path
+) -> None:
+    data = write_images(tmp_path / "shapes", train=2, val=2)
+    status, shown = finish(start_command(tmp_path / "run", data, *more, launcher=TORCHRUN))
+    assert status == 1
+    (line,) = told(shown)
+    assert line.startswith(f"error: {error}")
+
+
+@pytest.mark.slow
+def test_who_is_left_alone_says_how_the_training_goes_on(tmp_path: Path) -> None:
+    data = write_images(tmp_path / "shapes", train=4, val=2)
+    often = ("--checkpoint-minutes", "0")
+    process = start_command(tmp_path / "run", data, *often, launcher=TORCHRUN)
+    assert process.stderr is not None
+    assert next(line for line in process.stderr if line.startswith("epoch 1.00"))
+    os.kill(rank_of(process.pid, 1), signal.SIGKILL)
+    status, shown = finish(process)
+    assert status == 1
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    (line,) = told(shown)
+    assert line.startswith("error: another process of this training ended (")
+    assert line.endswith(f"); the same command with --resume goes on from {checkpoint}")
+    status, shown = finish(start_command(tmp_path / "run", data, *often, "--resume", launcher=[]))
+    assert status == 0, shown
+    assert "epoch 1.00" not in shown
+
+
+def rank_of(launcher: int, rank: int) -> int:
+    """Process id of one of those that a `torchrun` started."""
+    for task in Path(f"/proc/{launcher}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            if f"\0RANK={rank}\0" in Path(f"/proc/{child}/environ").read_text():
+                return int(child)
+    raise AssertionError(f"{launcher} has no process of rank {rank}")
+
+
+def stop_one(rank: int, folder: Path) -> None:
+    """One of two processes that train, of which the second one alone is told to end after its third step."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    ranks, space, seen = Ranks(rank, 2), SearchSpace.load("tiny"), [0]
+    checkpointing = Checkpointing(folder / "state")
+    reports = train_supernet(
+        restless(space), noise(space), PROGRESSIVE, checkpointing=checkpointing, ranks=ranks
+    )
+
+    def watched() -> Generator[Report, None, None]:
+        with closing(reports):
+            for report in reports:
+                seen[0] = report.step
+                if rank == 1 and report.step == 3:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield report
+
+    with pytest.raises(KeyboardInterrupt):
+        follow_training(
+            watched(),
+            TrainedSupernet,
+            show=lambda *_: None,
+            title="training",
+            stopped="",
+            quiet=True,
+            ranks=ranks,
+        )
+    (folder / f"stopped{rank}").write_text(str(seen[0]))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_stop_after_the_same_step_though_one_alone_is_told(tmp_path: Path) -> None:
+    spawn(stop_one, (tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
+    assert [(tmp_path / f"stopped{rank}").read_text() for rank in (0, 1)] == ["3", "3"]
+    assert (tmp_path / "state").exists()
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:

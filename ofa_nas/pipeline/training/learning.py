@@ -77,6 +77,7 @@ def train_supernet(
         DataError: The data are wrong.
         CheckpointError: There is nothing to resume from.
         TrainingError: The loss is not a number.
+        LeftAloneError: Another process ended.
     """
     with locked_folder(plan.folder) if ranks.is_first else nullcontext():
         yield from _train(plan, device=device, ranks=ranks)
@@ -85,17 +86,14 @@ def train_supernet(
 def _train(
     plan: TrainingPlan, *, device: torch.device, ranks: Ranks
 ) -> Generator[FoundImages | PackProgress | Report | TrainedSupernet, None, None]:
-    checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
-    start = None if plan.start is None else card_of_start(plan.start)
-    data = open_data(plan.data if start is None else windows_like(plan.data, start))
-    first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
-    if ranks.is_first:
-        warn_of_size(data.train, plan.image_size, max(first.supernet.space.resolutions))
-    else:
-        ranks.wait()  # the first one decodes for all
-    packs = yield from decode_splits(data, plan.image_size)
-    if ranks.is_first:
-        ranks.wait()
+    with ranks.in_turn():  # the first one decodes for all
+        checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
+        start = None if plan.start is None else card_of_start(plan.start)
+        data = open_data(plan.data if start is None else windows_like(plan.data, start))
+        first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
+        if ranks.is_first:
+            warn_of_size(data.train, plan.image_size, max(first.supernet.space.resolutions))
+        packs = yield from decode_splits(data, plan.image_size)
     prepared = training_data(*packs, plan.sizes, normalization=first.normalization)
     reports = train(
         first.supernet,
