@@ -85,7 +85,10 @@ class Loopback:
 
 
 def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def _children(process: int) -> list[int]:

@@ -151,7 +151,7 @@ def test_its_front_is_the_enumerated_front(method: str) -> None:
     last = run(method, problem, seed=3, most=40_000)
     everything = points(problem.score(every_architecture()))
     front = np.unique(everything[non_dominated(everything)], axis=0)
-    assert points(last.front).tolist() == front.tolist()
+    assert points(last.front) == pytest.approx(front, rel=1e-12)  # sums of a batch of another size round anew
 
 
 def test_the_same_seed_gives_the_same_result(method: str) -> None:

@@ -14,7 +14,7 @@ from ofa_nas.search.problem import Problem, Scored
 from ofa_nas.space.encoding import Genes
 
 DRAWS = 1000  # random architectures, unscored, that show which values a gene takes
-MOST_REPEATS = 100  # starts in a row that were climbed from before: the space is small, and known
+MOST_REPEATS = 1000  # starts in a row that were climbed from before: the space is small, and known
 
 
 def search(
