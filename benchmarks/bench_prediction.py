@@ -1,6 +1,6 @@
 """How well does each kind of accuracy predictor predict measured subnets that were held out?
 
-A third of a supernet's samples, 150 at most, is held out, `--splits` times. Every kind is fitted to the first
+A quarter of a supernet's samples, 150 at most, is held out, `--splits` times. Every kind is fitted to the first
 n of the others, for every n that they allow. Beside our kinds and MACs alone stand once-for-all's perceptron
 and boosting. `--repeat N` evaluates N subnets anew on the two halves of as many images; what the halves
 differ by gives the noise. `--both-halves FILE` evaluates the first `--subnets` samples also on the half of
@@ -151,7 +151,7 @@ def contenders() -> dict[str, Fit]:
 def compare(measured: SampleSet, *, splits: int, noise: float | None) -> list[Row]:
     """Every contender on every size, on the same splits."""
     observations, count = measured.observations, len(measured.samples)
-    most = count - min(round(count / 3), MOST_HELD_OUT)
+    most = count - min(round(count / 4), MOST_HELD_OUT)
     rows = []
     for name, fit in contenders().items():
         for size in [size for size in SIZES if size <= most]:
