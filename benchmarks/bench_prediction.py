@@ -2,10 +2,10 @@
 
 A quarter of a supernet's samples, 150 at most, is held out, `--splits` times. Every kind is fitted to the
 first n of the others, for every n that they allow. Beside our kinds and MACs alone stand once-for-all's
-perceptron and boosting. `--repeat N` evaluates N subnets anew on the two halves of as many images; what the halves
-differ by gives the noise. `--both-halves FILE` evaluates the first `--subnets` samples also on the half of
-the validation images that is kept for verification, and judges by both, which is less noisy. FILE keeps what
-was found: it may be stopped and gone on with, and several processes may share it.
+perceptron and boosting. `--repeat N` evaluates N subnets anew on the two halves of as many images; what the
+halves differ by gives the noise. `--both-halves FILE` evaluates the first `--subnets` samples also on the
+half of the validation images that is kept for verification, and judges by both, which is less noisy. FILE
+keeps what was found: it may be stopped and gone on with, and several processes may share it.
 
     python -m benchmarks.bench_prediction
     python -m benchmarks.bench_prediction --repeat 32 --data tiny_imagenet
