@@ -1,6 +1,7 @@
 """`ofa-nas search`, from the flags to the checked file."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,11 +159,12 @@ def test_a_device_that_is_far_faster_than_its_table_gives_what_the_budget_really
     limit = f"{1.3 * smallest['predicted']['latency_ms']['rpi4']:.3f}ms"
     document = command(*arguments, limit, "--json").document
     networks = document["finalists"]["networks"]
-    assert {one["round"] for one in networks} == {1, 2}
+    assert {1, 2} <= {one["round"] for one in networks} <= {1, 2, 3}  # a loud machine may take the third
     assert document["architecture"] == networks[0]["architecture"]
-    assert networks[0]["round"] == 2
+    assert networks[0]["round"] > 1
     shown = command(*arguments, limit).text
-    assert "finalists timed on host in 2 rounds, each picked by what those before had shown, with 1" in shown
+    told = r"finalists timed on host in [23] rounds, each picked by what those before had shown, with 1 "
+    assert re.search(told, shown)
 
 
 def test_finalists_are_timed_with_the_threads_that_were_asked_for(
