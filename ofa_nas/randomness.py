@@ -20,8 +20,8 @@ def check_rng(rng: Any) -> None:
         raise ConfigError(f"rng {rng!r:.60}: expected a Generator, such as numpy.random.default_rng(0)")
 
 
-def check_seed(seed: Any, *, most: int | None = None) -> None:
-    """Refuse what is no seed.
+def checked_seed(seed: Any, *, most: int | None = None) -> int:
+    """A seed as a plain integer, which any file can hold.
 
     Args:
         seed: As a user gives it.
@@ -31,12 +31,13 @@ def check_seed(seed: Any, *, most: int | None = None) -> None:
         ConfigError: It is no whole number from 0 on, or one that is too large.
     """
     try:
-        is_seed = index(seed) >= 0 and (most is None or index(seed) <= most)
+        number = index(seed)
     except TypeError:
-        is_seed = False
-    if not is_seed:
+        number = -1
+    if number < 0 or (most is not None and number > most):
         allowed = ", 0 or more" if most is None else f" from 0 to {most}"
         raise ConfigError(f"seed {seed!r:.60}: expected a whole number{allowed}")
+    return number
 
 
 def rng_of(seed: int, *stream: int) -> np.random.Generator:
@@ -45,5 +46,4 @@ def rng_of(seed: int, *stream: int) -> np.random.Generator:
     Raises:
         ConfigError: The seed is no whole number from 0 on.
     """
-    check_seed(seed)
-    return np.random.default_rng([seed, *stream])
+    return np.random.default_rng([checked_seed(seed), *stream])

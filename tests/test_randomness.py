@@ -1,7 +1,8 @@
 """What is no source of randomness, or no seed, is told where it comes in."""
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,19 @@ BOUNDED: dict[str, Callable[[SmallSupernet, Any], Any]] = {
         small.name, output=small.files.weights.with_name("other.safetensors"), data=None, seed=seed
     ),
 }
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3), 3])
+def test_a_seed_is_kept_as_what_a_file_can_hold(seed: int) -> None:
+    kept: tuple[Any, ...] = (
+        replace(Recipe.load("sandwich"), seed=seed),
+        Settings(seed=seed),
+        MeasuringProtocol(seed=seed),
+        SplitSizes(seed=seed),
+        SyntheticImages.plan("noise", mode=None, count=1, size_px=32, seed=seed),
+    )
+    for one in kept:
+        assert json.loads(json.dumps(asdict(one)))["seed"] == 3
 
 
 @pytest.mark.parametrize("seed", [-1, "0", 0.5, None])

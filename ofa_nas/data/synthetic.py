@@ -26,7 +26,7 @@ from ofa_nas.data.generators import load_generator
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.figures import format_bytes
 from ofa_nas.files import replacing
-from ofa_nas.randomness import check_seed, rng_of
+from ofa_nas.randomness import checked_seed, rng_of
 
 LEAST_SIZE_PX, MOST_SIZE_PX = 8, 1024
 _CHUNK = 64  # images a process draws at a time
@@ -69,8 +69,8 @@ class SyntheticImages:
             raise ConfigError(f"--size-px {size_px}: expected {LEAST_SIZE_PX} to {MOST_SIZE_PX}")
         if count < 1:
             raise ConfigError(f"--count {count}: expected 1 or more")
-        check_seed(seed)
-        return cls(generator, mode or (modes[0] if modes else ""), count, size_px, seed)
+        mode = mode or (modes[0] if modes else "")
+        return cls(generator, mode, count, size_px, checked_seed(seed))
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Draw one image, `(S, S, 3)` uint8.

@@ -15,7 +15,7 @@ from ofa_nas.devices.agent import AnyModel, Model
 from ofa_nas.devices.provided import Provided, split_provider
 from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.plugins import load_plugin, plugin_names
-from ofa_nas.randomness import check_seed
+from ofa_nas.randomness import checked_seed
 from ofa_nas.space.precision import FP32, INT8
 
 __all__ = [
@@ -50,8 +50,8 @@ class MeasuringProtocol(agent.Protocol):
     """How to measure; `agent.py` tells of each setting."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no seed."""
-        check_seed(self.seed, most=LARGEST_SETTING)
+        """Refuse what is no seed; keep it as a plain integer."""
+        object.__setattr__(self, "seed", checked_seed(self.seed, most=LARGEST_SETTING))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar, cast, get_args
 
 from ofa_nas.errors import ConfigError, RecipeError
-from ofa_nas.randomness import MOST_SEED, check_seed
+from ofa_nas.randomness import MOST_SEED, checked_seed
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.space.toml_reader import Section, read_toml
 
@@ -153,7 +153,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        check_seed(self.seed, most=MOST_SEED)
+        object.__setattr__(self, "seed", checked_seed(self.seed, most=MOST_SEED))
         if self.phases[0].teacher == "frozen":
             raise RecipeError(
                 f"recipe {self.name}: phases[0].teacher: frozen is the largest subnet after the first phase, "
@@ -317,7 +317,7 @@ class Settings:
             "random_subnets": (0, 64, "a number from 0 to 64"),
             "crop_scale": (1e-3, 1.0, "a share of the area, above 0 and at most 1"),
         }
-        check_seed(self.seed, most=MOST_SEED)
+        object.__setattr__(self, "seed", checked_seed(self.seed, most=MOST_SEED))
         for name, (least, most, expected) in rules.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:

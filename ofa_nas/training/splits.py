@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ofa_nas.data import DataSet, Normalization, Pixels, Source
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import DataError
-from ofa_nas.randomness import check_seed
+from ofa_nas.randomness import checked_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class SplitSizes:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        object.__setattr__(self, "seed", checked_seed(self.seed))
 
 
 def predictor_half(val: Source) -> npt.NDArray[np.int64]:

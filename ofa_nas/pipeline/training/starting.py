@@ -12,7 +12,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable, moving_together, write_bytes
 from ofa_nas.pipeline.training.training_run import save_images, warn_of_size
 from ofa_nas.provenance import record_provenance
-from ofa_nas.randomness import MOST_SEED, check_seed
+from ofa_nas.randomness import MOST_SEED, checked_seed
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -58,7 +58,7 @@ def bootstrap_supernet(
         CheckpointError: The start is damaged or does not fit its space.
         DataError: The data are wrong, too few, or signals where the start takes images.
     """
-    check_seed(seed, most=MOST_SEED)
+    seed = checked_seed(seed, most=MOST_SEED)
     if output.suffix != ".safetensors" or output.is_dir():
         raise ConfigError(f"--output {output}: expected the name of a .safetensors file")
     files = SupernetFiles(output)
