@@ -258,6 +258,16 @@ class Recipe:
             seed=settings.seed,
         )
 
+    def draws_all_of(self, space: SearchSpace) -> bool:
+        """Whether a phase draws from the whole of a space, so that any of its subnets may be trained."""
+        sizes = len(space.resolutions)
+        return space.smallest == space.largest or any(
+            phase.random_subnets
+            and phase.space(space).stages == space.stages
+            and (phase.resolutions or sizes) >= sizes
+            for phase in self.phases
+        )
+
     @property
     def epochs(self) -> float:
         """Passes over the training images in all phases together."""

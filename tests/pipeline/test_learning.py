@@ -113,6 +113,18 @@ def test_one_folder_takes_one_training_at_a_time(small: SmallSupernet, tmp_path:
     next(train_supernet(replace(plan(small.data, folder, recipe=BRIEF), resume=True), device=CPU))
 
 
+@pytest.mark.parametrize("recipe", [BRIEF, replace(BRIEF, phases=(SANDWICH,))])
+def test_a_recipe_that_leaves_some_subnets_untrained_is_told(
+    recipe: Recipe, small: SmallSupernet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = train_supernet(plan(small.data, tmp_path / "run", recipe=recipe), device=CPU)
+    while not isinstance(next(training), StepReport):
+        pass
+    training.close()
+    told = "recipe brief: no phase draws random_subnets of the whole space (all its resolutions, "
+    assert (told in caplog.text) == (recipe is BRIEF)
+
+
 @pytest.mark.parametrize("counts", [(2, 2), (20, 2), (2, 2, 2)])
 def test_two_images_of_every_class_are_enough(counts: tuple[int, ...], tmp_path: Path) -> None:
     data = write_folder(tmp_path / "few", counts)

@@ -82,6 +82,34 @@ def test_a_shipped_recipe_can_be_read(name: str) -> None:
     assert recipe.epochs > 0.0
 
 
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_shipped_recipe_draws_all_of_a_space(name: str, tiny: SearchSpace) -> None:
+    assert Recipe.load(name).draws_all_of(tiny)
+
+
+def test_a_recipe_without_random_subnets_trains_a_space_of_one(tiny: SearchSpace) -> None:
+    few = Recipe.load("sandwich").override(Settings(random_subnets=0))
+    assert not few.draws_all_of(tiny)
+    lone = replace(tiny.keep_largest(kernel_sizes=1, depths=1, expand_ratios=1), resolutions=(32,))
+    assert few.draws_all_of(lone)
+
+
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        replace(PHASE, kernel_sizes=1),
+        replace(PHASE, depths=1),
+        replace(PHASE, expand_ratios=1),
+        replace(PHASE, resolutions=1),
+    ],
+)
+def test_a_recipe_that_never_draws_some_of_a_space_is_known(narrow: Phase, tiny: SearchSpace) -> None:
+    assert not Recipe("narrow", (narrow,)).draws_all_of(tiny)
+    assert Recipe("narrow first", (narrow, PHASE)).draws_all_of(tiny)
+    as_many = replace(PHASE, kernel_sizes=9, depths=9, expand_ratios=9, resolutions=9)
+    assert Recipe("as many as there are", (as_many,)).draws_all_of(tiny)
+
+
 def test_progressive_shrinking_is_the_published_schedule(tiny: SearchSpace) -> None:
     recipe = Recipe.load("progressive")
     space = SearchSpace.load("mobilenet_v3")

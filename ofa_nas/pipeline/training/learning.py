@@ -1,5 +1,6 @@
 """From a data set to a supernet, and beside it all that search, export and verification need offline."""
 
+import logging
 from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -93,6 +94,12 @@ def _train(
         first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
         if ranks.is_first:
             warn_of_size(data.train, plan.image_size, max(first.supernet.space.resolutions))
+            if not plan.recipe.draws_all_of(first.supernet.space):
+                logging.getLogger(__name__).warning(
+                    "recipe %s: no phase draws random_subnets of the whole space (all its resolutions, "
+                    "kernel_sizes, depths and expand_ratios): the others are never trained",
+                    plan.recipe.name,
+                )
         packs = yield from decode_splits(data, plan.image_size)
     prepared = training_data(*packs, plan.sizes, normalization=first.normalization)
     reports = train(
