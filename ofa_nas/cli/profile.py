@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ofa_nas.activity import Activity
     from ofa_nas.cli.console import ProgressBar
     from ofa_nas.devices import Device, MeasuringProtocol
+    from ofa_nas.devices.job import PackedModel
     from ofa_nas.latency.measured import ErrorFigures
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.space.search_space import SearchSpace
@@ -226,16 +227,19 @@ def _measure(args: argparse.Namespace) -> None:
     }
     for path in paths.values():
         check_writable(path, advice=f"give --output, or {OWN_CACHE}")
-    written = []
+    tables: list[tuple[LatencyTable, Path]] = []
+    networks: list[PackedModel] = []
     for threads, path in paths.items():
-        table = _measure_once(args, device, name=name, threads=threads)
+        table = _measure_once(args, device, networks, name=name, threads=threads)
         table.save(path)
-        written.append((table, path))
+        tables.append((table, path))
     device.forget()
-    _tell(args, written)
+    _tell(args, tables)
 
 
-def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, threads: int) -> "LatencyTable":
+def _measure_once(
+    args: argparse.Namespace, device: "Device", networks: "list[PackedModel]", *, name: str, threads: int
+) -> "LatencyTable":
     from ofa_nas.cli.console import follow
     from ofa_nas.devices import HOST
     from ofa_nas.latency.profile import profile_device
@@ -248,6 +252,7 @@ def _measure_once(args: argparse.Namespace, device: "Device", *, name: str, thre
         resolutions=args.resolution or (),
         name=name,
         precision=_precision(args),
+        written=networks,
     )
     title = f"measuring {args.device or HOST}, threads: {threads}"
     return follow(records, LatencyTable, show=_show_progress, title=title, quiet=args.json)
@@ -296,13 +301,13 @@ def _collect(args: argparse.Namespace) -> None:
     _tell(args, [(collected.table, path)])
 
 
-def _tell(args: argparse.Namespace, written: "list[tuple[LatencyTable, Path]]") -> None:
+def _tell(args: argparse.Namespace, tables: "list[tuple[LatencyTable, Path]]") -> None:
     """Show tables, or print them: an object for one, a list of several."""
     from ofa_nas.cli.console import err, give_document
 
-    documents = [{"path": str(path), **_document(table)} for table, path in written]
+    documents = [{"path": str(path), **_document(table)} for table, path in tables]
     is_printed = give_document(args, documents[0] if len(documents) == 1 else documents)
-    for table, path in written:
+    for table, path in tables:
         if not is_printed:
             _show(table)
         err.print(f"wrote {path}", markup=False)

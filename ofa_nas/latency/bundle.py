@@ -7,7 +7,6 @@ but bundle and results, whatever version of numpy drew them.
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.files import open_regular, read_bytes, replacing
 from ofa_nas.latency.design import Design
 from ofa_nas.latency.profile import Networks, check_request
-from ofa_nas.latency.references import REFERENCE, reference_models
+from ofa_nas.latency.references import REFERENCE, reference_architectures
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
@@ -118,8 +117,7 @@ def write_bundle(
     sizes = check_request(space, protocol, resolutions, precision=precision)
     protocol = replace(protocol, provider=plain_provider(protocol.provider))
     networks = Networks.draw(space, sizes, protocol.seed, provider=protocol.provider)
-    references = reference_models(space, precision=precision)
-    total = len(references) + len(networks.names)
+    total = len(reference_architectures(space)) + len(networks.names)
     yield Activity(networks.extent(precision), 0, total)
     about = {
         "space": space.to_document(),
@@ -128,13 +126,12 @@ def write_bundle(
     }
     files = {}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for done, model in enumerate(chain(references, networks.write(precision=precision)), start=1):
+        for done, model in enumerate(networks.write_all(precision=precision), start=1):
             packed = pack_model(model)
             files[model.name] = packed.file
             _add(archive, packed.file.file, packed.packed)
             yield Activity("writing networks", done, total)
-        tasks = _tasks(networks.designs, [model.name for model in references])
-        job = Job(protocol, tasks, files, about)
+        job = Job(protocol, _tasks(networks.designs, list(files)), files, about)
         for name, content in job.files([]).items():
             _add(archive, name, content)
         readme = _readme(space, sizes, len(files), precision=precision, protocol=protocol)
@@ -251,17 +248,18 @@ def _read_about(job: Job, bundle: Path) -> _About:
         precision = str(job.about["precision"])
     except (ArithmeticError, KeyError, TypeError, ValueError, AttributeError, OfaNasError) as error:
         raise FileError(f"{bundle}: the job names no networks of a space: {error!s:.300}") from error
-    names = [name for name in job.models if name.startswith(REFERENCE)]
-    if not designs or job.tasks != _tasks(designs, names):
+    timed = [name for task in job.tasks for name in task.models]
+    if not designs or job.tasks != _tasks(designs, timed):
         raise FileError(f"{bundle}: its job does not measure its networks: write it again")
     return _About(space, designs, precision)
 
 
-def _tasks(designs: Sequence[Design], references: Sequence[str]) -> tuple[Task, ...]:
-    """The Latin designs are profiled, then everything is timed; the largest reference is the sentinel."""
+def _tasks(designs: Sequence[Design], models: Sequence[str]) -> tuple[Task, ...]:
+    """The Latin designs are profiled, then everything is timed, first the references among the models."""
+    references = [name for name in models if name.startswith(REFERENCE)]
     latin = [str(arch) for design in designs for arch in design.latin]
     networks = [str(arch) for design in designs for arch in design.networks]
-    return Task("profile", tuple(latin)), Task("time", (*reversed(references), *networks))
+    return Task("profile", tuple(latin)), Task("time", (*references, *networks))
 
 
 def _read_lines(results: Path) -> list[bytes]:

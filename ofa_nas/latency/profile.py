@@ -18,7 +18,7 @@ from ofa_nas.devices import (
     Visit,
     agent,
 )
-from ofa_nas.devices.job import pack_model
+from ofa_nas.devices.job import PackedModel, pack_model
 from ofa_nas.errors import ConfigError
 from ofa_nas.figures import format_bytes
 from ofa_nas.latency.design import Design, draw_design
@@ -42,6 +42,7 @@ def profile_device(
     resolutions: Sequence[int] = (),
     name: str = "",
     precision: str = FP32,
+    written: list[PackedModel] | None = None,
 ) -> Iterator[Activity | LatencyTable]:
     """Measure a device; the last record is the table.
 
@@ -52,6 +53,8 @@ def profile_device(
         resolutions: Some of the space's; all without.
         name: Of the table; the device's own without.
         precision: Of the networks, `fp32` or `int8`: quantised ones, as `ofa_nas.quantization` makes them.
+        written: The networks of a call before that differs in nothing but threads, rounds and clock: they
+            are not written again. An empty list is filled.
 
     Raises:
         ConfigError: A resolution is not the space's, processor time is asked of several threads, or more
@@ -64,22 +67,24 @@ def profile_device(
     info = replace(examined_for(protocol.threads, info), name=name or info.name)
     networks = Networks.draw(space, sizes, protocol.seed, provider=info.provider)
     profiled = networks.profiled
+    models = list(written or ())
+    count = len(networks.names) + len(reference_architectures(space))
     steps = {
-        "writing networks": len(networks.names),
+        "writing networks": 0 if models else count,
         "profiling": len(profiled) * protocol.profile_sittings,
-        "timing": (len(networks.names) + len(reference_architectures(space))) * protocol.rounds,
+        "timing": count * protocol.rounds,
     }
     yield Activity(networks.extent(precision), 0, sum(steps.values()))
-    models = []
-    for model in networks.write(precision=precision):
+    for model in networks.write_all(precision=precision) if not models else ():
         models.append(pack_model(model))
         yield _progress(steps, "writing networks", len(models))
+    if written is not None:
+        written[:] = models
     found: list[Profile | Visit] = []
     for profile in device.profile([model for model in models if model.name in profiled], protocol):
         found.append(profile)
         yield _progress(steps, "profiling", len(found))
-    references = reference_models(space, precision=precision)[::-1]  # the largest is the sentinel
-    for done, visit in enumerate(device.time([*references, *models], protocol), start=1):
+    for done, visit in enumerate(device.time(models, protocol), start=1):
         found.append(visit)
         yield _progress(steps, "timing", done)
     session = Session.of(networks.designs, found, protocol)
@@ -133,8 +138,9 @@ class Networks:
         size = for_weights * sum(map(weight_bytes, layers)) + for_layer * len(layers)
         return f"{len(archs)} networks, about {format_bytes(size)}"
 
-    def write(self, *, precision: str) -> Iterator[Model]:
-        """Write the models, in the order of `names`; once, for weights are drawn."""
+    def write_all(self, *, precision: str) -> Iterator[Model]:
+        """Write references and networks, as they are timed; once, for weights are drawn."""
+        yield from reference_models(self.space, precision=precision)
         for design in self.designs:
             for arch in design.networks:
                 yield write_network(self.space, arch, self.rng, name=str(arch), precision=precision)

@@ -93,18 +93,11 @@ def reference_name(arch: Architecture, *, precision: str = FP32) -> str:
     return f"{REFERENCE}{arch}" if precision == FP32 else f"{REFERENCE}{arch} {precision}"
 
 
-def reference_models(space: SearchSpace, *, precision: str = FP32) -> list[Model]:
-    """The references as models, always the same."""
-    return [
-        write_network(
-            space,
-            arch,
-            np.random.default_rng(0),
-            name=reference_name(arch, precision=precision),
-            precision=precision,
-        )
-        for arch in reference_architectures(space)
-    ]
+def reference_models(space: SearchSpace, *, precision: str = FP32) -> Iterator[Model]:
+    """The references as models, always the same; the largest comes first, for it is the sentinel."""
+    for arch in reversed(reference_architectures(space)):
+        name = reference_name(arch, precision=precision)
+        yield write_network(space, arch, np.random.default_rng(0), name=name, precision=precision)
 
 
 def slowdown(now_ms: Mapping[str, float], then_ms: Mapping[str, float]) -> float:
@@ -142,7 +135,7 @@ def time_among_references(
     Raises:
         DeviceError: The device cannot be reached, or refuses a network.
     """
-    references = reference_models(space, precision=precision)[::-1] if then_ms else []
+    references = reference_models(space, precision=precision) if then_ms else ()
     found: dict[str, Measurement] = {}
     for record in measure(device, [*references, *models], protocol=protocol):
         if isinstance(record, Measurement):

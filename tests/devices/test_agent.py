@@ -296,7 +296,7 @@ def test_a_folder_that_nobody_may_write_into_is_said_in_words(
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no thread on a core")
 def test_it_stays_on_as_many_cores_as_threads_and_gives_the_others_back(tiny: SearchSpace) -> None:
     before = os.sched_getaffinity(0)
-    models = reference_models(tiny)
+    models = list(reference_models(tiny))
     for protocol, count in ((FAST, 1), (replace(FAST, pinned=False), len(before))):
         for records in (agent.time_models(models, protocol), agent.profile_models(models, protocol)):
             with closing(cast(Generator[agent.Json, None, None], records)):

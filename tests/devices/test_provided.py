@@ -156,7 +156,7 @@ def test_a_provider_that_is_not_there_is_refused(address: str, told: str) -> Non
 def test_a_session_with_a_provider_that_is_not_there_is_refused(tiny: SearchSpace) -> None:
     device = Provided(open_device("host"), "cuda")
     with pytest.raises(DeviceError, match="has no execution provider cuda"):
-        next(iter(device.time(reference_models(tiny), FAST)))
+        next(iter(device.time(list(reference_models(tiny)), FAST)))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_openvino_may_not_take_the_cpu_for_its_npu(
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     alone = f" on {provider} alone" * is_strict
     with pytest.raises(agent.AgentError, match=rf"refuses model reference [^ ]*{alone}: refused"):
-        agent.Runner(reference_models(tiny)[0], MeasuringProtocol(provider=provider))
+        agent.Runner(next(reference_models(tiny)), MeasuringProtocol(provider=provider))
     assert found == ["1"] * is_strict
 
 
@@ -193,7 +193,7 @@ def test_a_provider_that_takes_nothing_is_refused_before_anything_is_timed(tiny:
     with pytest.raises(DeviceError, match=r"azure takes no operator of model .*: all of it would run"):
         list(profile_device(device, tiny, protocol=FAST, resolutions=[24]))
     with pytest.raises(DeviceError, match=r"azure takes no operator of model .*: all of it would run"):
-        next(iter(device.time(reference_models(tiny), FAST)))
+        next(iter(device.time(list(reference_models(tiny)), FAST)))
 
 
 class Recorder:
@@ -339,7 +339,7 @@ def test_a_board_is_measured_with_openvino_over_ssh(board: Loopback, tiny: Searc
     address = f"ssh+openvino://127.0.0.1:{board.port}{OPENVINO}"
     device = open_device(address)
     assert device.info().name == "127-0-0-1-openvino"
-    models: list[Model] = reference_models(tiny)
+    models: list[Model] = list(reference_models(tiny))
     (profile, *_) = device.profile(models[:1], FAST)
     assert [node.elsewhere for node in profile.nodes] == [True]  # the whole network is one node
     assert profile.peak_bytes == 0

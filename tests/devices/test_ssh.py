@@ -24,7 +24,7 @@ FAST = MeasuringProtocol(
 
 @pytest.fixture(scope="module")
 def models(tiny: SearchSpace) -> list[Model]:
-    return reference_models(tiny)
+    return list(reference_models(tiny))
 
 
 def records_of(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
+from ofa_nas.activity import Activity
 from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.devices.job import PackedModel
 from ofa_nas.errors import ConfigError
 from ofa_nas.latency import profile, session
 from ofa_nas.latency.profile import check_request, examined_for, profile_device
@@ -22,11 +24,41 @@ FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profil
 
 
 @pytest.fixture(scope="module")
-def table(tiny: SearchSpace) -> LatencyTable:
-    records = profile_device(open_device("host"), tiny, protocol=FAST, resolutions=[24], precision="int8")
-    *_, last = records
+def networks() -> list[PackedModel]:
+    """Filled with what the table is of."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def table(tiny: SearchSpace, networks: list[PackedModel]) -> LatencyTable:
+    *told, last = profile_device(
+        open_device("host"), tiny, protocol=FAST, resolutions=[24], precision="int8", written=networks
+    )
     assert isinstance(last, LatencyTable)
+    assert sum(one.name == "writing networks" for one in told if isinstance(one, Activity)) == len(networks)
     return last
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
+def test_networks_that_are_written_serve_other_threads(
+    table: LatencyTable, networks: list[PackedModel], tiny: SearchSpace
+) -> None:
+    count = len(networks)
+    *told, other = profile_device(
+        open_device("host"),
+        tiny,
+        protocol=replace(FAST, threads=2),
+        resolutions=[24],
+        precision="int8",
+        written=networks,
+    )
+    assert isinstance(other, LatencyTable)
+    assert (other.device.threads, len(networks)) == (2, count)
+    assert not any(one.name == "writing networks" for one in told if isinstance(one, Activity))
+    assert other.measured
+    assert table.measured
+    assert set(other.measured.references) == set(table.measured.references)
 
 
 @pytest.mark.slow
