@@ -1,7 +1,6 @@
 """`ofa-nas data`: draw images that no camera saw, to learn from without labels."""
 
 import argparse
-import os
 from pathlib import Path
 
 from ofa_nas.figures import format_bytes
@@ -33,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Draw and write."""
     from ofa_nas.cli.console import give_document, out, progress
     from ofa_nas.data.synthetic import SyntheticImages, write_synthetic
+    from ofa_nas.devices.agent import usable_cores
     from ofa_nas.errors import ConfigError
     from ofa_nas.files import check_writable
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         args.generator, mode=args.mode, count=args.count, size_px=args.size_px, seed=args.seed
     )
     check_writable(args.file, option="OUT", suffix=".npz")
-    workers = args.workers or os.cpu_count() or 1
+    workers = args.workers or usable_cores()
     with progress("drawing", total=images.count, quiet=args.json) as bar:
         for done in write_synthetic(images, args.file, workers=workers):
             bar.move_to(done)

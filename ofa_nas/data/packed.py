@@ -30,6 +30,7 @@ from ofa_nas.data.pack_folder import (
     remove_outdated,
     sweep,
 )
+from ofa_nas.devices.agent import usable_cores
 from ofa_nas.errors import DataError
 from ofa_nas.figures import format_bytes
 from ofa_nas.files import open_regular, read_json
@@ -297,7 +298,7 @@ def _write_images(source: Source, path: Path, *, size_px: int) -> Iterator[int]:
 
     corrupt: list[str] = []
     chunk = max(1, min(_CHUNK, _CHUNK_BYTES // blank.nbytes))
-    with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with path.open("wb") as file, ThreadPoolExecutor(usable_cores()) as pool:
         npy.write_array_header_1_0(file, header)
         for start in range(0, total, chunk):
             indices = range(start, min(start + chunk, total))

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import get_ident
 from types import SimpleNamespace
 
 import numpy as np
@@ -91,6 +93,24 @@ def test_only_as_many_images_as_fit_are_decoded_at_once(
     monkeypatch.setattr("ofa_nas.data.packed._CHUNK_BYTES", 5 * 20 * 20 * 3 - 1)
     done = [progress.done for progress in pack_images(source, tmp_path / "pack", size_px=20)]
     assert done == [*range(4, len(source), 4), len(source), len(source)]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no process on a core")
+def test_as_many_threads_decode_as_there_are_cores_for_this_process(source: Source, tmp_path: Path) -> None:
+    threads: set[int] = set()
+
+    def slowly(index: int) -> np.ndarray:
+        threads.add(get_ident())
+        time.sleep(0.01)
+        return source.pixels(index)
+
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        pack(replace(source, pixels=slowly), tmp_path / "pack", size_px=8)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert len(threads) == 1
 
 
 def test_stopping_or_failing_leaves_the_old_pack(source: Source, tmp_path: Path) -> None:
