@@ -1,4 +1,4 @@
-"""What the campaigns found, one example each; every one of them was a traceback, a hang or a flood."""
+"""What the campaigns found, one example each: tracebacks, hangs, floods, and nonsense that was believed."""
 
 import gzip
 import io
@@ -24,6 +24,7 @@ from ofa_nas.latency.calibration import calibrate
 from ofa_nas.latency.roofline import Roofline
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.timings import read_timings
+from ofa_nas.pipeline.running.run_folder import digest_of
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet.tensor_file import read_tensor_file
@@ -63,6 +64,11 @@ HUGE = 10**400  # an integer that is no float
         ("weights", ("layers.stem.conv.weight", "dtype"), "C64", "holds torch.complex64"),
         ("weights", ("layers.stem.conv.weight", "shape"), [2**62, 2**62], "damaged"),
         ("run record", ("steps", "search", "seconds"), HUGE, "not the record of a run"),
+        ("run record", ("steps", "search", "parts"), 0.5, "not the record of a run.*parts: 0.5"),
+        ("run record", ("steps", "search", "parts"), 2, "not the record of a run.*parts: 2"),
+        ("run record", ("steps", "search", "parts"), -1, "not the record of a run.*parts: -1"),
+        ("run record", ("steps", "search", "status"), 7, "not the record of a run.*status: 7"),
+        ("run record", ("steps", "search", "state"), "over", "not the record of a run.*state: 'over'"),
         ("run file", ("folder",), "a\0b", "folder: expected a string without the character NUL"),
         ("results on a board", (1,), [], "line 2 is damaged: delete the file"),
         ("results on a board", (0, "cpu"), None, "line 1 is damaged: delete the file"),
@@ -129,6 +135,11 @@ def test_a_key_of_any_length_is_told_in_short(
     with pytest.raises(OfaNasError, match=told) as caught:
         reader.read(path)
     assert len(str(caught.value)) < 1000
+
+
+def test_an_output_of_a_run_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "subnet.onnx").symlink_to("/dev/zero")
+    assert digest_of(tmp_path / "subnet.onnx") == ""
 
 
 def test_a_pack_that_claims_images_of_any_size_is_told_in_short(

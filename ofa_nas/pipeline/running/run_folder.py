@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ofa_nas.errors import ConfigError, FileError
-from ofa_nas.files import read_json, write_json
+from ofa_nas.files import open_regular, read_json, write_json
 from ofa_nas.locks import try_lock
 from ofa_nas.provenance import record_provenance
 from ofa_nas.training.output_folder import CHECKPOINT
@@ -19,7 +19,7 @@ from ofa_nas.training.output_folder import CHECKPOINT
 RECORD, LOCK = "run.json", ".run.lock"
 SCHEMA_VERSION = 1
 BEGUN, DONE = "begun", "done"
-_MOST = 1e15  # of any number in a record, seconds among them
+_MOST = 1e15  # seconds [s]
 LOCK_S = 30.0  # how long the step of a killed run may take to notice, and a training to leave its checkpoint
 # What a file says of its making, and what checks add to it later: neither is its content.
 _ABOUT = ("made_by", "provenance", "history")
@@ -206,20 +206,21 @@ def _checked(record: StepRecord) -> StepRecord:
     Raises:
         TypeError: One is not.
     """
-    if not isinstance(record.commands, list) or not all(isinstance(one, list) for one in record.commands):
+    commands = record.commands
+    if not isinstance(commands, list) or not all(isinstance(one, list) and one for one in commands):
         raise TypeError("commands")
-    words = [word for command in record.commands for word in command]
-    texts = [*words, *record.inputs.values(), *record.outputs.values(), record.state]
-    numbers = (record.parts, record.status, record.seconds)
-    is_whole = all(record.commands) and all(map(_is_number, numbers))
-    if not is_whole or not all(isinstance(text, str) for text in texts):
+    words = [word for command in commands for word in command]
+    texts = [*words, *record.inputs.values(), *record.outputs.values()]
+    limits = {"parts": (int, len(commands)), "status": (int, 1), "seconds": (float, _MOST)}
+    for name, (kind, most) in limits.items():
+        value = getattr(record, name)
+        if type(value) not in (int, kind) or not 0 <= value <= most:
+            raise TypeError(f"{name}: {value!r:.40}")
+    if record.state not in (BEGUN, DONE):
+        raise TypeError(f"state: {record.state!r:.40}")
+    if not all(isinstance(text, str) for text in texts):
         raise TypeError("a field")
     return record
-
-
-def _is_number(value: object) -> bool:
-    is_one = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_one and -_MOST < value < _MOST  # type: ignore[operator]  # NaN is not; nor what is no float
 
 
 def _wait_for(descriptor: int, folder: Path) -> None:
@@ -234,8 +235,9 @@ def _wait_for(descriptor: int, folder: Path) -> None:
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, of a JSON document without what tells of its making; empty without a file."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        with open_regular(path, error=FileError) as file:
+            content = file.read()
+    except (FileError, OSError):
         return ""
     if path.suffix == ".json":
         try:
