@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.files import parse_json, read_bytes, write_bytes
+from ofa_nas.space.toml_reader import shown
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.state import EpochEnd, RateChange
 from ofa_nas.training.train import EpochReport
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 FILE = "history.jsonl"
 _EVERY_STEPS = 10
 LARGEST = 1e15  # of a number in a report
+_EXPECTED: dict[Any, str] = {str: "a text", int: "a number", float: "a number"}
 E = TypeVar("E", EpochReport, EpochEnd)
 
 
@@ -99,15 +101,21 @@ class History(Generic[E]):
         Raises:
             FileError: A line of the file is no report.
         """
-        names = [field.name for field in fields(self._epoch)]
-        lines = [line for line in self._lines() if line["kind"] == "epoch"]
-        try:
-            reports = tuple(self._epoch(**{name: line[name] for name in names}) for line in lines)
-        except KeyError as error:
-            raise FileError(f"{self.path}: a report of an epoch lacks {error}") from error
-        if not all(_is_numbers(value) for one in reports for name, value in _values(one) if name != "phase"):
-            raise FileError(f"{self.path}: a report of an epoch holds something else than numbers")
-        return reports
+        return tuple(
+            self._report(line, number)
+            for number, line in enumerate(self._lines(), 1)
+            if line["kind"] == "epoch"
+        )
+
+    def _report(self, line: dict[str, Any], number: int) -> E:
+        kinds = {field.name: field.type for field in fields(self._epoch)}
+        for name, kind in kinds.items():
+            if not _is_kind(line.get(name), kind):
+                raise FileError(
+                    f"{self.path}, line {number}: the report of an epoch: {name}: expected "
+                    f"{_EXPECTED.get(kind, 'numbers by name')}, got {shown(line.get(name))}"
+                )
+        return self._epoch(**{name: line[name] for name in kinds})
 
     def close(self) -> None:
         """Write what TensorBoard's writer still holds."""
@@ -148,15 +156,13 @@ def _check_tensorboard() -> None:
         raise ConfigError("--tensorboard needs a package: pip install 'ofa-nas[tensorboard]'")
 
 
-def _values(report: EpochReport | EpochEnd) -> list[tuple[str, Any]]:
-    return [(field.name, getattr(report, field.name)) for field in fields(report)]
-
-
-def _is_numbers(value: Any) -> bool:
-    """Whether it is a number of a sensible size, or an object of such."""
-    if isinstance(value, dict):
-        return all(not isinstance(one, dict) and _is_numbers(one) for one in value.values())
-    return type(value) in (int, float) and abs(value) < LARGEST
+def _is_kind(value: Any, kind: Any) -> bool:
+    """Whether a field of that type holds it: a text, a number of a sensible size, or an object of such."""
+    if kind is str:
+        return isinstance(value, str)
+    if kind in (int, float):
+        return type(value) in (int, float) and abs(value) < LARGEST
+    return isinstance(value, dict) and all(_is_kind(one, float) for one in value.values())
 
 
 def _write_scalars(writer: "SummaryWriter", report: StepReport | EpochReport | EpochEnd) -> None:

@@ -58,6 +58,8 @@ HUGE = 10**400  # an integer that is no float
         ("answers", (1, "nodes", 0, "ms"), HUGE, "nothing can have measured"),
         ("samples", (0, "images"), HUGE, "images cannot be right"),
         ("history", (0, "step"), "1", "not a report of a training"),
+        ("history", (1, "loss"), {"a": 1}, "line 2: .*: loss: expected a number, got {'a"),
+        ("history", (1, "phase"), None, "line 2: .*: phase: expected a text, got None"),
         ("checkpoint", ("__metadata__", "training", "step"), -1, "not the checkpoint of a training"),
         ("checkpoint", ("momentum:layers.stem.conv.weight", "dtype"), "F64", "no torch.float32"),
         ("weights", ("layers.stem.conv.weight", "dtype"), "F8_E4M3", "holds torch.float8_e4m3fn"),
