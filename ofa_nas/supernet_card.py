@@ -11,9 +11,11 @@ from ofa_nas.assets import asset_folder, asset_names, find_asset
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import read_json, write_json
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.space.toml_reader import Section
 
 SCHEMA_VERSION = 1
-LARGEST = 1e6  # of the normalisation, which is of pixels in [0, 255]
+LARGEST = 1e30  # of the normalisation: pixels are in [0, 255], and a sensor may count in anything
+LEAST_STD = 1e-12  # of its deviations: single precision divides by them
 LARGEST_IMAGE = 4096  # side [px] that a training may ask for
 _KEYS = ("schema_version", "space", "data", "class_names", "input_mean", "input_std", "sha256", "made_by")
 
@@ -78,16 +80,15 @@ class SupernetCard:
                 f"{path}: not the sidecar of a supernet of schema {SCHEMA_VERSION}: "
                 f"{', '.join(missing) or 'schema_version'} is missing or wrong"
             )
-        if not isinstance(document["space"], dict) or not isinstance(document["made_by"], dict):
-            raise CheckpointError(f"{path}: space and made_by must be objects")
+        root = Section(path, "", document, CheckpointError)
         card = cls(
-            space=SearchSpace.from_document(document["space"], path),
-            data=str(document["data"]),
-            class_names=_texts(document, "class_names", path),
+            space=SearchSpace.from_document(root.section("space").content, path),
+            data=root.text("data"),
+            class_names=root.texts("class_names"),
             input_mean=_numbers(document, "input_mean", path),
             input_std=_numbers(document, "input_std", path),
-            sha256=str(document["sha256"]),
-            made_by=document["made_by"],
+            sha256=root.text("sha256"),
+            made_by=root.section("made_by").content,
             published=_published(document, path),
         )
         if len(card.class_names) != card.space.classes:
@@ -208,20 +209,17 @@ def _published(document: dict[str, Any], path: Path) -> PublishedWeights | None:
     return PublishedWeights(**{key: value[key] for key in keys})
 
 
-def _texts(document: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
-    value = document[key]
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise CheckpointError(f"{path}: {key}: expected a list of strings")
-    return tuple(value)
+def is_statistic(value: Any) -> bool:
+    """Whether it is a number that a mean or a deviation of inputs may be."""
+    return type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def _numbers(document: dict[str, Any], key: str, path: Path) -> tuple[float, ...]:
     value = document[key]
-    good = isinstance(value, list) and value
-    if not good or not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
-        raise CheckpointError(f"{path}: {key}: expected numbers, one a colour or sensor")
-    if not all(abs(item) <= LARGEST for item in value):
-        raise CheckpointError(f"{path}: {key}: expected numbers up to {LARGEST:.0e}")
-    if key == "input_std" and not all(item > 0 for item in value):
-        raise CheckpointError(f"{path}: {key}: expected numbers above 0, got {value}")
+    if not isinstance(value, list) or not value or not all(map(is_statistic, value)):
+        raise CheckpointError(
+            f"{path}: {key}: expected numbers, one a colour or sensor, up to {LARGEST:.0e}; got {value!r:.80}"
+        )
+    if key == "input_std" and min(value) < LEAST_STD:
+        raise CheckpointError(f"{path}: {key}: expected numbers above 0, {LEAST_STD:g} at least, got {value}")
     return tuple(float(item) for item in value)

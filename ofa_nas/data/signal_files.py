@@ -16,6 +16,7 @@ from ofa_nas.data.windows import NO_LABEL, Recording, Windows, window_source
 from ofa_nas.errors import DataError
 from ofa_nas.files import replacing
 from ofa_nas.space.limits import MOST_CHANNELS
+from ofa_nas.supernet_card import LARGEST
 
 MOST_UNNAMED = 10_000  # classes whose names are the numbers of their labels
 SIGNALS, LABELS, PERSON, NAMES = "x", "y", "person", "class_names"
@@ -66,9 +67,10 @@ def read_signals(path: Path) -> SignalFile:
             f"{path}: y is {labels.dtype} {labels.shape}, not integers ({count},), or, for a label a sample, "
             f"({count}, {length})"
         )
-    signals = signals.astype(np.float32)
-    if not np.isfinite(signals).all():
-        raise DataError(f"{path}: x holds a value that is not finite")
+    with np.errstate(over="ignore"):
+        signals = signals.astype(np.float32)
+    if not (np.abs(signals) <= LARGEST).all():  # nan is not, either
+        raise DataError(f"{path}: x holds a value that is not finite, or beyond {LARGEST:.0e}")
     people = arrays.get(PERSON, np.arange(count))
     if people.shape != (count,) or people.dtype.kind not in "iu":
         raise DataError(f"{path}: person is {people.dtype} {people.shape}, not integers ({count},)")

@@ -1,7 +1,6 @@
 """What an exported file says of itself in its ONNX metadata, and reading such files. Imports no torch."""
 
 import json
-import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -19,10 +18,14 @@ from ofa_nas.files import parse_json, read_bytes
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.precision import FP32
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.space.toml_reader import shown
+from ofa_nas.supernet_card import LARGEST, LEAST_STD, is_statistic
 
 _PREFIX = "ofa_nas."
 MeasuredFigures = Mapping[str, float | Mapping[str, float]]  # by name; latencies by name of the device
 LARGEST_MODEL = 2 << 30  # bytes: no protocol buffer is larger
+_LARGEST = 1e18  # figure of a card
+_BOUNDS = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "accuracy_drop": (-1.0, 1.0)}  # of others 0 up
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,9 @@ class Quantization:
             raise TypeError("quantization: kept must be a list of names")
         return cls(
             str(document["method"]),
-            float(document["distortion"]),
-            float(document["agreement"]),
-            int(document["images"]),
+            _number("distortion", document["distortion"]),
+            _number("agreement", document["agreement"]),
+            int(_number("images", document["images"])),
             tuple(map(str, kept)),
         )
 
@@ -172,7 +175,7 @@ class ModelCard:
                 normalization=make_normalization(
                     parse_json(found["input_mean"]), parse_json(found["input_std"]), channels=space.channels
                 ),
-                predicted={str(key): float(value) for key, value in parse_json(found["predicted"]).items()},
+                predicted=_figures(parse_json(found["predicted"])),
                 latencies=tuple(map(_latency, parse_json(found["latencies"]))),
                 **_later(found),
             )
@@ -189,7 +192,7 @@ class ModelCard:
             ConfigError,
             RecursionError,
         ) as error:
-            raise FileError(f"{path}: its metadata are damaged: {error}") from error
+            raise FileError(f"{path}: its metadata are damaged: {error!s:.300}") from error
 
 
 def with_card(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
@@ -252,9 +255,9 @@ def _has_external_data(message: Any) -> bool:
 
 
 def _class_names(names: Any, count: int) -> tuple[str, ...]:
-    if not isinstance(names, list) or len(names) != count:
+    if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
         raise ValueError(f"class_names must be a list of {count} names")
-    return tuple(map(str, names))
+    return tuple(names)
 
 
 def _later(found: Mapping[str, str]) -> dict[str, Any]:
@@ -273,12 +276,22 @@ def _later(found: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _number(name: str, value: Any) -> float:
+    """A figure within bounds; no text that Python would read as a number, and no boolean."""
+    least, most = _BOUNDS.get(name, (0.0, _LARGEST))
+    if type(value) not in (int, float) or not least <= value <= most:
+        raise ValueError(f"{name[:80]}: expected a number from {least:g} to {most:g}, got {shown(value)}")
+    return float(value)
+
+
+def _figures(document: Any) -> dict[str, float]:
+    return {name: _number(name, value) for name, value in document.items()}
+
+
 def _measured(document: Any) -> MeasuredFigures:
     return {
-        str(key): {str(name): float(one) for name, one in value.items()}
-        if isinstance(value, dict)
-        else float(value)
-        for key, value in document.items()
+        name: _figures(value) if isinstance(value, dict) else _number(name, value)
+        for name, value in document.items()
     }
 
 
@@ -286,8 +299,8 @@ def _latency(document: Any) -> PredictedLatency:
     known = {"device", "provenance", "latency_ms"}
     if not isinstance(document, dict) or document.keys() - {"provider"} != known:
         raise ValueError("latencies must be a list of objects with device, provenance and latency_ms")
-    latency_ms = float(document["latency_ms"])
-    if not 0.0 < latency_ms < math.inf:
+    latency_ms = _number("latency_ms", document["latency_ms"])
+    if not latency_ms:
         raise ValueError("latency_ms must be above 0")
     provider = document.get("provider")
     if provider not in (None, "") and not (isinstance(provider, str) and agent.PROVIDER.fullmatch(provider)):
@@ -302,9 +315,9 @@ def make_normalization(mean: list[float], std: list[float], *, channels: int = 3
         ValueError: They are not that, or a deviation is not above 0.
     """
     for values in (mean, std):
-        if not isinstance(values, list) or len(values) != channels or not all(map(math.isfinite, values)):
+        if not isinstance(values, list) or len(values) != channels or not all(map(is_statistic, values)):
             count = "three" if channels == 3 else channels
-            raise ValueError(f"input_mean and input_std must be {count} numbers each")
-    if min(std) <= 0:
-        raise ValueError("input_std must be above 0")
+            raise ValueError(f"input_mean and input_std must be {count} numbers each, up to {LARGEST:.0e}")
+    if min(std) < LEAST_STD:
+        raise ValueError(f"input_std must be above 0, {LEAST_STD:g} at least")
     return Normalization(tuple(map(float, mean)), tuple(map(float, std)))

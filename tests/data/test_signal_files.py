@@ -70,6 +70,9 @@ def test_two_files_are_the_splits(tmp_path: Path) -> None:
     [
         ({"x": np.zeros((12, 40))}, "x is float64 (12, 40), not numbers (n, channels, length)"),
         ({"x": np.full((12, 3, 40), np.nan)}, "x holds a value that is not finite"),
+        ({"x": np.full((12, 3, 40), np.inf, np.float16)}, "x holds a value that is not finite"),
+        ({"x": np.full((12, 3, 40), -3e30)}, "x holds a value that is not finite, or beyond 1e+30"),
+        ({"x": np.full((12, 3, 40), 1e300)}, "x holds a value that is not finite, or beyond 1e+30"),
         ({"x": np.array([["a"]])}, "x is <U1 (1, 1), not numbers"),
         ({"y": np.zeros(11, int)}, "y is int64 (11,), not integers (12,)"),
         ({"y": np.zeros(12)}, "y is float64 (12,), not integers"),

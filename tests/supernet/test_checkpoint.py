@@ -48,6 +48,13 @@ def test_a_value_too_large_for_half_precision_survives(tiny: SearchSpace, tmp_pa
     assert max(float(value.abs().max()) for value in loaded.state_dict().values() if value.ndim == 4) == 1e5
 
 
+def test_the_statistics_of_a_sensor_in_any_unit_are_read_back(tiny: SearchSpace, tmp_path: Path) -> None:
+    card = replace(card_of(tiny), input_mean=(8.3e6, -2e9, 1e-7), input_std=(4e6, 1e12, 1e-6))  # raw counts
+    card.save(tmp_path / "net.json")
+    loaded = SupernetCard.load(tmp_path / "net.json")
+    assert (loaded.input_mean, loaded.input_std) == (card.input_mean, card.input_std)
+
+
 def test_weights_that_belong_to_another_card_are_refused(saved: SupernetFiles, tiny: SearchSpace) -> None:
     card = SupernetCard.load(saved.card)
     save_supernet(saved, lively_supernet(tiny, seed=1), card)
