@@ -118,7 +118,7 @@ def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> Predictor
         raise CheckpointError(f"{path}: kind: {error}") from error
     try:
         fitted = module.from_json(encoding, content["parameters"])
-        description, provenance = str(content["description"]), dict(content["provenance"])
+        description, provenance = section.text("description"), section.section("provenance").content
         if draw is None and fitted.half_widths(encoding.encode([encoding.space.smallest])).any():
             description += f"; {NO_INTERVAL}"
         return PredictorFile(PopulationPredictor(fitted, draw), kind, description, provenance)

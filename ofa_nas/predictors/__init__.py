@@ -181,8 +181,8 @@ def answers(predictor: Predictor, genes: Genes, *, kind: str) -> tuple[Floats, F
     """
     with np.errstate(all="ignore"):
         predicted, half_widths = predictor.predict(genes), predictor.half_widths(genes)
-    for name, values in (("predict", predicted), ("half_widths", half_widths)):
-        fault = _fault(values, len(genes))
+    for name, values, least in (("predict", predicted, -LARGEST), ("half_widths", half_widths, 0.0)):
+        fault = _fault(values, len(genes), least=least)
         if fault:
             raise ConfigError(f"{kind}: {name}: gave {fault}")
     return predicted, half_widths
@@ -219,15 +219,16 @@ def _check(predictor: Predictor, encoding: Encoding, *, kind: str) -> None:
         raise ConfigError(f"{kind}: additive: its link falls somewhere; expected one that rises")
 
 
-def _fault(values: Any, count: int) -> str:
+def _fault(values: Any, count: int, *, least: float = -LARGEST) -> str:
     """What is wrong with numbers of so many architectures; empty if nothing is."""
     expected = f"for {count} architectures; expected an array of numbers, ({count},)"
     if not isinstance(values, np.ndarray):
         return f"{type(values).__name__} {expected}"
     if values.shape != (count,) or values.dtype.kind not in "fiu":
         return f"an array of {values.dtype} {values.shape} {expected}"
-    wrong = values[~(np.abs(values) <= LARGEST)]  # nan is not, either
-    return f"{wrong[0]:.3g} for one of {count} architectures; expected fractions" if len(wrong) else ""
+    wrong = values[~((values >= least) & (values <= LARGEST))]  # nan is not, either
+    told = "fractions" if least else "fractions from 0 up"
+    return f"{wrong[0]:.3g} for one of {count} architectures; expected {told}" if len(wrong) else ""
 
 
 def _probes(encoding: Encoding) -> Genes:
