@@ -126,15 +126,15 @@ def _check_summary(measured: Measured, validation: Section) -> None:
 
 def _read_errors(section: Section) -> ErrorFigures:
     sure = {
-        key: section.number(key, minimum=-100.0, maximum=1e6)
-        for key in ("mape", "p50", "p95", "worst", "bias")
+        key: section.number(key, minimum=0.0, maximum=1e6)  # a search keeps its margin by them
+        for key in ("mape", "p50", "p95", "worst")
     }
     told = {
-        key: section.number(key, minimum=-1.0, maximum=1.0)
-        for key in ("spearman", "within_5", "within_10")
+        key: section.number(key, minimum=least, maximum=1.0)
+        for key, least in (("spearman", -1.0), ("within_5", 0.0), ("within_10", 0.0))
         if not section.lacks(key)
     }
-    return ErrorFigures(**sure, **told)
+    return ErrorFigures(**sure, bias=section.number("bias", minimum=-1e6, maximum=1e6), **told)
 
 
 def _read_device(section: Section) -> TableDevice:

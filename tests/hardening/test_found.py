@@ -42,6 +42,8 @@ HUGE = 10**400  # an integer that is no float
         ("estimated table", ("made_by", "seed"), float("nan"), "NaN is no number"),
         ("estimated table", ("notes",), ["\ud800"], "surrogates not allowed"),
         ("measured table", ("rows", 0, "kind"), "os.path", "OFA_NAS_PLUGINS"),
+        ("estimated table", ("validation", "network_left_out", "p95"), -0.5, "p95: expected a number from 0"),
+        ("estimated table", ("validation", "network_left_out", "within_5"), -1, "expected a number from 0"),
         ("card", ("data",), {"a": 1}, "data: expected a string"),
         ("card", ("sha256",), None, "sha256: expected a string"),
         ("card", ("input_std", 0), 1e-300, "input_std: expected numbers above 0"),
