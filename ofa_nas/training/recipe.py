@@ -208,7 +208,7 @@ class Recipe:
         root.text("description", default="-")
         root.text("source", default="-")
         recipe = cls(
-            name=path.stem,
+            name=str(path),  # what is refused below names the file
             phases=tuple(Phase.from_section(section, purpose=purpose) for section in root.sections("phases")),
             batch_size=root.integer("batch_size", default=64, minimum=2),
             momentum=root.number("momentum", default=0.9, minimum=0.0, maximum=0.999),
@@ -227,7 +227,7 @@ class Recipe:
                 label_smoothing=root.number("label_smoothing", default=0.1, minimum=0.0, maximum=0.9),
             )
         root.close()
-        return recipe
+        return replace(recipe, name=path.stem)
 
     def override(self, settings: "Settings") -> Self:
         """The same recipe with settings of the user's own.

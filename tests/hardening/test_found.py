@@ -44,6 +44,7 @@ HUGE = 10**400  # an integer that is no float
         ("measured table", ("rows", 0, "kind"), "os.path", "OFA_NAS_PLUGINS"),
         ("estimated table", ("validation", "network_left_out", "p95"), -0.5, "p95: expected a number from 0"),
         ("estimated table", ("validation", "network_left_out", "within_5"), -1, "expected a number from 0"),
+        ("recipe", ("phases", 1, "random_subnets"), 0, r"mine\.toml: phase .*: needs random_subnets"),
         ("card", ("data",), {"a": 1}, "data: expected a string"),
         ("card", ("sha256",), None, "sha256: expected a string"),
         ("card", ("input_std", 0), 1e-300, "input_std: expected numbers above 0"),
