@@ -249,6 +249,9 @@ def _checked(content: Any, where: str) -> AccuracySample:
     sample = AccuracySample(**content)
     if not max(0, sample.correct_even) <= sample.correct <= sample.images <= MOST_IMAGES or sample.images < 1:
         raise DataError(f"{where}: {sample.correct!s:.20} of {sample.images!s:.20} images cannot be right")
+    if not all(0.0 <= half <= 1.0 for half in sample.halves or ()):
+        told = f"{sample.correct_even} of {sample.correct}"
+        raise DataError(f"{where}: correct_even: {told} cannot be those among every other image")
     try:
         Architecture.parse(sample.arch)
     except ArchitectureError as error:

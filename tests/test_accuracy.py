@@ -133,6 +133,14 @@ def test_a_whole_last_line_without_newline_is_kept(tmp_path: Path) -> None:
         ),
         (json.dumps({"arch": "24/3x2", "correct": 3, "images": 2, "split": "s"}), "3 of 2 images"),
         (
+            json.dumps({"arch": "24/3x2", "correct": 9, "images": 10, "split": "s", "correct_even": 6}),
+            "correct_even: 6 of 9 cannot be those among every other image",
+        ),
+        (
+            json.dumps({"arch": "24/3x2", "correct": 9, "images": 10, "split": "s", "correct_even": 1}),
+            "correct_even: 1 of 9 cannot be those among every other image",
+        ),
+        (
             json.dumps({"arch": "24-3x2", "correct": 1, "images": 2, "split": "s"}),
             "expected RESOLUTION/STAGE",
         ),
