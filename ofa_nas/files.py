@@ -10,6 +10,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -181,7 +182,7 @@ def read_json(path: Path, *, error: type[OfaNasError]) -> dict[str, Any]:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Parse JSON as its standard has it: Python would also take NaN, infinities and halves of letters.
+    """Parse JSON strictly: Python would also take NaN, infinities, halves of letters, and one key twice.
 
     Raises:
         ValueError: It is none, or nested too deeply.
@@ -189,7 +190,10 @@ def parse_json(content: bytes | str) -> Any:
     text = content if isinstance(content, str) else content.decode()
     try:
         document = json.loads(
-            text, parse_constant=_refuse, parse_float=_finite if _HUGE.search(text) else None
+            text,
+            parse_constant=_refuse,
+            parse_float=_finite if _HUGE.search(text) else None,
+            object_pairs_hook=_unique,
         )
     except RecursionError as cause:
         raise ValueError("nested too deeply") from cause
@@ -200,6 +204,14 @@ def parse_json(content: bytes | str) -> Any:
 
 def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice[:80]!r} stands there twice")
+    return document
 
 
 def _finite(text: str) -> float:

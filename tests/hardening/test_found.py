@@ -122,6 +122,11 @@ def test_a_spoilt_place_is_one_error(
         ("history", b'\xff\n{"step": 1}\n', "not a report of a training"),
         ("packed labels", b"\x93NUMPY\x01\x00\x08\x00{'descr'", "not a whole pack"),
         ("onnx", b"", "subnet.onnx"),
+        (
+            "run record",
+            b'{"data": {"a": 1, "a": 2}}',
+            r"run\.json: not valid JSON: the key 'a' stands there twice",
+        ),
         ("tiny_imagenet classes", b"n01\0\n", r"wnids\.txt: not UTF-8 text: it holds the character NUL"),
         ("tiny_imagenet classes", b"../n01\n", r"wnids\.txt: '../n01' is no WordNet identifier"),
         ("pretrained weights", b"\x80\x02cos\nsystem\n.", r"mine\.pth: not the weights of EfficientNet"),
