@@ -20,6 +20,7 @@ from ofa_nas.files import parse_json
 SCHEMA = 1
 LEAST_MS, LARGEST_MS = 1e-4, 1e7  # of a run; the agent rounds to the least
 MOST_CORES = 4096  # of a board, as tables are read
+MOST_SETTING = 10_000  # of a protocol but its seed: visits, runs, [ms], [s]; nobody waits for longer
 LEVEL = 6  # of gzip: 1 does not see how the weights of a model to be timed repeat; 9 saves nothing more
 Record = dict[str, Any]
 
@@ -264,8 +265,9 @@ def read_protocol(document: Mapping[str, Any]) -> MeasuringProtocol:
     for key, value in document.items():
         kinds = (int, float) if isinstance(usual.get(key), float) else (type(usual.get(key)),)
         is_setting = key in usual and type(value) in kinds
-        if not is_setting or not (isinstance(value, str) or 0 <= value <= LARGEST_SETTING):
-            known = ", ".join(usual)
+        most = LARGEST_SETTING if key == "seed" else MOST_SETTING
+        if not is_setting or not (isinstance(value, str) or 0 <= value <= most):
+            known = f"{', '.join(usual)}, up to {MOST_SETTING}"
             raise ValueError(f"protocol.{key[:80]}: {value!r:.80} cannot be measured with; known are {known}")
     protocol = MeasuringProtocol(**{"pinned": False, **document})
     if protocol.provider and not agent.PROVIDER.fullmatch(protocol.provider):

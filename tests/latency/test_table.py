@@ -170,6 +170,8 @@ def test_before_tables_told_it_cores_were_not_chosen(document: dict[str, Any], t
         ("turbo", 1, r"t\.json: protocol\.turbo: 1 cannot be measured with; known are threads, "),
         ("rounds", "9", r"protocol\.rounds: '9' cannot be measured with"),
         ("rounds", True, r"protocol\.rounds: True cannot be measured with"),
+        ("cool_s", 1e9, r"protocol\.cool_s: 1000000000\.0 cannot be measured with"),
+        ("visit_runs", 2**40, r"protocol\.visit_runs: 1099511627776 cannot be measured with"),
         ("clock", "sun", "t.json: protocol: nobody can measure so; measure the table anew"),
         ("max_rounds", 1, "nobody can measure so"),
     ],
