@@ -12,8 +12,8 @@ Read = TypeVar("Read")
 
 
 def each(section: Section, key: str, read: Callable[[Section], Read]) -> tuple[Read, ...]:
-    """Read a list of objects; what is missing, null or empty is an empty one."""
-    return tuple(map(read, section.sections(key))) if section.content.get(key) else ()
+    """Read a list of objects; what is missing or null is an empty one."""
+    return () if section.lacks(key) or section.content[key] == [] else tuple(map(read, section.sections(key)))
 
 
 def optional(section: Section, key: str, read: Callable[[Section], Read]) -> Read | None:

@@ -100,18 +100,18 @@ def _check_whole(document: SearchDocument, path: Path) -> None:
     if not document.found:
         raise FileError(f"{path}: answers: expected one or more that holds an architecture")
     devices = {name for name, _ in document.devices}
+    told = ", ".join(sorted(devices))[:200] or "none"
     points = [*document.front, *(answer.chosen for answer in document.found if answer.chosen)]
     for timed in (document.finalists, document.contest, document.study):
         points += timed.networks if timed else ()
     for point in points:
         if set(point.predicted.latency_ms) != devices or not set(point.latency_ms or {}) <= devices:
-            told = ", ".join(sorted(devices)) or "none"
             raise FileError(f"{path}: latency_ms of {point.architecture}: expected latencies on {told}")
     for answer in document.found:
         network = answer.network
         timings = [network.constant_ms, *(one.latency_ms for one in network.layers)] if network else []
         if any(set(timing) != devices for timing in timings):
-            raise FileError(f"{path}: network: expected latencies on {', '.join(sorted(devices)) or 'none'}")
+            raise FileError(f"{path}: network: expected latencies on {told}")
     costs = [("budgets", limit.budget.key) for answer in document.answers for limit in answer.limits]
     costs += [("objective", answer.goal[1]) for answer in document.answers if answer.goal]
     for where, cost in costs:

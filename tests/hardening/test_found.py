@@ -86,6 +86,8 @@ HUGE = 10**400  # an integer that is no float
         ("weights", ("layers.stem.conv.weight", "dtype"), "F8_E4M3", "holds torch.float8_e4m3fn"),
         ("weights", ("layers.stem.conv.weight", "dtype"), "C64", "holds torch.complex64"),
         ("weights", ("layers.stem.conv.weight", "shape"), [2**62, 2**62], "damaged"),
+        ("search document", ("checks",), 0, "checks: expected a list of one object or more"),
+        ("search document", ("devices", 0, "name"), "x" * 3000, "latency_ms of .*: expected latencies on x"),
         ("run record", ("steps", "search", "seconds"), HUGE, "not the record of a run"),
         ("run record", ("steps", "search", "parts"), 0.5, "not the record of a run.*parts: 0.5"),
         ("run record", ("steps", "search", "parts"), 2, "not the record of a run.*parts: 2"),
