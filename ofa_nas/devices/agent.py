@@ -959,6 +959,12 @@ def done_tasks(results: Results) -> List[int]:
     return [record["task"] for record in results.records if record["kind"] == "done"]
 
 
+def job_id(job: Json) -> str:
+    """Twenty hex digits of everything else that a job says."""
+    content = {key: value for key, value in job.items() if key != "id"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
 def run_job(folder: str, first_sent: "int | None" = None) -> None:
     """Measure what is missing of the job in a folder; `first_sent` is that of `Results`.
 
@@ -969,9 +975,11 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
     try:
         with open(path, encoding="utf-8") as file:
             job = json.load(file)
+        if job["id"] != job_id(job):
+            raise AgentError("%s was changed after it was written: unpack the whole bundle anew" % path)
         protocol, tasks = Protocol(**job["protocol"]), job["tasks"]
         files = [[job["models"][name] for name in task["models"]] for task in tasks]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise AgentError("%s: no job of this program: unpack the whole bundle anew" % path) from error
     results = Results(os.path.join(folder, "results.jsonl"), first_sent)
     done = done_tasks(results)

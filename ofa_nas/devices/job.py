@@ -90,7 +90,7 @@ class Job:
     @property
     def id(self) -> str:
         """Twenty hex digits; every other job has others."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()[:20]
+        return agent.job_id(self._content())
 
     def _content(self) -> Record:
         return {

@@ -449,6 +449,18 @@ def test_a_folder_without_a_job_is_refused(content: str | None, tmp_path: Path) 
         agent.run_job(str(tmp_path))
 
 
+def test_a_job_that_was_changed_on_the_board_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
+    """The table would say that it was measured as it was asked for."""
+    unpack(tmp_path, tiny)
+    path = tmp_path / "job.json"
+    job = json.loads(path.read_text(encoding="utf-8"))
+    job["protocol"]["rounds"] = 1
+    path.write_text(json.dumps(job), encoding="utf-8")
+    with pytest.raises(agent.AgentError, match=r"job\.json was changed after it was written: unpack the"):
+        agent.run_job(str(tmp_path))
+    assert not (tmp_path / "results.jsonl").exists()
+
+
 def test_a_second_agent_in_the_same_folder_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
     import fcntl
 
