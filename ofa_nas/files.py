@@ -110,7 +110,13 @@ def check_folder_writable(folder: Path, *, option: str = "") -> None:
     Raises:
         FileError: Says what is wrong with it, and what would be right.
     """
-    _check_folder(folder, f"{option} {folder}".strip(), _OWN_FOLDER)
+    told = f"{option} {folder}".strip()
+    _check_folder(folder, told, _OWN_FOLDER)
+    try:
+        with suppress(FileNotFoundError):
+            folder.lstat()  # its name may be too long
+    except OSError as error:
+        raise FileError(f"{told}: cannot be written: {error.strerror}; give another name") from error
 
 
 def _check_folder(folder: Path, told: str, advice: str) -> None:

@@ -313,6 +313,10 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
             f"run.toml: export.batch: expected an integer from 1 to {LARGEST_BATCH}, got",
         ),
         ("folder = 'a\\u0000b'\n[search]".replace("'", '"'), "run.toml: folder: expected a string without"),
+        (
+            f"folder = '{'x' * 300}'\n[search]",
+            f"run.toml: folder: {'x' * 300}: cannot be written: File name too long",
+        ),
         ("seed = -1\n[search]", "run.toml: seed: expected an integer from 0"),
         (
             "supernet = 'x'\n[train]\n[search]",
@@ -328,6 +332,10 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("data = '{data}'\n[collect]\n[search]", "run.toml: data: the data have 10 classes"),
         ("data = '{data}'\n[train]\nepochs = -1\n[search]", "run.toml: train.epochs: expected a number from"),
         ("data = '{data}'\n[train]\nrecipe = 'stew'\n[search]", "run.toml: train.recipe: recipe 'stew'"),
+        (
+            "data = '{data}'\n[train]\ndevice = 'gpu'\n[search]",
+            "run.toml: train.device: expected auto, cpu, cuda or cuda:N, got 'gpu'",
+        ),
         (
             "data = '{data}'\n[train]\nfrom = 'stone'\n[search]",
             "run.toml: train.from: stone: no such start; supernets: efficientnet_lite, or",

@@ -1,5 +1,6 @@
 """The file of `ofa-nas run`: what is to be done from images to a checked ONNX file; strict TOML."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from ofa_nas.space.toml_reader import Section, read_toml
 
 _T = TypeVar("_T")
 _MOST = 1_000_000_000
+_TORCH_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class TrainTable:
             held_out=_integer(section, "held_out"),
             checkpoint_minutes=_number(section, "checkpoint_minutes", minimum=0.0, maximum=1e6),
             tensorboard=section.flag("tensorboard", default=False),
-            device=_text(section, "device"),
+            device=_torch_device(section),
         )
         section.close()
         return table
@@ -282,6 +284,16 @@ def _table(root: Section, key: str, read: Callable[[Section], _T]) -> _T | None:
 
 def _text(section: Section, key: str, *, choices: tuple[str, ...] = ()) -> str | None:
     return section.text(key, choices=choices) if section.has(key) else None
+
+
+def _torch_device(section: Section) -> str | None:
+    """The name of a device of torch; whether it is there, the training finds out."""
+    name = _text(section, "device")
+    if name is not None and not _TORCH_DEVICE.fullmatch(name):
+        raise ConfigError(
+            f"{section.path}: {section.key}.device: expected auto, cpu, cuda or cuda:N, got {name!r:.80}"
+        )
+    return name
 
 
 def _batch(section: Section) -> str | None:
