@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import groupby
+from itertools import groupby, pairwise
 from keyword import iskeyword
 from pathlib import Path
 from typing import Protocol
@@ -201,6 +201,7 @@ def _explain(error: Exception, plugin: str) -> str:
 def _run(arguments: list[str]) -> int:
     parser = build_parser(arguments[:1])
     _check_command(parser, arguments[0] if arguments else "")
+    _check_words(arguments)
     args = parser.parse_args(_with_negatives(arguments))
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
@@ -225,6 +226,19 @@ def _check_command(parser: argparse.ArgumentParser, word: str) -> None:
     near = get_close_matches(word, names, n=1)
     told = f"there is no command {word[:60]!r}" if word else "COMMAND is missing"
     parser.error(f"{told}{f', maybe {near[0]}' if near else ''}; ofa-nas --help lists the commands")
+
+
+def _check_words(arguments: list[str]) -> None:
+    """Refuse empty words, which a shell gives for variables that are not set: `--device ""` would be none.
+
+    Raises:
+        ConfigError: Names the option.
+    """
+    for before, word in pairwise(("", *arguments)):
+        option = before if not word else word.removesuffix("=")
+        if not word or (word.startswith("--") and word != option):
+            named = option if option.startswith("--") else "an argument"
+            raise ConfigError(f"{named}: is empty (is a variable not set?): give a value, or leave it out")
 
 
 def _with_negatives(arguments: list[str]) -> list[str]:

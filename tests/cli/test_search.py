@@ -335,7 +335,7 @@ def test_a_table_of_another_space_is_named(
     assert "latency table exact was measured for tiny with 12 classes" in line
 
 
-@pytest.mark.parametrize("name", ["below/subnet.onnx", "", "."])
+@pytest.mark.parametrize("name", ["below/subnet.onnx", "."])
 def test_a_place_that_cannot_be_written_is_named(
     name: str, command: Command, small: SmallSupernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

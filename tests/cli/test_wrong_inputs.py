@@ -54,6 +54,13 @@ WRONG = (
     ("show no.onnx", "no.onnx"),
     ("verify {junk}", "{junk}"),
     ("verify {onnx} --latency 3ms", "--device"),
+    (
+        "verify {onnx} --device ''",
+        "--device: is empty (is a variable not set?): give a value, or leave it out",
+    ),
+    ("profile --device= --space tiny", "--device: is empty"),
+    ("search --macs 1M --supernet ''", "--supernet: is empty"),
+    ("show ''", "an argument: is empty"),
     ("verify {onnx} --device ssh://nobody@256.256.256.256", "256.256.256.256"),
     ("verify {onnx} --supernet nonet", "nonet"),
     ("compare {onnx} --baseline nobody --supernet {net}", "nobody"),
