@@ -23,13 +23,21 @@ from ofa_nas.pipeline.measured.measured_search import (
     measured_search,
 )
 from ofa_nas.pipeline.measured.proposals import Planner, propose, refit
-from ofa_nas.pipeline.measured.trials import PLANNER, MeasuredTrial, choices, params, proposal_notes
+from ofa_nas.pipeline.measured.trials import (
+    PLANNER,
+    MeasuredTrial,
+    choices,
+    params,
+    proposal_notes,
+    read_trial,
+    round_of,
+)
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.storage import open_storage
-from ofa_nas.search.study import Notes, Study, Trial
+from ofa_nas.search.study import Notes, State, Study, Trial
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
@@ -95,6 +103,37 @@ def test_a_trial_is_the_accuracy_of_the_file_on_images_that_verification_never_s
     assert trial.top_1 == Top1(bench.count_correct(arch, half), len(half))
     assert result.held_out
     assert result.held_out == Top1(bench.count_correct(arch, small.held_out), len(small.held_out))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("images", 0),
+        ("images", True),
+        ("images right", 41),
+        ("images right", -1),
+        (f"latency on {DEVICE} [ms]", float("nan")),
+        (f"latency on {DEVICE} [ms]", "1.5"),
+        ("predicted top-1", float("nan")),
+        ("round", "one"),
+    ],
+)
+def test_notes_that_say_nonsense_are_those_of_somebody_else(
+    name: str, value: object, estimators: Estimators
+) -> None:
+    (chosen,) = estimators.candidates(estimators.encoding.encode([estimators.encoding.space.smallest]))
+    notes = proposal_notes(chosen, number=1, planner="me")
+    notes |= {"images": IMAGES, "images right": 30, f"latency on {DEVICE} [ms]": 1.5}
+    trial = Trial(4, State.COMPLETE, str(chosen.architecture), {}, (), notes)
+    assert read_trial(trial, estimators).top_1 == Top1(30, IMAGES)
+    with pytest.raises(StudyError, match="trial 4 of the study was not made by this version"):
+        read_trial(replace(trial, notes={**notes, name: value}), estimators)
+
+
+def test_a_round_that_is_no_number_is_told_before_anything_is_proposed() -> None:
+    assert round_of(Trial(4, State.WAITING, "24/3x2/3x2", {}, (), {})) == 0
+    with pytest.raises(StudyError, match=r"trial 4 of the study was not made by this version .*round: 'one'"):
+        round_of(Trial(4, State.WAITING, "24/3x2/3x2", {}, (), {"round": "one"}))
 
 
 def test_going_on_is_the_same_as_going_through(

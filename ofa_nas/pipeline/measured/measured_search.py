@@ -32,6 +32,7 @@ from ofa_nas.pipeline.measured.trials import (
     proposal_notes,
     read_candidate,
     read_trial,
+    round_of,
 )
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.finalists import time_architectures
@@ -279,7 +280,7 @@ class _Worker:
         A round is always whole: what is beyond the trials that are wanted now waits until more are.
         """
         tried = {one.key for one in trials}
-        number = 1 + max((int(one.notes.get(ROUND, 0)) for one in trials), default=0)
+        number = 1 + max(map(round_of, trials), default=0)
         measured = self._samples(self._complete(trials))
         candidates = self.planner.plan(measured, tried, number=number, count=ROUND_TRIALS)
         last = {one.key for one in trials if one.notes.get(ROUND) == number - 1}

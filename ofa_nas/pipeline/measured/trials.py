@@ -23,6 +23,7 @@ from ofa_nas.space.encoding import Encoding
 TOP_1, PREDICTED, HALF_WIDTH = "top-1", "predicted top-1", "predicted top-1 ± at 90 %"
 ROUND, PLANNER, CORRECT, IMAGES = "round", "proposed by", "images right", "images"
 MACS, PEAK, WEIGHTS = "MACs", "peak memory [bytes]", "weights [bytes]"
+_LARGEST = 1e15  # number of a trial's notes
 _ABSENT = "none"  # value of a parameter whose block is not there
 
 
@@ -150,7 +151,7 @@ def read_candidate(trial: Trial, estimators: Estimators) -> Candidate:
     try:
         arch = estimators.encoding.space.parse(trial.key)
         (now,) = estimators.candidates(estimators.encoding.encode([arch]))
-        accuracy, half_width = float(trial.notes[PREDICTED]), float(trial.notes[HALF_WIDTH])
+        accuracy, half_width = _number(trial, PREDICTED, least=-_LARGEST), _number(trial, HALF_WIDTH)
     except (ArchitectureError, KeyError, ValueError, TypeError) as error:
         raise _foreign(trial, error) from error
     return replace(now, accuracy=accuracy, half_width=half_width)
@@ -164,20 +165,41 @@ def read_trial(trial: Trial, estimators: Estimators) -> MeasuredTrial:
     """
     candidate = read_candidate(trial, estimators)
     try:
+        images = int(_number(trial, IMAGES, least=1.0))
         return MeasuredTrial(
             number=trial.number,
             candidate=candidate,
-            top_1=Top1(int(trial.notes[CORRECT]), int(trial.notes[IMAGES])),
+            top_1=Top1(int(_number(trial, CORRECT, most=images)), images),
             latencies_ms={
-                device: float(trial.notes[_latency(device)])
+                device: _number(trial, _latency(device))
                 for device in estimators.tables
                 if _latency(device) in trial.notes
             },
-            round=int(trial.notes[ROUND]),
+            round=int(_number(trial, ROUND)),
             worker=str(trial.notes.get(WORKER, "")),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise _foreign(trial, error) from error
+
+
+def round_of(trial: Trial) -> int:
+    """The round in which a trial was proposed; 0 where it does not tell.
+
+    Raises:
+        StudyError: Somebody else wrote the trial.
+    """
+    try:
+        return int(_number(trial, ROUND)) if ROUND in trial.notes else 0
+    except ValueError as error:
+        raise _foreign(trial, error) from error
+
+
+def _number(trial: Trial, name: str, *, least: float = 0.0, most: float = _LARGEST) -> float:
+    """A number of a trial's notes, which any program that shares the storage can write."""
+    value = trial.notes[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ValueError(f"{name}: {value!r:.80}")
+    return float(value)
 
 
 def _foreign(trial: Trial, error: Exception) -> StudyError:
