@@ -221,5 +221,7 @@ def _numbers(document: dict[str, Any], key: str, path: Path) -> tuple[float, ...
             f"{path}: {key}: expected numbers, one a colour or sensor, up to {LARGEST:.0e}; got {value!r:.80}"
         )
     if key == "input_std" and min(value) < LEAST_STD:
-        raise CheckpointError(f"{path}: {key}: expected numbers above 0, {LEAST_STD:g} at least, got {value}")
+        raise CheckpointError(
+            f"{path}: {key}: expected numbers above 0, {LEAST_STD:g} at least; got {value!r:.80}"
+        )
     return tuple(float(item) for item in value)

@@ -75,7 +75,7 @@ class SearchSpace:
             resolutions=root.integers("resolutions", minimum=8, maximum=4096),
             classes=root.integer("classes", minimum=2),
             padding=root.text("padding", default="symmetric", choices=PADDINGS),
-            bn_epsilon=root.number("bn_epsilon", default=1e-5, minimum=0.0, maximum=1.0),
+            bn_epsilon=root.number("bn_epsilon", default=1e-5, minimum=1e-12, maximum=1.0),
             stem=read_stem(root.section("stem"), multiplier),
             stages=tuple(read_stage(section, multiplier) for section in root.sections("stages")),
             head=read_head(root.section("head"), multiplier),
