@@ -311,3 +311,19 @@ def unpack_array(packed: dict[str, Any]) -> npt.NDArray[np.float32]:
     if not np.isfinite(values).all():
         raise ValueError("a number is not finite")
     return values.reshape(packed["shape"]).astype(np.float32)
+
+
+def unpack_numbers(parameters: dict[str, Any], key: str) -> Floats:
+    """Numbers of a file as an array; raises KeyError or ValueError for others.
+
+    A text or a boolean is none, though numpy would take it for one.
+    """
+    values = np.array(parameters[key])
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError(f"{key}: expected finite numbers, got {values.dtype}")
+    return values.astype(np.float64)
+
+
+def unpack_number(parameters: dict[str, Any], key: str) -> float:
+    """The same of a single one."""
+    return float(unpack_numbers(parameters, key).item())

@@ -24,6 +24,8 @@ from ofa_nas.predictors import (
     deal_folds,
     pack_array,
     unpack_array,
+    unpack_number,
+    unpack_numbers,
 )
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
@@ -99,19 +101,20 @@ def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Genera
 
 def from_json(encoding: Encoding, parameters: dict[str, Any]) -> AdditivePredictor:
     """Read back what `to_json` gave, or what it gave when intervals had one width."""
-    table = np.array(parameters["table"], dtype=np.float64)
+    table = unpack_numbers(parameters, "table")
     expected = encoding.length, encoding.width
-    if table.shape != expected or not np.isfinite(table).all():
+    if table.shape != expected:
         raise ValueError(f"table of shape {table.shape}, expected {expected}")
-    ceiling, sigma = parameters["ceiling"], float(parameters["sigma"])
+    sigma = unpack_number(parameters, "sigma")
+    ceiling = None if parameters["ceiling"] is None else unpack_number(parameters, "ceiling")
     if "half_width" in parameters:
-        widening, unknown = float(parameters["half_width"]) / sigma, np.empty((*expected, 0))
+        widening, unknown = unpack_number(parameters, "half_width") / sigma, np.empty((*expected, 0))
     else:
-        widening = float(parameters["widening"])
+        widening = unpack_number(parameters, "widening")
         unknown = unpack_array(parameters["unknown"]).astype(np.float64)
     if unknown.ndim != 3 or unknown.shape[:2] != expected:
         raise ValueError(f"unknown of shape {unknown.shape}, expected {expected} and directions")
-    return AdditivePredictor(table, None if ceiling is None else float(ceiling), sigma, widening, unknown)
+    return AdditivePredictor(table, ceiling, sigma, widening, unknown)
 
 
 def sum_worths(table: Floats, genes: Genes) -> Floats:

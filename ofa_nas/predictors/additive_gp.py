@@ -22,7 +22,14 @@ from ofa_nas.link_regression import (
     solve,
     tuned,
 )
-from ofa_nas.predictors import AdditiveForm, Observations, conformal_half_width, deal_folds
+from ofa_nas.predictors import (
+    AdditiveForm,
+    Observations,
+    conformal_half_width,
+    deal_folds,
+    unpack_number,
+    unpack_numbers,
+)
 from ofa_nas.predictors.additive import START_SCALES, Features, sum_worths
 from ofa_nas.space.encoding import Encoding, Genes
 
@@ -190,9 +197,10 @@ def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Genera
 def from_json(encoding: Encoding, parameters: dict[str, Any]) -> AdditiveGpPredictor:
     """Read back what `to_json` gave, and solve."""
     genes = np.array(parameters["genes"], dtype=np.int16)
-    targets, variances = (np.array(parameters[key], dtype=np.float64) for key in ("targets", "variances"))
+    targets, variances = (unpack_numbers(parameters, key) for key in ("targets", "variances"))
     given, features = parameters["scales"], Features.of(encoding)
-    scales = Scales(tuple(map(float, given["levels"])), float(given["noise"]), float(given["misfit"]))
+    levels, noise, misfit = (unpack_numbers(given, key) for key in ("levels", "noise", "misfit"))
+    scales = Scales(tuple(levels.tolist()), noise.item(), misfit.item())
     if (
         genes.ndim != 2
         or genes.shape[1] != encoding.length
@@ -205,14 +213,14 @@ def from_json(encoding: Encoding, parameters: dict[str, Any]) -> AdditiveGpPredi
         raise ValueError("genes that are not in the space")
     if targets.shape != (len(genes),) or variances.shape != (len(genes),) or not (variances > 0.0).all():
         raise ValueError(f"targets of shape {targets.shape} for {len(genes)} samples")
-    process = _Process.of(features, genes, float(parameters["length"]))
+    process = _Process.of(features, genes, unpack_number(parameters, "length"))
     return AdditiveGpPredictor.of(
         process,
         process.data(targets, variances),
         scales,
-        ceiling=None if parameters["ceiling"] is None else float(parameters["ceiling"]),
-        sigma=float(parameters["sigma"]),
-        widening=float(parameters["widening"]),
+        ceiling=None if parameters["ceiling"] is None else unpack_number(parameters, "ceiling"),
+        sigma=unpack_number(parameters, "sigma"),
+        widening=unpack_number(parameters, "widening"),
     )
 
 

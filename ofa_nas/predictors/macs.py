@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ofa_nas.arrays import Floats
-from ofa_nas.predictors import AdditiveForm, Observations, conformal_half_width, deal_folds
+from ofa_nas.predictors import AdditiveForm, Observations, conformal_half_width, deal_folds, unpack_number
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 
@@ -53,7 +53,8 @@ def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Genera
 
 def from_json(encoding: Encoding, parameters: dict[str, Any]) -> MacsPredictor:
     """Read back what `to_json` gave."""
-    intercept, slope, half_width = (float(parameters[key]) for key in ("intercept", "slope", "half_width"))
+    keys = ("intercept", "slope", "half_width")
+    intercept, slope, half_width = (unpack_number(parameters, key) for key in keys)
     return MacsPredictor(tabulate(encoding, layer_macs), intercept, slope, half_width)
 
 

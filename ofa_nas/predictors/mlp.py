@@ -19,6 +19,7 @@ from ofa_nas.predictors import (
     deal_folds,
     pack_array,
     unpack_array,
+    unpack_number,
 )
 from ofa_nas.space.encoding import Encoding, Genes
 
@@ -121,7 +122,7 @@ def from_json(encoding: Encoding, parameters: dict[str, Any]) -> MlpPredictor:
         raise ValueError("there is no network")
     for network in networks:
         _check(network, count)
-    return MlpPredictor(inputs, count, networks, float(parameters["half_width"]))
+    return MlpPredictor(inputs, count, networks, unpack_number(parameters, "half_width"))
 
 
 def block_inputs(encoding: Encoding) -> tuple[Index, int]:
