@@ -235,9 +235,9 @@ def _check_words(arguments: list[str]) -> None:
         ConfigError: Names the option.
     """
     for before, word in pairwise(("", *arguments)):
-        option = before if not word else word.removesuffix("=")
-        if not word or (word.startswith("--") and word != option):
-            named = option if option.startswith("--") else "an argument"
+        option, equals, value = word.partition("=")
+        if not word or (word.startswith("--") and equals and not value):
+            named = next((name for name in (option, before) if name.startswith("--")), "an argument")
             raise ConfigError(f"{named}: is empty (is a variable not set?): give a value, or leave it out")
 
 

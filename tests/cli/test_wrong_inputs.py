@@ -54,6 +54,9 @@ WRONG = (
     ("show no.onnx", "no.onnx"),
     ("verify {junk}", "{junk}"),
     ("verify {onnx} --latency 3ms", "--device"),
+    ("verify {onnx} --device=", "--device: is empty (is a variable not set?)"),
+    ("search --macs 1M --measured --storage=postgresql://no/?x=", "--data"),
+    ("show ''", "an argument: is empty (is a variable not set?)"),
     (
         "verify {onnx} --device ''",
         "--device: is empty (is a variable not set?): give a value, or leave it out",
