@@ -62,7 +62,7 @@ def near_front(worth: CostTable, costs: Sequence[CostTable], limits: Floats) -> 
     limited = limited_sums(costs, limits)
     rest = [index for index in limited if index]
     if rest and len(first):
-        scale = float(limits[0]) if 0 in limited else float(np.median(first.costs))
+        scale = float(limits[0]) if 0 in limited else float(np.median(first.costs)) or 1.0
         for share in SHARES:
             others = {index: (1.0 - share) / len(rest) / limits[index] for index in rest}
             found.append(whole_front(worth, weigh(costs, {0: share / scale} | others)).genes)

@@ -20,7 +20,7 @@ from ofa_nas.search.problem import Problem, Tables, Worth
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.search_space import SearchSpace
-from tests.search.worlds import TINY, every_architecture, made_up_problem, tiny_problem
+from tests.search.worlds import MACS, TINY, every_architecture, made_up_problem, tiny_problem
 
 
 def solve(problem: Problem) -> Generation:
@@ -109,6 +109,26 @@ def test_limits_to_the_last_bit_are_kept_and_used(is_below: bool) -> None:
             assert last.bounds == (feasible.errors.min(),)
 
 
+def test_one_limit_to_the_last_bit_is_used_however_costs_are_added_up() -> None:
+    rng = np.random.default_rng(0)
+    shape = TINY.length, 1 + int(TINY.choice_counts.max())
+    for _ in range(8):
+        draws = 0.1 * rng.integers(5, size=shape), 0.1 * rng.integers(20, size=shape)
+        tables = [np.where(np.arange(shape[1]) > 0, drawn, 0.0) for drawn in draws]
+        cost, worth = (CostTable.by_gene(TINY, table) for table in tables)
+        problem = _one_cost(cost, worth)
+        everything = problem.score(every_architecture())
+        limits = np.unique(everything.costs[everything.costs > 0.0])
+        problem = replace(problem, limits=limits[-1:], levels=tuple(limits[:-1].tolist()))
+        last = solve(problem)
+        for level, bound in zip(problem.at_levels(), last.bounds, strict=True):
+            best = best_of(level, last.front)
+            least = everything.errors[level.is_feasible(everything.costs)].min()
+            assert best is not None
+            assert best.errors[0] == pytest.approx(least, abs=1e-12)
+            assert bound == pytest.approx(least, abs=1e-12)
+
+
 @pytest.mark.parametrize("most_parts", [gap.MOST_PARTS, 0])
 def test_what_lies_on_no_weighed_front_is_found_without_a_start(
     most_parts: int, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +142,19 @@ def test_what_lies_on_no_weighed_front_is_found_without_a_start(
     nothing = solve(replace(problem, limits=np.array([5.5, 5.5])))
     assert nothing.best is None
     assert most_parts == 0 or nothing.bounds == (np.inf,)
+
+
+def _one_cost(cost: CostTable, worth: CostTable, *others: CostTable) -> Problem:
+    """Nothing limited; other costs may stand behind the first."""
+    tables = cost, *others
+    return Problem(
+        space=TINY,
+        predict=lambda genes: 1.0 - 0.01 * worth.total(genes),
+        costs=lambda genes: np.stack([table.total(genes) for table in tables], axis=1),
+        limits=np.full(len(tables), np.inf),
+        names=tuple(f"cost {number}" for number in range(len(tables))),
+        tables=Tables(tables, Worth(worth, lambda sums: 1.0 - 0.01 * sums)),
+    )
 
 
 def _one_gene_counts(choices: list[tuple[float, float, float]]) -> Problem:
@@ -140,6 +173,15 @@ def _one_gene_counts(choices: list[tuple[float, float, float]]) -> Problem:
         names=("first", "second"),
         tables=Tables(tuple(costs), Worth(worth, lambda sums: 1.0 - 0.1 * sums)),
     )
+
+
+def test_a_first_cost_that_is_nothing_everywhere_does_not_disturb_a_limit_of_another() -> None:
+    nothing = CostTable.by_gene(TINY, np.zeros((TINY.length, 1 + int(TINY.choice_counts.max()))))
+    problem = replace(_one_cost(nothing, MACS, MACS), limits=np.array([np.inf, 400_000.0]))
+    everything = problem.score(every_architecture())
+    last = solve(problem)
+    assert last.best is not None
+    assert last.best.errors[0] == everything.errors[problem.is_feasible(everything.costs)].min()
 
 
 def test_a_search_that_was_cut_short_claims_nothing() -> None:

@@ -89,7 +89,7 @@ class _Run:
         first = float(level.limits[0])
         if not self.bounds:
             self._keep(near_front(self.worth.table, self.tables.costs, self.problem.limits))
-        if set(self.limited) <= {0}:
+        if set(self.limited) <= {0} and not self._is_cut_by_rounding(level):
             self._settle(first, _error(best_of(level, self.found)))
             yield
             return
@@ -98,6 +98,15 @@ class _Run:
         yield
         self._settle(first, self._close(level, key, top) if len(top) else np.inf)
         yield
+
+    def _is_cut_by_rounding(self, level: Problem) -> bool:
+        """Whether the front breaks the first limit by its last bits only, where it may hide what keeps it.
+
+        Of parts that cost the same in the order of a chain it holds one; in another order of adding up,
+        another may be the cheaper.
+        """
+        wider = replace(level, limits=np.append(level.limits[0] * (1.0 + ROUNDING), level.limits[1:]))
+        return _error(best_of(wider, self.found)) < _error(best_of(level, self.found))
 
     def _settle(self, first: float, bound: float | None) -> None:
         """Keep the bound of a level, which nothing tells if architectures had to be left unscored."""
@@ -146,7 +155,7 @@ class _Run:
             if not len(top):
                 break
             used = level.costs(top.genes)
-            if level.is_feasible(used).all():
+            if len(self.limited) == 1 or level.is_feasible(used).all():
                 break
             steps[int(np.argmax(used[0, self.limited] / limits))] += step
         assert best is not None
