@@ -5,6 +5,7 @@ become `Inert` records of what would have been called with what, and nothing is 
 """
 
 import pickletools
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -51,10 +52,11 @@ def read_inert(content: bytes, *, names: Collection[str], where: str) -> Any:
     """
     machine = _Machine(frozenset(names), where)
     try:
-        for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name == "STOP":
-                return machine.stack.pop()
-            machine.run(opcode.name, argument)
+        with warnings.catch_warnings(action="ignore"):  # of escapes in damaged names
+            for opcode, argument, _ in pickletools.genops(content):
+                if opcode.name == "STOP":
+                    return machine.stack.pop()
+                machine.run(opcode.name, argument)
     except _WRONG as error:
         raise DataError(f"{where}: damaged: {error!s:.200}") from error
     raise DataError(f"{where}: damaged: it has no end")

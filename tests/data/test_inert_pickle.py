@@ -94,6 +94,7 @@ def test_what_is_no_plain_array_is_refused(made: Any) -> None:
         b"\x80\x02h\x07.",
         b"\x80\x02X" + struct.pack("<I", 2**31) + b"short",
         b"\x80\x02r" + struct.pack("<I", 2**32 - 1),
+        b"\x80\x02c\\u\nx\n.",
     ],
 )
 def test_a_damaged_pickle_is_one_clear_error(content: bytes) -> None:
