@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ofa_nas.space.architecture import Block
 from ofa_nas.space.blocks import lower
+from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.elastic import ElasticConvolution
@@ -33,7 +34,7 @@ def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> Non
 
     Source: Cai et al. 2020, arXiv:1908.09791, section 3.3 (elastic width).
     """
-    groups = {} if kept is None else _narrower_widths(kept)
+    groups = {} if kept is None else _narrower_layers(kept)
     with torch.no_grad():
         for layer in supernet.walk:
             operators = {operator.name: operator for operator in lower(layer)}
@@ -46,13 +47,16 @@ def sort_channels(supernet: Supernet, *, kept: SearchSpace | None = None) -> Non
                     assert isinstance(module, ElasticConvolution)
                     modules[name] = module
             importance = l1_importance(modules["project"].weight)
-            bounds = [0, *groups.get(layer.name, ()), layer.mid_channels]
-            order = torch.cat(
-                [
-                    start + torch.argsort(importance[start:stop], descending=True, stable=True)
-                    for start, stop in pairwise(bounds)
-                ]
-            )
+            narrower = groups.get(layer.name, [])
+            bounds = [0, *(one.mid_channels for one in narrower), layer.mid_channels]
+            parts = [
+                start + torch.argsort(importance[start:stop], descending=True, stable=True)
+                for start, stop in pairwise(bounds)
+            ]
+            if any("expand" not in {operator.name for operator in lower(one)} for one in narrower):
+                # These are the channels of the input, in its order.
+                parts[0] = torch.arange(bounds[1], device=importance.device)
+            order = torch.cat(parts)
             _permute(modules, order, makers=_MAKERS, readers=_READERS)
             if layer.name not in groups and "se_expand" in modules:
                 order = torch.argsort(
@@ -76,9 +80,9 @@ def l1_importance(weight: Tensor) -> Tensor:
     return weight.abs().sum(dim=(0, 2, 3))
 
 
-def _narrower_widths(space: SearchSpace) -> dict[str, list[int]]:
-    """Middle channels of every layer at each expand ratio but the largest, rising."""
-    widths: dict[str, list[int]] = {}
+def _narrower_layers(space: SearchSpace) -> dict[str, list[Layer]]:
+    """Every layer with fewer middle channels, one for each smaller expand ratio, rising, by its name."""
+    narrower: dict[str, list[Layer]] = {}
     for turn in range(1, max(len(stage.expand_ratios) for stage in space.stages)):
         stages = tuple(
             (Block(stage.kernel_sizes[-1], stage.expand_ratios[-1 - turn]),) * stage.depths[-1]
@@ -90,8 +94,8 @@ def _narrower_widths(space: SearchSpace) -> dict[str, list[int]]:
             space.layers(replace(space.largest, stages=stages)), space.layers(space.largest), strict=True
         ):
             if layer.mid_channels < largest.mid_channels:
-                widths.setdefault(layer.name, []).insert(0, layer.mid_channels)
-    return widths
+                narrower.setdefault(layer.name, []).insert(0, layer)
+    return narrower
 
 
 def _permute(

@@ -44,3 +44,17 @@ def test_sorting_within_groups_leaves_the_middle_widths_unchanged_too(tiny: Sear
         for arch, logits in zip((wide.largest, three, mixed), before, strict=True):
             torch.testing.assert_close(supernet(x, arch), logits, rtol=1e-5, atol=1e-5)
         assert (supernet(images(wide.smallest), wide.smallest) - small).abs().max() > 1e-3
+
+
+def test_sorting_within_groups_leaves_blocks_that_do_not_expand_unchanged(tiny: SearchSpace) -> None:
+    space = replace(tiny, stages=tuple(replace(stage, expand_ratios=(1, 2, 3)) for stage in tiny.stages))
+    supernet, x = lively_supernet(space), images(space.largest)
+    archs = [
+        replace(space.largest, stages=tuple((Block(5, ratio),) * 2 for _ in space.stages))
+        for ratio in (1, 2, 3)
+    ]
+    with torch.no_grad():
+        before = [supernet(x, arch) for arch in archs]
+        sort_channels(supernet, kept=space)
+        for arch, logits in zip(archs, before, strict=True):
+            torch.testing.assert_close(supernet(x, arch), logits, rtol=1e-5, atol=1e-5)
