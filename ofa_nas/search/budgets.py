@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_amount
 
-_AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"([0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+)\s*([a-z]*(?: macs)?)", re.ASCII | re.IGNORECASE
+)
 _BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _SHARE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(%?)", re.ASCII)
@@ -153,7 +155,9 @@ def parse_budget(name: str, text: str, *, device: str = "") -> Budget:
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
         raise BudgetError(f"{wrong}, above zero" if text.strip().startswith("-") else wrong)
-    number, suffix = float(match[1]), match[2].lower().removesuffix("macs" if kind.unit == "MACs" else "\0")
+    number, suffix = float(match[1]), match[2].lower()
+    if kind.unit == "MACs":
+        suffix = suffix.removesuffix("macs").rstrip()
     if suffix not in kind.factors:
         units = ", ".join(suffix for suffix in kind.factors if suffix)
         raise BudgetError(f"{wrong}; {'the unit is missing' if not suffix else 'units'}: {units}")

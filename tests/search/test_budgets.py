@@ -33,6 +33,7 @@ from ofa_nas.search.budgets import (
         ("macs", "200M", 200e6),
         ("macs", "1.2G", 1.2e9),
         ("macs", "1.2GMACs", 1.2e9),
+        ("macs", "221 k MACs", 221e3),  # as messages and tables give it
         ("macs", "2e8", 2e8),
     ],
 )
