@@ -149,6 +149,35 @@ def test_going_on_is_the_same_as_going_through(
     assert result_of(estimators, replace(setup, trials=1)).trials == gone_on.trials
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("enqueued", [1, ROUND_TRIALS + 1])
+def test_a_round_that_was_enqueued_in_part_is_gone_on_with(
+    enqueued: int,
+    estimators: Estimators,
+    setup: MeasuredSetup,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = replace(setup, trials=ROUND_TRIALS + 3)
+    through = result_of(estimators, replace(setup, storage=f"{tmp_path}/through.log"))
+    enqueue, count = Study.enqueue, 0
+
+    def stop(study: Study, key: str, params: Any, notes: Notes) -> None:
+        nonlocal count
+        count += 1
+        if count > enqueued:
+            raise KeyboardInterrupt
+        enqueue(study, key, params, notes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Study, "enqueue", stop)
+        with pytest.raises(KeyboardInterrupt):
+            result_of(estimators, setup)
+    gone_on = result_of(estimators, setup)
+    assert archs_of(gone_on) == archs_of(through)
+    assert [one.round for one in gone_on.trials] == [one.round for one in through.trials]
+
+
 def test_what_was_measured_too_late_is_not_told(
     estimators: Estimators, setup: MeasuredSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +301,7 @@ def test_what_another_worker_enqueued_meanwhile_is_not_enqueued_again(
 
     monkeypatch.setattr(Study, "enqueue", interrupted)
     result_of(estimators, setup)
-    assert len(enqueued) == len(set(enqueued)) > ROUND_TRIALS
+    assert len(enqueued) == len(set(enqueued)) == ROUND_TRIALS
 
 
 def test_a_round_that_another_worker_is_enqueuing_is_waited_for(

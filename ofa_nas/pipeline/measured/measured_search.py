@@ -277,17 +277,31 @@ class _Worker:
     def _plan(self, trials: Sequence[Trial]) -> bool:
         """Enqueue another round, unless others just did; false where nothing is left to measure.
 
-        A round is always whole: what is beyond the trials that are wanted now waits until more are.
+        A round is always whole: what is beyond the trials that are wanted now waits until more are. One whose
+        planner was stopped while it enqueued is completed before the next.
         """
         tried = {one.key for one in trials}
-        number = 1 + max(map(round_of, trials), default=0)
-        measured = self._samples(self._complete(trials))
-        candidates = self.planner.plan(measured, tried, number=number, count=ROUND_TRIALS)
-        last = {one.key for one in trials if one.notes.get(ROUND) == number - 1}
-        if 0 < len(last) < ROUND_TRIALS and not self._is_planner(number - 1):
+        last = max(map(round_of, trials), default=0)
+        missing = ROUND_TRIALS - len({one.key for one in trials if round_of(one) == last})
+        rest = self._proposals(trials, last, count=missing) if last and missing > 0 else []
+        candidates = rest or self._proposals(trials, last + 1, count=ROUND_TRIALS)
+        if last and missing > 0 and not self._is_planner(last):
             time.sleep(POLL_S)  # another may be enqueuing it
         if {one.key for one in self.study.trials()} - tried:
             return True
+        self._enqueue(candidates, number=last if rest else last + 1)
+        return bool(candidates)
+
+    def _proposals(self, trials: Sequence[Trial], number: int, *, count: int) -> list[Candidate]:
+        """Candidates of a round that nobody tried, by what was known before it, `count` at most."""
+        before = [one for one in trials if round_of(one) < number]
+        known, tried = {one.key for one in before}, {one.key for one in trials}
+        measured = self._samples(self._complete(before))
+        planned = self.planner.plan(measured, known, number=number, count=ROUND_TRIALS)
+        return [one for one in planned if str(one.architecture) not in tried][:count]
+
+    def _enqueue(self, candidates: Sequence[Candidate], *, number: int) -> None:
+        """Add candidates to a round, unless another worker does."""
         is_first = True
         for candidate in candidates:
             arch = candidate.architecture
@@ -299,7 +313,6 @@ class _Worker:
                 time.sleep(POLL_S)
                 break
             is_first = False
-        return bool(candidates)
 
     def _is_planner(self, number: int) -> bool:
         """Whether this worker was the first to enqueue for a round; the others leave the rest to that one."""
