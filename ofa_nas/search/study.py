@@ -199,7 +199,12 @@ class Study:
             done.set()
             thread.join()
             is_interrupted = not isinstance(error, Exception)
-            self._put_back(trial, f"its worker ended: {type(error).__name__}", is_attempt=not is_interrupted)
+            try:
+                told = f"its worker ended: {type(error).__name__}"
+                self._put_back(trial, told, is_attempt=not is_interrupted)
+            except StudyError:  # others will miss the signs of life
+                if not is_interrupted:
+                    raise
             raise
         done.set()
         thread.join()

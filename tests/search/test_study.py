@@ -215,6 +215,34 @@ def test_what_is_tried_again_keeps_its_place_in_the_queue(open_: Open) -> None:
     assert second.key == "b"
 
 
+def test_an_interrupt_stays_one_where_the_trial_cannot_be_put_back(
+    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "study.db"
+    shutil.copy(empty_database, path)
+    monkeypatch.setitem(storage._SQLITE, "connect_args", {"timeout": 0.1})
+    study = Study.open(
+        open_storage(f"sqlite:///{path}"),
+        "mine",
+        where="mine",
+        objectives=OBJECTIVES,
+        choices=CHOICES,
+        about=ABOUT,
+        every_s=60.0,
+    )
+    study.enqueue("a", {"size": 16}, {})
+    trial = study.claim(limit=1)
+    assert trial is not None
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(KeyboardInterrupt), study.alive(trial):
+            raise KeyboardInterrupt
+    finally:
+        other.close()
+    assert [one.state for one in study.trials()] == [State.RUNNING]
+
+
 def test_a_worker_that_gives_signs_of_life_keeps_its_trial(open_: Open) -> None:
     every_s = 4 * EVERY_S  # a server on a busy machine may be slow
     busy, other = open_(every_s=every_s), open_()
