@@ -26,7 +26,7 @@ def campaign(module: str, *arguments: str) -> str:
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_while_it_writes_leaves_whole_files() -> None:
-    assert "fine" in campaign("writers", "--kills", "15")
+    assert "fine" in campaign("writers", "--kills", "8")
 
 
 @pytest.mark.slow
