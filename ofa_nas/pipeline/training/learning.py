@@ -17,12 +17,14 @@ from ofa_nas.pipeline.training.training_run import (
     save_trained,
     warn_of_size,
 )
+from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.starts import card_of_start
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.distributed import ALONE, Ranks
 from ofa_nas.training.first_supernet import first_supernet
 from ofa_nas.training.history import History
 from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
 from ofa_nas.training.train import EpochReport, Report, train
 
@@ -94,12 +96,7 @@ def _train(
         first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
         if ranks.is_first:
             warn_of_size(data.train, plan.image_size, max(first.supernet.space.resolutions))
-            if not plan.recipe.draws_all_of(first.supernet.space):
-                logging.getLogger(__name__).warning(
-                    "recipe %s: no phase draws random_subnets of the whole space (all its resolutions, "
-                    "kernel_sizes, depths and expand_ratios): the others are never trained",
-                    plan.recipe.name,
-                )
+            _warn_of_untrained(plan.recipe, first.supernet.space)
         packs = yield from decode_splits(data, plan.image_size)
     prepared = training_data(*packs, plan.sizes, normalization=first.normalization)
     reports = train(
@@ -125,3 +122,12 @@ def _train(
         made_by=made_by,
     )
     yield TrainedSupernet(files, epochs)
+
+
+def _warn_of_untrained(recipe: Recipe, space: SearchSpace) -> None:
+    if not recipe.draws_all_of(space):
+        logging.getLogger(__name__).warning(
+            "recipe %s: no phase draws random_subnets of the whole space (all its resolutions, kernel_sizes, "
+            "depths and expand_ratios): the others are never trained",
+            recipe.name,
+        )
