@@ -41,8 +41,9 @@ def show_delivery(delivery: "Delivery") -> None:
     show_quantization(delivery.card.quantization)
     for reason in delivery.unchecked:
         out.print(f"unchecked {escape(reason)}")
+    is_told = any(check.quantity == "latency" and check.predicted is None for check in delivery.checks)
     for one in delivery.card.latencies:
-        if one.device not in timed:
+        if one.device not in timed and not is_told:  # among the unchecked: nothing predicted is comparable
             predicted = format_ms(one.latency_ms)
             path = escape(shlex.quote(str(delivery.path)))
             out.print(

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ofa_nas.export.card import PredictedLatency
+from ofa_nas.pipeline.delivery.deliver import deliver
+from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
+from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet
 
@@ -104,6 +108,19 @@ def test_a_latency_budget_is_measured_on_this_machine(
     checks = {check["quantity"]: check for check in printed.document["checks"]}
     assert not checks["latency"]["is_met"]
     assert checks["latency_p90"]["measured"] >= checks["latency"]["measured"] * 0.5 > 0.0
+
+
+@pytest.mark.slow
+def test_a_time_of_another_provider_is_told_of_once(
+    command: Command, small: SmallSupernet, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    path = tmp_path / "subnet.onnx"
+    predicted = PredictedLatency("board", "measured", 1.0, "openvino")
+    list(deliver(small.files, tiny.smallest, Promise({}, latencies=(LatencyPromise(predicted),)), output=path))
+    assert "1 ms predicted on board (measured), not measured: " in command("verify", path).text
+    text = command("verify", path, "--device", "host").text
+    assert "predicted on board is for openvino, host for the CPU: --device host+openvino" in text
+    assert text.count("predicted on board") == 1
 
 
 def test_the_file_alone_is_enough(command: Command, exported: Path) -> None:
