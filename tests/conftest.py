@@ -87,6 +87,12 @@ def tiny() -> SearchSpace:
 
 
 @pytest.fixture(scope="session")
+def few() -> Path:
+    """File of a search space of six architectures, the fewest of which a latency table can be made."""
+    return Path(__file__).parent / "few.toml"
+
+
+@pytest.fixture(scope="session")
 def encoding(tiny: SearchSpace) -> Encoding:
     return Encoding.of(tiny)
 

@@ -11,12 +11,14 @@ from itertools import chain, islice
 
 import numpy as np
 
+from ofa_nas.errors import ConfigError
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import ABSENT, Encoding
 from ofa_nas.space.search_space import SearchSpace
 
 SHALLOW, ANCHORS, HOLDOUTS = 4, 12, 20  # networks; the shallow ones are anchors too
 PROVIDER_ANCHORS = 48  # where nodes tell nothing of layers
+LEAST_LEFT = 4  # networks of a small space that are not in a latin design: half of them judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +50,30 @@ def draw_design(
 
     An execution provider may run a whole network as one node, of which a profile tells nothing; the more
     networks are timed.
+
+    Raises:
+        ConfigError: The space is so small that nothing would be left to judge with.
     """
     encoding = Encoding.of(space)
     latin = _latin(encoding, resolution, rng)
+    count = space.cardinality // len(space.resolutions)
+    left = count - len(latin)
+    if left < LEAST_LEFT:
+        raise ConfigError(
+            f"{space.name} has {count} architectures at {resolution} px, a latency table needs "
+            f"{len(latin) + LEAST_LEFT} or more: export each, and time it with ofa-nas verify FILE --device"
+        )
     shallow = Encoding.of(
         replace(space, stages=tuple(replace(stage, depths=stage.depths[:1]) for stage in space.stages))
     )
     smallest = replace(space.smallest, resolution=resolution)
-    small = _different([smallest, *_random(shallow, resolution, 20 * SHALLOW, rng)], set(latin), SHALLOW)
+    shallowest = [smallest, *_random(shallow, resolution, 20 * SHALLOW, rng)]
+    small = _different(shallowest, set(latin), min(SHALLOW, left // 2))
     anchors = PROVIDER_ANCHORS if provider else ANCHORS
-    count = anchors + HOLDOUTS
-    random = list(_random(encoding, resolution, 20 * count, rng))
+    draws = 20 * (anchors + HOLDOUTS)
+    random = list(_random(encoding, resolution, draws, rng))
     even = chain(_even(encoding, resolution, 20 * anchors, rng), random)  # small spaces run out of even ones
-    far = (*small, *_different(even, {*latin, *small}, anchors))
+    far = (*small, *_different(even, {*latin, *small}, min(anchors, left // 2 - len(small))))
     return Design(resolution, latin, far, _different(random, {*latin, *far}, HOLDOUTS))
 
 

@@ -44,13 +44,13 @@ def test_profile_writes_a_table_and_devices_lists_it(
 
 @pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
-def test_a_table_for_each_number_of_threads_in_int8(command: Command) -> None:
-    tiny = ("--space", "tiny", "--resolution", "24", "--rounds", "2", "--precision", "int8")
-    printed = command("profile", *tiny, "--threads", "1", "2", "--json")
+def test_a_table_for_each_number_of_threads_in_int8(command: Command, few: Path) -> None:
+    int8 = ("--space", few, "--rounds", "2", "--precision", "int8")
+    printed = command("profile", *int8, "--threads", "1", "2", "--json")
     assert printed.status == 0, printed.err
     told = json.loads(printed.out)
     paths = [Path(one["path"]) for one in told]
-    assert [path.name.rpartition("-tiny-")[2][13:] for path in paths] == ["1t-int8.json", "2t-int8.json"]
+    assert [path.name.rpartition("-few-")[2][13:] for path in paths] == ["1t-int8.json", "2t-int8.json"]
     for threads, path in enumerate(paths, start=1):
         device = LatencyTable.load(path).device
         assert (device.threads, device.precision) == (threads, "int8")
@@ -82,6 +82,17 @@ def test_a_table_for_each_number_of_threads_in_int8(command: Command) -> None:
 def test_refusals(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "--space", "tiny", *arguments]) == 1
     assert told in capsys.readouterr().err
+
+
+def test_a_space_too_small_for_hold_outs_is_refused(command: Command, few: Path, tmp_path: Path) -> None:
+    fewer = tmp_path / "fewer.toml"
+    fewer.write_text(few.read_text().replace("depths = [1, 2]", "depths = [1]"), encoding="utf-8")
+    bundle = tmp_path / "fewer.zip"
+    for more in ((), ("--bundle", bundle)):
+        printed = command("profile", "--space", fewer, *more)
+        assert (printed.status, printed.out) == (1, "")
+        assert "\nerror: fewer has 2 architectures at 24 px, a latency table needs 6 or" in f"\n{printed.err}"
+    assert not bundle.exists()
 
 
 def test_a_quota_is_looked_at_for_all_threads_before_anything_is_measured(

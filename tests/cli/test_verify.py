@@ -116,7 +116,9 @@ def test_a_time_of_another_provider_is_told_of_once(
 ) -> None:
     path = tmp_path / "subnet.onnx"
     predicted = PredictedLatency("board", "measured", 1.0, "openvino")
-    list(deliver(small.files, tiny.smallest, Promise({}, latencies=(LatencyPromise(predicted),)), output=path))
+    list(
+        deliver(small.files, tiny.smallest, Promise({}, latencies=(LatencyPromise(predicted),)), output=path)
+    )
     assert "1 ms predicted on board (measured), not measured: " in command("verify", path).text
     text = command("verify", path, "--device", "host").text
     assert "predicted on board is for openvino, host for the CPU: --device host+openvino" in text

@@ -1,10 +1,12 @@
 """Designs hold every layer of a space, and judge with networks that fitted nothing."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ofa_nas.errors import ConfigError
 from ofa_nas.latency.design import ANCHORS, HOLDOUTS, PROVIDER_ANCHORS, SHALLOW, draw_design
 from ofa_nas.space.costs import full_depth
 from ofa_nas.space.search_space import SearchSpace
@@ -45,6 +47,29 @@ def test_shallow_networks_are_among_anchors_and_holdouts() -> None:
     design = draw_design(space, 128, np.random.default_rng(3))
     for group in (design.anchors, design.holdouts):
         assert any(len(stage) == 2 for arch in group for stage in arch.stages[1:])
+
+
+@pytest.mark.parametrize(
+    ("ratios", "depths", "count"), [((2, 3), (1, 2), 6), ((1, 2, 3), (1, 2), 12), ((1, 2), (1, 2, 3), 14)]
+)
+def test_a_small_space_has_hold_outs_as_many_as_anchors(
+    ratios: tuple[int, ...], depths: tuple[int, ...], count: int, few: Path
+) -> None:
+    space = SearchSpace.load(few)
+    space = replace(space, stages=(replace(space.stages[0], expand_ratios=ratios, depths=depths),))
+    design = draw_design(space, 24, np.random.default_rng(0))
+    assert len(set(design.networks)) == len(design.networks) == count
+    assert 0 <= len(design.holdouts) - len(design.anchors) <= 1
+    assert len(design.anchors) >= 2
+
+
+def test_a_space_with_nothing_left_to_judge_by_is_refused(few: Path) -> None:
+    space = SearchSpace.load(few)
+    space = replace(space, stages=(replace(space.stages[0], expand_ratios=tuple(range(1, 10)), depths=(1,)),))
+    with pytest.raises(
+        ConfigError, match="few has 9 architectures at 24 px, a latency table needs 13 or more"
+    ):
+        draw_design(space, 24, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("size", [96, 160])
