@@ -93,6 +93,15 @@ def write_images(root: Path, *, train: int = TRAIN_IMAGES, val: int = VAL_IMAGES
     return root
 
 
+def write_tests(folder: Path) -> Path:
+    """Write a folder of six test images a class, and of one of class 3."""
+    root = write_images(folder / "made", train=1, val=6)
+    tests = (root / "val").rename(folder / "test")
+    for index in range(1, 6):
+        (tests / "class_3" / f"{index}.png").unlink()
+    return tests
+
+
 def plan(data: Path, folder: Path, *, recipe: Recipe = RECIPE) -> TrainingPlan:
     """A training of `tiny` on such images."""
     sizes = SplitSizes(reports=100, calibration=40, calibration_sample=200, seed=recipe.seed)

@@ -11,7 +11,7 @@ import pytest
 from ofa_nas.data.synthetic import SyntheticImages
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.errors import ConfigError
-from ofa_nas.pipeline.evaluating.evaluation import evaluate
+from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import try_predictors
 from ofa_nas.pipeline.predicting.predictor_report import report_predictor

@@ -4,7 +4,7 @@ A signal is an image of height 1 whose pixels are samples, float32 in the units 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,6 +51,7 @@ class Source:
             groups; else None.
         origin: Which split of which folder this is, a dash, and a digest of the files there; subsets keep it.
             Packs of the same split of other files are outdated. Empty where there is no folder.
+        place: Where image `index` lies, for people: the path of its file; None where it has none of its own.
     """
 
     labels: NDArray[np.int64]
@@ -64,9 +65,14 @@ class Source:
     channels: int = 3
     groups: NDArray[np.int64] | None = None
     origin: str = ""
+    place: Callable[[int], str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def place_of(self, index: int) -> str:
+        """Where image `index` lies, or its number."""
+        return f"#{index}" if self.place is None else self.place(index)
 
     def content(self, index: int) -> bytes:
         """The file of image `index`, or its pixels where the data set has no files."""
@@ -83,7 +89,7 @@ class Source:
             indices: `(k,)` int64, in the order wanted.
         """
         chosen = np.asarray(indices, np.int64)
-        pixels, encoded = self.pixels, self.encoded
+        pixels, encoded, place_of = self.pixels, self.encoded, self.place_of
         return replace(
             self,
             labels=self.labels[chosen],
@@ -91,7 +97,20 @@ class Source:
             pixels=lambda index: pixels(int(chosen[index])),
             encoded=None if encoded is None else lambda index: encoded(int(chosen[index])),
             groups=None if self.groups is None else self.groups[chosen],
+            place=lambda index: place_of(int(chosen[index])),
         )
+
+    def for_classes(self, class_names: Sequence[str]) -> "Source":
+        """The same images for a network of these classes, in whatever order; some may have no image.
+
+        Images of a class that is not among them leave all as it is, for `check_classes` to refuse.
+        """
+        numbers = {name: number for number, name in enumerate(class_names)}
+        if not set(self.class_names) <= set(numbers):
+            return self
+        own = np.array([numbers[name] for name in self.class_names], np.int64)
+        ids = self.class_ids if self.class_names == tuple(class_names) else ()
+        return replace(self, labels=own[self.labels], class_names=tuple(class_names), class_ids=ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +131,38 @@ class DataSet:
     def class_names(self) -> tuple[str, ...]:
         """One name per class."""
         return self.train.class_names
+
+    @property
+    def whole(self) -> Source:
+        """Every image: first those of `val`."""
+        first, then = self.val, self.train
+
+        def of(index: int) -> tuple[Source, int]:
+            return (first, index) if index < len(first) else (then, index - len(first))
+
+        def pixels(index: int) -> Pixels:
+            source, own = of(index)
+            return source.pixels(own)
+
+        def content(index: int) -> bytes:
+            source, own = of(index)
+            return source.content(own)
+
+        def place(index: int) -> str:
+            source, own = of(index)
+            return source.place_of(own)
+
+        return replace(
+            first,
+            labels=np.concatenate([first.labels, then.labels]),
+            size_px=max(first.size_px, then.size_px),
+            digest=hashlib.sha256(f"{first.digest}{then.digest}".encode()).hexdigest(),
+            pixels=pixels,
+            encoded=content,
+            groups=None,
+            origin="",
+            place=place,
+        )
 
 
 def check_input(source: Source, space: SearchSpace) -> None:

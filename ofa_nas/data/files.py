@@ -228,6 +228,7 @@ def file_source(
         digest=listing_digest(paths),
         pixels=lambda index: decode_image(read_bytes(paths[index]), str(paths[index])),
         encoded=lambda index: read_bytes(paths[index]),
+        place=lambda index: str(paths[index]),
     )
     return source if size_px else replace(source, size_px=min(median_short_side_px(source), MAX_SIZE_PX))
 

@@ -176,11 +176,17 @@ def _rounded_logits(subnet: Subnet, inputs: torch.Tensor) -> npt.NDArray[np.floa
 
 def count_correct_in_file(file: OrtModel, split: PackedImages) -> Iterator[Top1]:
     """Classify images with the file; yields the count after every hundred, the last being that of all."""
-    correct = 0
-    for start in range(0, len(split), 100):
-        rows = slice(start, min(start + 100, len(split)))
-        correct += int((file.logits(split.images[rows]).argmax(axis=1) == split.labels[rows]).sum())
-        yield Top1(correct, rows.stop)
+    correct = done = 0
+    for predicted in classify(file, split.images):
+        correct += int((predicted == split.labels[done : done + len(predicted)]).sum())
+        done += len(predicted)
+        yield Top1(correct, done)
+
+
+def classify(file: OrtModel, images: Pixels) -> Iterator[npt.NDArray[np.int64]]:
+    """What the file takes images `(n, S, S, 3)` for: numbers of classes, a hundred at a time."""
+    for start in range(0, len(images), 100):
+        yield file.logits(images[start : start + 100]).argmax(axis=1)
 
 
 def check_accuracy(found: Top1, *, predicted: float | None, half_width: float) -> Check:

@@ -1,10 +1,31 @@
 """`ofa-nas evaluate`."""
 
+import csv
 from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
 
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import SmallSupernet, write_tests
+
+KEYS = ("architecture", "file", "accuracy", "half_width", "balanced_accuracy", "images", "macs")
+
+
+@pytest.fixture(scope="module")
+def file(small: SmallSupernet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from ofa_nas.cli import main
+
+    path = tmp_path_factory.mktemp("file") / "largest.onnx"
+    assert main(["export", "largest", "--supernet", small.name, "--output", str(path), "--json"]) == 0
+    return path
+
+
+@pytest.fixture
+def tests_folder(tmp_path: Path) -> Path:
+    return write_tests(tmp_path)
 
 
 def test_smallest_middle_and_largest_are_evaluated_without_names(
@@ -17,7 +38,7 @@ def test_smallest_middle_and_largest_are_evaluated_without_names(
         str(arch) for arch in (tiny.smallest, tiny.middle, tiny.largest)
     ]
     for result in results:
-        assert result.keys() == {"architecture", "accuracy", "half_width", "images", "macs"}
+        assert result.keys() == {*KEYS}
         assert result["images"] == 100
         assert result["accuracy"] > 0.25
 
@@ -36,3 +57,46 @@ def test_wrong_inputs_are_one_line(refused: Callable[..., str], small: SmallSupe
     assert "99/3x2/3x2" in refused("evaluate", "99/3x2/3x2", "--supernet", small.name)
     assert "no such folder" in refused("evaluate", "--supernet", small.name, "--data", "no/such/folder")
     assert "--images 0: expected 1 or more" in refused("evaluate", "--supernet", small.name, "--images", "0")
+
+
+def test_people_get_classes_and_a_list_of_mistakes(
+    command: Command, file: Path, tests_folder: Path, tmp_path: Path
+) -> None:
+    (tests_folder / "class_4" / "=cmd, é.png").write_bytes((tests_folder / "class_4" / "0.png").read_bytes())
+    listed = tmp_path / "wrong.csv"
+    arguments = ("evaluate", file, "--data", tests_folder, "--split", "all", "--mistakes", listed)
+    printed = command(*arguments, "--per-class")
+    assert printed.status == 0, printed.err
+    assert "balanced" in printed.out
+    assert all(f" class_{label} " in printed.out for label in range(10))
+    document = command(*arguments, "--per-class", "--json").document
+    (result,) = document["results"]
+    assert (result["file"], result["images"]) == (str(file), 56)
+    counts = np.array([one["predicted"] for one in result["classes"]])
+    recall = np.diagonal(counts) / counts.sum(axis=1)
+    assert [one["recall"] for one in result["classes"]] == pytest.approx(recall.tolist())
+    assert result["balanced_accuracy"] == pytest.approx(recall.mean())
+    with listed.open(encoding="utf-8", newline="") as content:
+        head, *lines = csv.reader(content)
+    assert head == ["network", "image", "class", "predicted"]
+    assert len(lines) == 56 - np.trace(counts)
+    for network, image, label, predicted in lines:
+        assert (network, Path(image).parent.name) == (str(file), label)
+        assert predicted != label
+        assert Path(image).is_file()
+
+
+def test_of_a_folder_that_is_not_split_the_part_is_told(
+    command: Command, file: Path, tests_folder: Path
+) -> None:
+    told = "--split all takes every image of it"
+    assert told in command("evaluate", file, "--data", tests_folder).text
+    assert told not in command("evaluate", file, "--data", tests_folder, "--split", "all").text
+
+
+def test_a_list_that_cannot_be_written_is_refused_first(
+    refused: Callable[..., str], file: Path, tests_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("evaluate", file, "--data", tests_folder, "--mistakes")
+    assert "--mistakes" in refused(*arguments, tmp_path / "wrong.txt")
+    assert "--mistakes" in refused(*arguments, tmp_path)

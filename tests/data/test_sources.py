@@ -224,6 +224,20 @@ def test_a_folder_may_be_called_like_windows(
     assert open_data("folder=at@2024").class_names == ("bolts", "nuts")
 
 
+def test_test_images_beside_both_splits_are_told_of(
+    write_layout: WriteLayout, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_layout("folder")
+    for name in ("train", "val", "test"):
+        shutil.copytree(root, tmp_path / "split" / name)
+    (tmp_path / "split" / "notes").mkdir()
+    open_data(str(tmp_path / "split"))
+    test = tmp_path / "split" / "test"
+    assert f"test is not read; ofa-nas evaluate --data {test} --split all judges by it" in caplog.text
+    assert "notes" not in caplog.text
+    assert "val is" not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["valid", "test"])
 def test_validation_images_under_another_name_are_not_dropped(
     name: str, write_layout: WriteLayout, tmp_path: Path

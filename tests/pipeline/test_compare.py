@@ -26,7 +26,7 @@ from ofa_nas.pipeline.delivery.compare import (
 from ofa_nas.pipeline.delivery.contenders import accuracy_difference, latency_ratio
 from ofa_nas.pipeline.delivery.deliver import deliver, save_model
 from ofa_nas.pipeline.delivery.file_verification import Delivery
-from ofa_nas.pipeline.evaluating.evaluation import evaluate
+from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.searching.promise import Promise
 from ofa_nas.quantization import quantize
 from ofa_nas.space.precision import FP16

@@ -24,7 +24,7 @@ from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.shelf import find_table
 from ofa_nas.pipeline.delivery.deliver import deliver, save_model
 from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
-from ofa_nas.pipeline.evaluating.evaluation import evaluate
+from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of, promise_of_result
 from ofa_nas.pipeline.searching.search import SearchResult, search

@@ -15,7 +15,8 @@ from ofa_nas.data.dataset import ROOT_VARIABLE, open_data
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import decode, save_sample
 from ofa_nas.errors import ArchitectureError, CheckpointError, ConfigError, DataError
-from ofa_nas.pipeline.evaluating.evaluation import Bench, evaluate
+from ofa_nas.pipeline.evaluating.evaluation import Bench
+from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Estimators

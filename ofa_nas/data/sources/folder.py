@@ -1,6 +1,7 @@
 """A folder of the user's own: one sub-folder of images per class, split already or not."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ def splits(root: Path) -> dict[str, Source]:
     """
     has_splits = (root / "train").is_dir() and any(path.is_dir() for path in list_folder(root / "train"))
     if has_splits and (root / "val").is_dir():
+        _tell_siblings(root)
         train, val = _classes(root / "train"), _classes(root / "val")
         if set(train) != set(val):
             name = min(set(train) ^ set(val))
@@ -64,13 +66,27 @@ def splits(root: Path) -> dict[str, Source]:
 
 def _check_siblings(root: Path) -> None:
     """Refuse images beside those of `train` where there is no `val`: nobody would look at them."""
+    for name in _siblings(root):
+        raise DataError(
+            f"{root}: train and {name} have the same classes, and there is no val; rename {name} to val, "
+            f"or give {root / 'train'} alone, of which a tenth is held out"
+        )
+
+
+def _tell_siblings(root: Path) -> None:
+    """Tell of images beside those of `train` and `val`."""
+    for name in sorted(set(_siblings(root)) - {"val"}):
+        warn_once(
+            f"{root}: {name} is not read; ofa-nas evaluate --data {root / name} --split all judges by it"
+        )
+
+
+def _siblings(root: Path) -> Iterator[str]:
+    """Folders beside `train` that have a class of it."""
     own = set(_folder_names(root / "train"))
     for name in _folder_names(root):
         if name != "train" and own.intersection(_folder_names(root / name)):
-            raise DataError(
-                f"{root}: train and {name} have the same classes, and there is no val; rename {name} to val, "
-                f"or give {root / 'train'} alone, of which a tenth is held out"
-            )
+            yield name
 
 
 def _folder_names(root: Path) -> list[str]:

@@ -2,10 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,25 +14,32 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.randomness import rng_of
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
-from ofa_nas.space.points import named_architecture
+from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 if TYPE_CHECKING:
     from ofa_nas.data import DataSet, Source
+    from ofa_nas.export.verify import OrtModel
     from ofa_nas.supernet.supernet import Supernet
     from ofa_nas.training.evaluate import Images
 
 PREDICTOR_SPLIT = "predictor"
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Top-1 of one subnet."""
+class Network(Protocol):
+    """What images must fit, by its card: a supernet, or an exported file."""
 
-    architecture: Architecture
-    top_1: Top1
-    macs: int
+    @property
+    def space(self) -> SearchSpace:
+        """Its search space."""
+
+    @property
+    def data(self) -> str:
+        """Name of the data set that it was trained on."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """One a logit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,41 +51,6 @@ class DrawnImages(PackedImages):
     """
 
     data: str
-
-
-def evaluate(
-    supernet: str | Path,
-    archs: Sequence[str],
-    *,
-    data: str | None = None,
-    images: int | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-) -> Iterator[Evaluation]:
-    """Extract, calibrate and evaluate subnets.
-
-    Args:
-        supernet: Shipped name or weights file.
-        archs: Texts, `smallest`, `middle`, `largest`, or named points of the space.
-        data: Data set whose validation images serve; the supernet's own held-out images without.
-        images: At most so many, drawn by `seed`; all without.
-        seed: Of that draw.
-        threads: Images at once; None for one a core.
-
-    Raises:
-        CheckpointError: The supernet or its images are missing or damaged.
-        DataError: The data set has other classes.
-    """
-    bench = Bench.open(supernet, threads=threads)
-    chosen = [named_architecture(bench.card.space, text) for text in archs]
-    if data is None:
-        split = bench.held_out_images(images=images, seed=seed)
-    else:
-        split = _decode(_draw(bench.open_data(data).val, bench.card, images, seed))
-    for arch in chosen:
-        top_1 = Top1(bench.count_correct(arch, split), len(split))
-        macs = sum(map(layer_macs, bench.card.space.layers(arch)))
-        yield Evaluation(arch, top_1, macs)
 
 
 @dataclass(frozen=True)
@@ -132,11 +104,7 @@ class Bench:
             CheckpointError: They are missing.
             DataError: They are damaged.
         """
-        from ofa_nas.data.sample import load_sample
-        from ofa_nas.pipeline.evaluating.images import check_images
-
-        check_images(self.files.held_out, "held-out")
-        return _decode(_draw(load_sample(self.files.held_out), self.card, images, seed))
+        return _decode(draw_images(held_out_source(self.files), [self.card], images, seed))
 
     def held_out_top_1(self, arch: Architecture) -> Top1 | None:
         """Of an architecture on all of them, which chose nothing; None where there are none.
@@ -164,7 +132,7 @@ class Bench:
         half = found.val.subset(predictor_half(found.val))
         if self.files.held_out.is_file():
             half = _without_held_out(half, self.files.held_out, found.name)
-        drawn = _decode(_draw(half, self.card, images, seed))
+        drawn = _decode(draw_images(half, [self.card], images, seed))
         return DrawnImages(drawn.images, drawn.labels, drawn.class_names, found.name)
 
     def blank_sample(self, split: DrawnImages, *, seed: int) -> AccuracySample:
@@ -183,14 +151,20 @@ class Bench:
         """How many images the file of a subnet classifies right."""
         return sum(self.count_halves(arch, split))
 
-    def count_halves(self, arch: Architecture, split: PackedImages) -> tuple[int, int]:
-        """How many images 0, 2, 4, … the file of a subnet classifies right, and how many of the others."""
+    def file_of(self, arch: Architecture) -> "OrtModel":
+        """A subnet as the file that it would be exported to."""
         from ofa_nas.export.export import export_subnet, model_card
-        from ofa_nas.export.verify import OrtModel, count_correct_in_file
+        from ofa_nas.export.verify import OrtModel
 
         card = model_card(self.files.name, self.card, arch, {})
         _, model = export_subnet(self.supernet, card, calibration=self.calibration)
-        file = OrtModel(model, card.normalization, threads=self.threads)
+        return OrtModel(model, card.normalization, threads=self.threads)
+
+    def count_halves(self, arch: Architecture, split: PackedImages) -> tuple[int, int]:
+        """How many images 0, 2, 4, … the file of a subnet classifies right, and how many of the others."""
+        from ofa_nas.export.verify import count_correct_in_file
+
+        file = self.file_of(arch)
         right = [0, 0]
         for half in (0, 1):
             part = PackedImages(split.images[half::2], split.labels[half::2], split.class_names)
@@ -200,23 +174,23 @@ class Bench:
 
 
 def check_classes(source: "Source", class_names: Sequence[str]) -> None:
-    """Refuse images of other classes than a supernet's.
+    """Refuse images of other classes than a network's.
 
     Raises:
         DataError: Names the first of each.
     """
     if tuple(source.class_names) != tuple(class_names):
         raise DataError(
-            f"the data have {len(source.class_names)} classes from {source.class_names[0]!r}, the supernet "
+            f"the data have {len(source.class_names)} classes from {source.class_names[0]!r}, the network "
             f"{len(class_names)} from {class_names[0]!r}; they must be the same"
         )
 
 
-def check_fit(source: "Source", card: SupernetCard) -> None:
-    """Refuse data that a supernet cannot be evaluated on: of another kind, channels or classes.
+def check_fit(source: "Source", card: Network) -> None:
+    """Refuse data that a network cannot be evaluated on: of another kind, channels or classes.
 
     Raises:
-        DataError: Says what the data are, and what the supernet takes.
+        DataError: Says what the data are, and what the network takes.
     """
     from ofa_nas.data import check_input
 
@@ -224,8 +198,24 @@ def check_fit(source: "Source", card: SupernetCard) -> None:
     check_classes(source, card.class_names)
 
 
-def _draw(source: "Source", card: SupernetCard, images: int | None, seed: int) -> "Source":
-    check_fit(source, card)
+def held_out_source(files: SupernetFiles) -> "Source":
+    """The images that lie beside a supernet and chose nothing."""
+    from ofa_nas.data.sample import load_sample
+    from ofa_nas.pipeline.evaluating.images import check_images
+
+    check_images(files.held_out, "held-out")
+    return load_sample(files.held_out)
+
+
+def draw_images(source: "Source", networks: Sequence[Network], images: int | None, seed: int) -> "Source":
+    """At most so many images that fit all networks, drawn by `seed`, in their order.
+
+    Raises:
+        ConfigError: Not one is asked for.
+        DataError: They do not fit a network.
+    """
+    for card in networks:
+        check_fit(source, card)
     if images is not None and images < 1:
         raise ConfigError(f"--images {images}: expected 1 or more")
     if images is None or images >= len(source):
