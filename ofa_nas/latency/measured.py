@@ -21,7 +21,7 @@ class ErrorFigures:
     Attributes:
         mape: Mean of the absolute errors.
         p50: Their median.
-        p95: Their 95th percentile: the margin that a search keeps.
+        p95: Their 95th percentile, an estimate where there are few of them: the margin that a search keeps.
         worst: The largest.
         bias: Mean of the signed errors; above 0 the prediction is too slow.
         spearman: Rank correlation.

@@ -124,8 +124,10 @@ class Budget:
 
         Errors of a table are shares of what was measured. A prediction p that is off by at most e of the
         measured m has p >= (1 - e) m, so p <= (1 - e) limit has m <= limit. With the 95th percentile of the
-        sizes of the errors as e, that holds for 95 % of networks or more: those that are slower than
-        predicted and those that are faster share the other 5 %, and only the slower ones break the budget.
+        sizes of the errors as e, that holds for 95 % or more of such networks as were judged, on the runtime
+        that the table stands for: those that are slower than predicted and those that are faster share the
+        other 5 %, and only the slower ones break the budget. What a search finds is chosen, also for being
+        predicted too fast: finalists are timed where the device can be reached.
         """
         return self.limit * (1.0 - self.margin)
 
