@@ -111,8 +111,8 @@ def _judge(left_out: Floats, measured: Floats) -> ErrorFigures:
     """Errors of predictions; with few of them the size that 95 % of other networks are expected to keep.
 
     The largest of two errors is exceeded by a third of other networks. On a Raspberry Pi 4, fitted to 2 of 49
-    networks at random, 17 % of the others took longer than a margin of it lets, after one draw of twelve 77 %;
-    with this one 0.4 and 4 %.
+    networks at random, 17 % of the others took longer than a margin of it lets, in one draw of twelve 77 %.
+    With this one 0.4 and 4 % do.
     """
     error = judge(left_out, measured)
     if len(measured) >= LEAST_RANKED:
