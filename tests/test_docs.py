@@ -161,26 +161,33 @@ def test_the_recipe_in_the_docs_can_be_trained_with(tmp_path: Path) -> None:
     assert [phase.name for phase in recipe.phases] == ["warm", "shrink"]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "shape"), [(np.uint8, (40, 57, 3)), (np.uint8, (40, 57)), (np.uint16, (40, 57))]
+)
 def test_the_application_of_the_tutorial_classifies_with_an_exported_file(
+    dtype: type[np.unsignedinteger[Any]],
+    shape: tuple[int, ...],
     small: SmallSupernet,
     tiny: SearchSpace,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    from ofa_nas.data.image_files import decode_image
     from ofa_nas.data.packed import square_pixels
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import Promise
 
     list(deliver(small.files, tiny.smallest, Promise(figures={}), output=tmp_path / "subnet.onnx"))
     monkeypatch.chdir(tmp_path)
-    noise = np.random.default_rng(0).integers(256, size=(40, 57, 3), dtype=np.uint8)
-    Image.fromarray(noise).save("photo.jpg")
+    noise = np.random.default_rng(0).integers(np.iinfo(dtype).max, size=shape, dtype=dtype, endpoint=True)
+    Image.fromarray(noise).save("photo.jpg", "PNG")
     (block,) = code_blocks("docs/tutorial.md", "python")
     made: dict[str, Any] = {}
     exec(compile(block, "tutorial.md", "exec"), made)
     assert capsys.readouterr().out.strip() in SupernetCard.load(small.files.card).class_names
-    trained_on = square_pixels(np.asarray(made["photo"]), size_px=tiny.smallest.resolution)
+    seen = decode_image(Path("photo.jpg").read_bytes(), "photo.jpg")
+    trained_on = square_pixels(seen, size_px=tiny.smallest.resolution)
     np.testing.assert_array_equal(made["pixels"], trained_on)
 
 
