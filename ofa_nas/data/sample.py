@@ -32,12 +32,43 @@ def balanced_indices(
     Returns:
         `(k,)` int64.
     """
+    return _first_of_each(labels, np.full(labels.max(initial=0) + 1, per_class), rng)
+
+
+def proportional_indices(
+    labels: NDArray[np.int64], most: int, rng: np.random.Generator, *, counts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """About `most` indices, of every class its share, at least one of each; all while there are no more.
+
+    The number is rounded up to a multiple of the number of classes, so that classes which are equally many
+    stay so, and then for each class to a whole number of images.
+
+    Args:
+        labels: `(n,)` int64.
+        most: To draw, but for that rounding.
+        rng: Source of randomness.
+        counts: `(K,)` int64, what the classes' shares are those of.
+
+    Returns:
+        `(k,)` int64, in random order.
+    """
+    if len(labels) <= most:
+        return _first_of_each(labels, np.full(len(counts), len(labels)), rng)
+    rounded_up = -(-most // len(counts)) * len(counts)
+    shares = np.rint(counts * (rounded_up / counts.sum())).astype(np.int64)
+    return _first_of_each(labels, np.maximum(shares, 1), rng)
+
+
+def _first_of_each(
+    labels: NDArray[np.int64], per_class: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """In random order, of each class as many as are asked for, `(K,)`, or all that there are."""
     order = rng.permutation(len(labels))
     ranks = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         of_class = order[labels[order] == label]
         ranks[of_class] = np.arange(len(of_class))
-    return order[ranks[order] < per_class]
+    return order[ranks[order] < per_class[labels[order]]]
 
 
 def save_sample(path: Path, source: Source, indices: NDArray[np.int64]) -> None:

@@ -22,9 +22,11 @@ from ofa_nas.data.sample import (
     in_sample,
     load_images,
     load_sample,
+    proportional_indices,
     save_sample,
 )
 from ofa_nas.errors import DataError
+from ofa_nas.training.splits import held_out_half
 
 WriteLayout = Callable[[str], Path]
 
@@ -173,6 +175,43 @@ def test_balanced_indices_take_the_same_number_of_every_class(
     wanted = np.minimum(np.bincount(array, minlength=6), per_class)
     assert np.array_equal(np.bincount(array[indices], minlength=6), wanted)
     assert np.array_equal(indices, balanced_indices(array, per_class, np.random.default_rng(seed)))
+
+
+@given(
+    counts=st.lists(st.integers(0, 400), min_size=2, max_size=9).filter(any),
+    most=st.integers(1, 300),
+    seed=st.integers(0, 99),
+)
+def test_proportional_indices_take_of_every_class_its_share(counts: list[int], most: int, seed: int) -> None:
+    there = np.array(counts)
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(there)), there))
+    indices = proportional_indices(labels, most, np.random.default_rng(seed), counts=there)
+    assert len(set(indices.tolist())) == len(indices)
+    taken = np.bincount(labels[indices], minlength=len(there))
+    if len(labels) <= most:
+        assert np.array_equal(taken, there)
+    else:
+        shares = min(1.0, (most + len(there) - 1) / len(labels)) * there
+        assert ((taken > 0) == (there > 0)).all()
+        assert (taken <= np.maximum(1.0, shares + 0.5)).all()
+        assert (taken >= most / len(labels) * there - 0.5).all()
+
+
+@given(
+    classes=st.integers(2, 9),
+    of_each=st.integers(2, 60),
+    most=st.integers(1, 300),
+    seed=st.integers(0, 99),
+)
+def test_proportional_indices_of_classes_of_one_size_are_the_balanced_ones(
+    classes: int, of_each: int, most: int, seed: int
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(classes), of_each))
+    val = Source(labels, tuple("abcdefghi"[:classes]), 8, "", lambda _: np.zeros((8, 8, 3), np.uint8))
+    half = labels[held_out_half(val)]
+    per_class = -(-most // classes)
+    found = proportional_indices(half, most, np.random.default_rng(seed), counts=np.bincount(labels))
+    assert np.array_equal(found, balanced_indices(half, per_class, np.random.default_rng(seed)))
 
 
 def test_samples_and_packs_do_without_torch() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofa_nas.data import Normalization, Source
+from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode, load_sample
 from ofa_nas.pipeline.training.training_run import save_images
@@ -52,6 +52,18 @@ def test_no_seed_leaks_images_between_what_is_kept(small: SmallSupernet, tmp_pat
         assert not drawn[-1] & looked_at
         assert not drawn[-1] & encoded_images(data.train)
     assert drawn[0] != drawn[1]
+
+
+def test_held_out_images_have_the_classes_as_often_as_the_data_and_calibration_images_have_all_alike(
+    tmp_path: Path,
+) -> None:
+    counts = np.array([900, 540, 300, 40, 18, 2])
+    both = source_of(np.repeat(np.arange(6), counts).tolist())
+    files = SupernetFiles(tmp_path / "supernet.safetensors")
+    save_images(files, DataSet("some", both, both), SplitSizes(calibration_sample=60, held_out_sample=180))
+    held_out, calibration = (load_sample(path).labels for path in (files.held_out, files.calibration))
+    assert np.bincount(held_out).tolist() == [90, 54, 30, 4, 2, 1]
+    assert np.bincount(calibration).tolist() == [10, 10, 10, 10, 10, 2]
 
 
 def test_reports_and_calibration_are_drawn_by_the_seed() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ofa_nas.data import DataSet, Normalization, Source
 from ofa_nas.data.image_files import median_short_side_px
 from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
-from ofa_nas.data.sample import balanced_indices, save_sample
+from ofa_nas.data.sample import balanced_indices, proportional_indices, save_sample
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import save_supernet
@@ -159,7 +159,10 @@ def save_trained(
 
 
 def save_images(files: SupernetFiles, data: DataSet, sizes: SplitSizes, *, image_size: int = 0) -> None:
-    """Write the calibration and the held-out sample beside a supernet's weights, as many of each class.
+    """Write the calibration and the held-out sample beside a supernet's weights.
+
+    Batch norms are calibrated on as many images of each class. What accuracy is measured on has the classes
+    as often as the validation images do, as what a predictor learns from has.
 
     Args:
         files: Of the supernet.
@@ -168,13 +171,14 @@ def save_images(files: SupernetFiles, data: DataSet, sizes: SplitSizes, *, image
         image_size: Side [px] below which no larger image is cut.
     """
     rng = np.random.default_rng([sizes.seed, 5])
+    classes = len(data.class_names)
+    per_class = max(1, -(-sizes.calibration_sample // classes))
+    calibration = balanced_indices(data.train.labels, per_class, rng)
+    save_sample(files.calibration, data.train.at_least(image_size), calibration)
     held_out = data.val.subset(held_out_half(data.val))
-    for source, path, count in (
-        (data.train, files.calibration, sizes.calibration_sample),
-        (held_out, files.held_out, sizes.held_out_sample),
-    ):
-        per_class = max(1, -(-count // len(data.class_names)))
-        save_sample(path, source.at_least(image_size), balanced_indices(source.labels, per_class, rng))
+    counts = np.bincount(data.val.labels, minlength=classes)
+    chosen = proportional_indices(held_out.labels, sizes.held_out_sample, rng, counts=counts)
+    save_sample(files.held_out, held_out.at_least(image_size), chosen)
 
 
 def deliver_trained(files: SupernetFiles, arch: Architecture) -> Generator["Activity", None, "Delivery"]:
