@@ -64,12 +64,16 @@ def run(args: argparse.Namespace) -> int:
         "method": args.method,
         "subnet": str(done.files.weights),
         "file": str(delivery.path),
+        "classes": done.classes,
+        "keeps_classifier": done.keeps_classifier,
         "trained_parameters": done.trained_parameters,
         "epochs": done.epochs,
         "measured": delivery.measured(),
         "is_met": delivery.is_met,
     }
     if not give_document(args, document):
+        classifier = "kept: the subnet knew them all" if done.keeps_classifier else "new"
+        out.print(f"classes   {done.classes}; classifier {classifier}")
         out.print(f"trained   {done.trained_parameters:,} parameters ({args.method})")
         out.print(f"subnet    {done.files.weights}")
         show_delivery(delivery)

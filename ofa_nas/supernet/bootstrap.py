@@ -46,18 +46,30 @@ class Start:
     image_size: int = 0
 
     def rows_of(self, *, class_ids: Sequence[str], class_names: Sequence[str]) -> list[int] | None:
-        """Rows of the classifier for some classes, or None unless it has every one of them.
+        """Rows of its classifier for some classes; see `classifier_rows`."""
+        return classifier_rows(self.class_names, class_ids=class_ids, class_names=class_names)
 
-        They are looked for by identifier and by name, whichever the start knows its own classes by.
-        """
-        row_of = {name: row for row, name in enumerate(self.class_names)}
-        for asked in (class_ids, class_names):
-            if tuple(asked) == self.class_names:
-                return list(range(len(asked)))
-            is_unique = len(row_of) == len(self.class_names)
-            if asked and is_unique and all(name in row_of for name in asked):
-                return [row_of[name] for name in asked]
-        return None
+
+def classifier_rows(
+    known: Sequence[str], *, class_ids: Sequence[str], class_names: Sequence[str]
+) -> list[int] | None:
+    """Rows of a classifier for some classes, or None unless it has every one of them.
+
+    They are looked for by identifier and by name, whichever the classifier's own are known by.
+
+    Args:
+        known: Names or identifiers of the classifier's classes, in the order of its outputs.
+        class_ids: Identifiers of the classes asked for; may be empty.
+        class_names: Their names.
+    """
+    row_of = {name: row for row, name in enumerate(known)}
+    for asked in (class_ids, class_names):
+        if tuple(asked) == tuple(known):
+            return list(range(len(asked)))
+        is_unique = len(row_of) == len(known)
+        if asked and is_unique and all(name in row_of for name in asked):
+            return [row_of[name] for name in asked]
+    return None
 
 
 def open_start(name: str, *, space: str | None = None) -> Start:

@@ -23,6 +23,7 @@ from ofa_nas.transfer.optimizer import FreeingAdam
 _BATCH_SIZE, _EPOCHS = 8, 5.0
 _RATES = {"full": 3e-4, "last": 3e-3, "bn": 1e-3, "bias": 3e-3, "lite": 1e-3, "lite+bias": 1e-3}
 _WEIGHT, _FIRST, _SECOND = "weight:", "first moment:", "second moment:"
+_KEPT = "keeps_classifier"  # which older checkpoints do not tell of: theirs began at 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ class _Run:
             self.trained.items(), self.optimizer.moments(), strict=True
         ):
             tensors |= {_WEIGHT + name: value.detach(), _FIRST + name: first, _SECOND + name: second}
-        write_state(self.path, tensors, step=self.done, meta={**self.meta, **rates_meta(self.rates)})
+        told = {_KEPT: self.network.keeps_classifier, **rates_meta(self.rates)}
+        write_state(self.path, tensors, step=self.done, meta={**self.meta, **told})
         self.saved = self.done
 
     def load(self, *, has_own_rate: bool) -> None:
@@ -163,6 +165,7 @@ class _Run:
                 value.copy_(tensors[_WEIGHT + name])
         moments = [(tensors[_FIRST + name], tensors[_SECOND + name]) for name in self.trained]
         self.optimizer.restore(moments, steps=steps)
+        self.network.keeps_classifier = found.get(_KEPT) is True
         self.done = self.saved = steps
 
     def _step(self, step: int) -> Tensor:

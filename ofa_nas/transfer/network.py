@@ -29,11 +29,15 @@ class TransferNetwork(Subnet):
     Args:
         space: Of one architecture, folded, with lite residual modules where the method has them.
         method: What is trained.
+
+    Attributes:
+        keeps_classifier: It has the subnet's rows for its classes, or began with them; else it began at 0.
     """
 
     def __init__(self, space: SearchSpace, method: Method) -> None:
         super().__init__(space, space.largest)
         self.method = method
+        self.keeps_classifier = False
         self.scales = nn.ParameterDict()
         self.requires_grad_(requires_grad=False)
         for layer, operator, module in self.weighted_operators():
@@ -49,42 +53,54 @@ class TransferNetwork(Subnet):
         return {name: value for name, value in self.named_parameters() if value.requires_grad}
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the lite residual modules by He's rule; their last convolutions, and the classifier, are 0.
+        """Draw the lite residual modules by He's rule; their last convolutions are 0.
 
-        So the network computes at first what the subnet did, up to the classifier.
+        So the network computes at first what the subnet did, up to a new classifier.
         """
         with torch.no_grad():
             for _, operator, module in self.weighted_operators():
                 if operator.name == f"{LITE}conv":
                     fan_in = module.weight[0].numel()
                     module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
-                elif operator.name.startswith(LITE) or isinstance(operator, Linear):
+                elif operator.name.startswith(LITE):
                     module.weight.zero_()
                 else:
                     continue
                 if module.bias is not None:
                     module.bias.zero_()
 
-    def load_folded(self, weights: Weights, layers: Sequence[Layer], *, where: str) -> None:
-        """Take over the folded weights of a subnet; classifier and lite residual modules are not in it.
+    def load_folded(
+        self, weights: Weights, layers: Sequence[Layer], *, where: str, rows: Sequence[int] | None = None
+    ) -> None:
+        """Take over the folded weights of a subnet, which has no lite residual modules.
 
         Args:
             weights: As `Subnet.folded_weights` gives them, or the initialisers of an exported file.
             layers: Of that subnet; each stands where one of this network does.
             where: They come from, for messages.
+            rows: Of the subnet's classifier, one for each class; None for a new classifier, which is 0.
 
         Raises:
             CheckpointError: One is missing, of another shape, or not finite.
         """
-        names = {own.name: source for own, source in zip(self.walk, layers, strict=True)}
+        sources = {own.name: source for own, source in zip(self.walk, layers, strict=True)}
+        self.keeps_classifier = rows is not None
         with torch.no_grad():
             for layer, operator, module in self.weighted_operators():
-                if isinstance(operator, Linear) or operator.name.startswith(LITE):
+                if operator.name.startswith(LITE):
                     continue
-                name = tensor_name(names[layer.name], operator.name)
+                source = sources[layer.name]
+                name = tensor_name(source, operator.name)
                 for key, target in ((f"{name}.weight", module.weight), (f"{name}.bias", module.bias)):
-                    if target is not None:
+                    if target is None:
+                        continue
+                    if not isinstance(operator, Linear):
                         target.copy_(checked_weight(weights, key, target.shape, where))
+                    elif rows is None:
+                        target.zero_()
+                    else:
+                        shape = torch.Size((source.out_channels, *target.shape[1:]))
+                        target.copy_(checked_weight(weights, key, shape, where)[list(rows)])
 
     def run(self, layers: Sequence[Layer], x: Tensor, mode: Mode) -> Tensor:
         """Run layers on images, keeping what the trained parameters' gradients need and nothing else."""

@@ -1,6 +1,7 @@
 """A transfer from end to end: to a user's folder, from an architecture and from a file, and checked."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import read_model
-from ofa_nas.pipeline.adapting.transfer_source import named_subnet, open_subnet
+from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, named_subnet, open_subnet
 from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import load_supernet
@@ -24,6 +25,7 @@ from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet
 
 Refused = Callable[..., str]
+CLASSIFIER = "layers.classifier.linear.weight"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,8 @@ def test_a_users_folder_is_learnt_exported_and_verified(
 ) -> None:
     document = transfer(command, small, folder, tmp_path / "run", "--learning-rate", 0.01)
     assert document["is_met"]
+    assert not document["keeps_classifier"]
+    assert document["classes"] == 3
     assert document["measured"]["accuracy"] > 0.6
     assert len(document["epochs"]) == 3
     names = {node.output[0] for node in read_model(Path(document["file"])).graph.node}
@@ -131,7 +135,9 @@ def test_a_file_starts_a_transfer_as_its_architecture_does(
     networks = []
     for source in (by_file, by_text):
         own = TransferNetwork(space, method)
-        own.load_folded(source.weights, list(source.space.layers(source.arch)), where=source.name)
+        own.load_folded(
+            source.weights, list(source.space.layers(source.arch)), where=source.name, rows=[2, 0, 1]
+        )
         own.initialise(torch.Generator().manual_seed(0))
         networks.append(own.state_dict())
     for key, value in networks[0].items():
@@ -140,22 +146,61 @@ def test_a_file_starts_a_transfer_as_its_architecture_does(
 
 def test_a_fresh_transfer_computes_what_the_subnet_does(small: SmallSupernet) -> None:
     source = open_subnet("largest", small.name)
-    supernet, card = load_supernet(small.files)
+    supernet, _ = load_supernet(small.files)
     subnet = calibrated_subnet(
         supernet, source.arch, images=small.calibration, normalization=source.normalization
     )
-    method = METHODS["lite+bias"]
-    space = transfer_space(card.space, source.arch, classes=10, method=method)
-    own = TransferNetwork(space, method)
-    own.load_folded(source.weights, list(card.space.layers(source.arch)), where="here")
-    own.initialise(torch.Generator().manual_seed(0))
-    classifier = "layers.classifier.linear"
-    with torch.no_grad():
-        for part in ("weight", "bias"):
-            own.get_parameter(f"{classifier}.{part}").copy_(subnet.get_parameter(f"{classifier}.{part}"))
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        torch.testing.assert_close(own(x), subnet(x), rtol=1e-4, atol=1e-4)
+        expected = subnet(x)
+        for rows in (list(range(10)), [7, 0, 9]):
+            found = begun(source, classes=len(rows), rows=rows)(x)
+            torch.testing.assert_close(found, expected[:, rows], rtol=1e-4, atol=1e-4)
+        assert not begun(source, classes=10, rows=None)(x).any()
+
+
+def begun(source: SourceSubnet, *, classes: int, rows: list[int] | None) -> TransferNetwork:
+    """A network before its first step."""
+    method = METHODS["lite+bias"]
+    own = TransferNetwork(transfer_space(source.space, source.arch, classes=classes, method=method), method)
+    own.load_folded(source.weights, list(source.space.layers(source.arch)), where="here", rows=rows)
+    own.initialise(torch.Generator().manual_seed(0))
+    return own
+
+
+@pytest.mark.parametrize("method", ["last", "lite+bias"])
+def test_the_classifier_of_known_classes_is_kept(
+    method: str, command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    hardly = ("--epochs", 0.1, "--learning-rate", 1e-9, "--method", method)
+    document = transfer(command, small, small.data, tmp_path / "run", *hardly)
+    assert document["keeps_classifier"]
+    assert document["classes"] == 10
+    (before,) = command("evaluate", "smallest", "--supernet", small.name, "--json").document["results"]
+    assert before["accuracy"] > 0.3
+    assert document["measured"]["accuracy"] == pytest.approx(before["accuracy"], abs=0.011)
+
+
+def test_some_of_the_known_classes_keep_their_rows_and_one_unknown_class_keeps_none(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    some = tmp_path / "some"
+    for split in ("train", "val"):
+        for name in ("class_3", "class_1"):
+            shutil.copytree(small.data / split / name, some / split / name)
+    base = ("transfer", "--from", "smallest", "--supernet", small.name, "--data", some, "--threads", 1)
+    hardly = ("--epochs", 0.1, "--learning-rate", 1e-9, "--method", "last")
+    printed = command(*base, *hardly, "--output", tmp_path / "run")
+    assert "classes   2; classifier kept: the subnet knew them all" in printed.out
+    rows = load_supernet(small.files)[0].state_dict()[CLASSIFIER][[1, 3]]
+    kept = load_supernet(SupernetFiles(tmp_path / "run" / "subnet.safetensors"))[0].state_dict()[CLASSIFIER]
+    torch.testing.assert_close(kept, rows, rtol=1e-3, atol=1e-5)
+    for split in ("train", "val"):
+        (some / split / "class_1").rename(some / split / "others")
+    printed = command(*base, *hardly, "--output", tmp_path / "new")
+    assert "classes   2; classifier new" in printed.out
+    new = load_supernet(SupernetFiles(tmp_path / "new" / "subnet.safetensors"))[0].state_dict()[CLASSIFIER]
+    assert new.abs().max() < 1e-6
 
 
 def test_a_subnet_with_lite_residuals_is_no_start(

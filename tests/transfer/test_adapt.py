@@ -1,5 +1,6 @@
 """A transfer learns, goes on where it was stopped, and leaves alone what it does not train."""
 
+import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
@@ -128,6 +131,24 @@ def test_a_stopped_transfer_may_go_on_at_another_rate(tiny: SearchSpace, tmp_pat
     assert isinstance(first, StepReport)
     assert first.learning_rate == slower.position(1, 64).learning_rate
     assert list(adapt(network(tiny), DATA, slower, checkpointing=given)) == [changed]
+
+
+def test_a_resume_tells_whether_the_classifier_was_kept(tiny: SearchSpace, tmp_path: Path) -> None:
+    place = Checkpointing(tmp_path / "state.safetensors")
+    first, again, older = (network(tiny) for _ in range(3))
+    first.keeps_classifier = True
+    list(adapt(first, DATA, recipe(epochs=0.5), checkpointing=place))
+    list(adapt(again, DATA, recipe(epochs=0.5), checkpointing=replace(place, resume=True)))
+    assert again.keeps_classifier
+    with safe_open(place.path, framework="pt") as file:
+        told = json.loads(file.metadata()["training"])
+    del told["keeps_classifier"]  # as in checkpoints of before, whose classifier began at 0
+    save_file(load_file(place.path), place.path, {"training": json.dumps(told)})
+    older.keeps_classifier = True
+    list(adapt(older, DATA, recipe(epochs=0.5), checkpointing=replace(place, resume=True)))
+    assert not older.keeps_classifier
+    for key, value in first.named_parameters():
+        assert torch.equal(value, older.get_parameter(key)), key
 
 
 def test_what_cannot_be_trained_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:

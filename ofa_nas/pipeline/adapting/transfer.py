@@ -22,6 +22,7 @@ from ofa_nas.pipeline.training.training_run import (
     warn_of_size,
 )
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.supernet.bootstrap import classifier_rows
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
@@ -61,6 +62,8 @@ class TransferredSubnet:
     Attributes:
         files: A supernet of one architecture: what every command with `--supernet` takes.
         arch: That architecture, in the space of the files.
+        classes: Outputs of the classifier.
+        keeps_classifier: It began as the subnet's, which knew every class; else at 0.
         trained_parameters: How many numbers were trained.
         epochs: Reports since the start or the resume.
         delivery: The ONNX file and its checks.
@@ -68,6 +71,8 @@ class TransferredSubnet:
 
     files: SupernetFiles
     arch: Architecture
+    classes: int
+    keeps_classifier: bool
     trained_parameters: int
     epochs: tuple[TransferEpoch, ...]
     delivery: Delivery
@@ -127,7 +132,15 @@ def _transfer(
         made_by={"transfer": plan.method.name, **plan.made_by(source.name, rates)},
     )
     delivery = yield from deliver_trained(files, network.arch)
-    yield TransferredSubnet(files, network.arch, count, tuple(epochs), delivery)
+    yield TransferredSubnet(
+        files=files,
+        arch=network.arch,
+        classes=len(data.class_names),
+        keeps_classifier=network.keeps_classifier,
+        trained_parameters=count,
+        epochs=tuple(epochs),
+        delivery=delivery,
+    )
 
 
 def _network(
@@ -135,6 +148,8 @@ def _network(
 ) -> TransferNetwork:
     space = transfer_space(source.space, source.arch, classes=len(data.class_names), method=plan.method)
     network = TransferNetwork(space, plan.method)
-    network.load_folded(source.weights, list(source.space.layers(source.arch)), where=source.name)
+    rows = classifier_rows(source.class_names, class_ids=data.train.class_ids, class_names=data.class_names)
+    layers = list(source.space.layers(source.arch))
+    network.load_folded(source.weights, layers, where=source.name, rows=rows)
     network.initialise(torch.Generator().manual_seed(plan.recipe.seed))
     return place(network, device)
