@@ -240,6 +240,6 @@ def parse_accuracy(text: str) -> float:
 
 
 def _share(text: str) -> float:
-    """A share as `0.05` or `5%`; infinite where it is none."""
+    """A share as `0.05` or `5%`, the number next to what was written; infinite where it is none."""
     match = _SHARE.fullmatch(text.strip())
-    return float(match[1]) / (100.0 if match[2] else 1.0) if match else math.inf
+    return float(f"{match[1]}e-2" if match[2] else match[1]) if match else math.inf

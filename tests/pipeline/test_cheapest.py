@@ -96,6 +96,12 @@ def test_accuracies_are_shares_or_percent(text: str, share: float) -> None:
     assert parse_accuracy(text) == pytest.approx(share)
 
 
+def test_a_percentage_is_the_share_of_a_thousand_images_that_it_names() -> None:
+    assert [parse_accuracy(f"{count / 10}%") for count in range(1, 1001)] == [
+        count / 1000 for count in range(1, 1001)
+    ]
+
+
 @pytest.mark.parametrize("text", ["65", "0", "0%", "-5%", "much", "101%", ""])
 def test_what_is_no_accuracy_is_refused(text: str) -> None:
     with pytest.raises(BudgetError, match=r"expected a top-1 to reach such as 65% or 0\.65"):
