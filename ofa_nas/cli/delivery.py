@@ -77,9 +77,8 @@ def _mark(check: "Check") -> str:
 def _verdict(delivery: "Delivery") -> str:
     if not delivery.is_met:
         return "[red]a promise is broken, see ✗[/red]"
-    above = dict.fromkeys(check.title for check in delivery.checks if check.exceeds_budget)
+    from ofa_nas.export.check import describe_excess
+
+    excess = describe_excess(delivery.checks)
     kept = "every promise kept" if not delivery.unchecked else "every promise kept that could be checked"
-    if not above:
-        return kept
-    verb = "is above its budget" if len(above) == 1 else "are above their budgets"
-    return f"{kept}, but as measured {' and '.join(above)} {verb}"
+    return f"{kept}, but as measured {excess}" if excess else kept

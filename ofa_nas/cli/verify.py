@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time the file on host, or on a board: ssh://[USER@]HOST[:PORT][/PYTHON]",
     )
     add_budgets(parser)
+    parser.add_argument("--accuracy", metavar="SHARE", help="top-1 to reach on held-out images, such as 85%%")
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
 
 
@@ -29,10 +30,15 @@ def run(args: argparse.Namespace) -> int:
 
     prepare_process()
     from ofa_nas.pipeline.delivery.file_verification import verify_file
+    from ofa_nas.search.budgets import parse_accuracy
 
-    budgets = read_budgets(args)
     stream = verify_file(
-        args.file, supernet=args.supernet, device=args.device, budgets=budgets, threads=args.threads
+        args.file,
+        supernet=args.supernet,
+        device=args.device,
+        budgets=read_budgets(args),
+        least_accuracy=None if args.accuracy is None else parse_accuracy(args.accuracy),
+        threads=args.threads,
     )
     delivery = follow_delivery(stream, quiet=args.json)
     document = {

@@ -1,6 +1,6 @@
 """One figure of a file beside what it should be, and how people read it, on a screen or on a page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ofa_nas.figures import format_amount, format_count, format_points
@@ -29,9 +29,10 @@ class Check:
         measured: On the file itself.
         predicted: What the search promised; None where nothing was.
         unit: `fraction`, `ms`, `bytes` or `MACs`.
-        is_met: False when the figure breaks a promise: numerics off, or a budget exceeded.
-        exceeds_budget: Whether the measured figure is above a budget, though the promise may be kept: a
-            budget of memory or size holds for what was predicted, one of latency allows for noise.
+        is_met: False when the figure breaks a promise: numerics off, a budget exceeded, an accuracy missed.
+        exceeds_budget: Whether the measured figure is above a budget, or an accuracy below what was asked,
+            though the promise may be kept: a budget of memory or size holds for what was predicted, latency
+            and accuracy are allowed their noise.
         note: How it was measured, or why it deviates.
         device: Of a latency: the name of the table that predicted it, or else where it was measured.
     """
@@ -68,3 +69,16 @@ class Check:
         if self.unit == "fraction":
             return format_points(self.measured - self.predicted)
         return f"{self.measured / self.predicted - 1:+.1%}"
+
+
+def describe_excess(checks: Sequence[Check]) -> str:
+    """Which measured figures miss what was asked: `latency is above its budget`; empty where none does."""
+    beyond = dict.fromkeys(
+        (check.quantity == "accuracy", check.title) for check in checks if check.exceeds_budget
+    )
+    above = [title for is_accuracy, title in beyond if not is_accuracy]
+    told = [f"{title} is below what was asked" for is_accuracy, title in beyond if is_accuracy]
+    if above:
+        verb = "is above its budget" if len(above) == 1 else "are above their budgets"
+        told.append(f"{' and '.join(above)} {verb}")
+    return ", and ".join(told)

@@ -58,13 +58,19 @@ def _checks(checks: Sequence[Check]) -> Markup:
     rows = []
     for one in checks:
         title = one.title + (f" on {one.device}" if one.device else "")
-        verdict = "broken" if not one.is_met else "kept; above its budget" if one.exceeds_budget else "kept"
-        verdict = "–" if one.quantity in _NEVER_PROMISED else verdict
+        verdict = "–" if one.quantity in _NEVER_PROMISED else _verdict(one)
         predicted = "" if one.predicted is None else one.text(one.predicted, share=percent)
         measured = one.text(one.measured, share=percent)
         rows.append((title, predicted, measured, one.deviation, verdict, one.note))
     headers = ("what", "predicted", "measured", "off by", "promise", "how")
     return table(headers, rows, caption="Checks of the exported file")
+
+
+def _verdict(one: Check) -> str:
+    if not one.is_met:
+        return "broken"
+    beyond = "below what was asked" if one.quantity == "accuracy" else "above its budget"
+    return f"kept; {beyond}" if one.exceeds_budget else "kept"
 
 
 def _measured(document: SearchDocument, title: str, given: MeasuredNetworks | None) -> list[str]:

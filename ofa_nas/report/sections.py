@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ofa_nas.export.check import Check
+from ofa_nas.export.check import Check, describe_excess
 from ofa_nas.figures import format_amount, format_bytes, format_ms, format_share
 from ofa_nas.pages.html import Markup, copyable, markup, table, tag
 from ofa_nas.report.course import beside_words, layer_words, memory_chart, peak_words, time_chart
@@ -103,9 +103,9 @@ def _verdict(checks: Sequence[Check]) -> Markup:
     if broken:
         told = f"The exported file breaks what was promised of it: {broken}."
         return tag("p", told, attributes={"class": "warning"})
-    above = ", ".join(dict.fromkeys(one.title for one in checks if one.exceeds_budget))
+    excess = describe_excess(checks)
     told = "The exported file keeps every promise that was checked"
-    return tag("p", f"{told}; as measured it is above its budget of {above}." if above else f"{told}.")
+    return tag("p", f"{told}, but as measured {excess}." if excess else f"{told}.")
 
 
 def _claim(document: SearchDocument, answer: Answer) -> str:

@@ -509,7 +509,7 @@ def test_every_planned_command_is_one_that_the_commands_take(
     )
     assert (parsed["profile"].resolution, parsed["profile"].thread_counts) == ([24], [1])
     assert parsed["search"].devices[-1] == ("--measure", "host")
-    assert parsed["verify"].latency == "1ms"
+    assert (parsed["verify"].latency, parsed["verify"].accuracy) == ("1ms", "10%")
     assert {parsed[name].precision for name in ("profile", "search", "export")} == {"int8"}
     assert (parsed["export"].batch, parsed["export"].preprocess) == ("2", True)
 

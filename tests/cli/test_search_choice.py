@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -41,6 +42,22 @@ def test_an_objective_turns_the_search_round(
         (("--objective", "macs", "--accuracy", "5", "--macs", "1,2M"), "give one value for each budget"),
     ):
         assert message in refused(*search, *flags)
+
+
+def test_a_file_far_below_the_accuracy_that_was_asked_breaks_the_promise(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    files = small.copy_to(tmp_path / "relabelled")
+    with np.load(files.held_out) as sample:
+        content = dict(sample)
+    np.savez(files.held_out, **{**content, "label": (content["label"] + 1) % 10})
+    path = tmp_path / "subnet.onnx"
+    search = ("search", "--objective", "macs", "--accuracy", "50%", "--export", path, "--supernet")
+    found = command(*search, files.weights, "--json")
+    assert (found.status, found.err) == (1, "")
+    assert found.document["measured"]["exceeds_budget"]
+    assert [one["quantity"] for one in found.document["checks"] if not one["is_met"]] == ["accuracy"]
+    assert path.is_file()
 
 
 def test_the_spread_of_several_seeds_is_told(command: Command, small: SmallSupernet) -> None:

@@ -97,6 +97,34 @@ def test_a_kept_promise_that_a_measured_figure_exceeds_is_told(
     assert above == {"file_size"}
 
 
+def test_an_accuracy_that_the_file_does_not_reach_is_status_one(
+    command: Command, small: SmallSupernet, exported: Path
+) -> None:
+    verify = ("verify", exported, "--supernet", small.name)
+    checks = {one["quantity"]: one for one in command(*verify, "--json").document["checks"]}
+    measured = checks["accuracy"]["measured"]
+    assert 0.3 < measured < 0.95
+    reached = command(*verify, "--accuracy", f"{100 * measured:.4f}%")
+    assert (reached.status, reached.text.endswith("every promise kept")) == (0, True)
+    near = command(*verify, "--accuracy", f"{measured + 0.01}")
+    assert near.status == 0
+    assert "; 1 points below the " in near.text
+    assert near.text.endswith("every promise kept, but as measured top-1 is below what was asked")
+    missed = command(*verify, "--accuracy", "100%", "--json")
+    assert (missed.status, missed.err) == (1, "")
+    assert (missed.document["is_met"], missed.document["exceeds_budget"]) == (False, True)
+    (broken,) = (one for one in missed.document["checks"] if not one["is_met"])
+    assert (broken["quantity"], broken["exceeds_budget"]) == ("accuracy", True)
+    assert broken["note"].endswith(f"; {100 * (1 - measured):.3g} points below the 100% that was asked")
+
+
+def test_an_accuracy_without_images_is_refused(refused: Callable[..., str], exported: Path) -> None:
+    line = refused("verify", exported, "--accuracy", "10%")
+    assert "--accuracy 10%: accuracy not measured: no images of shapes are at hand (" in line
+    assert f"give the supernet that {exported} came from with --supernet" in line
+    assert "--accuracy 'much': expected a top-1" in refused("verify", exported, "--accuracy", "much")
+
+
 @pytest.mark.slow
 def test_a_latency_budget_is_measured_on_this_machine(
     command: Command, small: SmallSupernet, exported: Path

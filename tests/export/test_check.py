@@ -2,7 +2,7 @@
 
 import pytest
 
-from ofa_nas.export.check import Check
+from ofa_nas.export.check import Check, describe_excess
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,20 @@ def test_a_check_has_title_text_and_deviation(
 ) -> None:
     check = Check(quantity, measured, predicted, unit, is_met=True, note="")
     assert (check.title, check.text(measured, share="{:.1%}".format), check.deviation) == texts
+
+
+@pytest.mark.parametrize(
+    ("quantities", "told"),
+    [
+        ([], ""),
+        (["latency"], "latency is above its budget"),
+        (["latency", "latency"], "latency is above its budget"),
+        (["peak_memory", "file_size"], "peak memory and file size are above their budgets"),
+        (["accuracy"], "top-1 is below what was asked"),
+        (["accuracy", "latency"], "top-1 is below what was asked, and latency is above its budget"),
+    ],
+)
+def test_what_misses_is_told_in_one_clause(quantities: list[str], told: str) -> None:
+    kept = Check("numerics", 1.0, None, "fraction", is_met=True, note="")
+    checks = [Check(one, 1.0, None, "", is_met=True, note="", exceeds_budget=True) for one in quantities]
+    assert describe_excess([kept, *checks]) == told

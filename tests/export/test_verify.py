@@ -252,6 +252,26 @@ def test_an_accuracy_beyond_both_intervals_is_told_and_breaks_nothing() -> None:
     assert "outside" not in near.note
 
 
+@pytest.mark.parametrize(
+    ("least", "is_met", "is_below"),
+    [(None, True, False), (0.6, True, False), (0.601, True, True), (0.66, True, True), (0.7, False, True)],
+)
+def test_an_accuracy_that_was_asked_is_missed_where_the_whole_interval_lies_below(
+    least: float | None, is_met: bool, is_below: bool
+) -> None:
+    found = Top1(60, 100)
+    assert found.interval[1] == pytest.approx(0.6769, abs=1e-4)
+    check = check_accuracy(found, predicted=None, half_width=0.0, least=least)
+    assert (check.is_met, check.exceeds_budget) == (is_met, is_below)
+    assert ("below" in check.note) == is_below
+
+
+def test_how_far_an_accuracy_is_below_what_was_asked_is_told() -> None:
+    note = check_accuracy(Top1(60, 100), predicted=None, half_width=0.0, least=0.7).note
+    assert note.endswith("points; 10 points below the 70% that was asked")
+    assert check_accuracy(Top1(20, 20), predicted=None, half_width=0.0, least=1.0).is_met
+
+
 def test_the_interval_of_a_file_that_errs_nowhere_is_not_empty() -> None:
     found = Top1(20, 20)
     assert found.interval == pytest.approx((0.8808, 1.0), abs=1e-4)

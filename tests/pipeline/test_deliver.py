@@ -25,10 +25,11 @@ from ofa_nas.latency.shelf import find_table
 from ofa_nas.pipeline.delivery.deliver import deliver, save_model
 from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.pipeline.evaluating.judging import evaluate
+from ofa_nas.pipeline.searching.cheapest import search_cheapest
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of, promise_of_result
-from ofa_nas.pipeline.searching.search import SearchResult, search
-from ofa_nas.search.budgets import Budget
+from ofa_nas.pipeline.searching.search import Goal, SearchResult, search
+from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.precision import FP16, INT8, weight_bytes
@@ -138,6 +139,17 @@ def test_a_search_promises_each_device_its_own_latency(small: SmallSupernet, tin
     assert (first.limit_ms, first.references, first.address) == (None, {"one": 3.0}, "ssh://pi")
     assert second.predicted == PredictedLatency("exact", "measured", result.chosen.latencies_ms["exact"], "")
     assert (second.limit_ms, second.references, second.address) == (4.0, {}, "")
+
+
+def test_a_search_for_an_accuracy_promises_it(small: SmallSupernet) -> None:
+    estimators = Estimators.load(small.name)
+    goal = Goal(Cost("macs"), 0.3)
+    *_, cheapest = search_cheapest(estimators, [], goal)
+    *_, best = search(estimators, [])
+    assert isinstance(cheapest, SearchResult)
+    assert isinstance(best, SearchResult)
+    promised, free = (promise_of_result(one, estimators, addresses={}, threads=1) for one in (cheapest, best))
+    assert (promised.least_accuracy, free.least_accuracy) == (0.3, None)
 
 
 @pytest.mark.slow

@@ -213,7 +213,18 @@ def test_a_broken_promise_is_told_at_the_top(found: dict[str, Found], write: Wri
     assert "resident memory 50 MB –" in text
     assert "Latency on rpi4 was not measured: it is predicted by a table that is estimated." in text
     text = elements(write(content | {"checks": [peak | {"is_met": True, "exceeds_budget": True}]})).text
-    assert "keeps every promise that was checked; as measured it is above its budget of peak memory." in text
+    assert "keeps every promise that was checked, but as measured peak memory is above its budget." in text
+    assert "1.64 MB -10.9% kept; above its budget" in text
+
+
+def test_an_accuracy_below_what_was_asked_is_told(found: dict[str, Found], write: Write) -> None:
+    top_1 = {"quantity": "accuracy", "measured": 0.53, "predicted": 0.548, "unit": "fraction"}
+    kept = {**top_1, "is_met": True, "exceeds_budget": True}
+    text = elements(write(found["one"].content | {"checks": [kept]})).text
+    assert "keeps every promise that was checked, but as measured top-1 is below what was asked." in text
+    assert "top-1 54.8 % 53.0 % -1.8 points kept; below what was asked" in text
+    text = elements(write(found["one"].content | {"checks": [{**kept, "is_met": False}]})).text
+    assert "The exported file breaks what was promised of it: top-1." in text
 
 
 @pytest.mark.slow

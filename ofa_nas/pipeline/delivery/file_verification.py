@@ -68,7 +68,7 @@ class Delivery:
 
     @property
     def exceeds_budget(self) -> bool:
-        """Whether a measured figure is above its budget, though its promise may be kept."""
+        """Whether a measured figure misses its budget or what was asked, though its promise may be kept."""
         return any(check.exceeds_budget for check in self.checks)
 
     def measured(self) -> dict[str, float | dict[str, float]]:
@@ -97,6 +97,7 @@ def verify_file(
     supernet: str | Path | None = None,
     device: str | None = None,
     budgets: Sequence[Budget] = (),
+    least_accuracy: float | None = None,
     threads: int = 1,
 ) -> Iterator[Activity | Delivery]:
     """Check an exported file from what it says of itself; without its supernet, what can be checked still is.
@@ -107,13 +108,15 @@ def verify_file(
         device: Address of where to time it; None for this machine when the file was predicted for it, and for
             nowhere otherwise.
         budgets: That it must keep.
+        least_accuracy: Top-1 that it must reach, a fraction; None for any.
         threads: Of ONNX Runtime.
 
     Raises:
         FileError: The file is no export of this tool.
         CheckpointError: The supernet that was given is not there, or the one that was found is damaged.
         ConfigError: The device is no address.
-        BudgetError: A latency is limited, and the file would not be timed.
+        BudgetError: A latency is limited, and the file would not be timed; or an accuracy is asked, and there
+            are no images to judge it by.
     """
     path = Path(path)
     card = ModelCard.from_model(read_model(path), path)
@@ -127,6 +130,11 @@ def verify_file(
         )
     yield Activity("loading the supernet")
     original = find_original(path, card, None if supernet is None else str(supernet))
+    if least_accuracy is not None and original.held_out is None:
+        raise BudgetError(
+            f"--accuracy {100 * least_accuracy:.6g}%: {original.missing[-1]}; give the supernet that "
+            f"{path} came from with --supernet: its images lie beside it"
+        )
     limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
     meant = _meant(card, address)
     timed = LatencyPromise(meant, limit_ms, address=address)
@@ -137,6 +145,7 @@ def verify_file(
         latencies=(timed,) if address else (),
         budgets=tuple(budgets),
         threads=threads,
+        least_accuracy=least_accuracy,
     )
     for record in check_file(path, original.subnet, promise, held_out=original.held_out):
         yield replace(record, unchecked=missing) if isinstance(record, Delivery) else record
@@ -253,7 +262,12 @@ def _judge_classes(
             yield Activity("classifying held-out images, beside torch", compared.images, len(held_out))
         yield from check_comparison(compared)
         found = compared.top_1
-    accuracy = check_accuracy(found, predicted=promise.figures.get("accuracy"), half_width=promise.half_width)
+    accuracy = check_accuracy(
+        found,
+        predicted=promise.figures.get("accuracy"),
+        half_width=promise.half_width,
+        least=promise.least_accuracy,
+    )
     is_of_fp32 = precision != FP32 and accuracy.predicted is not None
     yield replace(accuracy, note=f"{accuracy.note}; predicted of fp32") if is_of_fp32 else accuracy
 

@@ -171,6 +171,8 @@ class _Planner:
         for name, text in self.run.search.budgets.items():
             if name != "latency" or self.facts.address:
                 command += [f"--{name.replace('_', '-')}", text]
+        if self.run.search.accuracy is not None:
+            command += ["--accuracy", self.run.search.accuracy]
         if self.facts.address:
             command += ["--device", self.facts.address]
         inputs = {SUBNET: self._at(SUBNET), **self._images(), "held-out images": self.files.held_out}

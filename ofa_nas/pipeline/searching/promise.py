@@ -64,6 +64,7 @@ class Promise:
         latencies: One a device.
         budgets: That it must keep, latencies aside.
         threads: Of ONNX Runtime.
+        least_accuracy: Top-1 that was asked, a fraction; None where none was.
     """
 
     figures: Mapping[str, float]
@@ -71,6 +72,7 @@ class Promise:
     latencies: tuple[LatencyPromise, ...] = ()
     budgets: tuple[Budget, ...] = ()
     threads: int = 1
+    least_accuracy: float | None = None
 
     def limit(self, name: str) -> float | None:
         """The budget of a cost, latencies aside; None without one."""
@@ -151,4 +153,5 @@ def promise_of_result(
         ),
         budgets=tuple(budget for budget in result.budgets if budget.name != "latency"),
         threads=threads,
+        least_accuracy=None if result.goal is None else result.goal.accuracy,
     )
