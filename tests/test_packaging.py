@@ -1,6 +1,7 @@
 """The wheel holds the data, and nothing is imported that is not declared."""
 
 import ast
+import email
 import re
 import shutil
 import subprocess
@@ -104,6 +105,25 @@ def test_the_wheel_holds_the_data_that_git_knows_and_no_other(wheel: dict[str, b
     packed = {name.removeprefix(DATA): content for name, content in wheel.items() if name.startswith(DATA)}
     assert packed.keys() == set(tracked(*KINDS)), "pyproject.toml names what ships"
     assert not [name for name, content in packed.items() if content != (ROOT / name).read_bytes()]
+
+
+@pytest.mark.slow
+def test_the_wheel_declares_the_licence_of_all_that_it_holds(wheel: dict[str, bytes]) -> None:
+    (folder,) = {name.split("/")[0] for name in wheel if name.endswith(".dist-info/METADATA")}
+    metadata = email.message_from_bytes(wheel[f"{folder}/METADATA"])
+    licences = {
+        "LICENSE": "MIT License",
+        "latency_tables/note10.LICENSE.txt": "Apache License",
+        "supernets/efficientnet_lite.LICENSE.txt": "LicenseRef-non-commercial-research",
+        "supernets/ofa-imagenet.LICENSE.txt": "MIT License",
+    }
+    assert metadata["License-Expression"] == "MIT AND Apache-2.0 AND LicenseRef-non-commercial-research"
+    assert set(metadata.get_all("License-File", [])) == licences.keys()
+    for name, text in licences.items():
+        assert text in wheel[f"{folder}/licenses/{name}"].decode()
+    texts = {name for name in tracked(*KINDS) if name.endswith(".LICENSE.txt")}
+    assert texts == licences.keys() - {"LICENSE"}, "pyproject.toml declares those of the data"
+    assert all(f"{DATA}{name}" in wheel for name in texts), "beside what they are of"
 
 
 def test_nothing_names_a_host_to_install_from() -> None:
