@@ -48,6 +48,7 @@ class SupernetCard:
         sha256: Digest of the weights file; empty where the weights do not come with the card.
         made_by: Recipe, history of the training, provenance.
         published: Where the weights are that do not come with the card.
+        licence: Terms of the weights, or of those that they began with; empty where nobody stated them.
     """
 
     space: SearchSpace
@@ -58,12 +59,14 @@ class SupernetCard:
     sha256: str
     made_by: dict[str, Any]
     published: PublishedWeights | None = None
+    licence: str = ""
 
     def save(self, path: Path) -> None:
         """Write the sidecar."""
         document = {"schema_version": SCHEMA_VERSION, **asdict(self), "space": self.space.to_document()}
-        if self.published is None:
-            del document["published"]
+        for key in ("published", "licence"):
+            if not document[key]:
+                del document[key]
         write_json(path, document)
 
     @classmethod
@@ -90,7 +93,10 @@ class SupernetCard:
             sha256=root.text("sha256"),
             made_by=root.section("made_by").content,
             published=_published(document, path),
+            licence=root.text("licence", default=""),
         )
+        if not card.licence.isprintable():  # a terminal would obey it
+            raise CheckpointError(f"{path}: licence: expected printable text, got {card.licence!r:.80}")
         if len(card.class_names) != card.space.classes:
             raise CheckpointError(
                 f"{path}: {len(card.class_names)} class names for {card.space.classes} classifier outputs"

@@ -20,13 +20,14 @@ from ofa_nas.pipeline.predicting.predictor_fit import FitReport, fit_predictor
 from ofa_nas.pipeline.training.learning import TrainedSupernet, TrainingPlan, train_supernet
 from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import Images
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Phase, Recipe
 from ofa_nas.training.splits import SplitSizes
 
 CLASSES, SIZE_PX = 10, 32
+LICENCE = "made up: for tests"
 TRAIN_IMAGES, VAL_IMAGES = 40, 20  # of each class
 SUBNETS = 24
 SANDWICH = Phase("sandwich", "largest", epochs=2.0, learning_rate=0.1, warmup=0.03, random_subnets=1)
@@ -120,6 +121,7 @@ def make_small_supernet(root: Path) -> SmallSupernet:
     samples = list(Collection.plan(name, count=SUBNETS, data=str(data), images=60, seed=0).samples())
     assert len(samples) == SUBNETS
     fitted, _ = fit_predictor(name, kind="additive", seed=0)
+    replace(SupernetCard.load(trained.files.card), licence=LICENCE).save(trained.files.card)
     return SmallSupernet(trained.files, data, losses, trained, fitted)
 
 

@@ -54,6 +54,7 @@ def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[
     names = "; ".join(card.class_names[:_SHOWN_CLASSES])
     more = "; …" if len(card.class_names) > _SHOWN_CLASSES else ""
     yield "classes", f"{len(card.class_names)} of {card.data}: {names}{more}"
+    yield "licence", card.licence or "not stated"
     for way in ("input", "output"):
         sizes = ", ".join(map(str, document[way]["shape"]))
         yield way, f"{document[way]['name']} ({sizes}) {document[way]['type']}"

@@ -110,6 +110,7 @@ class ModelCard:
         quantization: How it was quantised; None unless it is int8.
         measured: Figures of this very file when it was made, as `Delivery.measured` gives them.
         made_by: Versions of what made it, by name.
+        licence: Terms of the supernet's weights, as its card has them; empty where nobody stated them.
     """
 
     arch: Architecture
@@ -125,6 +126,7 @@ class ModelCard:
     quantization: Quantization | None = None
     measured: MeasuredFigures = field(default_factory=dict)
     made_by: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
 
     def to_document(self) -> dict[str, Any]:
         """Plain values for a JSON document."""
@@ -145,6 +147,7 @@ class ModelCard:
             "quantization": asdict(self.quantization) if self.quantization else None,
             "measured": self.measured,
             "made_by": dict(self.made_by),
+            "licence": self.licence,
         }
 
     def to_metadata(self) -> dict[str, str]:
@@ -261,11 +264,14 @@ def _class_names(names: Any, count: int) -> tuple[str, ...]:
 
 
 def _later(found: Mapping[str, str]) -> dict[str, Any]:
-    """Those parts of a card that files of version 0.1 do not have."""
+    """Those parts of a card that older files do not have."""
     batch, quantization = found.get("batch", "1"), parse_json(found.get("quantization", "null"))
     preprocessing = parse_json(found.get("preprocessing", "false"))
     if not isinstance(preprocessing, bool):
         raise TypeError("preprocessing must be true or false")
+    licence = found.get("licence", "")
+    if not licence.isprintable():
+        raise ValueError(f"licence must be printable text, not {licence!r:.80}")
     return {
         "form": FileForm(
             found.get("precision", FP32), None if batch == "dynamic" else int(batch), preprocessing
@@ -273,6 +279,7 @@ def _later(found: Mapping[str, str]) -> dict[str, Any]:
         "quantization": None if quantization is None else Quantization.from_document(quantization),
         "measured": _measured(parse_json(found.get("measured", "{}"))),
         "made_by": {str(key): str(value) for key, value in parse_json(found.get("made_by", "{}")).items()},
+        "licence": licence,
     }
 
 

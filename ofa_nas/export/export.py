@@ -36,6 +36,7 @@ def model_card(
         class_names=card.class_names,
         normalization=make_normalization(list(mean), list(std), channels=card.space.channels),
         predicted=predicted,
+        licence=card.licence,
     )
 
 

@@ -32,6 +32,7 @@ class Start:
         is_sorted: The middle channels stand in the order in which narrow subnets are to keep them.
         files: Of a supernet; None of a pretrained network.
         image_size: Side of the images that a supernet was trained on [px], where one was asked for; else 0.
+        licence: Terms of the weights; empty where nobody stated them.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Start:
     is_sorted: bool
     files: SupernetFiles | None = None
     image_size: int = 0
+    licence: str = ""
 
     def rows_of(self, *, class_ids: Sequence[str], class_names: Sequence[str]) -> list[int] | None:
         """Rows of its classifier for some classes; see `classifier_rows`."""
@@ -137,6 +139,7 @@ def _of_supernet(name: str, files: SupernetFiles) -> Start:
         is_sorted=True,
         files=files,
         image_size=card.image_size,
+        licence=card.licence,
     )
 
 
@@ -161,7 +164,15 @@ def _of_pretrained(name: str, network: PretrainedNetwork) -> Start:
         input_std=tuple(network.INPUT_STD),
         tensors=tensors,
         is_sorted=False,
+        licence=_licence(name, network),
     )
+
+
+def _licence(name: str, network: PretrainedNetwork) -> str:
+    licence = getattr(network, "LICENCE", "")
+    if not isinstance(licence, str) or not licence.isprintable():
+        raise ConfigError(f"{name}: LICENCE is {licence!r:.100}; expected printable text")
+    return licence
 
 
 def _is_name(value: object) -> bool:

@@ -257,4 +257,5 @@ def official_card(
         sha256="",
         made_by={"imported": imported, "provenance": record_provenance(seed=0).to_json()},
         published=published,
+        licence=imported.get("licence", ""),
     )

@@ -32,6 +32,7 @@ class FirstSupernet:
     normalization: Normalization
     start: str
     classes: int
+    licence: str = ""
 
 
 def first_supernet(
@@ -99,7 +100,8 @@ def _started(
 ) -> FirstSupernet:
     generator = torch.Generator().manual_seed(seed)
     supernet = start_supernet(own, class_ids=class_ids, class_names=class_names, generator=generator)
-    return FirstSupernet(place(supernet, device), _normalization(own), own.name, own.space.classes)
+    placed, classes = place(supernet, device), own.space.classes
+    return FirstSupernet(placed, _normalization(own), own.name, classes, own.licence)
 
 
 def _normalization(start: Start) -> Normalization:

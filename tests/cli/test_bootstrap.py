@@ -19,7 +19,7 @@ from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.splits import held_out_half
 from tests.cli.conftest import Command
-from tests.small_supernet import SmallSupernet, write_images
+from tests.small_supernet import LICENCE, SmallSupernet, write_images
 
 
 def started(command: Command, tmp_path: Path, *arguments: object) -> SupernetFiles:
@@ -93,6 +93,7 @@ def test_a_training_goes_on_from_it_in_its_space_and_normalisation(
         SupernetCard.load(SupernetFiles(run / "supernet.safetensors").card),
     ]
     assert [card.input_mean for card in cards] == [(126.0, 127.0, 128.0)] * 2
+    assert [card.licence for card in cards] == [LICENCE] * 2
     card = cards[-1]
     assert card.space.name == "tiny"
     assert card.made_by["start"].startswith(f"{files.weights} (weights ")

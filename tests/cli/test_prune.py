@@ -19,7 +19,7 @@ from ofa_nas.supernet.elastic import ElasticConvolution
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import batches
 from tests.cli.conftest import Command
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import LICENCE, SmallSupernet
 
 Refused = Callable[..., str]
 SHORT = ("--epochs", 0.4, "--batch-size", 40, "--threads", 1)
@@ -76,11 +76,12 @@ def test_channels_are_cut_the_rest_is_trained_and_every_command_takes_it(
 
 
 @pytest.mark.parametrize("method", ["channel", "imp"])
-def test_the_card_tells_the_size_of_the_images(
+def test_the_card_tells_the_size_of_the_images_and_the_licence_of_the_start(
     method: str, command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
     document = prune(command, small, tmp_path / "run", "--method", method, "--image-size", 24)
-    assert SupernetCard.load(SupernetFiles(Path(document["subnet"])).card).image_size == 24
+    card = SupernetCard.load(SupernetFiles(Path(document["subnet"])).card)
+    assert (card.image_size, card.licence) == (24, LICENCE)
 
 
 @pytest.mark.parametrize(("scope", "share", "least"), [("global", 0.2, 0.36), ("layer", 0.5, 0.6)])

@@ -11,7 +11,7 @@ from ofa_nas.export.card import read_model
 from ofa_nas.pipeline.delivery.deliver import save_model
 from ofa_nas.supernet_card import SupernetCard
 from tests.cli.conftest import Command
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import LICENCE, SmallSupernet
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def test_a_file_tells_all_that_it_knows(command: Command, shown: Path, small: Sm
     assert document["output"] == {"name": "logits", "shape": [2, 10], "type": "float"}
     assert (document["opset"], document["precision"], document["batch"]) == (17, "int8", "2")
     assert document["preprocessing"] is True
+    assert document["licence"] == card.licence == LICENCE
     assert [one["device"] for one in document["latencies"]] == ["rpi4_int8"]
     assert document["quantization"]["method"] in {"minmax", "entropy", "percentile"}
     assert 0.0 < document["measured"]["accuracy"] <= 1.0
@@ -58,6 +59,7 @@ def test_people_read_it_too(command: Command, shown: Path) -> None:
         "image (2, 24, 24, 3) uint8",
         "inside; resized by the caller",
         "opset 17",
+        f"licence {LICENCE}",
     ):
         assert part in text
     for part in ("latency_ms on rpi4_int8 (estimated)", "planned_ort_bytes", "left in fp32: ", "onnxruntime"):
@@ -67,13 +69,24 @@ def test_people_read_it_too(command: Command, shown: Path) -> None:
 def test_older_files_are_shown_as_what_they_are(command: Command, shown: Path, tmp_path: Path) -> None:
     model, later = (
         read_model(shown),
-        {"precision", "batch", "preprocessing", "quantization", "measured", "made_by"},
+        {"precision", "batch", "preprocessing", "quantization", "measured", "made_by", "licence"},
     )
     kept = {one.key: one.value for one in model.metadata_props if one.key.split(".")[1] not in later}
     onnx.helper.set_model_props(model, kept)
     save_model(tmp_path / "older.onnx", model)
+    assert "licence not stated" in command("show", tmp_path / "older.onnx").text
     document = command("show", tmp_path / "older.onnx", "--json").document
     assert (document["precision"], document["batch"], document["quantization"]) == ("fp32", "1", None)
+
+
+def test_a_licence_that_a_terminal_would_obey_is_refused(
+    refused: Callable[..., str], shown: Path, tmp_path: Path
+) -> None:
+    model = read_model(shown)
+    found = {one.key: one.value for one in model.metadata_props}
+    onnx.helper.set_model_props(model, {**found, "ofa_nas.licence": "\x1b[2J"})
+    save_model(tmp_path / "other.onnx", model)
+    assert "damaged: licence must be printable text" in refused("show", tmp_path / "other.onnx")
 
 
 def test_wrong_files_are_one_line(refused: Callable[..., str], shown: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ofa_nas.training.evaluate import calibrated_subnet
 from ofa_nas.transfer.methods import METHODS
 from ofa_nas.transfer.network import TransferNetwork, transfer_space
 from tests.cli.conftest import Command
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import LICENCE, SmallSupernet
 
 Refused = Callable[..., str]
 CLASSIFIER = "layers.classifier.linear.weight"
@@ -68,6 +68,7 @@ def test_a_users_folder_is_learnt_exported_and_verified(
     supernet, card = load_supernet(files)
     assert card.class_names == ("blue", "green", "red")
     assert card.made_by["transfer"] == "lite+bias"
+    assert card.licence == LICENCE
     assert card.space.cardinality == 1
     records = list(verify_file(Path(document["file"]), supernet=document["subnet"], device=None, budgets=()))
     assert isinstance(records[-1], Delivery)
@@ -130,6 +131,7 @@ def test_a_file_starts_a_transfer_as_its_architecture_does(
     by_file, by_text = open_subnet(str(file), ""), open_subnet("smallest", small.name)
     assert by_file.arch == by_text.arch
     assert by_file.normalization == by_text.normalization
+    assert by_file.licence == by_text.licence == LICENCE
     method = METHODS["lite+bias"]
     space = transfer_space(by_file.space, by_file.arch, classes=3, method=method)
     networks = []

@@ -16,7 +16,7 @@ from ofa_nas.supernet.pretrained import imagenet_class_ids
 from ofa_nas.supernet.starts import check_space
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import LICENCE, SmallSupernet
 
 CLASSIFIER = "layers.classifier.linear.weight"
 # stage: kernel size, stride, blocks (Source: EfficientNet-B0, Tan and Le 2019, arXiv:1905.11946, table 1)
@@ -154,6 +154,7 @@ def test_a_start_knows_what_its_card_says(trained: Start, small: SmallSupernet, 
     card = SupernetCard.load(small.files.card)
     assert (trained.data, trained.class_names, trained.space) == ("shapes", card.class_names, card.space)
     assert trained.name == f"{small.name} (weights {card.sha256[:12]})"
+    assert trained.licence == card.licence == LICENCE
     files = small.copy_to(tmp_path / "copy")
     replace(card, input_mean=(1.0, 2.0, 3.0), input_std=(4.0, 5.0, 6.0)).save(files.card)
     other = open_start(str(files.weights))
@@ -339,6 +340,7 @@ def test_weights_that_could_not_be_read_again_are_refused(
             "INPUT_STD = (1.0, 0.0, 1.0)",
             r"INPUT_STD is \(1\.0, 0\.0, .*; expected a tuple of 3 numbers above 0",
         ),
+        ("LICENCE = 5", r"LICENCE is 5; expected printable text"),
         ("INPUT_STD = (1.0,)", r"INPUT_STD is \(1\.0,\); expected a tuple of 3 numbers above 0"),
         ("INPUT_MEAN = torch.zeros(3)", r"INPUT_MEAN is tensor\(.*; expected a tuple of 3 numbers$"),
         ("INPUT_MEAN = (0.0, float('nan'), 0.0)", "INPUT_MEAN is .*; expected a tuple of 3 numbers$"),

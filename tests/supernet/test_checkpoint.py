@@ -9,7 +9,7 @@ import torch
 from ofa_nas.errors import CheckpointError, OfaNasError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
-from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles, supernet_names
 from tests.supernet.test_supernet import images, lively_supernet
 
 
@@ -55,6 +55,21 @@ def test_the_statistics_of_a_sensor_in_any_unit_are_read_back(tiny: SearchSpace,
     assert (loaded.input_mean, loaded.input_std) == (card.input_mean, card.input_std)
 
 
+def test_a_card_tells_its_licence_where_somebody_stated_one(tiny: SearchSpace, tmp_path: Path) -> None:
+    card_of(tiny).save(tmp_path / "older.json")
+    replace(card_of(tiny), licence="CC0-1.0").save(tmp_path / "net.json")
+    assert "licence" not in (tmp_path / "older.json").read_text()
+    assert SupernetCard.load(tmp_path / "older.json").licence == ""
+    assert SupernetCard.load(tmp_path / "net.json").licence == "CC0-1.0"
+
+
+@pytest.mark.parametrize("name", supernet_names())
+def test_what_ships_states_its_licence(name: str) -> None:
+    files = SupernetFiles.find(name)
+    assert SupernetCard.load(files.card).licence
+    assert files.weights.with_name(f"{name}.LICENSE.txt").is_file()
+
+
 def test_weights_that_belong_to_another_card_are_refused(saved: SupernetFiles, tiny: SearchSpace) -> None:
     card = SupernetCard.load(saved.card)
     save_supernet(saved, lively_supernet(tiny, seed=1), card)
@@ -77,6 +92,8 @@ def test_a_truncated_weights_file_is_named(saved: SupernetFiles, length: int) ->
         ('"class 3",', "", "9 class names for 10 classifier outputs"),
         ("127.0,", '"x",', "input_mean: expected numbers, one a colour"),
         ('"stride": 2', '"stride": 77', "expected an integer from 1 to 4, got 77"),
+        ('"schema_version"', '"licence": "\\u001b[2J", "schema_version"', "licence: expected printable text"),
+        ('"schema_version"', '"licence": 1, "schema_version"', "licence: expected a string"),
         ("{", "", "not valid JSON"),
     ],
 )

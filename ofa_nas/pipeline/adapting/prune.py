@@ -194,6 +194,7 @@ def _prune(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRecord, N
         sizes=plan.sizes,
         normalization=source.normalization,
         made_by={"prune": _told(plan), **plan.made_by(_start(plan, source.name), rates)},
+        licence="" if plan.from_scratch else source.licence,
     )
     yield from _finish(files, before, tuple(rounds), tuple(epochs))
 

@@ -130,6 +130,7 @@ def _transfer(
         sizes=plan.sizes,
         normalization=source.normalization,
         made_by={"transfer": plan.method.name, **plan.made_by(source.name, rates)},
+        licence=source.licence,
     )
     delivery = yield from deliver_trained(files, network.arch)
     yield TransferredSubnet(

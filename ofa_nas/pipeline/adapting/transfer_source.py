@@ -35,6 +35,7 @@ class SourceSubnet:
         weights: As an exported file has them.
         class_names: Of the classifier's outputs.
         subnet: The same network before its batch norms are folded; None where only a file is there.
+        licence: Terms of the weights; empty where nobody stated them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SourceSubnet:
     weights: Weights
     class_names: tuple[str, ...]
     subnet: Subnet | None = None
+    licence: str = ""
 
 
 def named_subnet(text: str, supernet: str) -> tuple[SearchSpace, Architecture]:
@@ -90,7 +92,9 @@ def open_subnet(text: str, supernet: str) -> SourceSubnet:
     subnet = calibrated_subnet(network, arch, images=calibration.images, normalization=normalization)
     name = f"{arch} of {files.name} (weights {card.sha256[:12]})"
     weights = subnet.folded_weights()
-    return SourceSubnet(name, space, arch, card.data, normalization, weights, card.class_names, subnet)
+    return SourceSubnet(
+        name, space, arch, card.data, normalization, weights, card.class_names, subnet, card.licence
+    )
 
 
 def _of_file(path: Path) -> SourceSubnet:
@@ -107,7 +111,16 @@ def _of_file(path: Path) -> SourceSubnet:
         raise CheckpointError(f"--from {path}: its weights are not fp32; give the fp32 file of this subnet")
     digest = card.supernet_sha256[:12]
     name = f"{card.arch} of {path.name} (supernet {card.supernet}, weights {digest})"
-    return SourceSubnet(name, card.space, card.arch, card.data, card.normalization, weights, card.class_names)
+    return SourceSubnet(
+        name,
+        card.space,
+        card.arch,
+        card.data,
+        card.normalization,
+        weights,
+        card.class_names,
+        licence=card.licence,
+    )
 
 
 def _check(space: SearchSpace, where: str) -> None:

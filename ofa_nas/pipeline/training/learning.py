@@ -120,6 +120,7 @@ def _train(
         sizes=plan.sizes,
         normalization=prepared.normalization,
         made_by=made_by,
+        licence=first.licence,
     )
     yield TrainedSupernet(files, epochs)
 

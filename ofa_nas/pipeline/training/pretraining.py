@@ -142,5 +142,6 @@ def _save(
             **plan.made_by(first.start, rates),
             "history": [asdict(report) for report in epochs],
         },
+        licence=first.licence,
     )
     save_supernet(files, supernet, card)

