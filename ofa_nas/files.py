@@ -11,7 +11,7 @@ import stat
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -206,6 +206,32 @@ def parse_json(content: bytes | str) -> Any:
     if "\\ud" in text or "\\uD" in text:
         json.dumps(document, ensure_ascii=False).encode()  # a half of a letter cannot be written
     return document
+
+
+def check_version(
+    document: Mapping[str, Any], key: str, *, reads: int, where: object, error: type[OfaNasError], again: str
+) -> None:
+    """Refuse a file whose format has another version, and say which of the two is the older.
+
+    Args:
+        document: Of the file.
+        key: That holds the version.
+        reads: The version that is read.
+        where: File or address, for the message.
+        error: Class to raise.
+        again: How an older file is made anew.
+
+    Raises:
+        OfaNasError: In the class `error`.
+    """
+    found = document.get(key)
+    if type(found) is not int or found < 0:
+        raise error(
+            f"{where}: {key}: expected {reads}, got {'nothing' if found is None else f'{found!r:.80}'}"
+        )
+    if found != reads:
+        age, advice = ("a newer", "update ofa-nas") if found > reads else ("an older", again)
+        raise error(f"{where}: {key} {found!s:.20}: made by {age} ofa-nas; this one reads {reads}: {advice}")
 
 
 def _refuse(text: str) -> NoReturn:

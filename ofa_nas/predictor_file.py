@@ -7,7 +7,7 @@ from typing import Any
 
 from ofa_nas.accuracy import MOST_IMAGES, Draw
 from ofa_nas.errors import CheckpointError, ConfigError
-from ofa_nas.files import read_json, write_json
+from ofa_nas.files import check_version, read_json, write_json
 from ofa_nas.predictors import PopulationPredictor, Predictor, load_module
 from ofa_nas.provenance import Provenance
 from ofa_nas.space.encoding import Encoding
@@ -95,8 +95,10 @@ def load_predictor(path: Path, encoding: Encoding, *, weights: str) -> Predictor
         CheckpointError: It is no predictor, of another version, of another space, or of other weights.
     """
     content = read_json(path, error=CheckpointError)
-    if content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise CheckpointError(f"{path}: expected format {FORMAT!r}, version {VERSION}")
+    if content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: no predictor: expected format {FORMAT!r}")
+    again = "fit it again: ofa-nas predictor fit"
+    check_version(content, "version", reads=VERSION, where=path, error=CheckpointError, again=again)
     space = content.get("space")
     if not isinstance(space, dict) or space.get("digest") != encoding.space.digest:
         name = space.get("name") if isinstance(space, dict) else None

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from ofa_nas.assets import asset_folder, asset_names, find_asset
 from ofa_nas.errors import CheckpointError
-from ofa_nas.files import read_json, write_json
+from ofa_nas.files import check_version, read_json, write_json
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.space.toml_reader import Section
 
@@ -78,11 +78,10 @@ class SupernetCard:
         """
         document = read_json(path, error=CheckpointError)
         missing = [key for key in _KEYS if key not in document]
-        if missing or document["schema_version"] != SCHEMA_VERSION:
-            raise CheckpointError(
-                f"{path}: not the sidecar of a supernet of schema {SCHEMA_VERSION}: "
-                f"{', '.join(missing) or 'schema_version'} is missing or wrong"
-            )
+        if missing:
+            raise CheckpointError(f"{path}: not the sidecar of a supernet: {', '.join(missing)} is missing")
+        again, version = "train it again", "schema_version"
+        check_version(document, version, reads=SCHEMA_VERSION, where=path, error=CheckpointError, again=again)
         root = Section(path, "", document, CheckpointError)
         card = cls(
             space=SearchSpace.from_document(root.section("space").content, path),

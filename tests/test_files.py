@@ -14,6 +14,7 @@ from ofa_nas.assets import OWN_CACHE
 from ofa_nas.errors import CheckpointError, FileError, TableError
 from ofa_nas.files import (
     check_folder_writable,
+    check_version,
     check_writable,
     moving_together,
     parse_json,
@@ -274,3 +275,24 @@ def test_what_can_be_written_is_let_through_and_nothing_is_made(tmp_path: Path) 
     assert {path.name for path in tmp_path.iterdir()} == {"old", "link"}
     with pytest.raises(FileError, match=r"--output .*/old: cannot be written: .*/old is no folder"):
         check_folder_writable(tmp_path / "old", option="--output")
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (4, "a.json: v 4: made by a newer ofa-nas; this one reads 3: update ofa-nas"),
+        (10**300, "made by a newer ofa-nas"),
+        (2, "a.json: v 2: made by an older ofa-nas; this one reads 3: make it again"),
+        (-1, "a.json: v: expected 3, got -1"),
+        (True, "a.json: v: expected 3, got True"),
+        (3.0, "a.json: v: expected 3, got 3.0"),
+        (None, "a.json: v: expected 3, got nothing"),
+    ],
+)
+def test_a_file_of_another_version_is_refused_by_its_age(found: object, message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        check_version({"v": found}, "v", reads=3, where="a.json", error=TableError, again="make it again")
+
+
+def test_a_file_of_the_version_that_is_read_is_taken() -> None:
+    check_version({"v": 3}, "v", reads=3, where="a.json", error=TableError, again="make it again")

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Self
 
 from ofa_nas.devices import LARGEST_SETTING, AnyModel, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.errors import OfaNasError
-from ofa_nas.files import parse_json
+from ofa_nas.files import check_version, parse_json
 
 SCHEMA = 1
 LEAST_MS, LARGEST_MS = 1e-4, 1e7  # of a run; the agent rounds to the least
@@ -114,8 +114,11 @@ class Job:
         Raises:
             OfaNasError: In the class `error`, when it was not written by `files` of this version.
         """
+        again = "write the bundle again"
         try:
             document = parse_json(content)
+            if "schema" in document:
+                check_version(document, "schema", reads=SCHEMA, where=where, error=error, again=again)
             job = cls(
                 read_protocol(document["protocol"]),
                 tuple(Task(task["kind"], tuple(task["models"])) for task in document["tasks"]),
@@ -124,11 +127,9 @@ class Job:
             )
             is_whole = document["schema"] == SCHEMA and document["id"] == job.id
         except (ValueError, KeyError, TypeError, AttributeError) as cause:
-            raise error(
-                f"{where}: holds no job of this version of ofa-nas: write the bundle again"
-            ) from cause
+            raise error(f"{where}: holds no job of this version of ofa-nas: {again}") from cause
         if not is_whole:
-            raise error(f"{where}: the job was changed after it was written: write the bundle again")
+            raise error(f"{where}: the job was changed after it was written: {again}")
         return job
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.devices.job import read_protocol
 from ofa_nas.errors import TableError
-from ofa_nas.files import read_json
+from ofa_nas.files import check_version, read_json
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.measured import ErrorFigures, Holdout, Measured
 from ofa_nas.latency.operator_model import OperatorModel
@@ -47,7 +47,9 @@ def parse_table(document: dict[str, Any], path: Path) -> LatencyTable:
         TableError: The document is wrong; the message names file and key.
     """
     root = Section(path, "", document, TableError)
-    root.integer("schema", minimum=SCHEMA, maximum=SCHEMA)
+    again = "measure it again: ofa-nas profile"
+    check_version(document, "schema", reads=SCHEMA, where=path, error=TableError, again=again)
+    root.known.append("schema")
     provenance = root.text("provenance", choices=tuple(_READERS))
     judged = _read_judgement(root, provenance)
     table = LatencyTable(

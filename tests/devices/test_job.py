@@ -89,6 +89,15 @@ def test_what_is_no_job_is_refused(content: bytes) -> None:
         Job.parse(content, where="bundle.zip", error=FileError)
 
 
+@pytest.mark.parametrize(
+    ("schema", "message"), [(2, "a newer ofa-nas.*: update"), (0, "an older ofa-nas.*: write the bundle")]
+)
+def test_a_job_of_another_version_says_which(schema: int, message: str) -> None:
+    document = {**json.loads(JOB.files([])["job.json"]), "schema": schema}
+    with pytest.raises(FileError, match=rf"^bundle\.zip: schema {schema}: made by {message}"):
+        Job.parse(json.dumps(document).encode(), where="bundle.zip", error=FileError)
+
+
 def test_a_job_that_was_changed_is_refused() -> None:
     document = json.loads(JOB.files([])["job.json"])
     document["protocol"]["rounds"] = 1

@@ -121,7 +121,6 @@ def test_two_runs_do_not_share_a_folder_and_leftovers_go(
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema_version": 2},
         {"steps": 3},
         {"steps": {"train": {}}},
         {"steps": {"train": 7}},
@@ -139,6 +138,23 @@ def test_a_damaged_record_is_one_clear_error(change: dict[str, object], tmp_path
     path = tmp_path / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(FileError, match=r"run\.json: not the record of a run"):
+        RunFolder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (2, "schema_version 2: made by a newer ofa-nas.*: update"),
+        (0, "schema_version 0: made by an older ofa-nas.*: name another folder"),
+        ("one", "schema_version: expected 1, got 'one'"),
+        (None, "schema_version: expected 1, got nothing"),
+    ],
+)
+def test_a_record_of_another_version_says_which(version: object, message: str, tmp_path: Path) -> None:
+    RunFolder(tmp_path).save(settings={})
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": version}))
+    with pytest.raises(FileError, match=rf"run\.json: {message}"):
         RunFolder(tmp_path)
 
 

@@ -137,6 +137,27 @@ def test_a_file_that_lacks_something_is_refused(kind: str, key: str, tmp_path: P
         load_predictor(path, LITE, weights="abc")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 3}, "version 3: made by a newer ofa-nas; this one reads 2: update ofa-nas$"),
+        ({"version": 1}, "version 1: made by an older ofa-nas; .*: fit it again: ofa-nas predictor fit$"),
+        ({"format": "a poem"}, "no predictor: expected format 'ofa-nas accuracy predictor'$"),
+    ],
+)
+def test_a_file_of_another_version_says_which(
+    kind: str, change: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "predictor.json"
+    provenance = record_provenance(seed=1)
+    save_predictor(
+        path, fitted(kind), kind=kind, encoding=LITE, weights="abc", description="", provenance=provenance
+    )
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CheckpointError, match=rf"predictor\.json: {message}"):
+        load_predictor(path, LITE, weights="abc")
+
+
 def test_few_or_foreign_samples_are_refused() -> None:
     samples = [AccuracySample(str(arch), 5, 10, "s") for arch in LITE.decode(_FIT[:20])]
     assert len(Observations.of(LITE, samples)) == 20

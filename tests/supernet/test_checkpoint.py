@@ -88,7 +88,13 @@ def test_a_truncated_weights_file_is_named(saved: SupernetFiles, length: int) ->
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"schema_version": 1', '"schema_version": 9', "schema_version is missing or wrong"),
+        (
+            '"schema_version": 1',
+            '"schema_version": 9',
+            "schema_version 9: made by a newer ofa-nas",
+        ),
+        ('"schema_version": 1', '"schema_version": 0', "made by an older ofa-nas; .*: train it again$"),
+        ('"schema_version"', '"schema"', "not the sidecar of a supernet: schema_version is missing"),
         ('"class 3",', "", "9 class names for 10 classifier outputs"),
         ("127.0,", '"x",', "input_mean: expected numbers, one a colour"),
         ('"stride": 2', '"stride": 77', "expected an integer from 1 to 4, got 77"),

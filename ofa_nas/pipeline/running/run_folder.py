@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ofa_nas.errors import ConfigError, FileError
-from ofa_nas.files import open_regular, read_json, write_json
+from ofa_nas.files import check_version, open_regular, read_json, write_json
 from ofa_nas.locks import try_lock
 from ofa_nas.provenance import record_provenance
 from ofa_nas.training.output_folder import CHECKPOINT
@@ -114,10 +114,14 @@ class RunFolder:
     def _read(self, path: Path) -> None:
         document = read_json(path, error=FileError)
         names = {one.name for one in fields(StepRecord)}
-        if document.get("schema_version") != SCHEMA_VERSION:
-            raise FileError(
-                f"{path}: not the record of a run of schema {SCHEMA_VERSION}; name another folder"
-            )
+        check_version(
+            document,
+            "schema_version",
+            reads=SCHEMA_VERSION,
+            where=path,
+            error=FileError,
+            again="name another folder",
+        )
         try:
             for name, record in document["steps"].items():
                 self.steps[str(name)] = _checked(StepRecord(**{key: record[key] for key in names}))
