@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ofa_nas.errors import OfaNasError
+    from ofa_nas.latency.shelf import find_table
+    from ofa_nas.latency.table import LatencyTable
     from ofa_nas.onnx_writer import write_model
+    from ofa_nas.pipeline.delivery.deliver import deliver
+    from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
+    from ofa_nas.pipeline.evaluating.evaluation import evaluate
+    from ofa_nas.pipeline.searching.estimators import Estimators
+    from ofa_nas.pipeline.searching.promise import promise_of_result
+    from ofa_nas.pipeline.searching.search import SearchResult
+    from ofa_nas.search.budgets import Budget, parse_budget
     from ofa_nas.search.choices import ChoiceSpace
     from ofa_nas.search.methods import Generation, load_method
     from ofa_nas.search.problem import Problem
@@ -18,6 +27,8 @@ if TYPE_CHECKING:
     from ofa_nas.space.encoding import Encoding
     from ofa_nas.space.layer import Layer
     from ofa_nas.space.search_space import SearchSpace
+    from ofa_nas.supernet.checkpoint import load_supernet
+    from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 __version__ = "0.1.0"
 
@@ -28,32 +39,60 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = [
     "Architecture",
     "Block",
+    "Budget",
     "ChoiceSpace",
     "CostTable",
+    "Delivery",
     "Encoding",
+    "Estimators",
     "Generation",
+    "LatencyTable",
     "Layer",
     "OfaNasError",
     "Problem",
+    "SearchResult",
     "SearchSpace",
+    "SupernetCard",
+    "SupernetFiles",
+    "deliver",
+    "evaluate",
+    "find_table",
     "load_method",
+    "load_supernet",
+    "parse_budget",
+    "promise_of_result",
     "tabulate",
+    "verify_file",
     "write_model",
 ]
 
 _HOMES = {
     "Architecture": "space.architecture",
     "Block": "space.architecture",
+    "Budget": "search.budgets",
     "ChoiceSpace": "search.choices",
     "CostTable": "space.costs",
+    "Delivery": "pipeline.delivery.file_verification",
     "Encoding": "space.encoding",
+    "Estimators": "pipeline.searching.estimators",
     "Generation": "search.methods",
+    "LatencyTable": "latency.table",
     "Layer": "space.layer",
     "OfaNasError": "errors",
     "Problem": "search.problem",
+    "SearchResult": "pipeline.searching.search",
     "SearchSpace": "space.search_space",
+    "SupernetCard": "supernet_card",
+    "SupernetFiles": "supernet_card",
+    "deliver": "pipeline.delivery.deliver",
+    "evaluate": "pipeline.evaluating.evaluation",
+    "find_table": "latency.shelf",
     "load_method": "search.methods",
+    "load_supernet": "supernet.checkpoint",
+    "parse_budget": "search.budgets",
+    "promise_of_result": "pipeline.searching.promise",
     "tabulate": "space.costs",
+    "verify_file": "pipeline.delivery.file_verification",
     "write_model": "onnx_writer",
 }
 
