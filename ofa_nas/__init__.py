@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ofa_nas.onnx_writer import write_model
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
-    from ofa_nas.pipeline.evaluating.evaluation import evaluate
+    from ofa_nas.pipeline.evaluating.judging import evaluate
     from ofa_nas.pipeline.searching.estimators import Estimators
     from ofa_nas.pipeline.searching.promise import promise_of_result
     from ofa_nas.pipeline.searching.search import SearchResult
@@ -85,7 +85,7 @@ _HOMES = {
     "SupernetCard": "supernet_card",
     "SupernetFiles": "supernet_card",
     "deliver": "pipeline.delivery.deliver",
-    "evaluate": "pipeline.evaluating.evaluation",
+    "evaluate": "pipeline.evaluating.judging",
     "find_table": "latency.shelf",
     "load_method": "search.methods",
     "load_supernet": "supernet.checkpoint",
