@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_nas.cli.supernet_arguments import add_supernet
+from ofa_nas.cli.supernet_arguments import add_split, add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
@@ -31,13 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", help="evaluate on the validation images of a data set (the held-out sample)"
     )
     add_windows(parser)
-    parser.add_argument(
-        "--split",
-        choices=("val", "all"),
-        default="val",
-        help="images of --data: val, those that training leaves out, or all, as of a folder of test images "
-        "(val)",
-    )
+    add_split(parser)
     parser.add_argument("--images", type=int, help="how many of them at most (all)")
     parser.add_argument(
         "--per-class",

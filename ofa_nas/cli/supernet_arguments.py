@@ -14,6 +14,17 @@ def add_supernet(parser: argparse.ArgumentParser, *, note: str = "") -> None:
     )
 
 
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add `--split`: which images of `--data` judge."""
+    parser.add_argument(
+        "--split",
+        choices=("val", "all"),
+        default="val",
+        help="images of --data: val, those that training leaves out, or all, as of a folder of test images "
+        "(val)",
+    )
+
+
 def add_source_subnet(parser: argparse.ArgumentParser) -> None:
     """Add `--from` and `--supernet`: a subnet with its weights."""
     parser.add_argument(

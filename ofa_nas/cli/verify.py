@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 
 from ofa_nas.cli.budget_arguments import add_budgets, read_budgets
+from ofa_nas.cli.supernet_arguments import add_split
+from ofa_nas.cli.window_arguments import add_windows
+from ofa_nas.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time the file on host, or on a board: ssh://[USER@]HOST[:PORT][/PYTHON]",
     )
     add_budgets(parser)
-    parser.add_argument("--accuracy", metavar="SHARE", help="top-1 to reach on held-out images, such as 85%%")
+    parser.add_argument("--accuracy", metavar="SHARE", help="top-1 to reach on these images, such as 85%%")
+    parser.add_argument(
+        "--data", help="data set to judge accuracy by, such as a folder of test images (held-out images)"
+    )
+    add_windows(parser)
+    add_split(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
 
 
@@ -30,14 +38,19 @@ def run(args: argparse.Namespace) -> int:
 
     prepare_process()
     from ofa_nas.pipeline.delivery.file_verification import verify_file
+    from ofa_nas.pipeline.evaluating.judging import VALIDATION, images_for
     from ofa_nas.search.budgets import parse_accuracy
 
+    if args.data is None and args.split != VALIDATION:
+        raise ConfigError(f"--split {args.split}: is one of a data set: add --data")
+    images = None if args.data is None else images_for(args.file, args.data, split=args.split)
     stream = verify_file(
         args.file,
         supernet=args.supernet,
         device=args.device,
         budgets=read_budgets(args),
         least_accuracy=None if args.accuracy is None else parse_accuracy(args.accuracy),
+        images=images,
         threads=args.threads,
     )
     delivery = follow_delivery(stream, quiet=args.json)

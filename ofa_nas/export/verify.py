@@ -190,7 +190,12 @@ def classify(file: OrtModel, images: Pixels) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def check_accuracy(
-    found: Top1, *, predicted: float | None, half_width: float, least: float | None = None
+    found: Top1,
+    *,
+    predicted: float | None,
+    half_width: float,
+    least: float | None = None,
+    of: str = "held-out images",
 ) -> Check:
     """Measured beside predicted accuracy; a miss of the predictor's interval is told, and breaks no promise.
 
@@ -201,9 +206,10 @@ def check_accuracy(
         predicted: By the predictor, a fraction.
         half_width: Of the predictor's 90 % interval; 0 where it gives none.
         least: That was asked, a fraction; None where none was.
+        of: Which images they are, for people.
     """
     low, high = found.interval
-    note = f"{found.images} held-out images, ± {100 * found.half_width:.1f} points"
+    note = f"{found.images} {of}, ± {100 * found.half_width:.1f} points"
     if predicted is not None and half_width and not low - half_width <= predicted <= high + half_width:
         note += "; outside the predictor's interval"
     is_met, is_below = True, False

@@ -185,5 +185,5 @@ def test_data_that_cannot_serve_are_refused_before_anything_is_measured(
         for number in range(12):
             Image.new("RGB", (8, 8)).save(tmp_path / "few" / label / f"{number}.png")
     search = ("search", "--supernet", small.name, "--device", "ssh://nobody@nowhere.invalid", "--data")
-    assert "the data have 2 classes from 'a', the supernet 10" in refused(*search, tmp_path / "few")
+    assert "the data have 2 classes from 'a', the network 10" in refused(*search, tmp_path / "few")
     assert "no such folder" in refused(*search, tmp_path / "none")

@@ -11,7 +11,7 @@ from ofa_nas.pipeline.delivery.deliver import deliver
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
-from tests.small_supernet import SmallSupernet
+from tests.small_supernet import SmallSupernet, write_tests
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +151,25 @@ def test_a_time_of_another_provider_is_told_of_once(
     text = command("verify", path, "--device", "host").text
     assert "predicted on board is for openvino, host for the CPU: --device host+openvino" in text
     assert text.count("predicted on board") == 1
+
+
+def test_a_file_is_judged_by_images_of_ones_own(
+    command: Command, refused: Callable[..., str], small: SmallSupernet, exported: Path, tmp_path: Path
+) -> None:
+    own = write_tests(tmp_path)
+    judged = ("verify", exported, "--data", own, "--split", "all", "--json")
+    for more in ((), ("--supernet", small.name)):
+        document = command(*judged, *more).document
+        (found,) = (check for check in document["checks"] if check["quantity"] == "accuracy")
+        assert found["note"].startswith(f"55 images of {own}, ± ")
+    arguments = ("evaluate", exported, "--data", own, "--split", "all", "--json")
+    (result,) = command(*arguments).document["results"]
+    assert found["measured"] == result["accuracy"]
+    assert command(*judged, "--accuracy", "1%").status == 0
+    assert command(*judged, "--accuracy", "100%").status == 1
+    assert "add --data" in refused("verify", exported, "--split", "all")
+    (own / "class_1").rename(own / "zebra")
+    assert "they must be the same" in refused(*judged)
 
 
 def test_the_file_alone_is_enough(command: Command, exported: Path) -> None:

@@ -37,6 +37,7 @@ from ofa_nas.export.verify import (
 from ofa_nas.figures import format_ms
 from ofa_nas.latency.verification import find_changes_of_machine
 from ofa_nas.pipeline.delivery.original import find_original
+from ofa_nas.pipeline.evaluating.evaluation import DrawnImages
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.precision import FP16, FP32
@@ -98,6 +99,7 @@ def verify_file(
     device: str | None = None,
     budgets: Sequence[Budget] = (),
     least_accuracy: float | None = None,
+    images: PackedImages | None = None,
     threads: int = 1,
 ) -> Iterator[Activity | Delivery]:
     """Check an exported file from what it says of itself; without its supernet, what can be checked still is.
@@ -109,6 +111,8 @@ def verify_file(
             nowhere otherwise.
         budgets: That it must keep.
         least_accuracy: Top-1 that it must reach, a fraction; None for any.
+        images: To judge it by, as `images_for` gives them; None for some that nothing was trained on or
+            chosen by, if there are any.
         threads: Of ONNX Runtime.
 
     Raises:
@@ -129,11 +133,11 @@ def verify_file(
             "a latency budget needs a device to time the file on: add --device host, or ssh://USER@HOST"
         )
     yield Activity("loading the supernet")
-    original = find_original(path, card, None if supernet is None else str(supernet))
+    original = find_original(path, card, None if supernet is None else str(supernet), given=images)
     if least_accuracy is not None and original.held_out is None:
         raise BudgetError(
             f"--accuracy {100 * least_accuracy:.6g}%: {original.missing[-1]}; give the supernet that "
-            f"{path} came from with --supernet: its images lie beside it"
+            f"{path} came from with --supernet, beside which its images lie, or images with --data"
         )
     limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
     meant = _meant(card, address)
@@ -255,11 +259,11 @@ def _judge_classes(
     found = Top1(0, 1)
     if subnet is None or precision == FP32:
         for found in count_correct_in_file(file, held_out):
-            yield Activity("classifying held-out images", found.images, len(held_out))
+            yield Activity("classifying images", found.images, len(held_out))
     else:
         compared = TorchAgreement()
         for compared in compare_with_torch(file, subnet, held_out):
-            yield Activity("classifying held-out images, beside torch", compared.images, len(held_out))
+            yield Activity("classifying images, beside torch", compared.images, len(held_out))
         yield from check_comparison(compared)
         found = compared.top_1
     accuracy = check_accuracy(
@@ -267,6 +271,7 @@ def _judge_classes(
         predicted=promise.figures.get("accuracy"),
         half_width=promise.half_width,
         least=promise.least_accuracy,
+        of=f"images of {held_out.data}" if isinstance(held_out, DrawnImages) else "held-out images",
     )
     is_of_fp32 = precision != FP32 and accuracy.predicted is not None
     yield replace(accuracy, note=f"{accuracy.note}; predicted of fp32") if is_of_fp32 else accuracy

@@ -29,7 +29,7 @@ class Original:
 
     Attributes:
         subnet: What was exported, in torch; None where its supernet is not here, or is another one by now.
-        held_out: Images that neither training nor search saw; None where there are none.
+        held_out: Images that neither training nor search saw, or those given; None where there are none.
         missing: What cannot be checked therefore, and why; a sentence each.
     """
 
@@ -38,13 +38,16 @@ class Original:
     missing: tuple[str, ...] = ()
 
 
-def find_original(path: Path, card: ModelCard, supernet: str | None) -> Original:
+def find_original(
+    path: Path, card: ModelCard, supernet: str | None, *, given: PackedImages | None = None
+) -> Original:
     """Look for the supernet of a file and for images.
 
     Args:
         path: Of the file, for messages.
         card: Of the file.
         supernet: Where it came from; None for the shipped one that the file names.
+        given: Images to judge it by; None for those that nothing was trained on or chosen by.
 
     Raises:
         CheckpointError: A supernet that was given is not there or is another; one that is there is damaged.
@@ -54,15 +57,15 @@ def find_original(path: Path, card: ModelCard, supernet: str | None) -> Original
     except CheckpointError as error:
         if supernet is not None:
             raise
-        return _without(card, None, str(error))
+        return _without(card, None, str(error), given)
     found = SupernetCard.load(files.card)
     if found.published is not None:
-        return _without(card, files, f"the supernet {card.supernet} ships without weights")
+        return _without(card, files, f"the supernet {card.supernet} ships without weights", given)
     if found.sha256 != card.supernet_sha256:
         versions = f"{card.supernet_sha256[:12]}, not {found.sha256[:12]}"
         told = f"{path} is of another version of the supernet {card.supernet}: {versions}"
-        return _without(card, files if _is_same_data(card, found) else None, told)
-    held_out = supernet_images(files.held_out, "held-out")
+        return _without(card, files if _is_same_data(card, found) else None, told, given)
+    held_out = given or supernet_images(files.held_out, "held-out")
     network, _ = load_supernet(files)
     calibration = supernet_images(files.calibration, "calibration")
     subnet = calibrated_subnet(
@@ -112,9 +115,13 @@ def _is_same_data(card: ModelCard, found: SupernetCard) -> bool:
     return (found.data, found.class_names) == (card.data, card.class_names)
 
 
-def _without(card: ModelCard, files: SupernetFiles | None, reason: str) -> Original:
+def _without(
+    card: ModelCard, files: SupernetFiles | None, reason: str, given: PackedImages | None
+) -> Original:
     """No network in torch, but maybe images: those of a supernet of the same data, or the data set's own."""
     missing = [f"not compared with torch: {reason}"]
+    if given is not None:
+        return Original(None, given, tuple(missing))
     try:
         if files is not None and files.held_out.is_file():
             held_out: PackedImages | None = supernet_images(files.held_out, "held-out")

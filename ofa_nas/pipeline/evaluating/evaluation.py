@@ -44,7 +44,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DrawnImages(PackedImages):
-    """Images for samples of accuracy.
+    """Images of a data set.
 
     Attributes:
         data: Name of the data set that they were drawn from.

@@ -16,7 +16,13 @@ from ofa_nas.data.windows import windows_like
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.verify import OrtModel, classify
-from ofa_nas.pipeline.evaluating.evaluation import Bench, Network, draw_images, held_out_source
+from ofa_nas.pipeline.evaluating.evaluation import (
+    Bench,
+    DrawnImages,
+    Network,
+    draw_images,
+    held_out_source,
+)
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.points import named_architecture
@@ -122,6 +128,24 @@ def evaluate(
             tuple(_mistakes(drawn, predicted)),
             paths.get(text),
         )
+
+
+def images_for(path: Path, data: str, *, split: str = VALIDATION) -> DrawnImages:
+    """Images of a data set that an exported file is to be judged by, decoded.
+
+    Args:
+        path: Of the file.
+        data: Data set.
+        split: Which of its images, one of `SPLITS`.
+
+    Raises:
+        FileError: The file is no export of this tool.
+        ConfigError: There is no such data set.
+        DataError: It has classes that the file has not.
+    """
+    card = ModelCard.from_model(read_model(path), path)
+    found = decode(draw_images(_images_of(data, [card], split), [card], None, 0))
+    return DrawnImages(found.images, found.labels, found.class_names, data)
 
 
 def _open_file(path: Path, *, threads: int | None) -> tuple[OrtModel, ModelCard]:
