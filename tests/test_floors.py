@@ -24,7 +24,7 @@ FLOORS = (
     ),
     ("space", "pages"),
     ("devices", "onnx_writer", "quantization", "accuracy", "scores", "link_regression", "supernet_card"),
-    ("latency", "predictors"),
+    ("latency", "predictors", "confusion"),
     ("search", "predictor_file"),
     ("supernet", "data"),
     ("training",),
