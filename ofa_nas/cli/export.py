@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.file_form import add_batch, add_preprocess, read_form
 from ofa_nas.cli.supernet_arguments import add_supernet
 
 if TYPE_CHECKING:
@@ -31,31 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of weights and activations: fp16 halves the file, and a CPU computes it in fp32; int8 is "
         "calibrated on the supernet's images, and what costs too much stays in fp32 (fp32)",
     )
-    parser.add_argument(
-        "--batch", default="1", metavar="COUNT", help="images at once, or dynamic: the caller chooses (1)"
-    )
-    parser.add_argument(
-        "--preprocess",
-        action="store_true",
-        help="take (batch, R, R, 3) uint8 RGB pixels and normalise inside; resizing is left to the caller",
-    )
+    add_batch(parser)
+    add_preprocess(parser)
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of a measurement (0)")
-
-
-def read_batch(text: str) -> int | None:
-    """Images at once; None where the caller of the file chooses.
-
-    Raises:
-        ConfigError: It is neither a number nor `dynamic`.
-    """
-    from ofa_nas.errors import ConfigError
-
-    if text == "dynamic":
-        return None
-    if not text.isdecimal() or not text.isascii():
-        raise ConfigError(f"--batch {text[:40]}: expected a number such as 1, or dynamic")
-    return int(text[:9])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,16 +46,14 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.torch_process import prepare_process
     from ofa_nas.files import check_writable
 
-    batch = read_batch(args.batch)
+    form = read_form(args)
     check_writable(args.output, option="--output", suffix=".onnx")
     prepare_process()
-    from ofa_nas.export.interface import FileForm
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import promise_of
     from ofa_nas.space.points import named_architecture
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
-    form = FileForm(args.precision, batch, args.preprocess)
     files = SupernetFiles.find(args.supernet)
     card = SupernetCard.load(files.card)
     card.check_weights(files.name)

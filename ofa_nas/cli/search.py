@@ -16,6 +16,7 @@ from ofa_nas.cli.budget_arguments import (
 )
 from ofa_nas.cli.contest import check_contest, check_data, hold_contest, judge_held_out, pick_candidates
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder, read_devices
+from ofa_nas.cli.file_form import add_batch, add_preprocess, read_form
 from ofa_nas.cli.measured import add_measured, check_measured, run_measured
 from ofa_nas.cli.report import add_report, check_report, give_report
 from ofa_nas.cli.supernet_arguments import add_supernet
@@ -66,6 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the file: latencies, memory and size are those of its precision (fp32)",
     )
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
+    add_batch(parser)
+    add_preprocess(parser)
     parser.add_argument(
         "--method",
         help="exact, evolution, local, optuna or random, or a module of your own (exact where the predictor "
@@ -110,12 +113,15 @@ def run(args: argparse.Namespace) -> int:
     is_list = len(budget_levels(budgets)) > 1
     _check(args, devices, is_list=is_list)
     check_report(args.report)
+    _check_form(args, budgets)
     if args.export is not None:
         check_writable(args.export, option="--export", suffix=".onnx")
     files = SupernetFiles.find(args.supernet)
     card = SupernetCard.load(files.card)
     if args.export is not None or args.data is not None:
         card.check_weights(files.name)
+    if args.export is not None:
+        read_form(args).check(card.space)
     if args.data is not None:
         check_data(args.data, card)
     tables = [
@@ -174,6 +180,25 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
         args.margin = parse_margin(args.margin)
         if all(device.latency is None for device in devices):
             raise ConfigError("--margin is a share of the latency budget: give one with --latency")
+
+
+def _check_form(args: argparse.Namespace, budgets: "Sequence[Budget]") -> None:
+    """Refuse a form without a file, and several images at once where a budget is one of a single image."""
+    from ofa_nas.errors import ConfigError
+    from ofa_nas.search.budgets import KINDS
+
+    if args.export is None:
+        if args.batch is not None or args.preprocess:
+            option = "--preprocess" if args.batch is None else "--batch"
+            raise ConfigError(f"{option} is for the file that is written: add --export FILE")
+        return
+    batch = read_form(args).batch
+    limited = [budget for budget in budgets if budget.name in ("latency", "peak_memory")]
+    if batch not in (1, None) and limited:
+        raise ConfigError(
+            f"--batch {batch}: a search limits the {KINDS[limited[0].name].title} of one image at a time: "
+            f"leave out {KINDS[limited[0].name].option}, or give --batch dynamic"
+        )
 
 
 def _search(
@@ -301,13 +326,13 @@ def _deliver(
     from ofa_nas.cli.torch_process import prepare_process
 
     prepare_process()
-    from ofa_nas.export.interface import FileForm
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import promise_of_result
 
     promise = promise_of_result(result, estimators, addresses=addresses, threads=args.threads)
-    form = FileForm(precision=estimators.precision)
-    stream = deliver(estimators.files, result.chosen.architecture, promise, output=args.export, form=form)
+    stream = deliver(
+        estimators.files, result.chosen.architecture, promise, output=args.export, form=read_form(args)
+    )
     delivery = follow_delivery(stream, quiet=args.json)
     if not args.json:
         show_delivery(delivery)

@@ -25,6 +25,7 @@ FRAME = {  # modules of the command line that are no commands
     "device_actions",
     "device_arguments",
     "device_tables",
+    "file_form",
     "measured",
     "plain",
     "plot",

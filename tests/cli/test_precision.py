@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ofa_nas.cli.export import read_batch
+from ofa_nas.cli.file_form import read_batch
 from ofa_nas.errors import ConfigError
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet

@@ -580,6 +580,8 @@ def test_what_the_commands_can_do_a_run_file_can_ask_for() -> None:
             {
                 "devices",
                 "export",
+                "batch",
+                "preprocess",
                 "report",
                 "plot",
                 "precision",

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 import ofa_nas
 from ofa_nas.assets import find_asset
 from ofa_nas.errors import BudgetError, OfaNasError, TableError
+from ofa_nas.export.card import ModelCard, read_model
+from ofa_nas.export.interface import FileForm
 from ofa_nas.figures import format_amount, format_share
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.delivery.file_verification import Delivery
@@ -243,6 +245,48 @@ def test_a_found_subnet_is_exported_verified_and_evaluated(
     (result,) = evaluated.document["results"]
     assert result["architecture"] == arch
     assert result["accuracy"] == pytest.approx(measured["accuracy"], abs=0.011)  # one image, by rounding
+
+
+def test_the_file_of_a_search_has_the_form_that_was_asked_for(
+    command: Command, small: SmallSupernet, tmp_path: Path
+) -> None:
+    path = tmp_path / "subnet.onnx"
+    arguments = ("search", "--supernet", small.name, "--macs", "600k", "--export", path)
+    printed = command(*arguments, "--preprocess", "--batch", "dynamic", "--json")
+    assert (printed.status, printed.err) == (0, "")
+    card = ModelCard.from_model(read_model(path), path)
+    assert card.form == FileForm("fp32", None, has_preprocessing=True)
+    about = command("show", path, "--json").document["input"]
+    size = card.arch.resolution
+    assert (about["type"], about["shape"]) == ("uint8", ["batch", size, size, 3])
+    quantised = command(*arguments, "--precision", "int8", "--batch", "4", "--json")
+    assert quantised.status == 0
+    assert ModelCard.from_model(read_model(path), path).form == FileForm("int8", 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch", "4"], "--batch is for the file that is written: add --export FILE"),
+        (["--preprocess"], "--preprocess is for the file that is written: add --export FILE"),
+        (["--export", "FILE", "--batch", "many"], "--batch many: expected a number such as 1, or dynamic"),
+        (["--export", "FILE", "--batch", "257"], "batch 257: expected 1 to 256, or dynamic"),
+        (
+            ["--export", "FILE", "--batch", "2", "--macs", "1G", "--peak-memory", "1MB"],
+            "--batch 2: a search limits the peak memory of one image at a time: leave out --peak-memory, or",
+        ),
+        (
+            ["--export", "FILE", "--batch", "2", "--device", "rpi4", "--latency", "1s"],
+            "--batch 2: a search limits the latency of one image at a time: leave out --latency, or give",
+        ),
+    ],
+)
+def test_a_form_that_no_file_can_have_is_refused_before_the_search(
+    arguments: list[str], message: str, refused: Refused, small: SmallSupernet, tmp_path: Path
+) -> None:
+    given = [str(tmp_path / "subnet.onnx") if one == "FILE" else one for one in arguments]
+    assert message in refused("search", "--supernet", small.name, *given)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_breaks_a_promise_ends_the_search_with_a_failure(

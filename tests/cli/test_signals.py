@@ -260,6 +260,7 @@ def test_what_does_not_go_with_signals_is_one_line(
     assert "takes signals" in refused(
         "export", "largest", "--supernet", supernet, "--output", path, "--preprocess"
     )
+    assert "takes signals" in refused("search", "--supernet", supernet, "--export", path, "--preprocess")
     assert "the data are signals, and tiny takes images" in refused(
         "train", "--space", "tiny", "--data", data, "--output", tmp_path / "no"
     )

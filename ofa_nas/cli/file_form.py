@@ -1,0 +1,58 @@
+"""The flags that say what callers of an exported file see, shared by the commands that write one."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ofa_nas.export.interface import FileForm
+
+
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    """Add how many images the file takes at once."""
+    parser.add_argument(
+        "--batch",
+        metavar="COUNT",
+        help="images that the file takes at once, or dynamic: its caller chooses (1)",
+    )
+
+
+def add_preprocess(parser: argparse.ArgumentParser) -> None:
+    """Add whether the file takes pixels."""
+    parser.add_argument(
+        "--preprocess",
+        action="store_true",
+        help="have the file take (batch, R, R, 3) uint8 RGB pixels and normalise them inside; resizing is "
+        "left to its caller",
+    )
+
+
+def read_form(args: argparse.Namespace) -> "FileForm":
+    """The form of the file that is written, of the flags that a command has; it imports no torch.
+
+    Args:
+        args: With `preprocess`, and maybe `precision` and `batch`.
+
+    Raises:
+        ConfigError: There is no such batch.
+    """
+    from ofa_nas.export.interface import FileForm
+    from ofa_nas.space.precision import FP32
+
+    given = vars(args)
+    batch = given.get("batch")
+    return FileForm(given.get("precision", FP32), 1 if batch is None else read_batch(batch), args.preprocess)
+
+
+def read_batch(text: str) -> int | None:
+    """Images at once; None where the caller of the file chooses.
+
+    Raises:
+        ConfigError: It is neither a number nor `dynamic`.
+    """
+    from ofa_nas.errors import ConfigError
+
+    if text == "dynamic":
+        return None
+    if not text.isdecimal() or not text.isascii():
+        raise ConfigError(f"--batch {text[:40]}: expected a number such as 1, or dynamic")
+    return int(text[:9])
