@@ -29,6 +29,7 @@ from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.evaluate import batches, calibrated_subnet
 from ofa_nas.training.recipe import Divergence, Phase, Recipe, Settings
+from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.step import Learner
 
 VALIDATION = 1000  # training images that are held out for choosing
@@ -69,7 +70,7 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """What decides the outcome, as JSON reads it back."""
         archs = [str(arch) for arch in self.archs]
-        recipe = asdict(replace(self.recipe, name=""))
+        recipe = recipe_document(replace(self.recipe, name=""))
         document = {
             "data": self.data,
             "images": self.images,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ofa_nas.cli.supernet_arguments import add_first_supernet
 from ofa_nas.cli.training_arguments import (
+    add_flip,
     add_run,
     add_settings,
     add_supernet_training,
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         learning_rate="the recipe's, of the first phase, in proportion to the batch size",
         crop_scale="the recipe's, 0.08",
     )
+    add_flip(parser, of="the recipe's, ")
     add_supernet_training(parser)
     add_run(parser, "runs/pretrain", work="training")
 

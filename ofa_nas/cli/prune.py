@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ofa_nas.cli.delivery import show_delivery
 from ofa_nas.cli.supernet_arguments import add_source_subnet
-from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, kept_run, own_settings
+from ofa_nas.cli.training_arguments import (
+    add_held_out,
+    add_labelled_settings,
+    add_run,
+    add_settings,
+    kept_run,
+    own_settings,
+)
 from ofa_nas.cli.training_run import follow_training
 from ofa_nas.figures import format_bytes, format_count
 
@@ -49,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         learning_rate="0.02 for 64 images, of SGD",
         crop_scale="0.35",
     )
+    add_labelled_settings(parser)
     add_held_out(parser)
     add_run(parser, "runs/prune", work="pruning", kept="channel: ")
 

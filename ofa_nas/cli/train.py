@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ofa_nas.cli.supernet_arguments import add_first_supernet
 from ofa_nas.cli.training_arguments import (
     add_held_out,
+    add_labelled_settings,
     add_run,
     add_settings,
     add_supernet_training,
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         learning_rate="the recipe's, of the first phase, in proportion to the batch size",
         crop_scale="the recipe's",
     )
+    add_labelled_settings(parser, of="the recipe's, ")
     add_supernet_training(parser)
     add_held_out(parser)
     add_run(parser, "runs/train", work="training")

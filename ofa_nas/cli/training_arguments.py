@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ofa_nas.training.recipe import Settings
 
+_FLIPS = ("horizontal", "none", "both")  # as Flip of ofa_nas.data, which imports numpy
+
 
 def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: str = "") -> None:
     """Add where a training is kept, what it runs on, and its seed.
@@ -52,8 +54,42 @@ def add_settings(
     )
 
 
+def add_flip(parser: argparse.ArgumentParser, *, of: str = "") -> None:
+    """Add whether images are mirrored.
+
+    Args:
+        parser: Of the command.
+        of: Whose default it is, before it, such as `the recipe's, `.
+    """
+    parser.add_argument(
+        "--flip",
+        choices=_FLIPS,
+        help="horizontal: half of the images are mirrored; both: half are flipped top to bottom too; none "
+        f"({of}horizontal)",
+    )
+
+
+def add_labelled_settings(parser: argparse.ArgumentParser, *, of: str = "") -> None:
+    """Add how images are changed, and the share of each class, where training is by labels.
+
+    Args:
+        parser: Of the command.
+        of: Whose defaults they are, before them, such as `the recipe's, `.
+    """
+    add_flip(parser, of=of)
+    parser.add_argument(
+        "--brightness", type=float, help=f"most by which images grow brighter or darker ({of}32/255)"
+    )
+    parser.add_argument(
+        "--saturation", type=float, help=f"most by which colours grow stronger or paler ({of}0.5)"
+    )
+    parser.add_argument(
+        "--balance", type=float, help=f"0: classes as often as they are; 1: all equally often ({of}0)"
+    )
+
+
 def own_settings(args: argparse.Namespace) -> "Settings":
-    """What the arguments of `add_settings` and `add_supernet_training` change of a recipe."""
+    """What the arguments of all functions here change of a recipe."""
     from ofa_nas.training.recipe import Settings
 
     return Settings(
@@ -62,8 +98,14 @@ def own_settings(args: argparse.Namespace) -> "Settings":
         learning_rate=args.learning_rate,
         random_subnets=vars(args).get("random_subnets"),
         crop_scale=args.crop_scale,
+        **image_settings(args),
         seed=args.seed,
     )
+
+
+def image_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What the arguments of `add_labelled_settings` change of a recipe, or `add_flip`, for `Settings`."""
+    return {name: vars(args).get(name) for name in ("flip", "brightness", "saturation", "balance")}
 
 
 def add_supernet_training(parser: argparse.ArgumentParser) -> None:

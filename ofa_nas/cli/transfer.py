@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 from ofa_nas.cli.delivery import show_delivery
 from ofa_nas.cli.supernet_arguments import add_source_subnet
-from ofa_nas.cli.training_arguments import add_held_out, add_run, add_settings, kept_run
+from ofa_nas.cli.training_arguments import (
+    add_held_out,
+    add_labelled_settings,
+    add_run,
+    add_settings,
+    image_settings,
+    kept_run,
+)
 from ofa_nas.cli.training_run import follow_training
 from ofa_nas.cli.window_arguments import add_windows
 
@@ -28,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_windows(parser)
     parser.add_argument("--method", default="lite+bias", choices=_METHODS, help="what is trained (lite+bias)")
     add_settings(parser, epochs="5", batch_size="8", learning_rate="the method's, of Adam", crop_scale="0.35")
+    add_labelled_settings(parser)
     add_held_out(parser)
     add_run(parser, "runs/transfer", work="transfer")
 
@@ -85,7 +93,11 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
     from ofa_nas.transfer.adapt import transfer_recipe
 
     settings = Settings(
-        epochs=args.epochs, learning_rate=args.learning_rate, crop_scale=args.crop_scale, seed=args.seed
+        epochs=args.epochs,
+        learning_rate=args.learning_rate,
+        crop_scale=args.crop_scale,
+        **image_settings(args),
+        seed=args.seed,
     )
     return transfer_recipe(args.method, batch_size=args.batch_size).override(settings)
 

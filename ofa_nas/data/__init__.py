@@ -6,6 +6,7 @@ A signal is an image of height 1 whose pixels are samples, float32 in the units 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from ofa_nas.errors import DataError
 from ofa_nas.space.search_space import SearchSpace
 
 Pixels = NDArray[np.uint8 | np.float32]
+Flip = Literal["horizontal", "none", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,21 @@ class Normalization:
 
     mean: tuple[float, ...] = (127.0, 127.0, 127.0)
     std: tuple[float, ...] = (128.0, 128.0, 128.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """How far the colours of an image may change at random.
+
+    Attributes:
+        brightness: Largest share by which it grows brighter or darker, in [0, 1].
+        saturation: Largest share by which its colours grow stronger or paler, in [0, 1].
+
+    Source: the code of Cai et al. 2020, arXiv:1908.09791: colour "tf".
+    """
+
+    brightness: float = 32 / 255
+    saturation: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

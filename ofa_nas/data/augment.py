@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ofa_nas.data import Normalization
+from ofa_nas.data import Flip, Jitter, Normalization
 
 # Luma of ITU-R BT.601, as Pillow and torchvision use for the saturation of an image.
 LUMA = (0.299, 0.587, 0.114)
 # Source: Szegedy et al. 2015, arXiv:1409.4842, section 6: aspect ratios from 3/4 to 4/3.
 _LOG_RATIO = math.log(4 / 3)
+_PLAIN_JITTER = Jitter()
 
 
 def to_input(images: Tensor, size_px: int, normalization: Normalization) -> Tensor:
@@ -40,12 +41,20 @@ def is_signal(images: Tensor) -> bool:
     return images.is_floating_point()
 
 
-def augmentation_draws(count: int, rng: torch.Generator) -> Tensor:
+def augmentation_draws(count: int, rng: torch.Generator, *, flip: Flip = "horizontal") -> Tensor:
     """Everything random in the augmentation of `count` images, `(7, count)` float32 in [0, 1).
 
-    Drawn on the CPU, they give the same augmentation on every device.
+    Drawn on the CPU, they give the same augmentation on every device. With `flip` both they are `(8, count)`:
+    the last row is of the flips top to bottom, and the others stay what they are without it.
     """
-    return torch.rand(7, count, generator=rng, device=rng.device)
+    return with_flips(torch.rand(7, count, generator=rng, device=rng.device), rng, flip=flip)
+
+
+def with_flips(draws: Tensor, rng: torch.Generator, *, flip: Flip) -> Tensor:
+    """Draws `(k, B)`, and behind them those of flips top to bottom where there are such, `(k + 1, B)`."""
+    if flip != "both":
+        return draws
+    return torch.cat([draws, torch.rand(1, draws.shape[1], generator=rng, device=rng.device)])
 
 
 def augment(
@@ -55,27 +64,29 @@ def augment(
     normalization: Normalization,
     draws: Tensor,
     scale: tuple[float, float] = (0.35, 1.0),
+    flip: Flip = "horizontal",
+    jitter: Jitter = _PLAIN_JITTER,
 ) -> Tensor:
     """Crop, flip and colour a batch at random, each image in its own way.
-
-    Brightness varies by ± 32/255 and saturation by ± 0.5.
 
     Args:
         images: `(B, S, S, 3)` uint8.
         size_px: Side R of the result.
         normalization: Of the network.
-        draws: `(7, B)` of `augmentation_draws`, on the images' device.
+        draws: `(7, B)` or `(8, B)` of `augmentation_draws` for this `flip`, on the images' device.
         scale: Least and largest share of the image's area that a crop keeps.
+        flip: Whether half of the images are mirrored, and whether half are flipped top to bottom too.
+        jitter: Of the colours.
 
     Returns:
         `(B, 3, R, R)` float32, channels last in memory.
 
     Source: Cai et al. 2020, arXiv:1908.09791, and its code: random resized crop, flip, colour "tf".
     """
-    rows, columns = crop_weights(images, size_px, draws=draws, scale=scale)
+    rows, columns = crop_weights(images, size_px, draws=draws, scale=scale, flip=flip)
     pixels = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-    brightness = 1 + (2 * draws[5] - 1) * (32 / 255)
-    saturation = 1 + (2 * draws[6] - 1) * 0.5
+    brightness = 1 + (2 * draws[5] - 1) * jitter.brightness
+    saturation = 1 + (2 * draws[6] - 1) * jitter.saturation
     pixels = _jitter(pixels, brightness, saturation)
     # Resizing is linear with weights that sum to one: normalising first, on fewer pixels, is the same.
     mean, std = _constants(normalization, images.device)
@@ -83,15 +94,22 @@ def augment(
 
 
 def crop_weights(
-    images: Tensor, size_px: int, *, draws: Tensor, scale: tuple[float, float]
+    images: Tensor,
+    size_px: int,
+    *,
+    draws: Tensor,
+    scale: tuple[float, float],
+    flip: Flip = "horizontal",
 ) -> tuple[Tensor, Tensor]:
     """Crop, resize and flip as two products, each image in its own way.
 
     Args:
         images: `(B, S, S, 3)`.
         size_px: Side R of the result.
-        draws: `(5, B)` or more in [0, 1): area, aspect ratio, column, row, flip.
+        draws: `(5, B)` or more in [0, 1): area, aspect ratio, column, row, flip; with `flip` both, the last
+            row is of the flips top to bottom.
         scale: Least and largest share of the image's area that a crop keeps.
+        flip: As `augment` takes it.
 
     Returns:
         Weights `(B, R, S)` of the rows and of the columns, for `resample`.
@@ -102,8 +120,16 @@ def crop_weights(
     height = (area / ratio).sqrt().clamp(max=1.0)
     columns = _resize_weights((1 - width) * draws[2], width, images.shape[2], size_px=size_px)
     rows = _resize_weights((1 - height) * draws[3], height, images.shape[1], size_px=size_px)
-    is_flipped = (draws[4] < 0.5)[:, None, None]
-    return rows, torch.where(is_flipped, columns.flip(1), columns)
+    if flip != "none":
+        columns = _flip_half(columns, draws[4])
+    if flip == "both":
+        rows = _flip_half(rows, draws[-1])
+    return rows, columns
+
+
+def _flip_half(weights: Tensor, draws: Tensor) -> Tensor:
+    """Weights `(B, R, S)`, the result's pixels in reverse order where a draw `(B,)` is below a half."""
+    return torch.where((draws < 0.5)[:, None, None], weights.flip(1), weights)
 
 
 def augment_signals(

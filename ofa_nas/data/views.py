@@ -9,20 +9,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ofa_nas.data import Normalization
-from ofa_nas.data.augment import LUMA, crop_weights, resample
+from ofa_nas.data import Flip, Normalization
+from ofa_nas.data.augment import LUMA, crop_weights, resample, with_flips
 
 _STRENGTH = 0.4
 _GREY_SHARE = 0.2
 _CROP, _FACTORS, _ORDER = 5, 4, 4  # draws of each kind; one more for grey
 
 
-def view_draws(count: int, rng: torch.Generator) -> Tensor:
+def view_draws(count: int, rng: torch.Generator, *, flip: Flip = "horizontal") -> Tensor:
     """Everything random in a view of each of `count` images, `(14, count)` float32 in [0, 1).
 
-    Drawn on the CPU, they give the same view on every device.
+    Drawn on the CPU, they give the same view on every device. With `flip` both they are `(15, count)`, as
+    those of `augmentation_draws` are one more.
     """
-    return torch.rand(_CROP + _FACTORS + _ORDER + 1, count, generator=rng, device=rng.device)
+    draws = torch.rand(_CROP + _FACTORS + _ORDER + 1, count, generator=rng, device=rng.device)
+    return with_flips(draws, rng, flip=flip)
 
 
 def random_view(
@@ -32,6 +34,7 @@ def random_view(
     normalization: Normalization,
     draws: Tensor,
     scale: tuple[float, float] = (0.08, 1.0),
+    flip: Flip = "horizontal",
 ) -> Tensor:
     """A view of each image of a batch.
 
@@ -39,14 +42,15 @@ def random_view(
         images: `(B, S, S, 3)` uint8.
         size_px: Side R of the result.
         normalization: Of the network.
-        draws: `(14, B)` of `view_draws`, on the images' device.
+        draws: `(14, B)` or `(15, B)` of `view_draws` for this `flip`, on the images' device.
         scale: Least and largest share of the image's area that a crop keeps.
+        flip: As `augment` takes it.
 
     Returns:
         `(B, 3, R, R)` float32, channels last in memory.
     """
-    crop, factors, order, grey = torch.split(draws, [_CROP, _FACTORS, _ORDER, 1])
-    rows, columns = crop_weights(images, size_px, draws=crop, scale=scale)
+    _, factors, order, grey = torch.split(draws[:14], [_CROP, _FACTORS, _ORDER, 1])
+    rows, columns = crop_weights(images, size_px, draws=draws, scale=scale, flip=flip)
     pixels = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     x = resample(pixels.div_(255.0), rows, columns)
     x = jitter_color(x, (2.0 * factors - 1.0) * _STRENGTH, order=order.argsort(dim=0))

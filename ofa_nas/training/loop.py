@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from ofa_nas.errors import LeftAloneError, TrainingError
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.state import EpochEnd, RateChange, Standing, load_state, save_state
 from ofa_nas.training.step import Learner
 
@@ -154,7 +155,7 @@ class Loop(Generic[E]):
         self.learner, self.checkpoint = learner, checkpointing.path
         self.checkpointing = checkpointing
         self.meta: dict[str, object] = {
-            "recipe": asdict(learner.recipe),
+            "recipe": recipe_document(learner.recipe),
             "space": learner.supernet.space.digest,
             "start": checkpointing.start,
             **meta,

@@ -7,6 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal, Self, TypeVar, cast, get_args
 
+from ofa_nas.data import Flip, Jitter
 from ofa_nas.errors import ConfigError, RecipeError
 from ofa_nas.randomness import MOST_SEED, checked_seed
 from ofa_nas.space.search_space import SearchSpace
@@ -134,6 +135,10 @@ class Recipe:
         label_smoothing: Of the loss on labels.
         clip_norm: Largest norm of the summed gradient; 0 leaves it alone.
         crop_scale: Smallest share of an image's area that a random crop keeps.
+        flip: `horizontal`: half of the images are mirrored; `both`: half flipped top to bottom too; `none`.
+        brightness: Largest share by which an image grows brighter or darker, in [0, 1].
+        saturation: Largest share by which its colours grow stronger or paler, in [0, 1].
+        balance: Of the classes in an epoch: from 0, as they are in the images, to 1, all equally often.
         branch_scale: Of weights that are drawn: the scale of the batch norm that ends each residual branch.
             At 0 a block begins as its shortcut, at 1 its branch is as strong.
         seed: Of order, crops, architectures and first weights.
@@ -149,6 +154,10 @@ class Recipe:
     clip_norm: float = 5.0
     crop_scale: float = 0.35
     branch_scale: float = 0.0
+    flip: Flip = "horizontal"
+    brightness: float = Jitter().brightness
+    saturation: float = Jitter().saturation
+    balance: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -216,6 +225,7 @@ class Recipe:
             clip_norm=root.number("clip_norm", default=5.0, minimum=0.0, maximum=1e6),
             crop_scale=root.number("crop_scale", default=0.35, minimum=0.01, maximum=1.0),
             branch_scale=root.number("branch_scale", default=0.0, minimum=0.0, maximum=1.0),
+            flip=cast(Flip, root.text("flip", default="horizontal", choices=get_args(Flip))),
             label_smoothing=0.0,
         )
         if purpose == "train":
@@ -225,6 +235,9 @@ class Recipe:
                     Divergence, root.text("divergence", default="cross_entropy", choices=get_args(Divergence))
                 ),
                 label_smoothing=root.number("label_smoothing", default=0.1, minimum=0.0, maximum=0.9),
+                brightness=root.number("brightness", default=Jitter().brightness, minimum=0.0, maximum=1.0),
+                saturation=root.number("saturation", default=Jitter().saturation, minimum=0.0, maximum=1.0),
+                balance=root.number("balance", default=0.0, minimum=0.0, maximum=1.0),
             )
         root.close()
         return replace(recipe, name=path.stem)
@@ -255,8 +268,20 @@ class Recipe:
             phases=phases,
             batch_size=batch_size,
             crop_scale=_pick(settings.crop_scale, self.crop_scale),
+            flip=_pick(settings.flip, self.flip),
+            brightness=_pick(settings.brightness, self.brightness),
+            saturation=_pick(settings.saturation, self.saturation),
+            balance=_pick(settings.balance, self.balance),
             seed=settings.seed,
         )
+
+    def check_signals(self) -> None:
+        """Refuse what is of images alone, where the data are signals."""
+        if self.flip != "horizontal" or Jitter(self.brightness, self.saturation) != Jitter():
+            raise RecipeError(
+                f"recipe {self.name}: flip, brightness and saturation are of images, and signals "
+                "are neither mirrored nor coloured; leave them out"
+            )
 
     def draws_all_of(self, space: SearchSpace) -> bool:
         """Whether a phase draws from the whole of a space, so that any of its subnets may be trained."""
@@ -308,6 +333,10 @@ class Settings:
         learning_rate: Peak rate of the first phase as it is used; the others keep their ratio to it.
         random_subnets: Of every phase that draws subnets.
         crop_scale: Smallest share of an image's area that a random crop keeps.
+        flip: As `Recipe` has it, as have the next three.
+        brightness: Of images.
+        saturation: Of their colours.
+        balance: Of the classes.
         seed: Of everything random.
     """
 
@@ -316,6 +345,10 @@ class Settings:
     learning_rate: float | None = None
     random_subnets: int | None = None
     crop_scale: float | None = None
+    flip: Flip | None = None
+    brightness: float | None = None
+    saturation: float | None = None
+    balance: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -326,6 +359,9 @@ class Settings:
             "learning_rate": (1e-12, 1e38, "a number above 0"),
             "random_subnets": (0, 64, "a number from 0 to 64"),
             "crop_scale": (1e-3, 1.0, "a share of the area, above 0 and at most 1"),
+            "brightness": (0.0, 1.0, "a share from 0 to 1"),
+            "saturation": (0.0, 1.0, "a share from 0 to 1"),
+            "balance": (0.0, 1.0, "a number from 0, classes as they are, to 1, all equally often"),
         }
         object.__setattr__(self, "seed", checked_seed(self.seed, most=MOST_SEED))
         for name, (least, most, expected) in rules.items():

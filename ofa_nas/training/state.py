@@ -19,9 +19,11 @@ from ofa_nas.errors import CheckpointError
 from ofa_nas.files import parse_json, replacing
 from ofa_nas.supernet.checkpoint import check_tensors, load_tensors, read_tensors, write_tensors
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.recipe_document import with_later_keys
 from ofa_nas.training.step import Learner
 
 _WEIGHT, _MOMENTUM, _TEACHER, _META = "weight:", "momentum:", "teacher:", "training"
+_RECIPE = "recipe"
 _DATA = "data"  # which older checkpoints do not tell of
 _SAMPLE = 64  # images that stand for all
 _TOLD = 4  # changes that are named at most
@@ -214,6 +216,10 @@ def _changes(key: str, then: Any, now: Any) -> Iterator[str]:
         yield f"{key} = {then!s:.80}, now it is {now!s:.80}"
 
 
+def _completed(key: str, value: object) -> object:
+    return with_later_keys(value) if key == _RECIPE else value
+
+
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
@@ -235,7 +241,7 @@ def read_meta(path: Path, *, meta: dict[str, object], has_own_rate: bool = False
         change
         for key in now
         if key in found or key != _DATA
-        for change in _changes(key, found.get(key), now[key])
+        for change in _changes(key, *(_completed(key, one) for one in (found.get(key), now[key])))
         if not (has_own_rate and _RATE.match(change))
     ]
     if changes:

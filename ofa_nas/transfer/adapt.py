@@ -1,7 +1,7 @@
 """Transfer as a stream of reports, with a checkpoint to go on from."""
 
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ofa_nas.training.batches import Batches
 from ofa_nas.training.evaluate import count_correct
 from ofa_nas.training.loop import Checkpointing, StepReport, keep, step_reports
 from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import RateChange, data_meta, rates_meta, rates_of, read_meta, write_state
 from ofa_nas.transfer.network import TransferNetwork
@@ -112,7 +113,7 @@ class _Run:
         self.done = self.saved = 0
         self.rates: tuple[RateChange, ...] = ()
         self.meta: dict[str, object] = {
-            "recipe": asdict(recipe),
+            "recipe": recipe_document(recipe),
             "space": network.space.digest,
             "method": network.method.name,
             "start": checkpointing.start,

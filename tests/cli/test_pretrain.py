@@ -103,7 +103,9 @@ def test_a_wrong_input_is_one_line_and_leaves_nothing(
     assert not output.exists()
 
 
-@pytest.mark.parametrize("line", ["divergence = 'alpha'", "label_smoothing = 0.1"])
+@pytest.mark.parametrize(
+    "line", ["divergence = 'alpha'", "label_smoothing = 0.1", "balance = 0.5", "saturation = 0.1"]
+)
 def test_a_recipe_that_speaks_of_labels_is_refused(
     line: str, refused: Callable[..., str], images: Path, tmp_path: Path
 ) -> None:

@@ -333,6 +333,11 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("data = '{data}'\n[train]\nepochs = -1\n[search]", "run.toml: train.epochs: expected a number from"),
         ("data = '{data}'\n[train]\nrecipe = 'stew'\n[search]", "run.toml: train.recipe: recipe 'stew'"),
         (
+            "data = '{data}'\n[train]\nflip = 'up'\n[search]",
+            "run.toml: train.flip: expected one of horizontal, none, both, got 'up'",
+        ),
+        ("data = '{data}'\n[train]\nbalance = 2\n[search]", "run.toml: train.balance: expected a number"),
+        (
             "data = '{data}'\n[train]\ndevice = 'gpu'\n[search]",
             "run.toml: train.device: expected auto, cpu, cuda or cuda:N, got 'gpu'",
         ),
@@ -488,7 +493,8 @@ def test_every_planned_command_is_one_that_the_commands_take(
     file = short(
         "data = '{data}'\nthreads = 2\nseed = 5\n"
         "[train]\nspace = 'tiny'\nfrom = '{supernet}'\nrecipe = 'shrink'\nepochs = 1\nbatch_size = 8\n"
-        "learning_rate = 0.1\nrandom_subnets = 2\ncrop_scale = 0.5\nimage_size = 32\nheld_out = 5\n"
+        "learning_rate = 0.1\nrandom_subnets = 2\ncrop_scale = 0.5\nflip = 'none'\n"
+        "brightness = 0.0\nsaturation = 0.25\nbalance = 0.5\nimage_size = 32\nheld_out = 5\n"
         "checkpoint_minutes = 1\ntensorboard = true\ndevice = 'cpu'\n"
         "[collect]\ncount = 8\nnear_front = 2\nimages = 10\nuntil = 'tau=0.9'\n[fit]\nkind = 'macs'\n"
         "[export]\nprecision = 'int8'\nbatch = 2\npreprocess = true\n"
@@ -507,6 +513,8 @@ def test_every_planned_command_is_one_that_the_commands_take(
         True,
         2,
     )
+    own = parsed["train"]
+    assert (own.flip, own.brightness, own.saturation, own.balance) == ("none", 0.0, 0.25, 0.5)
     assert (parsed["profile"].resolution, parsed["profile"].thread_counts) == ([24], [1])
     assert parsed["search"].devices[-1] == ("--measure", "host")
     assert (parsed["verify"].latency, parsed["verify"].accuracy) == ("1ms", "10%")

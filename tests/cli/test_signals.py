@@ -227,6 +227,18 @@ def test_a_run_that_cannot_train_on_its_signals_is_refused_first(
             check_run(RunFile.read(path))
 
 
+def test_a_run_that_would_flip_its_signals_is_refused_first(tmp_path: Path) -> None:
+    path, data = tmp_path / "run.toml", tmp_path / "data"
+    write_recordings(data)
+    text = f'data = "{data}@64/32"\ntrain.space = "conv1d"\nsearch.macs = "1M"\n'
+    path.write_text(text + "train.balance = 0.5\n")
+    check_run(RunFile.read(path))
+    for line in ('train.flip = "none"', "train.brightness = 0", "train.saturation = 0"):
+        path.write_text(f"{text}{line}\n")
+        with pytest.raises(ConfigError, match="flip, brightness and saturation are of images, and signals"):
+            check_run(RunFile.read(path))
+
+
 @pytest.mark.parametrize("work", ["transfer", "prune"])
 def test_a_network_of_images_is_not_adapted_to_signals(
     small: SmallSupernet, refused: Callable[..., str], tmp_path: Path, work: str

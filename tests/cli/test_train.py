@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from ofa_nas.cli import build_parser
+from ofa_nas.data import Flip
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetFiles
 from tests.cli.conftest import Command
@@ -89,6 +92,7 @@ def test_another_recipe_is_trained_by_name(
         (["--random-subnets", "-1"], "--random-subnets -1: expected a number from 0 to 64"),
         (["--learning-rate", "-0.1"], "--learning-rate -0.1: expected a number above 0"),
         (["--crop-scale", "0"], "--crop-scale 0.0: expected a share"),
+        (["--balance", "nan"], "--balance nan: expected a number from 0"),
         (["--checkpoint-minutes", "nan"], "--checkpoint-minutes nan: expected 0.0 or more"),
         (["--image-size", "1000000"], "--image-size 1000000: expected 4096 or less"),
         (["--image-size", "7"], "--image-size 7: expected 8 or more"),
@@ -101,6 +105,26 @@ def test_a_wrong_input_is_one_line_and_leaves_nothing(
     output = tmp_path / "run"
     assert message in refused(*TINY, "--data", shapes, "--output", output, *flags)
     assert not output.exists()
+
+
+def test_flips_colours_and_balance_are_trained_with_and_stand_in_the_card(
+    command: Command, shapes: Path, tmp_path: Path
+) -> None:
+    own = ["--flip", "both", "--brightness", "0.2", "--saturation", "0", "--balance", "0.5"]
+    start = [*TINY, "--data", shapes, "--output", tmp_path / "run"]
+    assert command(*start, *own).status == 0
+    _, card = load_supernet(SupernetFiles(tmp_path / "run" / "supernet.safetensors"))
+    recipe = card.made_by["recipe"]
+    told = [recipe[name] for name in ("flip", "brightness", "saturation", "balance")]
+    assert told == ["both", 0.2, 0.0, 0.5]
+
+
+def test_the_flips_of_the_command_line_are_those_of_a_recipe() -> None:
+    for command in ("train", "pretrain", "transfer", "prune"):
+        parser = build_parser([command])
+        for flip in get_args(Flip):
+            needed = ["--data", "x"] + (["--from", "x"] if command in ("transfer", "prune") else [])
+            assert parser.parse_args([command, *needed, "--flip", flip]).flip == flip
 
 
 def test_a_resume_at_another_rate_is_told_and_stands_in_the_card(

@@ -56,7 +56,8 @@ def transfer(
 def test_a_users_folder_is_learnt_exported_and_verified(
     command: Command, refused: Refused, small: SmallSupernet, folder: Path, tmp_path: Path
 ) -> None:
-    document = transfer(command, small, folder, tmp_path / "run", "--learning-rate", 0.01)
+    own = ("--learning-rate", 0.01, "--balance", 0.5, "--flip", "none")
+    document = transfer(command, small, folder, tmp_path / "run", *own)
     assert document["is_met"]
     assert not document["keeps_classifier"]
     assert document["classes"] == 3
@@ -69,6 +70,7 @@ def test_a_users_folder_is_learnt_exported_and_verified(
     assert card.class_names == ("blue", "green", "red")
     assert card.made_by["transfer"] == "lite+bias"
     assert card.licence == LICENCE
+    assert (card.made_by["recipe"]["balance"], card.made_by["recipe"]["flip"]) == (0.5, "none")
     assert card.space.cardinality == 1
     records = list(verify_file(Path(document["file"]), supernet=document["subnet"], device=None, budgets=()))
     assert isinstance(records[-1], Delivery)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ofa_nas.data import Normalization
+from ofa_nas.data import Flip, Jitter, Normalization
 from ofa_nas.data.augment import augment, augmentation_draws, to_input
 
 PIXELS = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -29,7 +29,7 @@ def draws(seed: int, count: int = 6) -> Tensor:
 
 def colourless(drawn: Tensor) -> Tensor:
     """The same draws, which leave brightness and saturation as they are."""
-    return torch.cat([drawn[:5], torch.full_like(drawn[5:], 0.5)])
+    return torch.cat([drawn[:5], torch.full_like(drawn[5:7], 0.5), drawn[7:]])
 
 
 @pytest.mark.parametrize("size_px", [10, 17, 24, 40])
@@ -64,7 +64,7 @@ def test_augmented_images_are_normalised_by_channel(images: Tensor) -> None:
     assert torch.allclose(normalised, (plain - mean) / std, atol=1e-3)
 
 
-def crops(batch: int, seed: int) -> tuple[Tensor, Tensor]:
+def crops(batch: int, seed: int, *, flip: Flip = "horizontal") -> tuple[Tensor, Tensor]:
     """Left, right edges of the crops of images whose red is the column and green the row."""
     ramp = torch.arange(64, dtype=torch.uint8) * 4
     image = torch.zeros(64, 64, 3, dtype=torch.uint8)
@@ -73,7 +73,8 @@ def crops(batch: int, seed: int) -> tuple[Tensor, Tensor]:
         image.expand(batch, -1, -1, -1),
         64,
         normalization=PIXELS,
-        draws=colourless(draws(seed, batch)),
+        draws=colourless(augmentation_draws(batch, seeded(seed), flip=flip)),
+        flip=flip,
     )
     return x[:, 0, 32], x[:, 1, :, 32]
 
@@ -83,6 +84,31 @@ def test_half_of_the_images_are_mirrored_and_none_upside_down() -> None:
     mirrored = (across[:, 0] > across[:, -1]).float().mean()
     assert 0.4 < mirrored < 0.6
     assert (down[:, 0] < down[:, -1]).all()
+
+
+def test_no_image_is_flipped_where_none_may_be() -> None:
+    across, down = crops(400, 3, flip="none")
+    assert (across[:, 0] < across[:, -1]).all()
+    assert (down[:, 0] < down[:, -1]).all()
+
+
+def test_images_are_flipped_both_ways_independently() -> None:
+    across, down = crops(400, 3, flip="both")
+    is_mirrored, is_upended = across[:, 0] > across[:, -1], down[:, 0] > down[:, -1]
+    assert 0.4 < is_mirrored.float().mean() < 0.6
+    assert 0.4 < is_upended.float().mean() < 0.6
+    assert 0.2 < (is_mirrored & is_upended).float().mean() < 0.3
+    once, _ = crops(400, 3)
+    assert torch.equal(across, once)
+
+
+def test_other_flips_leave_the_draws_as_they_were() -> None:
+    drawn = augmentation_draws(40, seeded(3))
+    assert torch.equal(drawn, torch.rand(7, 40, generator=seeded(3)))
+    assert torch.equal(augmentation_draws(40, seeded(3), flip="none"), drawn)
+    both = augmentation_draws(40, seeded(3), flip="both")
+    assert torch.equal(both[:7], drawn)
+    assert both.shape == (8, 40)
 
 
 def test_crops_keep_the_share_and_ratio_asked_for_and_lie_anywhere() -> None:
@@ -144,6 +170,23 @@ def test_colour_is_brightness_then_a_blend_with_grey(images: Tensor) -> None:
     grey = (plain * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
     expected = brightness * (saturation * plain + (1 - saturation) * grey)
     assert torch.allclose(with_colour, expected, atol=1e-3)
+
+
+def test_colours_change_as_far_as_asked_for(images: Tensor) -> None:
+    images = images // 2 + 40  # never clipped
+    grey = torch.full((500, 8, 8, 3), 100, dtype=torch.uint8)
+    wide = augment(grey, 8, normalization=PIXELS, draws=draws(6, 500), jitter=Jitter(brightness=0.5))
+    assert 50 <= wide.min() < 52
+    assert 148 < wide.max() <= 150
+    still, pale = (
+        augment(images, 24, normalization=PIXELS, draws=draws(8), jitter=jitter)
+        for jitter in (Jitter(0.0, 0.0), Jitter(0.0, 0.3))
+    )
+    plain = augment(images, 24, normalization=PIXELS, draws=colourless(draws(8)))
+    assert torch.equal(still, plain)
+    saturation = (1 + (2 * draws(8)[6] - 1) * 0.3).view(6, 1, 1, 1)
+    grey = (plain * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    assert torch.allclose(pale, saturation * plain + (1 - saturation) * grey, atol=1e-3)
 
 
 def test_same_seed_same_augmentation_and_global_state_untouched(images: Tensor) -> None:

@@ -5,11 +5,12 @@ import colorsys
 import pytest
 import torch
 
-from ofa_nas.data import Normalization
+from ofa_nas.data import Flip, Normalization
 from ofa_nas.data.augment import augment
 from ofa_nas.data.views import jitter_color, random_view, shift_hue, view_draws
 
 PLAIN = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+FLIPS: tuple[Flip, ...] = ("none", "horizontal", "both")
 IN_ORDER = torch.arange(4)[:, None]
 
 
@@ -94,6 +95,24 @@ def test_crops_and_flips_are_those_of_training_by_labels() -> None:
     )
     found = random_view(images, 8, normalization=Normalization(), draws=draws, scale=(0.2, 1.0))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0.0)
+
+
+def test_views_are_flipped_as_images_are_by_labels() -> None:
+    images = pictures(64)
+    still, mirrored, both = (
+        random_view(images, 12, normalization=PLAIN, draws=flips(64, flip), flip=flip) for flip in FLIPS
+    )
+    across, down = mirrored[:, 0, 0, 0] != still[:, 0, 0, 0], both[:, 0, 0, 0] != mirrored[:, 0, 0, 0]
+    assert 16 < across.sum() < 48
+    assert 16 < down.sum() < 48
+    torch.testing.assert_close(mirrored[across], still[across].flip(3))
+    torch.testing.assert_close(both[down], mirrored[down].flip(2))
+
+
+def flips(count: int, flip: Flip) -> torch.Tensor:
+    """Draws that flip at random and do nothing else."""
+    draws = view_draws(count, torch.Generator().manual_seed(1), flip=flip)
+    return torch.cat([neutral(count)[:4], draws[4:5], neutral(count)[5:], draws[14:]])
 
 
 def test_views_stay_in_range_and_differ() -> None:

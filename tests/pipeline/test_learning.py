@@ -22,6 +22,7 @@ from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.splits import SplitSizes
 from ofa_nas.transfer.adapt import transfer_recipe
 from tests.small_supernet import RECIPE, SANDWICH, SmallSupernet, plan, write_images
@@ -34,7 +35,7 @@ def test_the_card_tells_what_made_the_weights(small: SmallSupernet) -> None:
     _, card = load_supernet(small.files)
     assert card.data == "shapes"
     assert card.class_names == tuple(f"class_{index}" for index in range(10))
-    assert card.made_by["recipe"] == json.loads(json.dumps(asdict(RECIPE)))
+    assert card.made_by["recipe"] == json.loads(json.dumps(recipe_document(RECIPE)))
     assert card.made_by["start"] == "random weights"
     assert card.made_by["provenance"]["seed"] == RECIPE.seed
     assert card.made_by["history"] == [asdict(report) for report in small.trained.history]

@@ -59,6 +59,10 @@ def test_epochs_are_shared_out_and_rates_follow_the_batch() -> None:
     assert [phase.random_subnets for phase in given.phases] == [0, 3]  # nobody teaches the first phase
     assert (given.batch_size, given.crop_scale, given.seed) == (80, 0.9, 4)
     assert TWO.override(Settings()) == TWO
+    own = Settings(flip="both", brightness=0.0, saturation=0.2, balance=1.0)
+    expected = replace(TWO, flip="both", brightness=0.0, saturation=0.2, balance=1.0)
+    assert TWO.override(own) == expected
+    assert expected.override(Settings()) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,9 @@ def test_epochs_are_shared_out_and_rates_follow_the_batch() -> None:
         ({"batch_size": 1}, "--batch-size 1: expected 2 or more"),
         ({"learning_rate": float("nan")}, "--learning-rate nan: expected a number above 0"),
         ({"crop_scale": 1.5}, "--crop-scale 1.5: expected a share of the area"),
+        ({"brightness": -0.1}, "--brightness -0.1: expected a share from 0 to 1"),
+        ({"saturation": 1.1}, "--saturation 1.1: expected a share from 0 to 1"),
+        ({"balance": 2.0}, "--balance 2.0: expected a number from 0, classes as they are, to 1"),
     ],
 )
 def test_settings_that_cannot_be_trained_with_are_refused(settings: dict[str, float], message: str) -> None:
@@ -152,6 +159,10 @@ GOOD = '[[phases]]\nname = "a"\nteacher = "largest"\nepochs = 1\nlearning_rate =
         (GOOD + "sort_channels = true\n", r"phases\[0\].sort_channels: a start comes sorted, and random"),
         ("batch_size = 1\n" + GOOD, r"batch_size: expected an integer from 2"),
         ('divergence = "x"\n' + GOOD, r"divergence: expected one of cross_entropy, alpha"),
+        ('flip = "vertical"\n' + GOOD, r"flip: expected one of horizontal, none, both, got 'vertical'"),
+        ("brightness = 2\n" + GOOD, r"brightness: expected a number from 0.0 to 1.0, got 2"),
+        ("saturation = -1\n" + GOOD, r"saturation: expected a number from 0.0 to 1.0, got -1"),
+        ("balance = 1.5\n" + GOOD, r"balance: expected a number from 0.0 to 1.0, got 1.5"),
         ("[[phases", "not valid TOML"),
     ],
 )
@@ -160,6 +171,21 @@ def test_a_wrong_recipe_is_refused_with_its_key(text: str, message: str, tmp_pat
     path.write_text(text)
     with pytest.raises(RecipeError, match=message):
         Recipe.load(str(path))
+
+
+def test_a_recipe_may_say_how_images_are_changed_and_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(GOOD)
+    plain = Recipe.load(str(path))
+    assert (plain.flip, plain.brightness, plain.saturation, plain.balance) == (
+        "horizontal",
+        32 / 255,
+        0.5,
+        0.0,
+    )
+    path.write_text('flip = "none"\nbrightness = 0\nsaturation = 0.1\nbalance = 0.5\n' + GOOD)
+    expected = replace(plain, flip="none", brightness=0.0, saturation=0.1, balance=0.5)
+    assert Recipe.load(str(path)) == expected
 
 
 def test_an_unknown_recipe_names_what_ships() -> None:

@@ -244,6 +244,11 @@ def assert_same_tensors(first: Path, second: Path) -> None:
             24,
             r"recipe\.label_smoothing = 0\.1, now it is 0\.5; recipe\.seed = 0, now it is 1",
         ),
+        (
+            replace(SHORT, flip="none", balance=0.5),
+            24,
+            r"recipe\.flip = horizontal, now it is none; recipe\.balance = 0\.0, now it is 0\.5",
+        ),
         (SHORT, 32, r"images = 24, now it is 32; data\.content = \w{16}, now it is \w{16}"),
     ],
 )
@@ -256,6 +261,25 @@ def test_resuming_with_other_settings_names_what_differs(
         list(
             train(restless(tiny), noise(tiny, images), recipe, checkpointing=Checkpointing(path, resume=True))
         )
+
+
+def test_a_balanced_and_flipped_training_resumes_to_where_it_would_have_come(
+    tiny: SearchSpace, tmp_path: Path
+) -> None:
+    recipe = replace(SHORT, balance=0.8, flip="both", brightness=0.3)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    list(run(restless(tiny), recipe, whole))
+    for report in run(restless(tiny), recipe, parts):
+        if report.step == 4:  # in the second epoch
+            break
+    list(run(Supernet(tiny), recipe, parts, resume=True))
+    assert_same_tensors(whole, parts)
+    plain = tmp_path / "plain"
+    list(run(restless(tiny), SHORT, plain))
+    trained, otherwise = read_tensors(whole), read_tensors(plain)
+    assert any(not torch.equal(value, otherwise[name]) for name, value in trained.items())
+    with pytest.raises(CheckpointError, match=r"recipe\.balance = 0\.8, now it is 0\.0"):
+        list(run(Supernet(tiny), replace(recipe, balance=0.0), parts, resume=True))
 
 
 def resume_with(train_images: PackedImages, space: SearchSpace, path: Path) -> None:

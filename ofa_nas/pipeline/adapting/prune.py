@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +43,7 @@ from ofa_nas.training.evaluate import accuracy_of, batches
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.splits import SplitSizes, TrainingData, training_data
 from ofa_nas.training.state import RateChange, data_meta
 from ofa_nas.training.train import EpochReport, train
@@ -252,7 +253,7 @@ def _draw(
     course = SupernetCourse(supernet, data, plan.recipe)
     path = plan.folder / _STATES["imp"]
     meta: dict[str, object] = {  # but the rounds: there may be more
-        "recipe": asdict(plan.recipe),
+        "recipe": recipe_document(plan.recipe),
         **plan.size_meta(),
         "space": supernet.space.digest,
         "lottery": {"share": plan.share, "scope": plan.scope, "rewind": plan.rewind},

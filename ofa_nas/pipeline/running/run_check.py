@@ -177,7 +177,19 @@ def _training(
     """Space and text files of a training."""
     with _key(run, "train.recipe"):
         recipe = Recipe.load(table.recipe)
-        recipe.override(Settings(table.epochs, table.batch_size, table.learning_rate, table.random_subnets))
+        recipe = recipe.override(
+            Settings(
+                table.epochs,
+                table.batch_size,
+                table.learning_rate,
+                table.random_subnets,
+                flip=table.flip,
+                brightness=table.brightness,
+                saturation=table.saturation,
+            )
+        )
+        if data.train.axes == 1:
+            recipe.check_signals()
     texts = tuple(Path(text) for text in (table.recipe, table.space) if text and text.endswith(".toml"))
     with _key(run, "train.space"):
         named = None if table.space is None else SearchSpace.load(table.space)

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast, get_args
 
 from ofa_nas.assets import DEFAULT_SUPERNET
+from ofa_nas.data import Flip
 from ofa_nas.errors import ConfigError
 from ofa_nas.predictors import MIN_SAMPLES
 from ofa_nas.randomness import MOST_SEED
@@ -30,6 +31,10 @@ class TrainTable:
     learning_rate: float | None = None
     random_subnets: int | None = None
     crop_scale: float | None = None
+    flip: Flip | None = None
+    brightness: float | None = None
+    saturation: float | None = None
+    balance: float | None = None
     image_size: int | None = None
     held_out: int | None = None
     checkpoint_minutes: float | None = None
@@ -48,6 +53,10 @@ class TrainTable:
             learning_rate=_number(section, "learning_rate", minimum=1e-9, maximum=1e3),
             random_subnets=_integer(section, "random_subnets", minimum=0, maximum=64),
             crop_scale=_number(section, "crop_scale", minimum=0.01, maximum=1.0),
+            flip=cast("Flip | None", _text(section, "flip", choices=get_args(Flip))),
+            brightness=_number(section, "brightness", minimum=0.0, maximum=1.0),
+            saturation=_number(section, "saturation", minimum=0.0, maximum=1.0),
+            balance=_number(section, "balance", minimum=0.0, maximum=1.0),
             image_size=_integer(section, "image_size", minimum=8, maximum=4096),
             held_out=_integer(section, "held_out"),
             checkpoint_minutes=_number(section, "checkpoint_minutes", minimum=0.0, maximum=1e6),

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Generator, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.recipe import Recipe
+from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.splits import SplitSizes, check_halves, held_out_half, predictor_half
 from ofa_nas.training.state import RateChange, rates_meta
 
@@ -59,7 +60,7 @@ class RunPlan:
         """What a card tells of the training: start, recipe, rates, size of images, provenance."""
         return {
             "start": start,
-            "recipe": asdict(self.recipe),
+            "recipe": recipe_document(self.recipe),
             **self.size_meta(),
             **rates_meta(rates),
             "provenance": record_provenance(seed=self.recipe.seed).to_json(),
