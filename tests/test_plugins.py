@@ -1,6 +1,7 @@
 """Plug-ins are found by file name, and anybody's module by its dotted path."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,42 @@ def test_a_block_kind_of_ones_own_needs_no_fork(tmp_path: Path, monkeypatch: pyt
 def test_a_module_without_lower_is_no_block_kind() -> None:
     layer = Layer("layer", "os.path", 8, 8, 8, 7, 1, 7, 1, "none", norm=False)
     with pytest.raises(ConfigError, match=r"os\.path: not a block kind: the module lacks lower"):
+        lower(layer)
+
+
+KIND = """
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Pool, Resample
+
+def lower(layer):
+    c, size = layer.out_channels, layer.out_size
+    conv = Convolution("conv", (INPUT,), layer.in_channels, c, 1, 1, 1, size, size, (0, 0))
+    return (conv, {last})
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (
+            'Elementwise("act", ("conv",), "silu", c, size)',
+            "Elementwise has no function 'silu'; it has relu, relu6, hard_swish, hard_sigmoid, add, scale",
+        ),
+        ('Elementwise("act", ("conv",), None, c, size)', "Elementwise has no function None; it has relu, "),
+        ('Elementwise("act", ("conv",), "add", c, size)', "add takes 2 input(s), got 1"),
+        ('Elementwise("act", ("conv", INPUT), "relu", c, size)', "relu takes 1 input(s), got 2"),
+        (
+            'Resample("act", ("conv",), "nearest", c, size, size)',
+            "Resample has no function 'nearest'; it has halve, bilinear",
+        ),
+    ],
+)
+def test_a_block_kind_with_a_function_that_there_is_not_is_refused(
+    write_module: Callable[[str], str], last: str, message: str
+) -> None:
+    kind = write_module(KIND.format(last=last))
+    layer = Layer("s0b0", kind, 8, 8, 8, 1, 1, 7, 7, "relu")
+    where = f"{kind}: lower: operator 'act' of layer s0b0: "
+    with pytest.raises(ConfigError, match="^" + re.escape(where + message)):
         lower(layer)
 
 

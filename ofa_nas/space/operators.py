@@ -4,6 +4,7 @@ Tensors are named after the operator that makes them; `INPUT` is the input of th
 axes works on square images, one of a single axis on signals: images of height 1, as long as their size says.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -173,6 +174,7 @@ class Elementwise:
     Attributes:
         function: `relu`, `relu6`, `hard_swish`, `hard_sigmoid` of one input; `add` of two of equal shape;
             `scale`: the first input `(B, C, H, W)` times the second `(B, C, 1, 1)`.
+        functions: All that there are -> the inputs of each.
     """
 
     name: str
@@ -185,6 +187,14 @@ class Elementwise:
     weights: ClassVar[int] = 0
     biases: ClassVar[int] = 0
     in_place: ClassVar[bool] = True
+    functions: ClassVar[Mapping[str, int]] = {
+        "relu": 1,
+        "relu6": 1,
+        "hard_swish": 1,
+        "hard_sigmoid": 1,
+        "add": 2,
+        "scale": 2,
+    }
 
     @property
     def elements(self) -> int:
@@ -199,6 +209,7 @@ class Resample:
     Attributes:
         function: `halve`: means of 2 x 2 px (of a signal, of 2), an odd last row and column left out;
             `bilinear`: between the centres of pixels.
+        functions: All that there are -> the inputs of each.
     """
 
     name: str
@@ -212,6 +223,7 @@ class Resample:
     weights: ClassVar[int] = 0
     biases: ClassVar[int] = 0
     in_place: ClassVar[bool] = False
+    functions: ClassVar[Mapping[str, int]] = {"halve": 1, "bilinear": 1}
 
     @property
     def elements(self) -> int:

@@ -1,12 +1,19 @@
 """Contract of a block kind: its ONNX computes what torch computes, and its MACs are those of its tensors."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.plugins import plugin_names
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import Elementwise, Resample
+from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.supernet import Supernet
 from tests.torch_reference import random_image, relative_error, run_onnx, run_torch
 
 ACTIVATIONS = ("relu", "relu6", "hard_swish")
@@ -38,3 +45,42 @@ def test_onnx_equals_torch_and_macs_are_counted(kind: str) -> None:
         expected, macs = run_torch([layer], weights, image)
         assert relative_error(run_onnx(write_model([layer], weights), image), expected) <= 1e-4, layer
         assert macs == layer_macs(layer), layer
+
+
+OWN = """
+from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Pool, Resample
+
+def lower(layer):
+    c, size = layer.out_channels, layer.out_size
+    sizes = (layer.in_size, size)
+    conv = Convolution("conv", (INPUT,), layer.in_channels, c, 1, layer.stride, 1, *sizes, (0, 0))
+    pool = Pool("pool", ("conv",), c, size)
+    half = Resample("half", ("conv",), "halve", c, size, size // 2)
+    return (conv, {operators})
+"""
+FUNCTIONS = {
+    **{name: f'Elementwise("last", ("conv",), "{name}", c, size)' for name in Elementwise.functions},
+    "add": 'Elementwise("last", ("conv", "conv"), "add", c, size)',
+    "scale": 'pool, Elementwise("last", ("conv", "pool"), "scale", c, size)',
+    "halve": 'half, Resample("last", ("half",), "bilinear", c, size // 2, size)',
+    "bilinear": 'half, Resample("last", ("half",), "bilinear", c, size // 2, size)',
+}
+
+
+@pytest.mark.parametrize("function", [*Elementwise.functions, *Resample.functions])
+def test_every_function_of_operators_runs_in_a_supernet_and_in_onnx(
+    function: str, tiny: SearchSpace, write_module: Callable[[str], str]
+) -> None:
+    kind = write_module(OWN.format(operators=FUNCTIONS[function]))
+    space = replace(tiny, stages=(replace(tiny.stages[0], block=kind), *tiny.stages[1:]))
+    generator = torch.Generator().manual_seed(0)
+    supernet = Supernet(space, generator)
+    for tensor in supernet.state_dict().values():
+        if tensor.ndim == 1:  # batch norms before a sum start at zero
+            tensor.uniform_(0.5, 1.5, generator=generator)
+    arch = space.smallest
+    image = np.random.default_rng(1).normal(size=(1, 3, arch.resolution, arch.resolution)).astype(np.float32)
+    subnet = supernet.extract(arch)
+    with torch.no_grad():
+        logits = supernet(torch.from_numpy(image), arch).numpy()
+    assert relative_error(run_onnx(write_model(subnet.walk, subnet.folded_weights()), image), logits) < 1e-4

@@ -12,7 +12,16 @@ from typing import Any, Protocol
 from ofa_nas.errors import ConfigError
 from ofa_nas.plugins import load_complete, load_plugin
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.operators import INPUT, Linear, Operator, area, extent, size_unit
+from ofa_nas.space.operators import (
+    INPUT,
+    Elementwise,
+    Linear,
+    Operator,
+    Resample,
+    area,
+    extent,
+    size_unit,
+)
 from ofa_nas.space.rewrites import REWRITES
 from ofa_nas.space.stages import make_divisible
 
@@ -90,9 +99,23 @@ def _check_chain(operators: Any, layer: Layer, kind: str) -> None:
             raise ConfigError(told.format(repr(one)[:80]))
         if not names.issuperset(one.inputs) or one.name in names:
             raise ConfigError(told.format(f"{one.name!r} of {', '.join(one.inputs)}"))
+        if isinstance(one, Elementwise | Resample):
+            _check_function(one, layer, kind)
         names.add(one.name)
     expected = layer.out_channels * area(layer.out_size, getattr(operators[-1], "axes", 2))
     if operators[-1].elements != expected:
         raise ConfigError(
             told.format(f"{operators[-1].elements} elements") + f", the last of which makes {expected}"
         )
+
+
+def _check_function(operator: Elementwise | Resample, layer: Layer, kind: str) -> None:
+    """Refuse a function that nothing computes, or one with too few or too many inputs."""
+    function, known = operator.function, operator.functions
+    where = f"{kind}: lower: operator {operator.name!r} of layer {layer.name}"
+    if function not in list(known):
+        raise ConfigError(
+            f"{where}: {type(operator).__name__} has no function {function!r:.60}; it has {', '.join(known)}"
+        )
+    if len(operator.inputs) != known[function]:
+        raise ConfigError(f"{where}: {function} takes {known[function]} input(s), got {len(operator.inputs)}")
