@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ofa_nas.arrays import Flags, Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.randomness import check_rng
-from ofa_nas.search.problem import Problem, Swap, as_numbers, cost_columns, error_rates
+from ofa_nas.search.problem import Problem, Swap, limited_problem
 from ofa_nas.space.encoding import Genes
 
 _MOST = int(np.iinfo(np.int16).max)
@@ -100,30 +100,9 @@ class ChoiceSpace:
                 the first limit, or `costs` gives something else; while it is searched, `costs` or `predict`
                 does.
         """
-        costs = costs or _no_cost
-        count = cost_columns(costs, self.sample(1, np.random.default_rng(0))).shape[1]
-        most, lower = _limits(limits, "limits"), _limits(levels, "levels")
-        if len(most) > count or any(level >= limit for level in lower for limit in most[:1]):
-            raise ConfigError(
-                f"limits {most.tolist()}, levels {lower.tolist()}: expected at most {count} limits, one a "
-                "cost, and levels below the first"
-            )
-        return Problem(
-            space=self,
-            predict=lambda genes: error_rates(predict, genes),
-            costs=lambda genes: cost_columns(costs, genes, count=count),
-            limits=np.concatenate([most, np.full(count - len(most), np.inf)]),
-            names=tuple(f"cost {number}" for number in range(1, 1 + count)),
-            levels=tuple(lower.tolist()),
-            swaps=self.swaps(),
+        return limited_problem(
+            self, predict, costs=costs or _no_cost, limits=limits, levels=levels, swaps=self.swaps()
         )
-
-
-def _limits(limits: Sequence[float], what: str) -> Floats:
-    values = as_numbers(limits, what)
-    if values.ndim != 1 or not (values > 0.0).all():
-        raise ConfigError(f"{what} {limits!r:.80}: expected a list of numbers above 0")
-    return values
 
 
 def _no_cost(genes: Genes) -> Floats:

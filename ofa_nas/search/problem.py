@@ -1,6 +1,6 @@
 """What is searched: genes, an error rate to make small, and costs to keep under their limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Protocol
@@ -158,6 +158,47 @@ class Problem:
     def violations(self, costs: Floats) -> Floats:
         """By how much costs `(n, k)` exceed the limits, relative to each and added up, `(n,)`."""
         return np.asarray(np.maximum(costs / self.limits - 1.0, 0.0).sum(axis=1))
+
+
+def limited_problem(
+    space: GeneSpace,
+    predict: Callable[[Genes], Any],
+    *,
+    costs: Callable[[Genes], Any],
+    limits: Sequence[float],
+    levels: Sequence[float],
+    swaps: tuple[Swap, ...],
+    tables: Tables | None = None,
+) -> Problem:
+    """A problem of callables that may give anything; for the arguments see `ChoiceSpace.problem`.
+
+    Raises:
+        ConfigError: As there.
+    """
+    count = cost_columns(costs, space.sample(1, np.random.default_rng(0))).shape[1]
+    most, lower = _positive(limits, "limits"), _positive(levels, "levels")
+    if len(most) > count or any(level >= limit for level in lower for limit in most[:1]):
+        raise ConfigError(
+            f"limits {most.tolist()}, levels {lower.tolist()}: expected at most {count} limits, one a "
+            "cost, and levels below the first"
+        )
+    return Problem(
+        space=space,
+        predict=lambda genes: error_rates(predict, genes),
+        costs=lambda genes: cost_columns(costs, genes, count=count),
+        limits=np.concatenate([most, np.full(count - len(most), np.inf)]),
+        names=tuple(f"cost {number}" for number in range(1, 1 + count)),
+        levels=tuple(lower.tolist()),
+        swaps=swaps,
+        tables=tables,
+    )
+
+
+def _positive(limits: Sequence[float], what: str) -> Floats:
+    values = as_numbers(limits, what)
+    if values.ndim != 1 or not (values > 0.0).all():
+        raise ConfigError(f"{what} {limits!r:.80}: expected a list of numbers above 0")
+    return values
 
 
 def error_rates(predict: Callable[[Genes], Any], genes: Genes) -> Floats:
