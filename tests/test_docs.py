@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofa_nas.cli import build_parser
+from ofa_nas.cli import COMMANDS, build_parser
 from ofa_nas.cli.reference import render
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard
@@ -83,6 +83,16 @@ def test_the_calls_that_the_page_names_are_there() -> None:
     assert len(names) > 15
     for name in names:
         pkgutil.resolve_name(name)
+
+
+WITHOUT_CALL = {"completion": "it is for a shell"}
+
+
+def test_every_command_has_a_call_on_the_page() -> None:
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)[^`]*` \| [^|]*`ofa_nas\.", text, re.MULTILINE)
+    assert {command.name for command in COMMANDS} == set(rows) | set(WITHOUT_CALL)
+    assert not set(rows) & set(WITHOUT_CALL)
 
 
 def command_lines(text: str) -> list[str]:
