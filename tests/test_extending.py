@@ -3,6 +3,7 @@
 import importlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 from ofa_nas.arrays import Floats
 from ofa_nas.assets import asset_names
 from ofa_nas.data.dataset import open_data
+from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.errors import DeviceError
+from ofa_nas.latency.profile import profile_device
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.predictor_file import load_predictor, save_predictor
@@ -145,6 +150,29 @@ def test_the_data_set_of_the_page_is_read(tmp_path: Path) -> None:
     is_layout = load_plugin("data.sources", "my_lab.arrays").is_layout
     assert is_layout(tmp_path)
     assert not is_layout(DOCS)
+
+
+@pytest.mark.usefixtures("lab")
+def test_the_device_of_the_page_gives_a_table_without_times_of_nodes(
+    tiny: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, protocol = open_device("my_lab.mcu://m7"), MeasuringProtocol()
+    *_, table = profile_device(device, tiny, protocol=protocol, resolutions=[24])
+    assert isinstance(table, LatencyTable)
+    table.save(tmp_path / "m7.json")
+    again = LatencyTable.load(tmp_path / "m7.json")
+    assert (again.device.runtime, again.provider) == ("mcusim", "mcusim")
+    assert again.measured
+    assert again.measured.errors().mape < 0.01
+    kept = device.time
+    monkeypatch.setattr(device, "time", lambda models, protocol: list(kept(models, protocol))[:-1])
+    with pytest.raises(DeviceError, match=r"m7: time gave no visit of 24/.*; expected one or more for each"):
+        list(profile_device(device, tiny, protocol=protocol, resolutions=[24]))
+    without = replace(device.info(), environment={})
+    monkeypatch.setattr(device, "time", kept)
+    monkeypatch.setattr(device, "info", lambda: without)
+    with pytest.raises(DeviceError, match=r"m7: profile gave nothing for 24/.* a provider in info"):
+        list(profile_device(device, tiny, protocol=protocol, resolutions=[24]))
 
 
 class Block(nn.Module):

@@ -62,7 +62,7 @@ class DeviceInfo:
         name: How tables call it.
         cpu: Model of the processor.
         cores: Logical cores.
-        onnxruntime: Version of ONNX Runtime.
+        onnxruntime: Version of ONNX Runtime; empty where it is another runtime.
         environment: Everything else that the agent told, as it told it.
     """
 
@@ -85,7 +85,8 @@ class DeviceInfo:
     @property
     def runtime(self) -> str:
         """ONNX Runtime and its provider, as tables name them."""
-        return ", ".join(filter(None, (f"onnxruntime {self.onnxruntime}", self.provider)))
+        version = f"onnxruntime {self.onnxruntime}" if self.onnxruntime else ""
+        return ", ".join(filter(None, (version, self.provider)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,9 @@ def make_table(
     """Attribute, fit on designs and anchors, judge on hold-outs.
 
     Raises:
-        DeviceError: The profiles show no time of a layer.
+        DeviceError: The profiles show no time of a layer, or the device left a network out.
     """
+    _check_whole(session, info.name, has_nodes=not protocol.provider)
     fits = [_attribute(space, session, design, protocol) for design in session.designs]
     _check_times(session.designs, fits)
     holdouts = [
@@ -143,6 +144,23 @@ def _attribute(
     return attribute(profiled, [_network(space, session, arch) for arch in design.anchors])
 
 
+def _check_whole(session: Session, name: str, *, has_nodes: bool) -> None:
+    """Refuse networks that a device did not time, or did not profile where times of nodes are needed."""
+    profiled = {one.model for one in session.profiles}
+    for design in session.designs:
+        for arch in map(str, design.networks):
+            if arch not in session.measurements:
+                raise DeviceError(
+                    f"{name}: time gave no visit of {arch}; expected one or more for each model"
+                )
+        for arch in map(str, design.latin if has_nodes else ()):
+            if arch not in profiled:
+                raise DeviceError(
+                    f"{name}: profile gave nothing for {arch}; expected a profile for each model, or, "
+                    "without times of nodes, a provider in info"
+                )
+
+
 def _check_times(designs: Sequence[Design], fits: Sequence[Attribution]) -> None:
     """Refuse layers without a time; `fits` are those of the designs."""
     silent: dict[Layer, list[int]] = {}
@@ -154,7 +172,8 @@ def _check_times(designs: Sequence[Design], fits: Sequence[Attribution]) -> None
         raise DeviceError(
             f"layer {layer.name} ({layer.kind}) has no time at {', '.join(map(str, sizes))} px: the profiles "
             "of ONNX Runtime show no node of it, or one below a microsecond; measure other resolutions "
-            "(--resolution), or with another onnxruntime"
+            "(--resolution), or with another onnxruntime; a backend of your own "
+            "that knows no times of nodes names a provider in info"
         )
 
 
