@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.searching.search import SearchResult
     from ofa_nas.search.budgets import Budget, parse_budget
     from ofa_nas.search.choices import ChoiceSpace
+    from ofa_nas.search.encoded import encoding_problem
     from ofa_nas.search.methods import Generation, load_method
-    from ofa_nas.search.problem import Problem
+    from ofa_nas.search.problem import Problem, Worth
     from ofa_nas.space.architecture import Architecture, Block
     from ofa_nas.space.costs import CostTable, tabulate
     from ofa_nas.space.encoding import Encoding
@@ -54,7 +55,9 @@ __all__ = [
     "SearchSpace",
     "SupernetCard",
     "SupernetFiles",
+    "Worth",
     "deliver",
+    "encoding_problem",
     "evaluate",
     "find_table",
     "load_method",
@@ -84,7 +87,9 @@ _HOMES = {
     "SearchSpace": "space.search_space",
     "SupernetCard": "supernet_card",
     "SupernetFiles": "supernet_card",
+    "Worth": "search.problem",
     "deliver": "pipeline.delivery.deliver",
+    "encoding_problem": "search.encoded",
     "evaluate": "pipeline.evaluating.judging",
     "find_table": "latency.shelf",
     "load_method": "search.methods",
