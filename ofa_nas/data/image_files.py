@@ -95,12 +95,27 @@ def median_short_side_px(source: Source) -> int:
 
     What is no image is left out: decoding names all such files in one error. 1 if there is nothing else.
     """
+    sides = [min(size_px) for size_px in _sizes_px(source)]
+    return int(np.median(sides)) if sides else 1
+
+
+def median_shape_px(source: Source) -> tuple[int, int]:
+    """Width and height [px] of the image of a split whose shape is the median one, from square to longish.
+
+    It is one of those that `median_short_side_px` looks at; 1 x 1 if there is none.
+    """
+    shapes = sorted(_sizes_px(source), key=lambda size_px: max(size_px) / min(size_px))
+    return shapes[(len(shapes) - 1) // 2] if shapes else (1, 1)
+
+
+def _sizes_px(source: Source) -> list[tuple[int, int]]:
+    """Width and height [px] of up to 31 encoded images of a split, from their headers."""
     assert source.encoded is not None
-    sides = []
+    sizes = []
     for index in range(0, len(source), -(-len(source) // 31)):
         try:
             with Image.open(io.BytesIO(source.encoded(index)), formats=IMAGE_FORMATS) as image:
-                sides.append(min(image.size))
+                sizes.append(image.size)
         except _IMAGE_ERRORS:
             continue
-    return int(np.median(sides)) if sides else 1
+    return sizes

@@ -178,12 +178,41 @@ def test_small_images_that_are_enlarged_are_told_to_nobody(
     assert "are taken at" not in caplog.text
 
 
-def write_folder(root: Path, counts: tuple[int, ...], *, side_px: int = 32) -> Path:
-    """A folder of so many images of each class, not split."""
+@pytest.mark.parametrize(
+    ("width_px", "told"),
+    [
+        (64, ""),
+        (85, ""),  # 4 : 3
+        (114, "of the median image (114 x 64 px) only the central square is seen, 56 % of it: "),
+        (32, "of the median image (32 x 64 px) only the central square is seen, 50 % of it: "),
+    ],
+)
+def test_edges_that_are_never_seen_are_told(
+    width_px: int, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = write_folder(tmp_path / "photos", (3, 3), side_px=64, width_px=width_px)
+    warn_of_size(open_data(str(photos)).train, None, 64)
+    assert ("central square" in caplog.text) == bool(told)
+    assert told in caplog.text
+
+
+def test_a_few_longish_images_among_square_ones_are_told_to_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = write_folder(tmp_path / "photos", (6, 6), side_px=64)
+    Image.new("RGB", (640, 64)).save(photos / "a" / "0.png")
+    warn_of_size(open_data(str(photos)).train, None, 64)
+    assert "central square" not in caplog.text
+
+
+def write_folder(
+    root: Path, counts: tuple[int, ...], *, side_px: int = 32, width_px: int | None = None
+) -> Path:
+    """A folder of so many images of each class, not split; square unless they have another width."""
     for name, count in zip("abc", counts, strict=False):
         (root / name).mkdir(parents=True)
         for index in range(count):
-            Image.new("RGB", (side_px, side_px), (40 * index % 256, 90, 200)).save(
+            Image.new("RGB", (width_px or side_px, side_px), (40 * index % 256, 90, 200)).save(
                 root / name / f"{index}.png"
             )
     return root

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofa_nas.data import DataSet, Normalization, Source
-from ofa_nas.data.image_files import median_short_side_px
+from ofa_nas.data.image_files import median_shape_px, median_short_side_px
 from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, proportional_indices, save_sample
 from ofa_nas.provenance import record_provenance
@@ -26,6 +26,8 @@ from ofa_nas.training.state import RateChange, rates_meta
 if TYPE_CHECKING:
     from ofa_nas.activity import Activity
     from ofa_nas.pipeline.delivery.file_verification import Delivery
+
+_SEEN = 0.7  # share of an image, below which a warning is due; 4 : 3 is 0.75, 3 : 2 is 0.67
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +87,28 @@ class FoundImages:
 
 
 def warn_of_size(source: Source, image_size: int | None, resolution: int) -> None:
-    """Warn of images that are packed smaller than they are, and than the largest resolution.
+    """Warn of what images lose: edges, and detail where they are packed smaller than the largest resolution.
 
     Args:
         source: A split.
         image_size: Side of the packed images [px]; None for the native one.
         resolution: The largest.
     """
-    size_px = image_size or source.size_px
-    if source.encoded is None or size_px >= resolution:
+    if source.encoded is None:
         return
-    native = median_short_side_px(source)
+    log = logging.getLogger(__name__)
+    width, height = median_shape_px(source)
+    seen = min(width, height) / max(width, height)
+    if seen < _SEEN:
+        log.warning(
+            "of the median image (%d x %d px) only the central square is seen, %.0f %% of it: cut or fill up "
+            "the images where what matters may lie at their edges",
+            *(width, height, 100 * seen),
+        )
+    size_px = image_size or source.size_px
+    native = median_short_side_px(source) if size_px < resolution else size_px
     if native > size_px:
-        logging.getLogger(__name__).warning(
+        log.warning(
             "the images have %d px and are taken at %d, and the largest resolution is %d: train with "
             "--image-size %d to use what they show",
             *(native, size_px, resolution, min(native, resolution)),
