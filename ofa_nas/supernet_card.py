@@ -5,7 +5,7 @@ It lies on a low floor and imports no torch, so that a search can read it.
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, cast, get_args
 
 from ofa_nas.assets import asset_folder, asset_names, find_asset
 from ofa_nas.errors import CheckpointError
@@ -17,6 +17,9 @@ SCHEMA_VERSION = 1
 LARGEST = 1e30  # of the normalisation: pixels are in [0, 255], and a sensor may count in anything
 LEAST_STD = 1e-12  # of its deviations: single precision divides by them
 LARGEST_IMAGE = 4096  # side [px] that a training may ask for
+Fit = Literal["crop", "pad", "stretch"]  # how an image that is not square becomes so
+FITS: tuple[Fit, ...] = get_args(Fit)
+CROP: Fit = "crop"  # what cards and files without a word of it are
 _KEYS = ("schema_version", "space", "data", "class_names", "input_mean", "input_std", "sha256", "made_by")
 
 
@@ -49,6 +52,7 @@ class SupernetCard:
         made_by: Recipe, history of the training, provenance.
         published: Where the weights are that do not come with the card.
         licence: Terms of the weights, or of those that they began with; empty where nobody stated them.
+        fit: How its images became square; see `ofa_nas.data.packed.square_pixels`.
     """
 
     space: SearchSpace
@@ -60,6 +64,7 @@ class SupernetCard:
     made_by: dict[str, Any]
     published: PublishedWeights | None = None
     licence: str = ""
+    fit: Fit = CROP
 
     def save(self, path: Path) -> None:
         """Write the sidecar."""
@@ -67,6 +72,8 @@ class SupernetCard:
         for key in ("published", "licence"):
             if not document[key]:
                 del document[key]
+        if self.fit == CROP:
+            del document["fit"]
         write_json(path, document)
 
     @classmethod
@@ -93,6 +100,7 @@ class SupernetCard:
             made_by=root.section("made_by").content,
             published=_published(document, path),
             licence=root.text("licence", default=""),
+            fit=cast(Fit, root.text("fit", default=CROP, choices=FITS)),
         )
         if not card.licence.isprintable():  # a terminal would obey it
             raise CheckpointError(f"{path}: licence: expected printable text, got {card.licence!r:.80}")

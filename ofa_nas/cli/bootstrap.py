@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ofa_nas.cli.training_arguments import add_fit
 from ofa_nas.cli.window_arguments import add_windows
 
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(the classes of the start, no images)",
     )
     add_windows(parser)
+    add_fit(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of a new classifier and of the images (0)")
 
 
@@ -44,7 +46,12 @@ def run(args: argparse.Namespace) -> None:
 
     with progress("writing the supernet", total=None, quiet=args.json):
         started = bootstrap_supernet(
-            args.start, output=args.output, data=args.data, space=args.space, seed=args.seed
+            args.start,
+            output=args.output,
+            data=args.data,
+            space=args.space,
+            seed=args.seed,
+            fit=args.fit,
         )
     document = {
         "supernet": str(started.files.weights),

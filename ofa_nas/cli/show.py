@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from ofa_nas.export.card import ModelCard
 
 _SHOWN_CLASSES = 6
+_FITS = {
+    "crop": "crop: the central square",
+    "pad": "pad: the whole image on a square of grey 127",
+    "stretch": "stretch: width and height resized each",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +73,8 @@ def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[
         "samples" if is_signal else "pixels",
         f"{rule}: {'inside' if card.form.has_preprocessing else 'by the caller'}; resized by the caller",
     )
+    if not is_signal:
+        yield "fit", _FITS[card.fit]
     yield "needs", f"opset {document['opset']}, IR version {document['ir_version']}"
     latencies = {f"latency_ms on {one.device} ({one.provenance})": one.latency_ms for one in card.latencies}
     yield "predicted", _figures({**card.predicted, **latencies}) or "nothing"

@@ -22,6 +22,7 @@ def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: st
     parser.add_argument("--output", type=Path, default=Path(folder), help=f"run folder ({folder})")
     parser.add_argument("--resume", action="store_true", help=f"continue the {work} in the run folder")
     parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
+    add_fit(parser)
     parser.add_argument("--checkpoint-minutes", type=float, help=f"{kept}minutes between checkpoints (5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument(
@@ -30,12 +31,23 @@ def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: st
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
+def add_fit(parser: argparse.ArgumentParser) -> None:
+    """Add how images that are not square become so."""
+    parser.add_argument(
+        "--fit",
+        choices=("crop", "pad", "stretch"),
+        help="images that are not square: their central square, all of each on a grey square, or each side "
+        "resized (that of --from; else crop)",
+    )
+
+
 def kept_run(args: argparse.Namespace) -> dict[str, Any]:
     """What the arguments of `add_run` and `add_settings` say for a `RunPlan`."""
     minutes = args.checkpoint_minutes
     return {
         "folder": args.output,
         "image_size": args.image_size,
+        "fit": args.fit,
         "resume": args.resume,
         "has_own_rate": args.learning_rate is not None,
         **({} if minutes is None else {"checkpoint_minutes": minutes}),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ofa_nas.errors import DataError
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet_card import CROP, Fit
 
 Pixels = NDArray[np.uint8 | np.float32]
 Flip = Literal["horizontal", "none", "both"]
@@ -69,6 +70,7 @@ class Source:
         origin: Which split of which folder this is, a dash, and a digest of the files there; subsets keep it.
             Packs of the same split of other files are outdated. Empty where there is no folder.
         place: Where image `index` lies, for people: the path of its file; None where it has none of its own.
+        fit: How images become square; see `ofa_nas.data.packed.square_pixels`.
     """
 
     labels: NDArray[np.int64]
@@ -83,6 +85,7 @@ class Source:
     groups: NDArray[np.int64] | None = None
     origin: str = ""
     place: Callable[[int], str] | None = None
+    fit: Fit = CROP
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from ofa_nas.data import DataSet, Source
+from ofa_nas.data.files import MAX_SIZE_PX
+from ofa_nas.data.image_files import median_side_px
 from ofa_nas.data.sources import ATTRIBUTES, SourcePlugin
-from ofa_nas.data.windows import USUAL, Windows, split_windows
+from ofa_nas.data.windows import USUAL, Trained, Windows, split_windows, windows_like
 from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.plugins import load_complete, plugin_names
+from ofa_nas.supernet_card import CROP, Fit
 
 ROOT_VARIABLE = "OFA_NAS_DATA"
 _ANY_FOLDER = "folder"
@@ -33,6 +36,42 @@ def open_data(text: str) -> DataSet:
         return _open_text(*split_windows(text))
     except OSError as error:
         raise DataError(f"data {text[:200]}: cannot be read: {error}") from error
+
+
+def open_like(data: str, network: Trained | None, *, fit: Fit | None = None) -> DataSet:
+    """Open a data set as a network sees it: signals in the windows of its own, images squared as those were.
+
+    Args:
+        data: As `open_data` takes it.
+        network: By its card or with its weights; None for one that sees images as is usual.
+        fit: Instead of the network's.
+
+    Raises:
+        ConfigError: There are no such data.
+        DataError: They are damaged, or signals, which have no fit.
+    """
+    found = open_data(data if network is None else windows_like(data, network))
+    train, val = (fitted(source, network, fit=fit) for source in (found.train, found.val))
+    return replace(found, train=train, val=val)
+
+
+def fitted(source: Source, network: Trained | None, *, fit: Fit | None = None) -> Source:
+    """A split whose images become square as those of a network did; see `open_like`.
+
+    Where all of an image is seen, it is packed by its long side.
+
+    Raises:
+        DataError: The split is of signals, and a fit is asked for.
+    """
+    if source.axes == 1:
+        if fit is not None:
+            raise DataError(f"--fit {fit} is how images become square, and the data are signals")
+        return source
+    own = CROP if network is None else network.fit
+    source = replace(source, fit=fit or own)
+    if source.fit == CROP or source.encoded is None:
+        return source
+    return source.at_least(min(median_side_px(source), MAX_SIZE_PX))
 
 
 def _open_text(text: str, windows: Windows) -> DataSet:

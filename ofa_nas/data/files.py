@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ofa_nas import files
 from ofa_nas.data import Source
-from ofa_nas.data.image_files import IMAGE_SUFFIXES, decode_image, median_short_side_px
+from ofa_nas.data.image_files import IMAGE_SUFFIXES, decode_image, median_side_px
 from ofa_nas.errors import DataError
 
 LARGEST_UNPACKED, MOST_PACKED = (
@@ -230,7 +230,7 @@ def file_source(
         encoded=lambda index: read_bytes(paths[index]),
         place=lambda index: str(paths[index]),
     )
-    return source if size_px else replace(source, size_px=min(median_short_side_px(source), MAX_SIZE_PX))
+    return source if size_px else replace(source, size_px=min(median_side_px(source), MAX_SIZE_PX))
 
 
 def array_source(

@@ -11,6 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from ofa_nas.data import Source
 from ofa_nas.errors import DataError
+from ofa_nas.supernet_card import CROP
 
 # Pillow would hand EPS to ghostscript and has decoders nobody trains on: only these are opened.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -90,19 +91,22 @@ def _in_8_bits(image: Image.Image, white: int) -> Image.Image:
     return Image.fromarray(np.rint(shares).astype(np.uint8))
 
 
-def median_short_side_px(source: Source) -> int:
-    """Median short side [px] of a split, from the headers of up to 31 of its encoded images.
+def median_side_px(source: Source) -> int:
+    """Median side [px] of the squares that show all a split's images hold, by up to 31 of their headers.
+
+    It is the short side of images that are cropped, and the long one of others.
 
     What is no image is left out: decoding names all such files in one error. 1 if there is nothing else.
     """
-    sides = [min(size_px) for size_px in _sizes_px(source)]
+    side = min if source.fit == CROP else max
+    sides = [side(size_px) for size_px in _sizes_px(source)]
     return int(np.median(sides)) if sides else 1
 
 
 def median_shape_px(source: Source) -> tuple[int, int]:
     """Width and height [px] of the image of a split whose shape is the median one, from square to longish.
 
-    It is one of those that `median_short_side_px` looks at; 1 x 1 if there is none.
+    It is one of those that `median_side_px` looks at; 1 x 1 if there is none.
     """
     shapes = sorted(_sizes_px(source), key=lambda size_px: max(size_px) / min(size_px))
     return shapes[(len(shapes) - 1) // 2] if shapes else (1, 1)

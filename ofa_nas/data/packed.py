@@ -34,9 +34,11 @@ from ofa_nas.devices.agent import usable_cores
 from ofa_nas.errors import DataError
 from ofa_nas.figures import format_bytes
 from ofa_nas.files import open_regular, read_json
+from ofa_nas.supernet_card import CROP, Fit
 
 _VERSION = 2  # in packs of before, images of 16 bits are nearly white
 _CHUNK, _CHUNK_BYTES = 256, 256 << 20  # decoded at once, at most: images, and what they take
+GREY = 127  # around images that are padded; 0 after the usual normalisation
 _NAMED = 10  # corrupt images, at most
 _WAIT_S = 0.1  # before it is asked again whether another process is done
 _LOG = logging.getLogger(__name__)
@@ -106,10 +108,10 @@ def pack(source: Source, folder: Path, *, size_px: int) -> PackedImages:
 def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackProgress]:
     """Decode a split into a folder, unless the folder holds just that already.
 
-    Images are resized by their short side (antialiased) and cut to the central square; windows of signals
-    are kept as they are, or brought to another length by linear interpolation. In the user's cache, packs of
-    files that have changed or are gone since make room first, but for those that a process has open. Where
-    another process decodes into the folder, this one waits for it.
+    Images become square as `source.fit` says; windows of signals are kept as they are, or brought to another
+    length by linear interpolation. In the user's cache, packs of files that have changed or are gone since
+    make room first, but for those that a process has open. Where another process decodes into the folder,
+    this one waits for it.
 
     Args:
         source: Split to decode.
@@ -148,7 +150,8 @@ def pack_images(source: Source, folder: Path, *, size_px: int) -> Iterator[PackP
 
 def pack_digest(source: Source, *, size_px: int) -> str:
     """SHA-256 of everything that decides the content of a pack."""
-    digest = hashlib.sha256(f"{_VERSION}\n{size_px}\n{source.digest}\n{source.class_names}\n".encode())
+    text = f"{_VERSION}\n{size_px}\n{source.digest}\n{source.class_names}\n"
+    digest = hashlib.sha256((text if source.fit == CROP else f"{source.fit}\n{text}").encode())
     digest.update(source.labels.tobytes())
     return digest.hexdigest()
 
@@ -207,7 +210,9 @@ def frame(source: Source, index: int, *, size_px: int) -> Pixels:
     if pixels.shape != wanted or (source.axes == 2 and pixels.dtype != np.uint8):
         expected = "uint8 (H, W, 3)" if source.axes == 2 else f"(1, L, {source.channels})"
         raise DataError(f"image {index} is {pixels.dtype} {pixels.shape}, not {expected}")
-    return square_pixels(pixels, size_px=size_px) if source.axes == 2 else _stretch(pixels, length=size_px)
+    if source.axes == 1:
+        return _stretch(pixels, length=size_px)
+    return square_pixels(pixels, size_px=size_px, fit=source.fit)
 
 
 def _stretch(window: Pixels, *, length: int) -> NDArray[np.float32]:
@@ -220,12 +225,14 @@ def _stretch(window: Pixels, *, length: int) -> NDArray[np.float32]:
     return np.stack(columns, axis=1).astype(np.float32)[None]
 
 
-def square_pixels(pixels: Pixels, *, size_px: int) -> Pixels:
-    """Resize by the short side and cut the central square.
+def square_pixels(pixels: Pixels, *, size_px: int, fit: Fit = CROP) -> Pixels:
+    """Resize (bilinear, antialiased) to a square.
 
     Args:
         pixels: `(H, W, 3)` uint8.
         size_px: Side S of the result.
+        fit: `crop` takes the central square, `pad` the whole image in the middle of a square of `GREY`, and
+            `stretch` scales width and height each to S. Square images are the same by all three.
 
     Returns:
         `(S, S, 3)` uint8.
@@ -233,12 +240,24 @@ def square_pixels(pixels: Pixels, *, size_px: int) -> Pixels:
     height, width = pixels.shape[:2]
     if height == width == size_px:
         return pixels
+    image = Image.fromarray(pixels)
+    if fit == "pad":
+        return _pad(image, size_px)
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
-    image = Image.fromarray(pixels).resize(
-        (size_px, size_px), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-    )
-    return np.asarray(image)
+    box = (left, top, left + side, top + side) if fit == CROP else None
+    return np.asarray(image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box))
+
+
+def _pad(image: Image.Image, size_px: int) -> Pixels:
+    """As Pillow's `ImageOps.pad` does, but that a very narrow image keeps a pixel."""
+    longest = max(image.size)
+    width, height = (max(1, round(side / longest * size_px)) for side in image.size)
+    left, top = round((size_px - width) / 2), round((size_px - height) / 2)
+    square = np.full((size_px, size_px, 3), GREY, np.uint8)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    square[top : top + height, left : left + width] = np.asarray(resized)
+    return square
 
 
 def _write_pack(source: Source, folder: Path, digest: str, *, size_px: int) -> Iterator[int]:

@@ -12,11 +12,12 @@ from PIL import Image
 from ofa_nas.arrays import Flags
 from ofa_nas.data import Source
 from ofa_nas.data.files import npz_names, pack_source, read_npz
-from ofa_nas.data.image_files import median_short_side_px
+from ofa_nas.data.image_files import median_side_px
 from ofa_nas.data.packed import PackedImages, frame, square_pixels
 from ofa_nas.data.signal_files import holds_signals, read_sample, save_signals
 from ofa_nas.errors import DataError
 from ofa_nas.files import replacing
+from ofa_nas.supernet_card import CROP
 
 
 def balanced_indices(
@@ -74,8 +75,9 @@ def _first_of_each(
 def save_sample(path: Path, source: Source, indices: NDArray[np.int64]) -> None:
     """Write images of a split as they were encoded, and windows as they are, so that nothing is lost.
 
-    Images of a split without encoded ones become PNG; images larger than the split is packed at are cut
-    to that square and become JPEG, or a few photographs would outweigh everything else.
+    Images of a split without encoded ones become PNG; images larger than the split is packed at are brought
+    to that square and become JPEG, or a few photographs would outweigh everything else. Of a split that is
+    padded or stretched all images are square, so that a sample looks the same by every fit.
 
     Args:
         path: `….npz`.
@@ -114,7 +116,7 @@ def load_sample(path: Path) -> Source:
     if holds_signals(path):
         return read_sample(path)
     sample = pack_source(path, names_key="class_names", size_px=1)
-    return replace(sample, size_px=median_short_side_px(sample))
+    return replace(sample, size_px=median_side_px(sample))
 
 
 def in_sample(path: Path, source: Source) -> Flags:
@@ -186,11 +188,14 @@ def _digests(path: Path, sample: Source) -> set[bytes]:
 
 def _encode(source: Source, index: int) -> bytes:
     pixels = source.pixels(index)
-    if source.encoded is not None and min(pixels.shape[:2]) <= source.size_px:
+    height, width = pixels.shape[:2]
+    side_px = min(height, width) if source.fit == CROP else max(height, width)
+    is_small = side_px <= source.size_px
+    if source.encoded is not None and is_small and (source.fit == CROP or height == width):
         return source.encoded(index)
     buffer = io.BytesIO()
-    image = Image.fromarray(square_pixels(pixels, size_px=source.size_px))
-    if source.encoded is None:
+    image = Image.fromarray(square_pixels(pixels, size_px=source.size_px, fit=source.fit))
+    if source.encoded is None or is_small:
         image.save(buffer, "PNG")
     else:
         image.save(buffer, "JPEG", quality=95)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ofa_nas.data import Source
 from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet_card import Fit
 
 _SUFFIX = re.compile(r"@(\d{1,7})?(?:/(\d{1,7}))?", re.ASCII)
 NO_LABEL = -1
@@ -80,6 +81,10 @@ class Trained(Protocol):
     @property
     def data(self) -> str:
         """Name of the data set that it was trained on."""
+
+    @property
+    def fit(self) -> Fit:
+        """How its images became square."""
 
 
 def windows_like(data: str, network: Trained) -> str:

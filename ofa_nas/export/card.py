@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 
@@ -19,7 +19,7 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.precision import FP32
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.space.toml_reader import shown
-from ofa_nas.supernet_card import LARGEST, LEAST_STD, is_statistic
+from ofa_nas.supernet_card import CROP, FITS, LARGEST, LEAST_STD, Fit, is_statistic
 
 _PREFIX = "ofa_nas."
 MeasuredFigures = Mapping[str, float | Mapping[str, float]]  # by name; latencies by name of the device
@@ -111,6 +111,7 @@ class ModelCard:
         measured: Figures of this very file when it was made, as `Delivery.measured` gives them.
         made_by: Versions of what made it, by name.
         licence: Terms of the supernet's weights, as its card has them; empty where nobody stated them.
+        fit: How images are to become square; the metadata of one that crops do not tell it.
     """
 
     arch: Architecture
@@ -127,6 +128,7 @@ class ModelCard:
     measured: MeasuredFigures = field(default_factory=dict)
     made_by: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
+    fit: Fit = CROP
 
     def to_document(self) -> dict[str, Any]:
         """Plain values for a JSON document."""
@@ -148,6 +150,7 @@ class ModelCard:
             "measured": self.measured,
             "made_by": dict(self.made_by),
             "licence": self.licence,
+            **({} if self.fit == CROP else {"fit": self.fit}),
         }
 
     def to_metadata(self) -> dict[str, str]:
@@ -272,6 +275,8 @@ def _later(found: Mapping[str, str]) -> dict[str, Any]:
     licence = found.get("licence", "")
     if not licence.isprintable():
         raise ValueError(f"licence must be printable text, not {licence!r:.80}")
+    if found.get("fit", CROP) not in FITS:
+        raise ValueError(f"fit must be one of {', '.join(FITS)}, got {shown(found['fit'])}")
     return {
         "form": FileForm(
             found.get("precision", FP32), None if batch == "dynamic" else int(batch), preprocessing
@@ -280,6 +285,7 @@ def _later(found: Mapping[str, str]) -> dict[str, Any]:
         "measured": _measured(parse_json(found.get("measured", "{}"))),
         "made_by": {str(key): str(value) for key, value in parse_json(found.get("made_by", "{}")).items()},
         "licence": licence,
+        "fit": cast(Fit, found.get("fit", CROP)),
     }
 
 

@@ -37,6 +37,7 @@ def model_card(
         normalization=make_normalization(list(mean), list(std), channels=card.space.channels),
         predicted=predicted,
         licence=card.licence,
+        fit=card.fit,
     )
 
 

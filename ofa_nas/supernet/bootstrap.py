@@ -14,7 +14,7 @@ from ofa_nas.supernet.pretrained import PretrainedNetwork, imagenet_class_ids
 from ofa_nas.supernet.sorting import sort_channels
 from ofa_nas.supernet.starts import check_space, named_start
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet_card import LARGEST, SupernetFiles
+from ofa_nas.supernet_card import CROP, LARGEST, Fit, SupernetFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Start:
         files: Of a supernet; None of a pretrained network.
         image_size: Side of the images that a supernet was trained on [px], where one was asked for; else 0.
         licence: Terms of the weights; empty where nobody stated them.
+        fit: How its images became square.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Start:
     files: SupernetFiles | None = None
     image_size: int = 0
     licence: str = ""
+    fit: Fit = CROP
 
     def rows_of(self, *, class_ids: Sequence[str], class_names: Sequence[str]) -> list[int] | None:
         """Rows of its classifier for some classes; see `classifier_rows`."""
@@ -140,6 +142,7 @@ def _of_supernet(name: str, files: SupernetFiles) -> Start:
         files=files,
         image_size=card.image_size,
         licence=card.licence,
+        fit=card.fit,
     )
 
 

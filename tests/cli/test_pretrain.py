@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ofa_nas.supernet.checkpoint import load_supernet
-from ofa_nas.supernet_card import SupernetFiles
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.cli.conftest import Command
 from tests.small_supernet import write_images
 
@@ -59,6 +60,16 @@ def test_pretraining_leaves_a_supernet_that_training_starts_from(
     assert all(
         torch.allclose(before[name], after[name], atol=1e-5) == ("classifier" not in name) for name in weights
     )
+
+
+def test_images_that_are_not_square_can_be_seen_whole(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for index in range(8):
+        Image.new("RGB", (64, 32), (index, 90, 200)).save(tmp_path / "photos" / f"{index}.png")
+    flags = ["--data", tmp_path / "photos", "--epochs", "1", "--fit"]
+    assert command(*TINY, *flags, "pad", "--output", tmp_path / "pad").status == 0
+    start = tmp_path / "pad" / "supernet.safetensors"
+    assert SupernetCard.load(SupernetFiles(start).card).fit == "pad"
 
 
 def test_people_are_told_what_to_do_next(command: Command, images: Path, tmp_path: Path) -> None:

@@ -331,6 +331,10 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("data = 'nowhere'\n[train]\n[search]", "run.toml: data: data 'nowhere': no such folder"),
         ("data = '{data}'\n[collect]\n[search]", "run.toml: data: the data have 10 classes"),
         ("data = '{data}'\n[train]\nepochs = -1\n[search]", "run.toml: train.epochs: expected a number from"),
+        (
+            "data = '{data}'\n[train]\nfit = 'in'\n[search]",
+            "run.toml: train.fit: expected one of crop, pad, ",
+        ),
         ("data = '{data}'\n[train]\nrecipe = 'stew'\n[search]", "run.toml: train.recipe: recipe 'stew'"),
         (
             "data = '{data}'\n[train]\nflip = 'up'\n[search]",
@@ -494,7 +498,7 @@ def test_every_planned_command_is_one_that_the_commands_take(
         "data = '{data}'\nthreads = 2\nseed = 5\n"
         "[train]\nspace = 'tiny'\nfrom = '{supernet}'\nrecipe = 'shrink'\nepochs = 1\nbatch_size = 8\n"
         "learning_rate = 0.1\nrandom_subnets = 2\ncrop_scale = 0.5\nflip = 'none'\n"
-        "brightness = 0.0\nsaturation = 0.25\nbalance = 0.5\nimage_size = 32\nheld_out = 5\n"
+        "brightness = 0.0\nsaturation = 0.25\nbalance = 0.5\nimage_size = 32\nheld_out = 5\nfit = 'pad'\n"
         "checkpoint_minutes = 1\ntensorboard = true\ndevice = 'cpu'\n"
         "[collect]\ncount = 8\nnear_front = 2\nimages = 10\nuntil = 'tau=0.9'\n[fit]\nkind = 'macs'\n"
         "[export]\nprecision = 'int8'\nbatch = 2\npreprocess = true\n"

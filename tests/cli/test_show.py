@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 
-from ofa_nas.export.card import read_model
+from ofa_nas.export.card import ModelCard, read_model, with_card
 from ofa_nas.pipeline.delivery.deliver import save_model
 from ofa_nas.supernet_card import SupernetCard
 from tests.cli.conftest import Command
@@ -50,6 +51,16 @@ def test_the_long_name_of_the_standard_operators_is_the_same(
         entry.domain = entry.domain or "ai.onnx"
     onnx.save(model, tmp_path / "long.onnx")
     assert command("show", tmp_path / "long.onnx", "--json").document["opset"] == 17
+
+
+def test_how_images_become_square_is_shown(command: Command, shown: Path, tmp_path: Path) -> None:
+    assert "fit" not in command("show", shown, "--json").document
+    assert "crop: the central square" in command("show", shown).text
+    model = onnx.load(shown)
+    card = replace(ModelCard.from_model(model, shown), fit="pad")
+    save_model(tmp_path / "padded.onnx", with_card(model, card))
+    assert command("show", tmp_path / "padded.onnx", "--json").document["fit"] == "pad"
+    assert "pad: the whole image on a square of grey 127" in command("show", tmp_path / "padded.onnx").text
 
 
 def test_people_read_it_too(command: Command, shown: Path) -> None:

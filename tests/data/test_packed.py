@@ -1,5 +1,6 @@
 """Packs: what is decoded once, reused, replaced, and refused."""
 
+import hashlib
 import json
 import os
 import re
@@ -17,11 +18,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from ofa_nas.data import Source
 from ofa_nas.data.dataset import open_data
-from ofa_nas.data.packed import default_pack_folder, open_pack, pack, pack_images, square_pixels
+from ofa_nas.data.packed import (
+    GREY,
+    default_pack_folder,
+    open_pack,
+    pack,
+    pack_digest,
+    pack_images,
+    square_pixels,
+)
 from ofa_nas.errors import DataError
+from ofa_nas.supernet_card import FITS, Fit
 
 WriteLayout = Callable[[str], Path]
 
@@ -56,6 +67,67 @@ def test_square_is_the_centre_of_the_image() -> None:
     pixels[:, 10:20] = 200
     assert (square_pixels(pixels, size_px=10) == 200).all()
     assert (square_pixels(pixels.transpose(1, 0, 2), size_px=10) == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("fit", "columns"),
+    [
+        ("crop", [150, 150, 150, 150]),
+        ("stretch", [100, 150, 150, 200]),
+        ("pad", [100, 150, 150, 200]),
+    ],
+)
+def test_a_longish_image_becomes_square_by_its_fit(fit: Fit, columns: list[int]) -> None:
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, :10], pixels[:, 10:30], pixels[:, 30:] = 100, 150, 200
+    rows = [GREY if fit == "pad" and not 5 <= row < 15 else None for row in range(20)]
+    for image, is_upright in ((pixels, False), (pixels.transpose(1, 0, 2), True)):
+        square = square_pixels(image, size_px=20, fit=fit)
+        assert square.shape == (20, 20, 3)
+        square = square.transpose(1, 0, 2) if is_upright else square
+        for row, grey in enumerate(rows):
+            expected = columns if grey is None else [grey] * 4
+            assert square[row, [1, 7, 12, 18], 0].tolist() == expected
+
+
+@pytest.mark.parametrize("size", [(40, 57), (57, 40), (33, 96), (31, 31), (97, 4)])
+@pytest.mark.parametrize("size_px", [17, 32, 100])
+def test_programs_pad_with_pillow_as_packs_do(size: tuple[int, int], size_px: int) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
+    wanted = ImageOps.pad(
+        Image.fromarray(pixels), (size_px, size_px), Image.Resampling.BILINEAR, color=(GREY,) * 3
+    )
+    assert np.array_equal(square_pixels(pixels, size_px=size_px, fit="pad"), np.asarray(wanted))
+
+
+def test_of_the_narrowest_image_a_line_is_left() -> None:
+    square = square_pixels(np.full((1, 900, 3), 255, np.uint8), size_px=32, fit="pad")
+    assert (square == 255).all(axis=(1, 2)).sum() == 1
+
+
+@pytest.mark.parametrize("size_px", [16, 20])
+def test_square_images_are_the_same_by_every_fit(size_px: int) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(20, 20, 3), dtype=np.uint8)
+    first, *others = (square_pixels(pixels, size_px=size_px, fit=fit) for fit in FITS)
+    assert all(np.array_equal(first, other) for other in others)
+
+
+def test_every_fit_has_a_pack_of_its_own(source: Source) -> None:
+    by_fit = {fit: replace(source, fit=fit) for fit in FITS}
+    assert len({default_pack_folder(one, size_px=8) for one in by_fit.values()}) == len(FITS)
+    packs = {fit: pack(one, default_pack_folder(one, size_px=8), size_px=8) for fit, one in by_fit.items()}
+    for fit, one in by_fit.items():
+        expected = square_pixels(source.pixels(0), size_px=8, fit=fit)
+        assert np.array_equal(packs[fit].images[0], expected)
+        folder = default_pack_folder(one, size_px=8)
+        again = pack(replace(one, pixels=refuse), folder, size_px=8)
+        assert np.array_equal(again.images, packs[fit].images)
+
+
+def test_packs_that_are_cropped_are_found_where_they_always_were(source: Source) -> None:
+    text = f"2\n8\n{source.digest}\n{source.class_names}\n"
+    expected = hashlib.sha256(text.encode() + source.labels.tobytes()).hexdigest()
+    assert pack_digest(source, size_px=8) == expected
 
 
 def test_same_source_is_not_decoded_twice(source: Source, tmp_path: Path) -> None:

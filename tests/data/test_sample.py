@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ofa_nas.data import Source
-from ofa_nas.data.dataset import open_data
+from ofa_nas.data.dataset import fitted, open_data
 from ofa_nas.data.files import array_source
 from ofa_nas.data.sample import (
     balanced_indices,
@@ -26,6 +26,7 @@ from ofa_nas.data.sample import (
     save_sample,
 )
 from ofa_nas.errors import DataError
+from ofa_nas.supernet_card import Fit
 from ofa_nas.training.splits import held_out_half
 
 WriteLayout = Callable[[str], Path]
@@ -60,6 +61,20 @@ def test_photographs_are_cut_to_the_packed_size(tmp_path: Path) -> None:
     train = open_data(str(tmp_path / "photos")).train
     save_sample(tmp_path / "sample.npz", train, np.arange(len(train)))
     assert load_images(tmp_path / "sample.npz").images.shape[1:] == (256, 256, 3)
+
+
+@pytest.mark.parametrize("side_px", [100, 400])
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+def test_a_sample_of_images_that_are_not_cropped_looks_like_them(
+    fit: Fit, side_px: int, tmp_path: Path
+) -> None:
+    write_photographs(tmp_path / "photos", count=3, size=(side_px // 2, side_px))
+    train = fitted(open_data(str(tmp_path / "photos")).train, None, fit=fit)
+    assert train.size_px == min(side_px, 256)
+    save_sample(tmp_path / "sample.npz", train, np.arange(len(train)))
+    difference = load_images(tmp_path / "sample.npz").images - decode(train).images.astype(int)
+    assert abs(difference).mean() <= (0 if side_px == 100 else 25)  # of noise, JPEG keeps less
+    assert in_sample(tmp_path / "sample.npz", train).all()
 
 
 def test_a_split_is_decoded_into_memory_once() -> None:

@@ -1,10 +1,12 @@
 """Recordings are cut into windows of one label, and people are never on both sides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ofa_nas.data import DataSet
-from ofa_nas.data.dataset import open_data
+from ofa_nas.data.dataset import fitted, open_data
 from ofa_nas.data.sources import hapt
 from ofa_nas.data.windows import Recording, Windows, split_windows, window_source, windows_like, with_windows
 from ofa_nas.errors import ConfigError, DataError
@@ -69,6 +71,13 @@ def test_images_from_a_folder_called_like_windows_give_none_to_others() -> None:
 
 def card_of(data: str, *, space: str = "conv1d") -> SupernetCard:
     return SupernetCard(SearchSpace.load(space), data, (), (), (), "", {})
+
+
+def test_signals_have_no_fit() -> None:
+    source = window_source([recording([0] * 8)], Windows(4, 2), class_names=NAMES, digest="d", where="x")
+    assert fitted(source, replace(card_of("photos", space="tiny"), fit="pad")).fit == "crop"
+    with pytest.raises(DataError, match="--fit pad is how images become square, and the data are signals"):
+        fitted(source, None, fit="pad")
 
 
 @pytest.mark.parametrize("text", ["me@home", "a@b/c", "@5", "folder@", "x@1/2/3"])

@@ -23,6 +23,7 @@ from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.precision import FP16, INT8, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
+from ofa_nas.supernet_card import Fit
 from ofa_nas.training.evaluate import calibrated_subnet
 from tests.small_supernet import SmallSupernet
 from tests.torch_reference import relative_error, run_onnx
@@ -61,6 +62,24 @@ def test_the_card_survives_the_file(tiny: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "subnet.onnx"
     save_model(path, model_of(tiny))
     assert ModelCard.from_model(read_model(path), path) == card_of(tiny)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_a_file_tells_how_images_are_made_square_unless_it_crops(fit: Fit, tiny: SearchSpace) -> None:
+    card = replace(card_of(tiny), fit=fit)
+    metadata = card.to_metadata()
+    assert metadata.get("ofa_nas.fit", "crop") == fit
+    assert ("ofa_nas.fit" in metadata) == (fit != "crop")
+    model = onnx.ModelProto()
+    onnx.helper.set_model_props(model, metadata)
+    assert ModelCard.from_model(model, Path("subnet.onnx")).fit == fit
+
+
+def test_a_fit_that_is_none_is_refused(tiny: SearchSpace) -> None:
+    model = onnx.ModelProto()
+    onnx.helper.set_model_props(model, card_of(tiny).to_metadata() | {"ofa_nas.fit": "shrink"})
+    with pytest.raises(FileError, match="damaged: fit must be one of crop, pad, stretch, got 'shrink'"):
+        ModelCard.from_model(model, Path("subnet.onnx"))
 
 
 def test_of_an_older_file_nobody_knows_for_which_provider_it_was_predicted(tiny: SearchSpace) -> None:

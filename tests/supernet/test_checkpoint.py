@@ -38,6 +38,18 @@ def test_a_saved_supernet_computes_the_same_to_half_precision(
         assert (loaded(x, tiny.largest) - expected).abs().max() < 0.01 * expected.abs().max()
 
 
+def test_a_card_tells_its_fit_only_where_images_are_not_cropped(tiny: SearchSpace, tmp_path: Path) -> None:
+    card, path = card_of(tiny), tmp_path / "net.json"
+    card.save(path)
+    assert '"fit"' not in path.read_text()
+    assert SupernetCard.load(path).fit == "crop"
+    replace(card, fit="pad").save(path)
+    assert SupernetCard.load(path).fit == "pad"
+    path.write_text(path.read_text().replace('"fit": "pad"', '"fit": "shrink"'))
+    with pytest.raises(CheckpointError, match=r"net.json: fit: expected one of crop, pad, stretch, got"):
+        SupernetCard.load(path)
+
+
 def test_a_value_too_large_for_half_precision_survives(tiny: SearchSpace, tmp_path: Path) -> None:
     files = SupernetFiles(tmp_path / "net.safetensors")
     supernet = lively_supernet(tiny)

@@ -13,9 +13,8 @@ from onnx import TensorProto, numpy_helper
 
 from ofa_nas.activity import Activity
 from ofa_nas.data import check_input
-from ofa_nas.data.dataset import open_data
+from ofa_nas.data.dataset import open_like
 from ofa_nas.data.packed import PackProgress
-from ofa_nas.data.windows import windows_like
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.export.card import read_model
 from ofa_nas.files import read_bytes
@@ -163,7 +162,7 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
 def _prune(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRecord, None, None]:
     _check_folder(plan)
     source = open_subnet(plan.subnet, plan.supernet)
-    data = open_data(windows_like(plan.data, source))
+    data = open_like(plan.data, source, fit=plan.fit)
     check_input(data.train, source.space)
     check_known_classes(source, data)
     if plan.method == "channel":

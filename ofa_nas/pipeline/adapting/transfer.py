@@ -8,9 +8,8 @@ import torch
 
 from ofa_nas.activity import Activity
 from ofa_nas.data import DataSet, check_input
-from ofa_nas.data.dataset import open_data
+from ofa_nas.data.dataset import open_like
 from ofa_nas.data.packed import PackProgress
-from ofa_nas.data.windows import windows_like
 from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
 from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.training.training_run import (
@@ -102,7 +101,7 @@ def _transfer(
 ) -> Generator[FoundImages | PackProgress | TransferReport | Activity | TransferredSubnet, None, None]:
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="transfer")
     source = open_subnet(plan.subnet, plan.supernet)
-    data = open_data(windows_like(plan.data, source))
+    data = open_like(plan.data, source, fit=plan.fit)
     check_input(data.train, source.space)
     warn_of_size(data.train, plan.image_size, source.arch.resolution)
     packs = yield from decode_splits(data, plan.image_size)

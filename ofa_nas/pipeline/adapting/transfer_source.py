@@ -16,7 +16,7 @@ from ofa_nas.space.points import named_architecture
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
-from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.supernet_card import CROP, Fit, SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import calibrated_subnet
 
 _ONNX = ".onnx"
@@ -36,6 +36,7 @@ class SourceSubnet:
         class_names: Of the classifier's outputs.
         subnet: The same network before its batch norms are folded; None where only a file is there.
         licence: Terms of the weights; empty where nobody stated them.
+        fit: How its images became square.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SourceSubnet:
     class_names: tuple[str, ...]
     subnet: Subnet | None = None
     licence: str = ""
+    fit: Fit = CROP
 
 
 def named_subnet(text: str, supernet: str) -> tuple[SearchSpace, Architecture]:
@@ -93,7 +95,16 @@ def open_subnet(text: str, supernet: str) -> SourceSubnet:
     name = f"{arch} of {files.name} (weights {card.sha256[:12]})"
     weights = subnet.folded_weights()
     return SourceSubnet(
-        name, space, arch, card.data, normalization, weights, card.class_names, subnet, card.licence
+        name=name,
+        space=space,
+        arch=arch,
+        data=card.data,
+        normalization=normalization,
+        weights=weights,
+        class_names=card.class_names,
+        subnet=subnet,
+        licence=card.licence,
+        fit=card.fit,
     )
 
 
@@ -120,6 +131,7 @@ def _of_file(path: Path) -> SourceSubnet:
         weights,
         card.class_names,
         licence=card.licence,
+        fit=card.fit,
     )
 
 

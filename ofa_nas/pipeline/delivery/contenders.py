@@ -123,6 +123,8 @@ def contender_of_file(
         unknown = f"its {len(card.class_names)} classes are not the {len(against.class_names)} of the file"
     elif against is not None and card.data != against.data:
         refusal = f"it was trained on {card.data}, the file on {against.data}"
+    elif against is not None and card.fit != against.fit:
+        unknown = f"it sees images that are not square by --fit {card.fit}, the file by {against.fit}"
     macs = sum(map(layer_macs, card.space.layers(card.arch)))
     model = read_model(path)
     file, precision = OrtModel(model, card.normalization, name=str(path)), model_precision(model)

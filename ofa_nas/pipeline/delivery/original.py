@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofa_nas.data.dataset import open_data
+from ofa_nas.data.dataset import open_like
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import decode
 from ofa_nas.data.windows import split_windows
@@ -63,8 +63,9 @@ def find_original(
         return _without(card, files, f"the supernet {card.supernet} ships without weights", given)
     if found.sha256 != card.supernet_sha256:
         versions = f"{card.supernet_sha256[:12]}, not {found.sha256[:12]}"
+        has_images = _is_same_data(card, found) and card.fit == found.fit
         told = f"{path} is of another version of the supernet {card.supernet}: {versions}"
-        return _without(card, files if _is_same_data(card, found) else None, told, given)
+        return _without(card, files if has_images else None, told, given)
     held_out = given or supernet_images(files.held_out, "held-out")
     network, _ = load_supernet(files)
     calibration = supernet_images(files.calibration, "calibration")
@@ -141,7 +142,7 @@ def _images_of(card: ModelCard) -> PackedImages:
     name, names = split_windows(card.data)[0], plugin_names("data.sources")
     if name not in names and not is_trusted(name):
         raise ConfigError(f"a file may name one of {', '.join(names)}, {trusted_help()}")
-    val = open_data(card.data).val
+    val = open_like(card.data, card).val
     check_classes(val, card.class_names)
     rows = held_out_half(val)
     few = np.linspace(0, len(rows) - 1, num=min(len(rows), _MOST_IMAGES)).round().astype(int)

@@ -15,7 +15,7 @@ from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.randomness import rng_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.supernet_card import Fit, SupernetCard, SupernetFiles
 
 if TYPE_CHECKING:
     from ofa_nas.data import DataSet, Source
@@ -36,6 +36,10 @@ class Network(Protocol):
     @property
     def data(self) -> str:
         """Name of the data set that it was trained on."""
+
+    @property
+    def fit(self) -> Fit:
+        """How its images became square."""
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -87,14 +91,13 @@ class Bench:
         return cls(files, card, network, calibration, threads)
 
     def open_data(self, data: str) -> "DataSet":
-        """Open a data set; signals in the windows of the supernet's own, unless the text names others.
+        """Open a data set as the supernet sees it; see `open_like`.
 
         Validation images are at least as large as those that it was trained on.
         """
-        from ofa_nas.data.dataset import open_data
-        from ofa_nas.data.windows import windows_like
+        from ofa_nas.data.dataset import open_like
 
-        found = open_data(windows_like(data, self.card))
+        found = open_like(data, self.card)
         return replace(found, val=found.val.at_least(self.card.image_size))
 
     def held_out_images(self, *, images: int | None, seed: int) -> PackedImages:

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from ofa_nas.accuracy import Top1
 from ofa_nas.confusion import Confusion
 from ofa_nas.data import Source
-from ofa_nas.data.dataset import open_data
+from ofa_nas.data.dataset import open_like
 from ofa_nas.data.sample import decode
-from ofa_nas.data.windows import windows_like
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.verify import OrtModel, classify
@@ -94,7 +93,8 @@ def evaluate(
 
     Raises:
         CheckpointError: The supernet or its images are missing or damaged.
-        ConfigError: There is no such split, or `all` without a data set.
+        ConfigError: There is no such split, or `all` without a data set; or the networks see images by
+            different fits.
         DataError: The data set has classes that the network has not.
         FileError: A file is no export of this tool.
     """
@@ -109,9 +109,7 @@ def evaluate(
         text: named_architecture(bench.card.space, text) for text in archs if bench and text not in paths
     }
     networks: list[Network] = [*([bench.card] if bench else ()), *(card for _, card in files.values())]
-    source = (
-        held_out_source(SupernetFiles.find(supernet)) if data is None else _images_of(data, networks, split)
-    )
+    source = _held_out(supernet, networks) if data is None else _images_of(data, networks, split)
     drawn = draw_images(source, networks, images, seed)
     packed = decode(drawn)
     for text in archs:
@@ -154,12 +152,30 @@ def _open_file(path: Path, *, threads: int | None) -> tuple[OrtModel, ModelCard]
     return OrtModel(model, card.normalization, name=str(path), threads=threads), card
 
 
+def _held_out(supernet: str | Path, networks: Sequence[Network]) -> Source:
+    """Images beside a supernet, which are squared as it sees them."""
+    files = SupernetFiles.find(supernet)
+    source = held_out_source(files)
+    _check_fits([SupernetCard.load(files.card), *networks])
+    return source
+
+
+def _check_fits(networks: Sequence[Network]) -> None:
+    fits = sorted({network.fit for network in networks})
+    if len(fits) > 1:
+        raise ConfigError(
+            f"the networks see images that are not square by different fits, {' and '.join(fits)}: judge "
+            "them one by one, with --data"
+        )
+
+
 def _images_of(data: str, networks: Sequence[Network], split: str) -> Source:
     """Images of a data set for networks, in the order of the classes of the first, large enough for each.
 
     A file tells nothing of the images that it was trained on: the largest resolution of its space serves.
     """
-    found = open_data(windows_like(data, networks[0]))
+    _check_fits(networks)
+    found = open_like(data, networks[0])
     source = found.val if split == VALIDATION else found.whole
     for card in networks:
         size = card.image_size if isinstance(card, SupernetCard) else card.space.resolutions[-1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ofa_nas.assets import DEFAULT_SPACE
 from ofa_nas.data import DataSet, check_input, space_for
-from ofa_nas.data.dataset import open_data
+from ofa_nas.data.dataset import fitted, open_data
 from ofa_nas.data.windows import split_windows, windows_like
 from ofa_nas.devices import MeasuringProtocol, backend_of, check_address, is_address, open_device, provider_of
 from ofa_nas.devices.provided import with_provider
@@ -191,6 +191,8 @@ def _training(
         if data.train.axes == 1:
             recipe.check_signals()
     texts = tuple(Path(text) for text in (table.recipe, table.space) if text and text.endswith(".toml"))
+    with _key(run, "train.fit"):
+        fitted(data.train, None, fit=table.fit)
     with _key(run, "train.space"):
         named = None if table.space is None else SearchSpace.load(table.space)
         if table.start is None or found is None:

@@ -13,6 +13,7 @@ from ofa_nas.predictors import MIN_SAMPLES
 from ofa_nas.randomness import MOST_SEED
 from ofa_nas.space.precision import FP16, FP32, INT8
 from ofa_nas.space.toml_reader import Section, read_toml
+from ofa_nas.supernet_card import FITS, Fit
 
 _T = TypeVar("_T")
 _MOST = 1_000_000_000
@@ -36,6 +37,7 @@ class TrainTable:
     saturation: float | None = None
     balance: float | None = None
     image_size: int | None = None
+    fit: Fit | None = None
     held_out: int | None = None
     checkpoint_minutes: float | None = None
     tensorboard: bool = False
@@ -58,6 +60,7 @@ class TrainTable:
             saturation=_number(section, "saturation", minimum=0.0, maximum=1.0),
             balance=_number(section, "balance", minimum=0.0, maximum=1.0),
             image_size=_integer(section, "image_size", minimum=8, maximum=4096),
+            fit=cast(Fit | None, _text(section, "fit", choices=FITS)),
             held_out=_integer(section, "held_out"),
             checkpoint_minutes=_number(section, "checkpoint_minutes", minimum=0.0, maximum=1e6),
             tensorboard=section.flag("tensorboard", default=False),

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from ofa_nas.data.dataset import open_data
+from ofa_nas.data.dataset import open_like
 from ofa_nas.data.packed import PackProgress
-from ofa_nas.data.windows import windows_like
 from ofa_nas.pipeline.training.training_run import (
     FoundImages,
     RunPlan,
@@ -92,7 +91,7 @@ def _train(
     with ranks.in_turn():  # the first one decodes for all
         checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
         start = None if plan.start is None else card_of_start(plan.start)
-        data = open_data(plan.data if start is None else windows_like(plan.data, start))
+        data = open_like(plan.data, start, fit=plan.fit)
         first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
         if ranks.is_first:
             warn_of_size(data.train, plan.image_size, max(first.supernet.space.resolutions))

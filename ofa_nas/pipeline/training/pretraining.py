@@ -1,16 +1,18 @@
 """From images without labels to a supernet that a training can start from."""
 
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
 from ofa_nas.data import check_input
+from ofa_nas.data.dataset import fitted
 from ofa_nas.data.packed import PackProgress
-from ofa_nas.data.unlabelled import open_unlabelled
+from ofa_nas.data.unlabelled import UnlabelledImages, open_unlabelled
 from ofa_nas.errors import DataError
 from ofa_nas.pipeline.training.training_run import RunPlan, decode_split, warn_of_size
 from ofa_nas.supernet.checkpoint import save_supernet
+from ofa_nas.supernet.starts import card_of_start
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
@@ -89,6 +91,8 @@ def _pretrain(
             f"data {data.name}: are signals, and pretraining makes views of images; ofa-nas train takes "
             "signals, with labels"
         )
+    start = None if plan.start is None else card_of_start(plan.start)
+    data = replace(data, source=fitted(data.source, start, fit=plan.fit))
     first = first_encoder(plan.space, start=plan.start, recipe=plan.recipe, device=device)
     check_input(data.source, first.supernet.space)
     warn_of_size(data.source, plan.image_size, max(first.supernet.space.resolutions))
@@ -105,7 +109,7 @@ def _pretrain(
     epochs, rates = yield from history.keep(reports)
     files = SupernetFiles(plan.folder / "supernet.safetensors")
     supernet = with_classifier(first.supernet, first.classes, seed=plan.recipe.seed)
-    _save(files, supernet, data.name, plan, first=first, epochs=epochs, rates=rates)
+    _save(files, supernet, data, plan, first=first, epochs=epochs, rates=rates)
     yield PretrainedSupernet(files, epochs)
 
 
@@ -123,7 +127,7 @@ def with_classifier(encoder: Supernet, classes: int, *, seed: int) -> Supernet:
 def _save(
     files: SupernetFiles,
     supernet: Supernet,
-    data: str,
+    data: UnlabelledImages,
     plan: PretrainingPlan,
     *,
     first: FirstSupernet,
@@ -132,7 +136,7 @@ def _save(
 ) -> None:
     card = SupernetCard(
         space=supernet.space,
-        data=data,
+        data=data.name,
         class_names=tuple(f"untrained {index}" for index in range(supernet.space.classes)),
         input_mean=first.normalization.mean,
         input_std=first.normalization.std,
@@ -143,5 +147,6 @@ def _save(
             "history": [asdict(report) for report in epochs],
         },
         licence=first.licence,
+        fit=data.source.fit,
     )
     save_supernet(files, supernet, card)

@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 
 from ofa_nas.data import check_input
-from ofa_nas.data.dataset import open_data
-from ofa_nas.data.windows import windows_like
+from ofa_nas.data.dataset import open_like
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable, moving_together, write_bytes
 from ofa_nas.pipeline.training.training_run import save_images, warn_of_size
@@ -15,7 +14,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.randomness import MOST_SEED, checked_seed
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
 from ofa_nas.supernet.checkpoint import save_supernet
-from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.supernet_card import Fit, SupernetCard, SupernetFiles
 from ofa_nas.training.splits import SplitSizes, check_halves
 
 
@@ -38,7 +37,13 @@ class StartedSupernet:
 
 
 def bootstrap_supernet(
-    start: str, *, output: Path, data: str | None, space: str | None = None, seed: int = 0
+    start: str,
+    *,
+    output: Path,
+    data: str | None,
+    space: str | None = None,
+    seed: int = 0,
+    fit: Fit | None = None,
 ) -> StartedSupernet:
     """Write what exists as a supernet; its largest subnet computes what the start does.
 
@@ -49,6 +54,7 @@ def bootstrap_supernet(
             verification; without one the classes are those of the start, and there are no images.
         space: As `open_start` takes it.
         seed: Of a new classifier and of the draw of images.
+        fit: How the images of the data set become square; None for that of the start.
 
     Raises:
         ConfigError: The output is no such file name, there is no such start or data set, the space has
@@ -59,13 +65,15 @@ def bootstrap_supernet(
         DataError: The data are wrong, too few, or signals where the start takes images.
     """
     seed = checked_seed(seed, most=MOST_SEED)
+    if fit is not None and data is None:
+        raise ConfigError(f"--fit {fit} is how the images of a data set become square: give --data")
     if output.suffix != ".safetensors" or output.is_dir():
         raise ConfigError(f"--output {output}: expected the name of a .safetensors file")
     files = SupernetFiles(output)
     for path in (files.weights, files.card, files.predictor, files.calibration, files.held_out):
         check_writable(path, option="--output")
     own = open_start(start, space=space)
-    source = None if data is None else open_data(windows_like(data, own))
+    source = None if data is None else open_like(data, own, fit=fit)
     if source is not None:
         check_input(source.train, own.space)
         check_halves(source)
@@ -88,6 +96,7 @@ def bootstrap_supernet(
             "provenance": record_provenance(seed=seed).to_json(),
         },
         licence=own.licence,
+        fit=own.fit if source is None else source.train.fit,
     )
     with moving_together(output.parent) as folder:
         written = SupernetFiles(folder / output.name)
@@ -100,9 +109,9 @@ def bootstrap_supernet(
 
 
 def _bring_predictor(start: SupernetFiles | None, written: SupernetFiles) -> None:
-    """Copy the accuracy predictor of a start whose weights and space were written again as they are."""
+    """Copy the accuracy predictor of a start whose weights, space and fit are written again as they are."""
     if start is None or not start.predictor.is_file():
         return
     old, new = SupernetCard.load(start.card), SupernetCard.load(written.card)
-    if (old.sha256, old.space.digest) == (new.sha256, new.space.digest):
+    if (old.sha256, old.space.digest, old.fit) == (new.sha256, new.space.digest, new.fit):
         write_bytes(written.predictor, start.predictor.read_bytes())

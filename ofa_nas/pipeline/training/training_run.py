@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofa_nas.data import DataSet, Normalization, Source
-from ofa_nas.data.image_files import median_shape_px, median_short_side_px
+from ofa_nas.data.image_files import median_shape_px, median_side_px
 from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, proportional_indices, save_sample
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.supernet_card import CROP, Fit, SupernetCard, SupernetFiles
 from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.recipe_document import recipe_document
@@ -41,6 +41,7 @@ class RunPlan:
         resume: Continue in the run folder.
         checkpoint_minutes: Minutes between checkpoints.
         has_own_rate: Whether the learning rate was given, so that a resume may change it.
+        fit: How images become square; None for that of what the run starts from.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class RunPlan:
     resume: bool = False
     checkpoint_minutes: float = 5.0
     has_own_rate: bool = False
+    fit: Fit | None = None
 
     def checkpointing(self, path: Path, start: str) -> Checkpointing:
         """How the training is kept, in a file, that begins with the weights of a start."""
@@ -99,14 +101,14 @@ def warn_of_size(source: Source, image_size: int | None, resolution: int) -> Non
     log = logging.getLogger(__name__)
     width, height = median_shape_px(source)
     seen = min(width, height) / max(width, height)
-    if seen < _SEEN:
+    if seen < _SEEN and source.fit == CROP:
         log.warning(
-            "of the median image (%d x %d px) only the central square is seen, %.0f %% of it: cut or fill up "
-            "the images where what matters may lie at their edges",
+            "of the median image (%d x %d px) only the central square is seen, %.0f %% of it: --fit pad or "
+            "--fit stretch keeps all of each",
             *(width, height, 100 * seen),
         )
     size_px = image_size or source.size_px
-    native = median_short_side_px(source) if size_px < resolution else size_px
+    native = median_side_px(source) if size_px < resolution else size_px
     if native > size_px:
         log.warning(
             "the images have %d px and are taken at %d, and the largest resolution is %d: train with "
@@ -167,6 +169,7 @@ def save_trained(
         sha256="",
         made_by=made_by,
         licence=licence,
+        fit=data.train.fit,
     )
     save_images(files, data, sizes, image_size=made_by.get("image_size", 0))
     save_supernet(files, supernet, card)
