@@ -5,14 +5,15 @@ with one of its execution providers `name+provider…`.
 `job.py` is what backends share that send the agent elsewhere.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from ofa_nas.assets import asset_names
 from ofa_nas.devices import agent
 from ofa_nas.devices.agent import AnyModel, Model
-from ofa_nas.devices.provided import Provided, split_provider
+from ofa_nas.devices.provided import Provided, ProvidedAnswering, split_provider
 from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.randomness import checked_seed
@@ -23,9 +24,11 @@ __all__ = [
     "HOST",
     "INT8",
     "PRECISIONS",
+    "Answering",
     "AnyModel",
     "Device",
     "DeviceInfo",
+    "Logits",
     "MeasuringProtocol",
     "Model",
     "NodeTime",
@@ -153,6 +156,25 @@ class Profile:
         return cls(record["model"], nodes, record["peak_bytes"], record.get("resident_bytes", 0))
 
 
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """What one model answers to the agent's made-up inputs.
+
+    Attributes:
+        model: Name of the model.
+        logits: A row an input; not a number where the device gave none.
+    """
+
+    model: str
+    logits: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """Read a record of the agent."""
+        rows = (tuple(math.nan if one is None else float(one) for one in row) for row in record["logits"])
+        return cls(record["model"], tuple(rows))
+
+
 class Device(Protocol):
     """Something that runs ONNX models."""
 
@@ -170,6 +192,15 @@ class Device(Protocol):
 
     def forget(self) -> None:
         """Drop what it keeps in order to go on after an interruption."""
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """What a device may have besides: one without it is measured, but what it computes is not compared."""
+
+    def logits(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Logits]:
+        """Run models on `agent.make_inputs`."""
         ...
 
 
@@ -249,4 +280,8 @@ def open_device(address: str) -> Device:
             f"{address[:80]}: connect gave {type(device).__name__}, which lacks {', '.join(missing)}"
         )
     provider = provider_of(address)
-    return Provided(device, provider) if provider else device
+    if not provider:
+        return device
+    return (
+        ProvidedAnswering(device, provider) if isinstance(device, Answering) else Provided(device, provider)
+    )

@@ -56,6 +56,13 @@ CORES_WATCHED_S = 0.2  # to see which are idle
 TICK_S = 0.01
 LEAST_HELD = 6  # sessions at once, where memory is short: neighbouring visits tell the machine's speed
 RESIDENT_RUNS = 3  # while resident memory is watched
+LOGIT_INPUTS = 8  # made-up inputs of a model whose logits are told
+BLOTCHES = (
+    1,
+    3,
+    12,
+    1 << 16,
+)  # along a side of such an input, one kind on top of another; the last are its pixels
 REFUSED = 3  # exit status where this machine cannot measure
 THERMAL_ZONES = "/sys/class/thermal/thermal_zone*/"
 NOT_ITS_HEAT = re.compile("pmic|wifi|wlan|acpitz|bat|charg|nvme|pch", re.IGNORECASE)  # types of other zones
@@ -68,6 +75,7 @@ _OWN = {  # what of its own records this program reads when it goes on, by their
     "device": {"job": str, **dict.fromkeys(FIXED, (str, int))},
     "visit": {"round": int, **_PLACE, **_TIMES},
     "profile": {"sitting": int, **_PLACE},
+    "logits": {"sitting": int, **_PLACE},
     "done": {"task": int},
 }  # type: Dict[str, Dict[str, Any]]
 OLDEST_RUNTIME = 1, 12  # models are of opset 17; also the first to know `EXACT_PRODUCTS`
@@ -244,6 +252,7 @@ def find_provider(text: str, available: Sequence[str], threads: int) -> Tuple[st
     if short not in names or not PROVIDER.fullmatch(text):
         known = ", ".join(sorted(name for name in names if names[name] != CPU_PROVIDER))
         told = "onnxruntime here has no execution provider %s, but %s: others come with other packages of it"
+        told += ", on a Jetson with NVIDIA's own" * (short in ("cuda", "tensorrt"))
         raise AgentError(told % (text[:60], known or "its own on the CPU only"))
     own = {THREAD_OPTIONS[short]: "%d" % threads} if short in THREAD_OPTIONS else {}
     for option in options:
@@ -457,6 +466,68 @@ def profile_models(
                         grown = {"resident_bytes": resident_growth(model, protocol.provider)}
                     place = {"kind": "profile", "model": model.name, "sitting": sitting}
                     yield {**place, **_profile(model, protocol), **grown}
+
+
+def compute_logits(
+    models: Sequence[AnyModel], protocol: Protocol, done: Sequence[Json] = ()
+) -> Iterator[Json]:
+    """What models answer to `make_inputs`, in sessions like those that are timed.
+
+    Yields:
+        One record a model, but for those that are `done`: `logits`, a list an input; no number is None.
+    """
+    known = {record["model"] for record in done}
+    for model in models:
+        if model.name not in known:
+            place = {"kind": "logits", "model": model.name, "sitting": 0}
+            yield {**place, "logits": _answer(Runner(model, protocol).session, protocol.seed)}
+
+
+def _answer(session: Any, seed: int) -> List[List[Any]]:
+    given, output = session.get_inputs()[0], session.get_outputs()[0]
+    inputs = make_inputs(given.shape, given.type == "tensor(uint8)", seed)
+    rows = []  # type: List[Any]
+    for start in range(0, LOGIT_INPUTS, given.shape[0]):
+        some = inputs[np.arange(start, start + given.shape[0]) % LOGIT_INPUTS]
+        rows += list(session.run([output.name], {given.name: some})[0])
+    few = rows[:LOGIT_INPUTS]  # nine digits tell every number in fp32 from the next
+    return [[float("%.9g" % one) if np.isfinite(one) else None for one in row.tolist()] for row in few]
+
+
+def make_inputs(shape: Sequence[int], is_pixels: bool, seed: int) -> Any:
+    """Inputs `(LOGIT_INPUTS, C, H, W)` float32 from -4 to 4, or `(LOGIT_INPUTS, H, W, C)` uint8 for pixels.
+
+    Bit for bit the same on every machine: no generator of numpy's, but integers, over a power of two in the
+    end. Blotches of all sizes: to a network that averages over the image, all white noise is the same.
+
+    Args:
+        shape: Of the model's input, with its batch.
+        is_pixels: Whether that is uint8.
+        seed: Other seeds, other inputs.
+    """
+    channels, *sides = (shape[3], shape[1], shape[2]) if is_pixels else shape[1:]
+    total = np.zeros((LOGIT_INPUTS, channels, *sides), dtype=np.int64)
+    for number, most in enumerate(BLOTCHES):
+        rows, columns = (min(most, side) for side in sides)
+        drawn = _draw_bytes(len(BLOTCHES) * seed + number, LOGIT_INPUTS * channels * rows * columns)
+        down, across = np.arange(sides[0]) * rows // sides[0], np.arange(sides[1]) * columns // sides[1]
+        total += drawn.reshape(LOGIT_INPUTS, channels, rows, columns)[:, :, down][..., across]
+    if is_pixels:
+        return np.ascontiguousarray((total // len(BLOTCHES)).astype(np.uint8).transpose(0, 2, 3, 1))
+    return ((total - 510) / 128.0).astype(np.float32)
+
+
+def _draw_bytes(stream: int, count: int) -> Any:
+    """Bytes `(count,)` int64: the top ones of SplitMix64.
+
+    Source: Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators, figure 17.
+    """
+    golden = 0x9E3779B97F4A7C15
+    start = np.uint64((stream << 40) * golden % (1 << 64))  # a trillion draws on for each stream
+    mixed = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(golden) + start
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(56)).astype(np.int64)
 
 
 @contextmanager
@@ -1000,9 +1071,8 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
         if number in done:
             continue
         models = [ModelInFolder(name, folder, one) for name, one in zip(task["models"], files[number])]
-        is_timed = task["kind"] == "time"
-        measure = time_models if is_timed else profile_models
-        least = len(models) * (protocol.rounds if is_timed else protocol.profile_sittings)
+        measure = {"time": time_models, "logits": compute_logits}.get(task["kind"], profile_models)
+        least = len(models) * least_records(task["kind"], protocol)
         for record in measure(models, protocol, results.of_task(number)):
             results.append({"task": number, **record})
             if first_sent is None:
@@ -1010,6 +1080,11 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
                 told = "\rpart %d of %d: %d measured of at least %d  " % shown
                 print(told, end="", file=sys.stderr, flush=True)
         results.append({"task": number, "kind": "done"})
+
+
+def least_records(kind: str, protocol: Protocol) -> int:
+    """How many records of a model a task of a kind has at least."""
+    return {"time": protocol.rounds, "logits": 1}.get(kind, protocol.profile_sittings)
 
 
 def fit_memory(protocol: Protocol, sizes: Sequence[int], free: int) -> Protocol:

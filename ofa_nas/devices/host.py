@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices import AnyModel, Device, DeviceInfo, Logits, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import PackedModel
 from ofa_nas.errors import DeviceError
 
@@ -33,6 +33,12 @@ class Host:
         with _refusals():
             _check_memory(agent.needed_bytes(_sizes(models), "profile", protocol), agent.free_bytes())
             yield from map(Profile.from_json, agent.profile_models(models, protocol))
+
+    def logits(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Logits]:
+        """Run models on `agent.make_inputs`."""
+        with _refusals():
+            _check_memory(agent.needed_bytes(_sizes(models), "logits", protocol), agent.free_bytes())
+            yield from map(Logits.from_json, agent.compute_logits(models, protocol))
 
     def forget(self) -> None:
         """Nothing is kept."""

@@ -13,16 +13,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from ofa_nas.devices import LARGEST_SETTING, AnyModel, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices import LARGEST_SETTING, AnyModel, Logits, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.errors import OfaNasError
 from ofa_nas.files import check_version, parse_json
 
 SCHEMA = 1
 LEAST_MS, LARGEST_MS = 1e-4, 1e7  # of a run; the agent rounds to the least
+LARGEST_LOGIT = 3.5e38  # beyond fp32
 MOST_CORES = 4096  # of a board, as tables are read
 MOST_SETTING = 10_000  # of a protocol but its seed: visits, runs, [ms], [s]; nobody waits for longer
 LEVEL = 6  # of gzip: 1 does not see how the weights of a model to be timed repeat; 9 saves nothing more
 Record = dict[str, Any]
+Measured = Visit | Profile | Logits
+TASKS = {"visit": "time", "profile": "profile", "logits": "logits"}  # by the kind of record that they ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def pack_model(model: AnyModel) -> PackedModel:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call of a device: `time` or `profile`, and the names of its models in order."""
+    """One call of a device: `time`, `profile` or `logits`, and the names of its models in order."""
 
     kind: str
     models: tuple[str, ...]
@@ -175,7 +178,7 @@ class Answers:
         joined = [f"it was begun on {names[0]}, and continued on {', '.join(names[1:])}"] * (len(names) > 1)
         return {**self.machines[0], "warnings": [*warnings.values(), *joined]}
 
-    def read(self, line: bytes) -> tuple[int, Visit | Profile] | None:
+    def read(self, line: bytes) -> tuple[int, Measured] | None:
         """The number of a task and a measurement; None where the line tells of something else.
 
         Raises:
@@ -189,7 +192,7 @@ class Answers:
         if not isinstance(record, dict):
             self._fail("is no record of the agent")
         kind = record.get("kind")
-        if kind in ("visit", "profile"):
+        if isinstance(kind, str) and kind in TASKS:
             return self._measurement(record, kind)
         if kind == "device":
             self._meet(record)
@@ -218,28 +221,29 @@ class Answers:
 
     def _finish(self, record: Record) -> None:
         number = self._task_number(record)
-        least = self.job.protocol.rounds
-        if self.job.tasks[number].kind == "profile":
-            least = self.job.protocol.profile_sittings
+        least = agent.least_records(self.job.tasks[number].kind, self.job.protocol)
         for model in self.job.tasks[number].models:
             if any((number, model, turn) not in self.seen for turn in range(least)):
                 self._fail(f"says done, but measurements of {model[:80]} are missing")
         self.done.add(number)
 
-    def _measurement(self, record: Record, kind: str) -> tuple[int, Visit | Profile]:
+    def _measurement(self, record: Record, kind: str) -> tuple[int, Measured]:
         number = self._task_number(record)
         model, turn = record.get("model"), record.get("round" if kind == "visit" else "sitting", -1)
         task = self.job.tasks[number]
-        asked = "visit" if task.kind == "time" else "profile"
-        if kind != asked or model not in task.models or not _is_count(turn, least=0):
+        if TASKS[kind] != task.kind or model not in task.models or not _is_count(turn, least=0):
             self._fail("measures something that the job does not ask for")
         if (number, model, turn) in self.seen:
             self._fail("measures the same again", fix="take the file as the agent wrote it")
         self.seen.add((number, str(model), int(turn)))
-        is_whole = _is_visit(record, self.job.protocol.clock) if kind == "visit" else _is_profile(record)
+        if kind == "visit":
+            is_whole = _is_visit(record, self.job.protocol.clock)
+        else:
+            is_whole = _is_profile(record) if kind == "profile" else _is_logits(record)
         if not is_whole:
             self._fail("holds figures that nothing can have measured")
-        return number, Visit.from_json(record) if kind == "visit" else Profile.from_json(record)
+        reader: type[Measured] = {"visit": Visit, "profile": Profile, "logits": Logits}[kind]
+        return number, reader.from_json(record)
 
     def _task_number(self, record: Record) -> int:
         number: Any = record.get("task")
@@ -331,3 +335,18 @@ def _is_profile(record: Record) -> bool:
         and all(isinstance(node.get(key), str) for node in nodes for key in ("name", "operator"))
         and sum(node["ms"] for node in nodes) > 0
     )
+
+
+def _is_logits(record: Record) -> bool:
+    """Whether it has a row an input, all of one length; null stands for what is no number."""
+    rows = record.get("logits")
+    return (
+        isinstance(rows, list)
+        and len(rows) == agent.LOGIT_INPUTS
+        and all(isinstance(row, list) and 0 < len(row) == len(rows[0]) for row in rows)
+        and all(one is None or _is_logit(one) for row in rows for one in row)
+    )
+
+
+def _is_logit(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_LOGIT

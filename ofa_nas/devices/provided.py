@@ -14,7 +14,7 @@ from ofa_nas.devices import agent
 from ofa_nas.errors import DeviceError
 
 if TYPE_CHECKING:
-    from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit
+    from ofa_nas.devices import AnyModel, Device, DeviceInfo, Logits, MeasuringProtocol, Profile, Visit
 
 _ADDRESS = re.compile(
     rf"(?P<backend>[A-Za-z0-9_.]+)\+(?P<provider>{agent.PROVIDER.pattern})(?P<rest>(?:://.*)?)",
@@ -97,3 +97,12 @@ class Provided:
     def forget(self) -> None:
         """Drop what it keeps in order to go on after an interruption."""
         self.device.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidedAnswering(Provided):
+    """One that tells what its models answer, for the machine does."""
+
+    def logits(self, models: "Sequence[AnyModel]", protocol: "MeasuringProtocol") -> "Iterator[Logits]":
+        """Run models on `agent.make_inputs`."""
+        yield from self.device.logits(models, replace(protocol, provider=self.provider))  # type: ignore[attr-defined]

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ofa_nas.devices import AnyModel, Device, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
-from ofa_nas.devices.job import Answers, Job, Task, is_board, pack_model
+from ofa_nas.devices import AnyModel, Device, DeviceInfo, Logits, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices.job import Answers, Job, Measured, Task, is_board, pack_model
 from ofa_nas.errors import ConfigError, DeviceError
 
 CONFIG = "OFA_NAS_SSH_CONFIG"
@@ -153,6 +153,12 @@ class Board:
             assert isinstance(record, Profile)
             yield record
 
+    def logits(self, models: Sequence[AnyModel], protocol: MeasuringProtocol) -> Iterator[Logits]:
+        """Run models on `agent.make_inputs`."""
+        for record in self._measure("logits", models, protocol):
+            assert isinstance(record, Logits)
+            yield record
+
     def forget(self) -> None:
         """Remove what the board kept of these measurements."""
         folders = " ".join(shlex.quote(f"{FOLDER}/{job}") for job in self.jobs)
@@ -165,7 +171,7 @@ class Board:
 
     def _measure(
         self, kind: str, models: Sequence[AnyModel], protocol: MeasuringProtocol
-    ) -> Iterator[Visit | Profile]:
+    ) -> Iterator[Measured]:
         packed = [pack_model(model) for model in models]
         told = self.info().environment
         state = {key: told.get(key) for key in agent.FIXED}
@@ -213,7 +219,7 @@ class Board:
             told = f"{_plain(first.group() if first else said)}; make room, or have ~/{FOLDER} writable"
             raise DeviceError(f"{self.text}: the models cannot be sent there: {told}")
 
-    def _stream(self, answers: Answers) -> Iterator[Visit | Profile]:
+    def _stream(self, answers: Answers) -> Iterator[Measured]:
         """Read what is still missing of a job, while the board measures it."""
         folder = f"{FOLDER}/{answers.job.id}"
         python = shlex.quote(self.address.python)

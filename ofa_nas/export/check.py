@@ -12,6 +12,7 @@ _TITLES = {
     "accuracy": "top-1",
     "latency": "latency",
     "latency_p90": "latency, p90",
+    "answers": "answers",
     "peak_memory": "peak memory",
     "resident_memory": "resident memory",
     "file_size": "file size",
@@ -25,16 +26,18 @@ class Check:
 
     Attributes:
         quantity: `numerics`, `agreement`, `accuracy_drop`, `accuracy`, `latency`, `latency_p90`,
-            `peak_memory`, `resident_memory`, `file_size` or `macs`.
+            `answers`, `peak_memory`, `resident_memory`, `file_size` or `macs`.
         measured: On the file itself.
         predicted: What the search promised; None where nothing was.
         unit: `fraction`, `ms`, `bytes` or `MACs`.
-        is_met: False when the figure breaks a promise: numerics off, a budget exceeded, an accuracy missed.
+        is_met: False when the figure breaks a promise: numerics or answers off, a budget exceeded, an
+            accuracy missed.
         exceeds_budget: Whether the measured figure is above a budget, or an accuracy below what was asked,
             though the promise may be kept: a budget of memory or size holds for what was predicted, latency
             and accuracy are allowed their noise.
         note: How it was measured, or why it deviates.
-        device: Of a latency: the name of the table that predicted it, or else where it was measured.
+        device: Of a latency and of answers: the name of the table that predicted it, or else where it was
+            measured.
     """
 
     quantity: str

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ofa_nas.activity import Activity
-from ofa_nas.devices import FP32, DeviceInfo, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices import FP32, DeviceInfo, Logits, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.devices.provided import plain_provider
 from ofa_nas.errors import FileError, OfaNasError
@@ -148,13 +148,14 @@ def _readme(
     protocol: MeasuringProtocol,
 ) -> str:
     name, *_ = protocol.provider.split(",")
+    jetson = "\n(on a Jetson NVIDIA's own, for its JetPack)" * (PACKAGES.get(name) == "onnxruntime-gpu")
     return README.format(
         space=space.name,
         sizes=", ".join(map(str, sizes)),
         networks=networks,
         precision=precision,
         threads=protocol.threads,
-        runtime=f"a package of onnxruntime that has {name}" if name else "onnxruntime",
+        runtime=f"a package of onnxruntime that has {name}{jetson}" if name else "onnxruntime",
         package=PACKAGES.get(name, "PACKAGE"),
         hot=agent.HOT_C,
     )
@@ -186,7 +187,7 @@ def collect(results: Path, bundle: Path, *, name: str) -> Collected:
     found: list[Visit | Profile] = []
     for line in _read_lines(results):
         measured = answers.read(line)
-        if measured is not None:
+        if measured is not None and not isinstance(measured[1], Logits):
             found.append(measured[1])
     if not answers.is_complete:
         part = min(set(range(len(job.tasks))) - answers.done) + 1

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from ofa_nas.export.card import PredictedLatency
@@ -170,6 +171,47 @@ def test_a_file_is_judged_by_images_of_ones_own(
     assert "add --data" in refused("verify", exported, "--split", "all")
     (own / "class_1").rename(own / "zebra")
     assert "they must be the same" in refused(*judged)
+
+
+@pytest.mark.slow
+def test_a_device_that_answers_with_other_weights_breaks_the_promise(
+    command: Command, small: SmallSupernet, exported: Path, tmp_path: Path
+) -> None:
+    """Answers of the file itself keep it, those of a file with other weights do not."""
+    other = tmp_path / "other.onnx"
+    model = onnx.load(exported)
+    for weights in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weights)
+        if values.ndim == 4:
+            weights.CopyFrom(onnx.numpy_helper.from_array(values[:, :, ::-1].copy(), weights.name))
+    onnx.save(model, other)
+    line = ("verify", exported, "--supernet", small.name, "--device")
+    address = f"tests.devices.mistaken://{exported}"
+    kept = command(*line, address, "--json")
+    assert kept.status == 0
+    quantities = [check["quantity"] for check in kept.document["checks"]]
+    assert quantities.index("answers") == quantities.index("latency_p90") + 1
+    address = f"tests.devices.mistaken://{other}"
+    broken = command(*line, address)
+    assert broken.status == 1
+    assert f"✗ same class on {address} as on this machine: " in broken.text
+    assert f"{address} does not compute what the file says" in broken.text
+    assert "a promise is broken, see ✗" in broken.text
+
+
+@pytest.mark.slow
+def test_a_device_that_cannot_be_asked_for_answers_is_told_of(
+    command: Command, small: SmallSupernet, exported: Path
+) -> None:
+    address = "tests.devices.unasked://one"
+    printed = command("verify", exported, "--supernet", small.name, "--device", address, "--json")
+    assert printed.status == 0
+    assert printed.document["unchecked"] == [
+        f"answers of {address} not compared: its backend has no method logits"
+    ]
+    here = command("verify", exported, "--supernet", small.name, "--device", "host", "--json").document
+    assert here["unchecked"] == []  # there is nothing to compare it with but itself
+    assert "answers" not in {check["quantity"] for check in here["checks"]}
 
 
 def test_the_file_alone_is_enough(command: Command, exported: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 import ofa_nas
@@ -111,6 +113,21 @@ def test_it_imports_nothing_but_the_standard_library_numpy_and_onnxruntime() -> 
         )
     }
     assert names - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
+
+
+def test_made_up_inputs_are_the_same_bytes_on_every_machine() -> None:
+    """Whatever draws them later has to draw these: a board's numpy may be any."""
+    floats = agent.make_inputs((1, 3, 20, 33), False, 7)
+    pixels = agent.make_inputs((1, 20, 33, 3), True, 7)
+    assert (floats.shape, floats.dtype.name) == ((8, 3, 20, 33), "float32")
+    assert (pixels.shape, pixels.dtype.name) == ((8, 20, 33, 3), "uint8")
+    assert hashlib.sha256(floats.astype("<f4").tobytes()).hexdigest()[:16] == "7de4c35a4dced784"
+    assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == "becafd0cad057c7c"
+    assert 1.0 < floats.std() < 1.3
+    assert abs(floats.mean()) < 0.2
+    assert np.array_equal(pixels.transpose(0, 3, 1, 2), (floats * 128 + 510).astype(int) // 4)
+    assert not np.array_equal(agent.make_inputs((1, 3, 20, 33), False, 8), floats)
+    assert agent.make_inputs((4, 6, 1, 50), False, 2**62).shape == (8, 6, 1, 50)  # of signals
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10"])

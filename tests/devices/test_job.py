@@ -1,6 +1,7 @@
 """Jobs are files that anybody may touch, and answers come from elsewhere: both are checked."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -199,6 +200,53 @@ def test_warnings_of_all_starts_count_once_a_kind() -> None:
 def test_a_wrong_answer_is_refused_with_its_line(record: Any, told: str) -> None:
     with pytest.raises(FileError, match=f"^results.jsonl: {'' if told.startswith('line') else '.*'}{told}"):
         read([BOARD, record])
+
+
+ROW = [0.5, -1, None]
+ANSWERED = {"task": 0, "kind": "logits", "model": "a", "sitting": 0, "logits": [ROW] * agent.LOGIT_INPUTS}
+
+
+def ask(record: dict[str, Any]) -> tuple[int, Any] | None:
+    job = replace(JOB, tasks=(Task("logits", ("a",)),))
+    answers = Answers(job, "results.jsonl", FileError, fix="run the agent again")
+    answers.read(json.dumps({**BOARD, "job": job.id}).encode())
+    found = answers.read(json.dumps(record).encode())
+    answers.read(b'{"task": 0, "kind": "done"}')
+    assert answers.is_complete
+    return found
+
+
+def test_logits_become_a_record_and_null_what_is_no_number() -> None:
+    found = ask(ANSWERED)
+    assert found is not None
+    (row, *_) = found[1].logits
+    assert (found[0], found[1].model, row[:2], math.isnan(row[2])) == (0, "a", (0.5, -1.0), True)
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        None,
+        [],
+        [ROW] * (agent.LOGIT_INPUTS - 1),
+        [ROW] * (agent.LOGIT_INPUTS + 1),
+        [[]] * agent.LOGIT_INPUTS,
+        [ROW] * (agent.LOGIT_INPUTS - 1) + [ROW[:2]],
+        [["1"]] * agent.LOGIT_INPUTS,
+        [[True]] * agent.LOGIT_INPUTS,
+        [[1e39]] * agent.LOGIT_INPUTS,
+    ],
+)
+def test_what_can_be_no_logits_is_refused(logits: Any) -> None:
+    with pytest.raises(FileError, match="line 2 holds figures that nothing can have measured"):
+        ask({**ANSWERED, "logits": logits})
+
+
+def test_logits_that_are_missing_or_not_asked_for_are_refused() -> None:
+    with pytest.raises(FileError, match="line 2 says done, but measurements of a are missing"):
+        ask({"task": 0, "kind": "done"})
+    with pytest.raises(FileError, match="line 2 measures something that the job does not ask for"):
+        read([BOARD, ANSWERED])
 
 
 def test_no_processor_time_is_refused_where_it_is_the_clock() -> None:

@@ -16,10 +16,12 @@ from itertools import permutations
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import onnxruntime
 import pytest
 
 from ofa_nas.devices import (
+    Answering,
     Device,
     DeviceInfo,
     MeasuringProtocol,
@@ -31,8 +33,10 @@ from ofa_nas.devices import (
     open_device,
     provider_of,
 )
+from ofa_nas.devices.host import Host
 from ofa_nas.devices.provided import Provided, provided_name, split_provider, with_provider
 from ofa_nas.errors import ConfigError, DeviceError, TableError
+from ofa_nas.export.answers import judge_answers
 from ofa_nas.latency.bundle import collect, write_bundle
 from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.references import reference_models
@@ -224,6 +228,8 @@ def test_every_backend_can_be_asked_for_a_provider() -> None:
     assert [one.provider for one in inner.asked] == ["openvino,device_type=GPU.1"] * 2
     device.forget()
     assert not inner.asked
+    assert not isinstance(open_device("tests.devices.unasked+cuda://one"), Answering)
+    assert isinstance(open_device("host+cuda"), Answering)
 
 
 @pytest.mark.parametrize("provider", ["a b", "qnn,x=/y", "cuda,", ",a=b", "cuda,a", "cpu"])
@@ -344,6 +350,13 @@ def test_a_board_is_measured_with_openvino_over_ssh(board: Loopback, tiny: Searc
     assert [node.elsewhere for node in profile.nodes] == [True]  # the whole network is one node
     assert profile.peak_bytes == 0
     assert {visit.model for visit in device.time(models, FAST)} == {one.name for one in models}
+    assert isinstance(device, Answering)
+    (own,) = device.logits(models[:1], FAST)
+    (expected,) = Host().logits(models[:1], FAST)
+    told = judge_answers(
+        np.array(own.logits), np.array(expected.logits), tolerance=1e-4, name="", where="openvino"
+    )
+    assert told.is_met
     with pytest.raises(DeviceError, match=r"cannot be used here|refuses"):
         list(open_device(address.replace("openvino", "openvino,device_type=GPU", 1)).time(models, FAST))
     with pytest.raises(DeviceError, match="has no execution provider cuda, but openvino"):

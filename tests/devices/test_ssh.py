@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from ofa_nas.devices import MeasuringProtocol, Model, Visit, agent, open_device, ssh
+from ofa_nas.devices import Answering, MeasuringProtocol, Model, Visit, agent, open_device, ssh
 from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.latency.references import reference_models
 from ofa_nas.space.search_space import SearchSpace
@@ -68,6 +69,24 @@ def test_a_board_measures_as_the_host_does(board: Loopback, models: list[Model])
     assert len(board.results) == 2
     device.forget()
     assert not list((board.home / ssh.FOLDER).iterdir())
+
+
+@pytest.mark.slow
+def test_a_board_answers_as_the_host_does(board: Loopback, models: list[Model]) -> None:
+    device, here = open_device(board.address), open_device("host")
+    assert isinstance(device, Answering)
+    assert isinstance(here, Answering)
+    found = list(device.logits(models[:2], FAST))
+    assert found == list(here.logits(models[:2], FAST))  # bit for bit, through a text of nine digits
+    assert [one.model for one in found] == [model.name for model in models[:2]]
+    first, second = (np.array(one.logits) for one in found)
+    assert np.ptp(first, axis=0).min() > 0.0  # no two inputs are alike
+    assert not np.array_equal(first, second)
+    assert list(device.logits(models[:2], FAST)) == found  # what is there is not computed again
+    (path,) = board.results
+    assert [one["kind"] for one in records_of(path)].count("logits") == 2
+    device.forget()
+    assert not board.results
 
 
 @pytest.mark.slow

@@ -53,6 +53,8 @@ def test_a_file_is_timed_on_the_board(
     assert checks["latency"].predicted == 1.0
     assert checks["latency"].is_met
     assert f"{board.address}, 1 thread, predicted for my-board (measured)" in checks["latency"].note
+    assert checks["answers"].is_met
+    assert f"same class on {board.address} as on this machine: 8 of 8" in checks["answers"].note
     assert f"requested by ONNX Runtime on {board.address}" in checks["peak_memory"].note
     assert f"what a process on {board.address} gains" in checks["resident_memory"].note
     assert delivery.measured().keys() >= {"latency_ms", "latency_p90_ms", "rss_max_bytes"}

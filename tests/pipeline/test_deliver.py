@@ -15,6 +15,7 @@ import ofa_nas.pipeline.delivery.deliver
 import ofa_nas.pipeline.delivery.file_verification
 from ofa_nas.activity import Activity
 from ofa_nas.devices import DeviceInfo
+from ofa_nas.devices.host import Host
 from ofa_nas.errors import BudgetError, CheckpointError, FileError, VerificationError
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.check import Check
@@ -451,8 +452,8 @@ def test_a_file_of_a_batch_promises_no_latency_of_one_image(
     assert timed == [4, 1]
 
 
-class Addressed:
-    """A device that nothing is known of."""
+class Addressed(Host):
+    """A device that nothing is known of, but that answers as this machine."""
 
     def info(self) -> DeviceInfo:
         return DeviceInfo("x", "none", 1, "none", {})

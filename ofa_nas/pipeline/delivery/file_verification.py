@@ -9,6 +9,8 @@ from ofa_nas.activity import Activity
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import (
     HOST,
+    Answering,
+    Device,
     MeasuringProtocol,
     check_address,
     describe_address,
@@ -18,6 +20,7 @@ from ofa_nas.devices import (
 )
 from ofa_nas.devices.provided import provided_name, split_provider, with_provider
 from ofa_nas.errors import BudgetError, VerificationError
+from ofa_nas.export.answers import check_answers
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.check import Check
 from ofa_nas.export.comparison import TorchAgreement, check_comparison, compare_with_torch
@@ -152,7 +155,10 @@ def verify_file(
         least_accuracy=least_accuracy,
     )
     for record in check_file(path, original.subnet, promise, held_out=original.held_out):
-        yield replace(record, unchecked=missing) if isinstance(record, Delivery) else record
+        if isinstance(record, Delivery):
+            yield replace(record, unchecked=(*missing, *record.unchecked))
+        else:
+            yield record
 
 
 def _meant(card: ModelCard, address: str) -> PredictedLatency | None:
@@ -205,6 +211,7 @@ def check_file(
     card = ModelCard.from_model(model, path)
     file = OrtModel(model, card.normalization, name=str(path))
     checks: list[Check] = []
+    unchecked: list[str] = []
     for record in _judge_classes(file, card, subnet, promise, held_out=held_out):
         if isinstance(record, Activity):
             yield record
@@ -213,7 +220,13 @@ def check_file(
     for one in promise.latencies:
         if one.address:
             yield Activity(f"timing on {describe_address(one.timed_on)}")
-            checks += _latency(file, card, one, threads=promise.threads)
+            device = open_device(one.timed_on)
+            timed = _latency(file, device, card, one, threads=promise.threads)
+            answers, reasons = _answers(
+                file, device, card, one, threads=promise.threads, name=timed[0].device
+            )
+            checks += [*timed, *answers]
+            unchecked += reasons
     yield Activity("measuring memory")
     memory = check_memory(
         file,
@@ -230,7 +243,7 @@ def check_file(
     macs = promise.limit("macs")
     if macs is not None:
         checks.append(check_macs(card.space, card.arch, limit=macs))
-    yield Delivery(path, card, tuple(checks), promise.threads)
+    yield Delivery(path, card, tuple(checks), promise.threads, tuple(unchecked))
 
 
 def _judge_classes(
@@ -277,8 +290,31 @@ def _judge_classes(
     yield replace(accuracy, note=f"{accuracy.note}; predicted of fp32") if is_of_fp32 else accuracy
 
 
-def _latency(file: OrtModel, card: ModelCard, promise: LatencyPromise, *, threads: int) -> list[Check]:
-    device = open_device(promise.timed_on)
+def _answers(
+    file: OrtModel, device: Device, card: ModelCard, promise: LatencyPromise, *, threads: int, name: str
+) -> tuple[list[Check], list[str]]:
+    """The check of what a device answers, or why there is none; neither for this process's ONNX Runtime."""
+    if promise.timed_on == HOST:
+        return [], []
+    where = describe_address(promise.timed_on)
+    if not isinstance(device, Answering):
+        return [], [f"answers of {where} not compared: its backend has no method logits"]
+    check = check_answers(
+        file,
+        device,
+        MeasuringProtocol(threads=threads),
+        precision=card.form.precision,
+        provider=provider_of(promise.timed_on),
+        name=name,
+        where=where,
+    )
+    device.forget()
+    return [check], []
+
+
+def _latency(
+    file: OrtModel, device: Device, card: ModelCard, promise: LatencyPromise, *, threads: int
+) -> list[Check]:
     table = promise.table
     changes = find_changes_of_machine(table, device.info().environment) if table and table.measured else ()
     measured, stale = time_file(
