@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ofa_nas.arrays import Floats
+from ofa_nas.arrays import Flags, Floats
 from ofa_nas.link_regression import Data, LinkedFit, Scales, accuracy_of, fit_linked, slope_of
 from ofa_nas.predictors import (
+    FEW,
+    WIDEST,
     AdditiveForm,
     Observations,
     conformal_half_width,
     deal_folds,
     pack_array,
+    refitted_residuals,
     unpack_array,
     unpack_number,
     unpack_numbers,
@@ -66,7 +69,7 @@ class AdditivePredictor:
         parts = (self.unknown[gene, genes[:, gene]] for gene in range(genes.shape[1]))
         total: Floats = np.zeros((len(genes), self.unknown.shape[2])) + sum(parts)
         deviations = np.sqrt((total**2).sum(axis=1)) * slope_of(self.predict(genes), self.ceiling)
-        return np.asarray(self.widening * np.sqrt(deviations**2 + self.sigma**2))
+        return np.minimum(self.widening * np.sqrt(deviations**2 + self.sigma**2), WIDEST)
 
     def additive(self, encoding: Encoding) -> AdditiveForm:
         """The table, once for each resolution."""
@@ -88,15 +91,29 @@ def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Genera
     """Fit in closed form for every ceiling, and keep the one that cross-validates best."""
     features = Features.of(encoding)
     folds = deal_folds(len(observations), rng)
-    fitted = fit_linked(features.data(observations), Scales(START_SCALES), folds)
-    residuals, deviations = fitted.left_out(folds)
-    return AdditivePredictor(
-        features.table(fitted.solution.coefficients),
-        fitted.ceiling,
-        fitted.unexplained,
-        conformal_half_width(residuals / deviations),
-        _unknown(features, fitted),
-    )
+    fitted = _fit(features, observations, folds)
+    if len(observations) < FEW:
+        standardised = refitted_residuals(observations, folds, partial(_fit_unwidened, features, rng=rng))
+    else:
+        residuals, deviations = fitted.left_out(folds)
+        standardised = residuals / deviations
+    return _predictor(features, fitted, widening=conformal_half_width(standardised))
+
+
+def _fit(features: "Features", observations: Observations, folds: list[Flags]) -> LinkedFit:
+    return fit_linked(features.data(observations), Scales(START_SCALES), folds)
+
+
+def _fit_unwidened(
+    features: "Features", observations: Observations, *, rng: np.random.Generator
+) -> AdditivePredictor:
+    fitted = _fit(features, observations, deal_folds(len(observations), rng))
+    return _predictor(features, fitted, widening=1.0)
+
+
+def _predictor(features: "Features", fitted: LinkedFit, *, widening: float) -> AdditivePredictor:
+    table, unknown = features.table(fitted.solution.coefficients), _unknown(features, fitted)
+    return AdditivePredictor(table, fitted.ceiling, fitted.unexplained, widening, unknown)
 
 
 def from_json(encoding: Encoding, parameters: dict[str, Any]) -> AdditivePredictor:

@@ -6,13 +6,15 @@ holds what was fitted to; reading it solves again.
 """
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ofa_nas.arrays import Floats
+from ofa_nas.arrays import Flags, Floats
 from ofa_nas.link_regression import (
     Data,
+    LinkedFit,
     Scales,
     Solution,
     accuracy_of,
@@ -23,10 +25,13 @@ from ofa_nas.link_regression import (
     tuned,
 )
 from ofa_nas.predictors import (
+    FEW,
+    WIDEST,
     AdditiveForm,
     Observations,
     conformal_half_width,
     deal_folds,
+    refitted_residuals,
     unpack_number,
     unpack_numbers,
 )
@@ -144,7 +149,7 @@ class AdditiveGpPredictor:
         """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions."""
         variances = np.concatenate([np.empty(0), *(self._variances(rows) for rows in _batches(genes))])
         slopes = slope_of(self.predict(genes), self.ceiling)
-        return np.asarray(self.widening * np.sqrt(variances * slopes**2 + self.sigma**2))
+        return np.minimum(self.widening * np.sqrt(variances * slopes**2 + self.sigma**2), WIDEST)
 
     def _variances(self, genes: Genes) -> Floats:
         """Of the sums; away from the samples the features of the process fade, and its prior is left."""
@@ -176,21 +181,39 @@ class AdditiveGpPredictor:
 def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Generator) -> AdditiveGpPredictor:
     """Fit the additive model, then the process with it for every length, and keep the best."""
     features, folds = Features.of(encoding), deal_folds(len(observations), rng)
+    process, fitted = _fit(features, observations, folds)
+    if len(observations) < FEW:
+        standardised = refitted_residuals(observations, folds, partial(_fit_unwidened, features, rng=rng))
+    else:
+        residuals, deviations = fitted.left_out(folds)
+        standardised = residuals / deviations
+    return _predictor(process, fitted, widening=conformal_half_width(standardised))
+
+
+def _fit(features: Features, observations: Observations, folds: list[Flags]) -> tuple[_Process, LinkedFit]:
     alone = fit_linked(features.data(observations), Scales(START_SCALES), folds)
     start = replace(alone.scales, levels=(*alone.scales.levels, START_RESIDUAL))
     processes = [_Process.of(features, observations.genes, length) for length in LENGTHS]
     accuracies, variances = observations.accuracies, observations.variances
     fits = [fit_ceiling(process.data(accuracies, variances), start, alone.ceiling) for process in processes]
     best = int(np.argmin([np.mean(fitted.left_out(folds)[0] ** 2) for fitted in fits]))
-    fitted, process = tuned(fits[best]), processes[best]
-    residuals, deviations = fitted.left_out(folds)
+    return processes[best], tuned(fits[best])
+
+
+def _fit_unwidened(
+    features: Features, observations: Observations, *, rng: np.random.Generator
+) -> AdditiveGpPredictor:
+    return _predictor(*_fit(features, observations, deal_folds(len(observations), rng)), widening=1.0)
+
+
+def _predictor(process: _Process, fitted: LinkedFit, *, widening: float) -> AdditiveGpPredictor:
     return AdditiveGpPredictor.of(
         process,
         process.data(fitted.targets, fitted.variances),
         fitted.scales,
         ceiling=fitted.ceiling,
         sigma=fitted.unexplained,
-        widening=conformal_half_width(residuals / deviations),
+        widening=widening,
     )
 
 

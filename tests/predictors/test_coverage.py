@@ -69,6 +69,18 @@ def test_nine_tenths_are_covered_at_random_and_near_the_front(kind: str) -> None
     assert 0.87 <= np.mean(searched) <= 0.93
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["additive", "additive_gp"])
+def test_a_dozen_samples_know_how_little_they_say(kind: str) -> None:
+    """What is tuned on all of them flatters those that are left out; of so few, much."""
+    covered = []
+    for seed in range(8):
+        rng = np.random.default_rng([12, seed])
+        predictor = load_module(kind).fit(LITE, measured(LITE.sample(12, rng), seed, rng), rng=rng)
+        covered.append(covers(predictor, measured(LITE.sample(300, rng), seed, rng)))
+    assert 0.84 <= np.mean(covered) <= 0.96
+
+
 def test_other_images_than_those_that_all_subnets_were_fitted_on_are_covered() -> None:
     """Images are hard or easy for all subnets: a lucky draw lifts all of them, which no residual shows."""
     rng = np.random.default_rng(3)
