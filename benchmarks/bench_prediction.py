@@ -27,11 +27,11 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from ofa_nas.accuracy import AccuracySample, SampleStore, own_noise
-from ofa_nas.arrays import Floats
+from ofa_nas.accuracy import AccuracySample, Halves, SampleStore, own_noise
+from ofa_nas.arrays import Floats, Index
 from ofa_nas.data.sample import decode
 from ofa_nas.pipeline.evaluating.evaluation import Bench, DrawnImages
-from ofa_nas.pipeline.predicting.predictor_fit import SampleSet, leave_out
+from ofa_nas.pipeline.predicting.predictor_fit import SampleSet, leave_out, root
 from ofa_nas.predictors import Observations, load_module
 from ofa_nas.predictors.mlp import block_inputs, one_hot
 from ofa_nas.provenance import record_provenance
@@ -69,7 +69,7 @@ class Row:
         tau: Kendall's, mean over the splits.
         tau_spread: Its standard deviation over them.
         rmse: A fraction, mean over the splits.
-        true_rmse: Without the noise of measuring; None where that is not known.
+        true_rmse: Against what infinitely many images would show (`Halves`); None where halves are not known.
         fit_seconds: Median [s].
     """
 
@@ -148,14 +148,15 @@ def contenders() -> dict[str, Fit]:
     return found | {"boosting (LightGBM)": partial(boosting, lightgbm)}
 
 
-def compare(measured: SampleSet, *, splits: int, noise: float | None) -> list[Row]:
+def compare(measured: SampleSet, *, splits: int) -> list[Row]:
     """Every contender on every size, on the same splits."""
+    halves = Halves.of(measured.samples)
     observations, count = measured.observations, len(measured.samples)
     most = count - min(round(count / 4), MOST_HELD_OUT)
     rows = []
     for name, fit in contenders().items():
         for size in [size for size in SIZES if size <= most]:
-            taus, squares, seconds = [], [], []
+            taus, squares, own, seconds = [], [], [], []
             for split in range(splits):
                 order = np.random.default_rng([split, 5]).permutation(count)
                 held_out = observations.take(order[most:])
@@ -165,14 +166,30 @@ def compare(measured: SampleSet, *, splits: int, noise: float | None) -> list[Ro
                 predicted = predict(held_out.genes)
                 taus.append(kendall_tau(predicted, held_out.accuracies))
                 squares.append(rmse(predicted, held_out.accuracies) ** 2)
+                if halves:
+                    own.append(own_square(measured, halves, fit, order[:size], order[most:], split))
             error = float(np.sqrt(np.mean(squares)))
-            clean = None if noise is None else float(np.sqrt(max(0.0, error**2 - noise**2)))
-            spread = float(np.std(taus))
+            clean = None if halves is None else root(float(np.mean(own)))
+            spread = float(np.std(taus, ddof=1))
             rows.append(
                 Row(name, size, float(np.mean(taus)), spread, error, clean, float(np.median(seconds)))
             )
             print(f"{name}, {size} subnets", file=sys.stderr)
     return rows
+
+
+def own_square(
+    measured: SampleSet, halves: Halves, fit: Fit, fitted: Index, held_out: Index, seed: int
+) -> float:
+    """Mean squared error without noise, by fits to one half of the images that are judged on the other."""
+    seen = measured.observations.take(fitted)
+    predicted = [
+        fit(measured.encoding, replace(seen, accuracies=half[fitted], variances=2.0 * seen.variances), seed)(
+            measured.observations.genes[held_out]
+        )
+        for half in (halves.even, halves.odd)
+    ]
+    return float(halves.take(held_out).own_squares(*predicted).mean())
 
 
 def coverages(measured: SampleSet, kind: str, *, splits: int) -> tuple[float, float, int]:
@@ -234,7 +251,7 @@ def _joined(one: AccuracySample, other: AccuracySample) -> AccuracySample:
 
 def print_rows(rows: list[Row]) -> None:
     """The table."""
-    print("| predictor | subnets | Kendall tau | RMSE [points] | without noise | fit [s] |")
+    print("| predictor | subnets | Kendall tau | RMSE [points] | to the truth | fit [s] |")
     print("|---|---|---|---|---|---|")
     for row in rows:
         clean = "?" if row.true_rmse is None else f"{100 * row.true_rmse:.2f}"
@@ -262,13 +279,13 @@ def main() -> None:
     noise = own_noise(measured.samples)
     if args.repeat:
         noise = repeated_noise(args.supernet, measured, count=args.repeat, data=args.data)
-    rows = compare(measured, splits=args.splits, noise=noise)
+    rows = compare(measured, splits=args.splits)
     print_rows(rows)
     binomial = float(np.sqrt(measured.observations.variances.mean()))
     ceiling = None if noise is None else tau_ceiling(measured.observations.accuracies, noise)
     told = f"binomial noise {100 * binomial:.2f} points"
     if noise is not None and ceiling is not None:
-        told += f"; own of each subnet {100 * noise:.2f}; perfect predictions: tau {ceiling:.3f}"
+        told += f"; own of each subnet {100 * noise:.2f}; true accuracies: tau {ceiling:.3f}"
     print(f"\n{told}\n\n| intervals at 90 % | cover | near the front | subnets near it |\n|---|---|---|---|")
     covered = {kind: coverages(measured, kind, splits=args.splits) for kind in INTERVALS}
     for kind, (everywhere, near, count) in covered.items():

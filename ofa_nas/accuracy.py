@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from ofa_nas.arrays import Floats
+from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.errors import ArchitectureError, DataError
 from ofa_nas.files import parse_json, read_bytes
 from ofa_nas.space.architecture import Architecture
@@ -322,11 +322,56 @@ def own_noise(samples: Sequence[AccuracySample]) -> float | None:
     Subnets that are measured on the same images share most of the luck of that draw, and ranks do not feel
     that part. Two halves of the images share the subnets, not the luck: from subnet to subnet their
     accuracies differ by twice the noise of the whole.
+
+    It is no lower end of what a predictor misses on these images: luck that varies smoothly with the
+    architecture is learnt with the rest.
     """
     halves = np.array([sample.halves for sample in samples if sample.halves is not None])
     if len(halves) < LEAST_HALVES:
         return None
     return float(np.std(halves[:, 0] - halves[:, 1], ddof=1) / 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Accuracies of subnets on every other image, and on those between.
+
+    Attributes:
+        even: `(n,)` fractions.
+        odd: `(n,)` fractions, moved by the luck that all subnets share, so that the means are the same.
+    """
+
+    even: Floats
+    odd: Floats
+
+    @classmethod
+    def of(cls, samples: Sequence[AccuracySample]) -> Self | None:
+        """Those of samples; None where somebody did not count them, or of too few."""
+        found = [sample.halves for sample in samples if sample.halves is not None]
+        if len(found) < max(LEAST_HALVES, len(samples)):
+            return None
+        even, odd = np.array(found).T
+        return cls(even, np.clip(odd + even.mean() - odd.mean(), 0.0, 1.0))
+
+    def take(self, index: Index | Flags) -> "Halves":
+        """Some of the subnets."""
+        return Halves(self.even[index], self.odd[index])
+
+    def own_squares(self, by_even: Floats, by_odd: Floats) -> Floats:
+        """Squared errors of predictions, less the noise of measuring: `(n,)`, of which the mean is unbiased.
+
+        What was fitted to one half has learnt none of the luck of the other, by which it is judged. The error
+        is that of the mean of both predictions, which has seen all images, against what infinitely many would
+        show.
+
+        Args:
+            by_even: `(n,)` predictions of these subnets by others on the even images.
+            by_odd: `(n,)` predictions by others on the odd images.
+
+        Source: Krogh and Vedelsby 1994, NeurIPS 7, equation 6 (error of a mean, from errors and ambiguity).
+        """
+        crossed = ((by_even - self.odd) ** 2 + (by_odd - self.even) ** 2) / 2.0
+        return crossed - (by_even - by_odd) ** 2 / 4.0 - (self.even - self.odd) ** 2 / 2.0
 
 
 @dataclass(frozen=True, slots=True)

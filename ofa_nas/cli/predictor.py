@@ -120,20 +120,21 @@ def _describe_standing(standing: "Standing", aim: "Aim") -> str:
     best = standing.best
     if aim.quantity == "tau":
         told = f"Kendall tau {standing.value:.3f}, surely {standing.sure:.3f} or more; aim {aim.value:.3f}"
-        limit = "" if best is None else f"; perfect predictions would reach {best:.3f}"
+        limit = "" if best is None else f"; the true accuracies would show {best:.3f}"
     else:
         value, sure, aimed = (100 * one for one in (standing.value, standing.sure, aim.value))
         told = f"RMSE {value:.2f} points, surely {sure:.2f} or less; aim {aimed:.2f}"
-        limit = "" if best is None else f"; {100 * best:.2f} are the noise of measuring"
+        limit = "" if best is None else f"; the true accuracies would show {100 * best:.2f}"
     return f"{standing.samples} samples: {told}{limit}"
 
 
 def _describe_end(standing: "Standing") -> str:
     if standing.is_reached:
         return "enough: the aim is reached"
-    if not standing.is_reachable:
+    if standing.is_beyond_truth:
         return (
-            "out of reach for any number of subnets: the noise of so few images is too large; raise --images"
+            "not enough yet, and on so few images true accuracies would not reach it either: more subnets "
+            "can at most learn the luck of these; raise --images"
         )
     return "not enough yet: raise --count"
 
@@ -155,9 +156,12 @@ def _fit(args: argparse.Namespace) -> None:
         f"Kendall tau {report.tau:.3f}, RMSE {100 * report.rmse:.2f} points; "
         f"90 % interval on any images ± {100 * report.half_width:.2f} points"
     )
-    if report.noise is not None:
-        out.print(f"of that RMSE, {100 * report.noise:.2f} points are the noise of measuring")
-    table = make_table("kind", "tau", "RMSE", "covered", "fit", "")
+    if report.true_rmse is not None:
+        out.print(
+            f"to what infinitely many images would show, {100 * report.true_rmse:.2f} points are missing "
+            "(fitted to one half of the images, judged on the other)"
+        )
+    table = make_table("kind", "tau", "RMSE", "to the truth", "covered", "fit", "")
     for one in report.kinds:
         note = "" if one.beats_macs or one.kind == BASELINE else "no better than MACs alone"
         table.add_row(*_cells(one), note, style="bold" if one.kind == report.kind else "")
@@ -171,6 +175,7 @@ def _cells(score: "KindScore") -> tuple[str, ...]:
         score.kind,
         f"{score.tau:.3f}",
         f"{100 * score.rmse:.2f}",
+        "?" if score.true_rmse is None else f"{100 * score.true_rmse:.2f}",
         f"{score.coverage:.0%}",
         f"{score.fit_seconds:.2f} s",
     )

@@ -69,7 +69,7 @@ class AdditivePredictor:
         parts = (self.unknown[gene, genes[:, gene]] for gene in range(genes.shape[1]))
         total: Floats = np.zeros((len(genes), self.unknown.shape[2])) + sum(parts)
         deviations = np.sqrt((total**2).sum(axis=1)) * slope_of(self.predict(genes), self.ceiling)
-        return np.minimum(self.widening * np.sqrt(deviations**2 + self.sigma**2), WIDEST)
+        return np.asarray(np.minimum(self.widening * np.sqrt(deviations**2 + self.sigma**2), WIDEST))
 
     def additive(self, encoding: Encoding) -> AdditiveForm:
         """The table, once for each resolution."""

@@ -149,7 +149,7 @@ class AdditiveGpPredictor:
         """Halves of the 90 % intervals of architectures `(n, d)`: `(n,)` fractions."""
         variances = np.concatenate([np.empty(0), *(self._variances(rows) for rows in _batches(genes))])
         slopes = slope_of(self.predict(genes), self.ceiling)
-        return np.minimum(self.widening * np.sqrt(variances * slopes**2 + self.sigma**2), WIDEST)
+        return np.asarray(np.minimum(self.widening * np.sqrt(variances * slopes**2 + self.sigma**2), WIDEST))
 
     def _variances(self, genes: Genes) -> Floats:
         """Of the sums; away from the samples the features of the process fade, and its prior is left."""

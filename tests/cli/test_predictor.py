@@ -35,6 +35,7 @@ def test_collecting_goes_on_where_it_stopped_and_fitting_follows(
         "samples",
         "tau",
         "rmse",
+        "true_rmse",
         "half_width",
         "noise",
         "reason",

@@ -69,9 +69,10 @@ class Standing:
         samples: That there are.
         value: Of the aim's quantity.
         sure: Its worse end, with 95 % confidence over all the times that a run stops to look.
-        best: What perfect predictions would reach against such noisy measurements; None where nobody knows.
+        best: What the true accuracies would show against such noisy measurements; None where nobody knows.
         is_reached: Whether the worse end passes the aim.
-        is_reachable: Whether perfect predictions would.
+        is_beyond_truth: Whether the true accuracies would not: only a predictor that has also learnt the luck
+            of these images can.
     """
 
     samples: int
@@ -79,7 +80,7 @@ class Standing:
     sure: float
     best: float | None
     is_reached: bool
-    is_reachable: bool
+    is_beyond_truth: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +211,15 @@ def judge_predictions(aim: Aim, predicted: Floats, accuracies: Floats, *, noise:
         value = kendall_tau(predicted, accuracies)
         sure = value - Z_SURE * kendall_deviation(predicted, accuracies)
         best = None if noise is None else tau_ceiling(predicted, noise)
-        is_reached, is_reachable = sure >= aim.value, best is None or best > aim.value
+        is_reached, is_beyond = sure >= aim.value, best is not None and best <= aim.value
     else:
         squares = (predicted - accuracies) ** 2
         value, best = rmse(predicted, accuracies), noise
         spread = squares.std(ddof=1) / squares.mean() if value else 0.0
         left = 1.0 - Z_SURE * spread / np.sqrt(len(squares))
         sure = min(1.0, value / float(np.sqrt(max(left, np.finfo(float).tiny))))
-        is_reached, is_reachable = sure <= aim.value, best is None or best < aim.value
-    return Standing(len(accuracies), value, sure, best, is_reached, is_reachable)
+        is_reached, is_beyond = sure <= aim.value, best is not None and best >= aim.value
+    return Standing(len(accuracies), value, sure, best, is_reached, is_beyond)
 
 
 def _front(supernet: str, count: int, seed: int) -> list[Architecture]:

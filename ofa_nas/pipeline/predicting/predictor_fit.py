@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -14,12 +14,13 @@ from ofa_nas.accuracy import (
     Z_90,
     AccuracySample,
     Draw,
+    Halves,
     SampleStore,
     of_one_data_set,
     one_of_each,
     own_noise,
 )
-from ofa_nas.arrays import Floats
+from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import check_writable
 from ofa_nas.predictor_file import save_predictor
@@ -115,6 +116,7 @@ class LeftOut:
         half_widths: `(repeats, n)` of 90 % intervals.
         measured: `(n,)` fractions.
         fit_seconds: Of one fit, on average [s].
+        own_squares: `(n,)` squared errors without the noise of measuring; None where nobody counted halves.
     """
 
     kind: str
@@ -122,6 +124,7 @@ class LeftOut:
     half_widths: Floats
     measured: Floats
     fit_seconds: float
+    own_squares: Floats | None = None
 
     @property
     def tau(self) -> float:
@@ -134,16 +137,33 @@ class LeftOut:
         return rmse(self.predicted, self.measured)
 
     @property
+    def true_rmse(self) -> float | None:
+        """Against what infinitely many images would show, a fraction; None where nobody counted halves."""
+        return None if self.own_squares is None else root(float(self.own_squares.mean()))
+
+    @property
+    def error(self) -> float:
+        """What kinds are compared by: without noise where it is known, for learnt luck looks like skill."""
+        return self.rmse if self.true_rmse is None else self.true_rmse
+
+    @property
     def coverage(self) -> float:
         """Share of measurements inside their 90 % intervals."""
         return float(np.mean(np.abs(self.predicted - self.measured) <= self.half_widths))
 
     def is_better_than(self, other: "LeftOut", *, gain: float = 0.0) -> bool:
-        """Whether its squared errors are smaller, by more than chance and by a share `gain` of the RMSE."""
-        own, others = (np.mean((one.predicted - one.measured) ** 2, axis=0) for one in (self, other))
+        """Whether its squared errors are smaller, by more than chance and by a share `gain` of their root."""
+        own, others = (one.squares for one in (self, other))
         differences = others - own
         error = float(np.std(differences, ddof=1)) / np.sqrt(len(differences))
-        return self.rmse <= (1.0 - gain) * other.rmse and float(differences.mean()) > Z_90 * error
+        return self.error <= (1.0 - gain) * other.error and float(differences.mean()) > Z_90 * error
+
+    @property
+    def squares(self) -> Floats:
+        """Squared errors of the samples `(n,)` that `error` is made of."""
+        if self.own_squares is not None:
+            return self.own_squares
+        return np.asarray(np.mean((self.predicted - self.measured) ** 2, axis=0))
 
 
 def leave_out(
@@ -169,6 +189,55 @@ def leave_out(
     return LeftOut(kind, predicted, half_widths, observations.accuracies, seconds)
 
 
+def own_squares(kind: str, measured: SampleSet, *, seed: int) -> Floats | None:
+    """Squared errors `(n,)` without noise, over the first folds of `leave_out`; None without halves.
+
+    Raises:
+        ConfigError: There is no such kind, or what it says is no accuracy.
+    """
+    halves = Halves.of(measured.samples)
+    if halves is None:
+        return None
+    squares = np.empty(len(measured.samples))
+    folds = rng_of(seed, 0).permutation(len(squares)) % FOLDS
+    for fold in range(FOLDS):
+        out = folds == fold
+        squares[out] = squares_by_halves(
+            kind,
+            measured.encoding,
+            measured.observations,
+            halves,
+            fitted=~out,
+            judged=out,
+            rng=(seed, 0, fold),
+        )
+    return squares
+
+
+def squares_by_halves(
+    kind: str,
+    encoding: Encoding,
+    observations: Observations,
+    halves: Halves,
+    *,
+    fitted: Index | Flags,
+    judged: Index | Flags,
+    rng: tuple[int, ...],
+) -> Floats:
+    """`Halves.own_squares` of some subnets, by fits to the halves of others; `rng` names both draws."""
+    genes, variances = observations.genes[fitted], 2.0 * observations.variances[fitted]
+    module, predicted = load_module(kind), []
+    for half in (halves.even, halves.odd):
+        predictor = module.fit(encoding, Observations(genes, half[fitted], variances), rng=rng_of(*rng))
+        predicted.append(answers(predictor, observations.genes[judged], kind=kind)[0])
+    return halves.take(judged).own_squares(*predicted)
+
+
+def root(square: float) -> float:
+    """Of a mean square that may be below zero by chance."""
+    return float(np.sqrt(max(0.0, square)))
+
+
 @dataclass(frozen=True, slots=True)
 class KindScore:
     """How a kind did on samples that it was not fitted to.
@@ -176,6 +245,7 @@ class KindScore:
     Attributes:
         tau: Kendall's, of predicted and measured accuracy.
         rmse: A fraction.
+        true_rmse: Against what infinitely many images would show; None where nobody counted halves.
         coverage: Share of measurements inside their 90 % intervals.
         beats_macs: Whether its errors are smaller than those of MACs alone, by more than chance.
         fit_seconds: Of one fit, on average [s].
@@ -184,6 +254,7 @@ class KindScore:
     kind: str
     tau: float
     rmse: float
+    true_rmse: float | None
     coverage: float
     beats_macs: bool
     fit_seconds: float = field(compare=False)
@@ -198,6 +269,8 @@ class FitReport:
         samples: That there are.
         tau: Kendall's, of predicted and measured accuracy.
         rmse: A fraction.
+        true_rmse: Against what infinitely many images of the kind would show, up to a shift that all subnets
+            share; by fits to one half of the images, judged on the other. None where nobody counted halves.
         half_width: Of its 90 % intervals on any images of the kind, on average over the samples.
         noise: Standard deviation of measuring that each subnet has of its own; None where nobody knows.
         reason: Why this kind.
@@ -208,6 +281,7 @@ class FitReport:
     samples: int
     tau: float
     rmse: float
+    true_rmse: float | None
     half_width: float
     noise: float | None
     reason: str
@@ -253,7 +327,8 @@ def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | t
     kinds = _candidates(len(measured.samples)) if kind == AUTO else [kind]
     names, tried = list(dict.fromkeys([*kinds, BASELINE])), []
     for done, one in enumerate(names, start=1):
-        tried.append(leave_out(one, measured.encoding, measured.observations, seed=seed))
+        left_out = leave_out(one, measured.encoding, measured.observations, seed=seed)
+        tried.append(replace(left_out, own_squares=own_squares(one, measured, seed=seed)))
         yield Tried(tried[-1], done, len(names))
     yield _fit_and_write(measured, tried, kind=kind, seed=seed)
 
@@ -280,6 +355,7 @@ def _fit_and_write(
         samples=len(measured.samples),
         tau=by_kind[chosen].tau,
         rmse=by_kind[chosen].rmse,
+        true_rmse=by_kind[chosen].true_rmse,
         half_width=float(predictor.half_widths(measured.observations.genes).mean()),
         noise=own_noise(measured.samples),
         reason=reason,
@@ -296,20 +372,20 @@ def choose_kind(tried: Sequence[LeftOut]) -> tuple[str, str]:
     """
     macs = next(one for one in tried if one.kind == BASELINE)
     first, *others = (one for one in tried if one is not macs)
-    best = min([first, *others], key=lambda one: one.rmse)
-    if macs.rmse < best.rmse:
+    best = min([first, *others], key=lambda one: one.error)
+    if macs.error < best.error:
         return BASELINE, "nothing else predicts these samples better than MACs do; collect more"
     winners = [one for one in others if one.is_better_than(first, gain=LEAST_GAIN)]
     if winners:
-        winner = min(winners, key=lambda one: one.rmse)
-        gain = 1.0 - winner.rmse / first.rmse
+        winner = min(winners, key=lambda one: one.error)
+        gain = 1.0 - winner.error / first.error
         return winner.kind, (
             f"its errors are {gain:.0%} smaller than those of {first.kind}, by more than chance: worth a "
             "search by evolution, without a proof"
         )
     if best is first:
         return first.kind, "nothing predicts these samples better, and it is searched exactly"
-    gain = 1.0 - best.rmse / first.rmse
+    gain = 1.0 - best.error / first.error
     return first.kind, (
         f"it is searched exactly; the errors of {best.kind} are {gain:.1%} smaller: too little to give that "
         f"up ({LEAST_GAIN:.0%}, by more than chance, would do)"
@@ -322,4 +398,4 @@ def _candidates(samples: int) -> list[str]:
 
 def _score(one: LeftOut, macs: LeftOut) -> KindScore:
     beats = one is macs or one.is_better_than(macs)
-    return KindScore(one.kind, one.tau, one.rmse, one.coverage, beats, one.fit_seconds)
+    return KindScore(one.kind, one.tau, one.rmse, one.true_rmse, one.coverage, beats, one.fit_seconds)

@@ -10,9 +10,9 @@ BUDGET_HEADERS = (
     "MACs",
     "held out within",
     "top-1 regret",
-    "perfect",
+    "of the truth",
     "top-10 regret",
-    "perfect",
+    "of the truth",
 )
 HEADERS = (
     "kind",
@@ -21,7 +21,7 @@ HEADERS = (
     "tau",
     "Spearman",
     "RMSE",
-    "without noise",
+    "to the truth",
     "bias, top 10 %",
     "covered",
     "top-1 regret",
@@ -52,8 +52,9 @@ def describe_noise(report: PredictorReport) -> str:
     if report.is_noise_known:
         assert report.tau_ceiling is not None
         return (
-            f"noise of measuring on {report.images} images: {noise}, from two halves of them; perfect "
-            f"predictions would show that RMSE, Kendall tau {report.tau_ceiling:.3f} and their own regrets"
+            f"noise of measuring on {report.images} images: {noise}, from two halves of them; the true "
+            f"accuracies would show that RMSE, Kendall tau {report.tau_ceiling:.3f} and their own regrets; "
+            "predictions can show better ones, by the luck of these images, but not come nearer to the truth"
         )
     return (
         f"noise of measuring on {report.images} images: at most {noise}, the binomial figure; subnets share "
@@ -119,9 +120,7 @@ def _curve(report: PredictorReport, held_out: str, title: str) -> Chart:
         )
     if report.tau_ceiling is not None:
         ends = [float(min(report.scores, key=_size).samples), float(max(report.scores, key=_size).samples)]
-        series.append(
-            Series("perfect predictions", ends, [report.tau_ceiling] * 2, is_line=True, is_dashed=True)
-        )
+        series.append(Series("true accuracies", ends, [report.tau_ceiling] * 2, is_line=True, is_dashed=True))
     return Chart(title, "subnets fitted to", "Kendall tau", series)
 
 

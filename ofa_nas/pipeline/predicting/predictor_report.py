@@ -1,14 +1,22 @@
 """How far an accuracy predictor can be trusted: on subnets that it was not fitted to, by many measures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ofa_nas.accuracy import own_noise
+from ofa_nas.accuracy import Halves, own_noise
 from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.errors import CheckpointError
-from ofa_nas.pipeline.predicting.predictor_fit import BASELINE, KINDS, SampleSet, leave_out, tell_left_aside
+from ofa_nas.pipeline.predicting.predictor_fit import (
+    BASELINE,
+    KINDS,
+    SampleSet,
+    leave_out,
+    root,
+    squares_by_halves,
+    tell_left_aside,
+)
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import load_module
 from ofa_nas.randomness import rng_of
@@ -33,8 +41,9 @@ class Score:
         tau: Kendall's.
         tau_spread: Standard deviation of tau over the splits; 0 for one.
         spearman: Rank correlation.
-        rmse: Against noisy measurements, a fraction.
-        true_rmse: The same without the noise of measuring; None where nobody knows that.
+        rmse: Against noisy measurements on the images of the fit, a fraction.
+        true_rmse: Against what infinitely many images would show, up to a shift that all subnets share; by
+            fits to one half of the images, judged on the other. None where nobody counted halves.
         top_bias: Predicted minus measured accuracy of the tenth that is predicted to be best, a fraction.
         coverage: Share of measurements inside their 90 % intervals.
         top_1_regret: What is lost by taking the subnet that is predicted to be best under a budget of MACs,
@@ -65,8 +74,8 @@ class Regret:
         subnets: Held-out ones within, a mean over the splits.
         top_1: By taking the one that is predicted to be best, a fraction.
         top_10: By measuring the ten that are, and taking the best of them.
-        perfect_top_1: What perfect predictions would lose, held against measurements that noisy; None where
-            nobody knows the noise.
+        perfect_top_1: What the true accuracies would seem to lose, held against measurements that noisy; None
+            where nobody knows the noise.
         perfect_top_10: The same of the ten.
     """
 
@@ -107,8 +116,8 @@ class PredictorReport:
         noise: Standard deviation of measuring that each subnet has of its own, a fraction; where nobody
             counted halves, the binomial one, which is an upper end.
         is_noise_known: Whether it was measured on halves.
-        tau_ceiling: What perfect predictions would reach against such measurements; None where the noise is
-            not known.
+        tau_ceiling: What the true accuracies would show against such measurements; None where the noise is
+            not known. A predictor may show more, for it has learnt some of the luck of these images.
         scores: By held-out part, number of samples, and kind.
         regrets: Of the kind, by rising budget, with as many samples as the splits leave.
         points: Of the kind, in the order in which the samples were stored.
@@ -208,7 +217,7 @@ class _Trial:
         return top_k_regret(self.predicted[within], self.measured[within], k=k)
 
     def perfect_regret(self, quantile: float, k: int, noise: float) -> float:
-        """The same, were the predictions true, against measurements with such a standard deviation."""
+        """What true accuracies like the predicted ones would lose, against measurements with such noise."""
         return regret_floor(self.predicted[self._within(quantile)], noise, k=k)
 
     def _within(self, quantile: float) -> Flags:
@@ -233,7 +242,7 @@ class _Trials:
     def __init__(self, measured: SampleSet, *, noise: float | None, seed: int) -> None:
         self.encoding, self.observations = measured.encoding, measured.observations
         self.macs = tabulate(self.encoding, layer_macs).total(self.observations.genes).astype(np.float64)
-        self.noise, self.seed = noise, seed
+        self.noise, self.seed, self.halves = noise, seed, Halves.of(measured.samples)
         most = len(self.observations) - max(2, round(HELD_OUT * len(self.observations)))
         self.sizes = [*(size for size in SIZES if size < 0.85 * most), most]
 
@@ -247,15 +256,33 @@ class _Trials:
             samples=size,
             held_out=held_out,
             tau=tau,
-            tau_spread=float(np.std([row[0] for row in rows])),
+            tau_spread=float(np.std([row[0] for row in rows], ddof=1)) if len(rows) > 1 else 0.0,
             spearman=spearman,
             rmse=error,
-            true_rmse=None if self.noise is None else float(np.sqrt(max(0.0, error**2 - self.noise**2))),
+            true_rmse=self._true_rmse(kind, size, splits),
             top_bias=top_bias,
             coverage=coverage,
             top_1_regret=top_1,
             top_10_regret=top_10,
         )
+
+    def _true_rmse(self, kind: str, size: int, splits: Sequence[Index]) -> float | None:
+        halves = self.halves
+        if halves is None:
+            return None
+        squares = [
+            squares_by_halves(
+                kind,
+                self.encoding,
+                self.observations,
+                halves,
+                fitted=order[:size],
+                judged=order[self.sizes[-1] :],
+                rng=(self.seed, size),
+            )
+            for order in splits
+        ]
+        return root(float(np.mean(squares)))
 
     def regrets(self, kind: str) -> tuple[Regret, ...]:
         """By budget, over the random splits, with as many samples as they leave."""
