@@ -141,15 +141,37 @@ class PredictorModule(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
+class CheckedModule:
     """A module of which nothing is taken but a predictor that gives accuracies."""
 
     kind: str
     module: PredictorModule
 
+    @property
+    def has_unwidened(self) -> bool:
+        """Whether the module has a `fit_unwidened` of its own."""
+        return hasattr(self.module, "fit_unwidened")
+
     def fit(self, encoding: Encoding, observations: Observations, *, rng: np.random.Generator) -> Predictor:
+        """As the module's own."""
+        return self._checked(self.module.fit, encoding, observations, rng)
+
+    def fit_unwidened(
+        self, encoding: Encoding, observations: Observations, *, rng: np.random.Generator
+    ) -> Predictor:
+        """The same predictions; where the module can, with intervals right only in proportion, and sooner."""
+        fit = getattr(self.module, "fit_unwidened", self.module.fit)
+        return self._checked(fit, encoding, observations, rng)
+
+    def _checked(
+        self,
+        fit: Callable[..., Predictor],
+        encoding: Encoding,
+        observations: Observations,
+        rng: np.random.Generator,
+    ) -> Predictor:
         encoding.check(observations.genes)
-        predictor = self.module.fit(encoding, observations, rng=rng)
+        predictor = fit(encoding, observations, rng=rng)
         missing = [name for name in _METHODS if not hasattr(predictor, name)]
         if missing:
             raise ConfigError(
@@ -159,18 +181,19 @@ class _Checked:
         return predictor
 
     def from_json(self, encoding: Encoding, parameters: dict[str, Any]) -> Predictor:
+        """As the module's own."""
         predictor = self.module.from_json(encoding, parameters)
         _check(predictor, encoding, kind=self.kind)
         return predictor
 
 
-def load_module(name: str) -> PredictorModule:
+def load_module(name: str) -> CheckedModule:
     """A kind of predictor by the name of its module; `fit` and `from_json` are as `answers` asks for.
 
     Raises:
         ConfigError: There is none, or the module is no predictor.
     """
-    return _Checked(
+    return CheckedModule(
         name, cast(PredictorModule, load_complete("predictors", name, _NAMES, what="a predictor"))
     )
 

@@ -190,6 +190,13 @@ def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Genera
     return _predictor(process, fitted, widening=conformal_half_width(standardised))
 
 
+def fit_unwidened(
+    encoding: Encoding, observations: Observations, *, rng: np.random.Generator
+) -> AdditiveGpPredictor:
+    """The same predictions, with intervals that are right only in proportion."""
+    return _fit_unwidened(Features.of(encoding), observations, rng=rng)
+
+
 def _fit(features: Features, observations: Observations, folds: list[Flags]) -> tuple[_Process, LinkedFit]:
     alone = fit_linked(features.data(observations), Scales(START_SCALES), folds)
     start = replace(alone.scales, levels=(*alone.scales.levels, START_RESIDUAL))

@@ -7,6 +7,7 @@ import pytest
 
 from ofa_nas.accuracy import Draw
 from ofa_nas.arrays import Floats
+from ofa_nas.pipeline.predicting.predictor_fit import leave_out
 from ofa_nas.predictors import Observations, PopulationPredictor, Predictor, load_module, macs
 from ofa_nas.search.methods import load_method
 from ofa_nas.search.problem import Problem, Tables, Worth
@@ -79,6 +80,26 @@ def test_a_dozen_samples_know_how_little_they_say(kind: str) -> None:
         predictor = load_module(kind).fit(LITE, measured(LITE.sample(12, rng), seed, rng), rng=rng)
         covered.append(covers(predictor, measured(LITE.sample(300, rng), seed, rng)))
     assert 0.84 <= np.mean(covered) <= 0.96
+
+
+@pytest.mark.parametrize("kind", ["additive", "additive_gp"])
+def test_intervals_that_are_right_in_proportion_belong_to_the_same_predictions(kind: str) -> None:
+    genes, module = LITE.sample(50, np.random.default_rng(1)), load_module(kind)
+    seen = measured(genes[:24], 1, np.random.default_rng(2))
+    whole = module.fit(LITE, seen, rng=np.random.default_rng(3))
+    plain = module.fit_unwidened(LITE, seen, rng=np.random.default_rng(3))
+    assert np.array_equal(whole.predict(genes), plain.predict(genes))
+    ratio = whole.half_widths(genes) / plain.half_widths(genes)
+    assert np.ptp(ratio) < 1e-9 < abs(ratio[0] - 1.0)
+
+
+@pytest.mark.slow
+def test_what_is_left_out_of_few_samples_is_covered_as_new_samples_are() -> None:
+    told = []
+    for seed in range(8):
+        rng = np.random.default_rng([24, seed])
+        told.append(leave_out("additive", LITE, measured(LITE.sample(24, rng), seed, rng), seed=0).coverage)
+    assert 0.85 <= np.mean(told) <= 0.97
 
 
 def test_other_images_than_those_that_all_subnets_were_fitted_on_are_covered() -> None:
