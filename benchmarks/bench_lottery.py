@@ -224,7 +224,11 @@ def _show(found: dict[int, list[Outcome]]) -> None:
     )
     for row, mean in enumerate(_means(found)):
         early = [100.0 * outcomes[row].early for outcomes in found.values()]
-        cells = (f"{mean.early:.2%}", f"{np.std(early, ddof=1):.2f}", f"{mean.final:.2%}")
+        cells = (
+            f"{mean.early:.2%}",
+            f"{np.std(early, ddof=1):.2f}" if len(early) > 1 else "–",
+            f"{mean.final:.2%}",
+        )
         table.add_row(mean.network, f"{mean.density:.1%}", str(mean.early_step), *cells)
     wide.print(table)
 

@@ -25,6 +25,7 @@ from ofa_nas.space.search_space import SearchSpace
 
 COVERAGE = 0.9  # of the intervals
 MIN_SAMPLES = 8
+FEW_FOR_PAIRS = 20  # samples, of which two tenths may be left out at once: half as many fits
 FEW = 100  # samples: with fewer, what is tuned on all of them flatters those that are left out
 WIDEST = 1.0  # half-width: it says nothing, which eight samples may
 FOLDS = 10
@@ -316,10 +317,12 @@ def refitted_residuals(
 
     Args:
         observations: Few enough to fit that often.
-        folds: Masks `(n,)` of what is left out together.
+        folds: Masks `(n,)` of what is left out together, ten of many samples; of 20 or more two at once.
         fit: Everything that depends on samples; its half-widths are what residuals are divided by.
     """
     residuals = np.empty(len(observations))
+    if len(observations) >= FEW_FOR_PAIRS:
+        folds = [one | other for one, other in zip(folds[::2], folds[1::2], strict=True)]
     for fold in folds:
         out, predictor = observations.take(fold), fit(observations.take(~fold))
         residuals[fold] = (out.accuracies - predictor.predict(out.genes)) / predictor.half_widths(out.genes)

@@ -1,15 +1,20 @@
 """`ofa-nas predictor`."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from ofa_nas.accuracy import Top1
+from ofa_nas.data import Pixels
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.export.verify import OrtModel
 from tests.cli.conftest import Command
+from tests.json_schemas import check_document
 from tests.small_supernet import SUBNETS, SmallSupernet
 
 
@@ -66,6 +71,12 @@ def test_threads_hold_for_the_images_of_a_subnet_too(
         assert command(*collect, *flags, "--json").document["collected"] == 1
         assert used == {threads}
     used.clear()
+
+    def take(file: OrtModel, images: Pixels) -> Iterator[NDArray[np.int64]]:
+        used.add(file.workers)
+        yield np.zeros(len(images), np.int64)
+
+    monkeypatch.setattr("ofa_nas.pipeline.evaluating.judging.classify", take)
     assert command("evaluate", "smallest", *supernet, "--threads", "2", "--json").status == 0
     assert used == {2}
 
@@ -99,14 +110,16 @@ def test_wrong_inputs_are_one_line(refused: Callable[..., str], small: SmallSupe
 
 
 def test_the_report_is_printed_and_written(command: Command, small: SmallSupernet, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    printed = command("predictor", "report", "--supernet", small.name, "--output", page)
+    page, beside = tmp_path / "report.html", tmp_path / "report.json"
+    written = ("--output", page, "--json-file", beside)
+    printed = command("predictor", "report", "--supernet", small.name, *written)
     assert printed.status == 0
     assert "Kendall tau" in printed.text
     assert "top-10 regret" in printed.text
     assert page.read_text().count("<svg") == 3
-    document = command("predictor", "report", "--supernet", small.name, "--json").document
-    assert document["page"] is None
+    document = json.loads(beside.read_text())
+    check_document(["predictor", "report"], document)
+    assert document["page"] == str(page)
     assert len(document["report"]["points"]) == SUBNETS
     assert document["report"]["scores"][0].keys() >= {"tau", "rmse", "coverage", "top_1_regret"}
 

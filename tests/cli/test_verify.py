@@ -192,11 +192,12 @@ def test_a_device_that_answers_with_other_weights_breaks_the_promise(
     quantities = [check["quantity"] for check in kept.document["checks"]]
     assert quantities.index("answers") == quantities.index("latency_p90") + 1
     address = f"tests.devices.mistaken://{other}"
-    broken = command(*line, address)
+    broken = command(*line, address, "--json")
     assert broken.status == 1
-    assert f"✗ same class on {address} as on this machine: " in broken.text
-    assert f"{address} does not compute what the file says" in broken.text
-    assert "a promise is broken, see ✗" in broken.text
+    (answers,) = (check for check in broken.document["checks"] if check["quantity"] == "answers")
+    assert not answers["is_met"]
+    assert answers["note"].startswith(f"same class on {address} as on this machine: ")
+    assert f"{address} does not compute what the file says" in answers["note"]
 
 
 @pytest.mark.slow

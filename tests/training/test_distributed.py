@@ -164,7 +164,6 @@ def test_what_the_first_process_refuses_is_told_once(tmp_path: Path) -> None:
     ("more", "error"),
     [
         (("--batch-size", "19"), "--batch-size 19: 2 processes share it equally, 2 images or more each"),
-        (("--recipe", "sandwhich"), "recipe 'sandwhich': there are "),
         (("--learning-rate", "1e20"), "the loss is nan at step "),
     ],
 )
