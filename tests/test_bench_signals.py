@@ -10,6 +10,7 @@ from benchmarks.bench_signals import main
 from tests.cli.test_signals import SPACE, write_recordings
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_a_short_run_compares_searched_with_random_subnets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -17,6 +17,7 @@ from tests.small_supernet import SmallSupernet
 from tests.supernet.test_supernet import lively_supernet
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_a_short_run_prints_tables_and_goes_on(
     small: SmallSupernet, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -60,6 +60,7 @@ def test_the_python_of_the_documents_runs(
         assert capsys.readouterr().out
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_the_python_of_the_documents_passes_a_strict_type_check(tmp_path: Path) -> None:
     for name in ("README.md", "docs/python.md"):

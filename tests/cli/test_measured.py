@@ -86,7 +86,9 @@ def worker() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["journal", "sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "kind", ["journal", pytest.param("sqlite", marks=pytest.mark.campaign), "postgresql"]
+)
 def test_of_three_workers_one_is_killed_and_its_trial_is_measured_by_another(
     kind: str,
     worker: Callable[..., subprocess.Popen[str]],

@@ -19,9 +19,9 @@ from tests.pipeline.simulated_board import simulated_table
 
 @pytest.mark.slow
 def test_profile_writes_a_table_and_devices_lists_it(
-    own_cache: Path, capsys: pytest.CaptureFixture[str]
+    own_cache: Path, few: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["profile", "--space", "tiny", "--resolution", "24", "--rounds", "2", "--json"]) == 0
+    assert main(["profile", "--space", str(few), "--resolution", "24", "--rounds", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["provenance"] == "measured"
     assert set(told["resolutions"]) == {"24"}

@@ -26,9 +26,10 @@ TINY = ("--space", "tiny", "--resolution", "24", "--rounds", "2")
 def test_a_board_becomes_a_table_that_search_finds_by_name(
     board: Loopback,
     command: Command,
-    tiny: SearchSpace,
+    few: Path,
 ) -> None:
-    printed = command("profile", "--device", board.address, "--name", "my-board", *TINY, "--json")
+    space = ("--space", few, "--rounds", "2")
+    printed = command("profile", "--device", board.address, "--name", "my-board", *space, "--json")
     assert printed.status == 0, printed.err
     told = printed.document
     assert told["name"] == told["device"]["name"] == "my-board"
@@ -36,15 +37,15 @@ def test_a_board_becomes_a_table_that_search_finds_by_name(
     assert table.measured
     assert table.measured.environment["onnxruntime"]
     assert not list((board.home / ssh.FOLDER).iterdir())  # nothing is left there
-    *_, found = device_table("my-board", tiny)
+    *_, found = device_table("my-board", SearchSpace.load(few))
     assert isinstance(found, LatencyTable)
     assert found.made_by == table.made_by
 
 
 @pytest.mark.slow
-def test_a_bundle_becomes_a_table(command: Command, own_cache: Path, tmp_path: Path) -> None:
+def test_a_bundle_becomes_a_table(command: Command, own_cache: Path, few: Path, tmp_path: Path) -> None:
     bundle, folder = tmp_path / "board.zip", tmp_path / "board"
-    printed = command("profile", "--bundle", bundle, *TINY)
+    printed = command("profile", "--bundle", bundle, "--space", few, "--rounds", "2")
     assert printed.status == 0, printed.err
     assert re.search(r"^\d+ networks, about .*B; --resolution takes fewer", printed.err)
     assert f"ofa-nas profile --collect results.jsonl --bundle {bundle} --name my-board" in printed.text
@@ -56,7 +57,7 @@ def test_a_bundle_becomes_a_table(command: Command, own_cache: Path, tmp_path: P
     assert printed.status == 0, printed.err
     path = Path(printed.document["path"])
     assert path.is_relative_to(own_cache)
-    assert path.name.startswith("my-board-tiny-")
+    assert path.name.startswith("my-board-few-")
     assert "my-board" in command("devices").text
     printed = command("profile", *results, "--name", "my-board", "--output", tmp_path / "table.json")
     assert LatencyTable.load(tmp_path / "table.json").name == "my-board"

@@ -258,6 +258,7 @@ def test_memory_is_told_where_the_system_does_not_tell_how_much_it_has(
     assert row["growth"] == {"ours": None, "torch": None}
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_memory_is_told_twice(command: Command) -> None:
     printed = command(

@@ -24,11 +24,13 @@ def campaign(module: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_a_process_that_is_killed_while_it_writes_leaves_whole_files() -> None:
     assert "fine" in campaign("writers", "--kills", "8")
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_commands_that_are_broken_off_leave_whole_files_and_go_on() -> None:
     commands = ("predictor fit", "search --export")

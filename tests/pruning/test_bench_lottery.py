@@ -10,6 +10,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.errors import OfaNasError
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_a_short_run_prints_a_table_and_one_json_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -76,7 +76,7 @@ def train(output: Path, data: Path, *, launcher: list[str], recipe: str) -> list
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["sandwich", "progressive"])
+@pytest.mark.parametrize("recipe", ["sandwich", pytest.param("progressive", marks=pytest.mark.campaign)])
 def test_two_processes_have_the_loss_curve_of_one(recipe: str, tmp_path: Path) -> None:
     data = write_images(tmp_path / "shapes", train=8, val=4)
     one = train(tmp_path / "one", data, launcher=[], recipe=recipe)
