@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.evaluating.judging import Evaluation
 
 _MOST_OTHERS = 3  # that a class is mistaken for
+_LONGEST_NAME = 24  # of a class, in a table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,11 +120,17 @@ def _show_classes(result: "Evaluation") -> None:
     order = sorted(range(len(found.images)), key=lambda one: (found.images[one] == 0, found.recall[one]))
     table = make_table("recall", "precision", "images", "class", "mistaken for")
     for one in order:
-        others = ", ".join(f"{name} ({count})" for name, count in found.mistaken_for(one)[:_MOST_OTHERS])
+        told = found.mistaken_for(one)[:_MOST_OTHERS]
+        others = ", ".join(f"{_cut(name)} ({count})" for name, count in told)
         shares = ("" if math.isnan(values[one]) else f"{values[one]:.1%}" for values in _shares(found))
-        table.add_row(*shares, str(found.images[one]), escape(found.class_names[one]), escape(others))
+        table.add_row(*shares, str(found.images[one]), escape(_cut(found.class_names[one])), escape(others))
     out.print(f"\n{escape(_name(result))}")
     wide.print(table)
+
+
+def _cut(name: str) -> str:
+    """The beginning of a name that would take the room of the figures."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _shares(found: "Confusion") -> "tuple[Sequence[float], Sequence[float]]":

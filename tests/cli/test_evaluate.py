@@ -1,10 +1,13 @@
 """`ofa-nas evaluate`."""
 
 import csv
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from ofa_nas.space.search_space import SearchSpace
@@ -84,6 +87,25 @@ def test_people_get_classes_and_a_list_of_mistakes(
         assert (network, Path(image).parent.name) == (str(file), label)
         assert predicted != label
         assert Path(image).is_file()
+
+
+def test_long_names_of_classes_leave_the_figures_their_room(
+    command: Command, file: Path, tests_folder: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(file)
+    names = [f"class_{label}, {'a very long name of it ' * 3}end" for label in range(10)]
+    onnx.helper.set_model_props(
+        model,
+        {one.key: one.value for one in model.metadata_props} | {"ofa_nas.class_names": json.dumps(names)},
+    )
+    onnx.save(model, tmp_path / "long.onnx")
+    for label, name in enumerate(names):
+        (tests_folder / f"class_{label}").rename(tests_folder / name)
+    arguments = ("evaluate", tmp_path / "long.onnx", "--data", tests_folder, "--split", "all", "--per-class")
+    printed = command(*arguments)
+    assert printed.status == 0, printed.err
+    rows = re.findall(r"^ +[\d.]+% +[\d.%]* +\d+ +class_\d, a very long na… ", printed.out, re.MULTILINE)
+    assert len(rows) == 10
 
 
 def test_of_a_folder_that_is_not_split_the_part_is_told(
