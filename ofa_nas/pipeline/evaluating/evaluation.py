@@ -11,11 +11,11 @@ import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, Top1
 from ofa_nas.data.packed import PackedImages
+from ofa_nas.data.windows import Trained
 from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.randomness import rng_of
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.supernet_card import Fit, SupernetCard, SupernetFiles
+from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 if TYPE_CHECKING:
     from ofa_nas.data import DataSet, Source
@@ -26,20 +26,8 @@ if TYPE_CHECKING:
 PREDICTOR_SPLIT = "predictor"
 
 
-class Network(Protocol):
+class Network(Trained, Protocol):
     """What images must fit, by its card: a supernet, or an exported file."""
-
-    @property
-    def space(self) -> SearchSpace:
-        """Its search space."""
-
-    @property
-    def data(self) -> str:
-        """Name of the data set that it was trained on."""
-
-    @property
-    def fit(self) -> Fit:
-        """How its images became square."""
 
     @property
     def class_names(self) -> Sequence[str]:
