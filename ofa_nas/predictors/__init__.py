@@ -310,6 +310,27 @@ class PopulationPredictor:
         return self.fitted.to_json()
 
 
+def conformal_widening(
+    observations: Observations,
+    folds: Sequence[Flags],
+    *,
+    left_out: Callable[[list[Flags]], tuple[Floats, Floats]],
+    refit: Callable[[Observations], Predictor],
+) -> float:
+    """Half of a 90 % interval in predicted standard deviations, from samples that were left out.
+
+    Args:
+        observations: All samples.
+        folds: Masks `(n,)` of what is left out together.
+        left_out: Residuals `(n,)` and standard deviations `(n,)` of what was tuned on all samples.
+        refit: Everything that depends on samples, for few of them.
+    """
+    if len(observations) < FEW:
+        return conformal_half_width(refitted_residuals(observations, folds, refit))
+    residuals, deviations = left_out(list(folds))
+    return conformal_half_width(residuals / deviations)
+
+
 def refitted_residuals(
     observations: Observations, folds: Sequence[Flags], fit: Callable[[Observations], Predictor]
 ) -> Floats:

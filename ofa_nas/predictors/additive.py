@@ -18,14 +18,12 @@ import numpy.typing as npt
 from ofa_nas.arrays import Flags, Floats
 from ofa_nas.link_regression import Data, LinkedFit, Scales, accuracy_of, fit_linked, slope_of
 from ofa_nas.predictors import (
-    FEW,
     WIDEST,
     AdditiveForm,
     Observations,
-    conformal_half_width,
+    conformal_widening,
     deal_folds,
     pack_array,
-    refitted_residuals,
     unpack_array,
     unpack_number,
     unpack_numbers,
@@ -92,12 +90,10 @@ def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Genera
     features = Features.of(encoding)
     folds = deal_folds(len(observations), rng)
     fitted = _fit(features, observations, folds)
-    if len(observations) < FEW:
-        standardised = refitted_residuals(observations, folds, partial(_fit_unwidened, features, rng=rng))
-    else:
-        residuals, deviations = fitted.left_out(folds)
-        standardised = residuals / deviations
-    return _predictor(features, fitted, widening=conformal_half_width(standardised))
+    widening = conformal_widening(
+        observations, folds, left_out=fitted.left_out, refit=partial(_fit_unwidened, features, rng=rng)
+    )
+    return _predictor(features, fitted, widening=widening)
 
 
 def fit_unwidened(

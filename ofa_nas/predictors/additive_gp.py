@@ -25,13 +25,11 @@ from ofa_nas.link_regression import (
     tuned,
 )
 from ofa_nas.predictors import (
-    FEW,
     WIDEST,
     AdditiveForm,
     Observations,
-    conformal_half_width,
+    conformal_widening,
     deal_folds,
-    refitted_residuals,
     unpack_number,
     unpack_numbers,
 )
@@ -182,12 +180,10 @@ def fit(encoding: Encoding, observations: Observations, *, rng: np.random.Genera
     """Fit the additive model, then the process with it for every length, and keep the best."""
     features, folds = Features.of(encoding), deal_folds(len(observations), rng)
     process, fitted = _fit(features, observations, folds)
-    if len(observations) < FEW:
-        standardised = refitted_residuals(observations, folds, partial(_fit_unwidened, features, rng=rng))
-    else:
-        residuals, deviations = fitted.left_out(folds)
-        standardised = residuals / deviations
-    return _predictor(process, fitted, widening=conformal_half_width(standardised))
+    widening = conformal_widening(
+        observations, folds, left_out=fitted.left_out, refit=partial(_fit_unwidened, features, rng=rng)
+    )
+    return _predictor(process, fitted, widening=widening)
 
 
 def fit_unwidened(

@@ -205,7 +205,7 @@ def leave_out(
 def _widened(half_widths: Floats, residuals: Floats, folds: Index) -> Floats:
     """Half-widths `(n,)` that are right in proportion, made to cover: those of a fold by all other folds.
 
-    The widening within every fold, as `fit` makes it of few samples, would be ten times as many fits.
+    The widening within every fold, as `fit` makes it of few samples, would be five to ten times as many fits.
     """
     widened = np.empty(len(half_widths))
     for fold in range(FOLDS):
