@@ -31,7 +31,8 @@ from ofa_nas.accuracy import AccuracySample, Halves, SampleStore, own_noise
 from ofa_nas.arrays import Floats, Index
 from ofa_nas.data.sample import decode
 from ofa_nas.pipeline.evaluating.evaluation import Bench, DrawnImages
-from ofa_nas.pipeline.predicting.predictor_fit import SampleSet, leave_out, root
+from ofa_nas.pipeline.predicting.left_out import leave_out, root
+from ofa_nas.pipeline.predicting.sample_set import SampleSet
 from ofa_nas.predictors import Observations, load_module
 from ofa_nas.predictors.mlp import block_inputs, one_hot
 from ofa_nas.provenance import record_provenance

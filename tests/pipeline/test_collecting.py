@@ -26,7 +26,8 @@ from ofa_nas.pipeline.predicting.collecting import (
     judge,
     judge_predictions,
 )
-from ofa_nas.pipeline.predicting.predictor_fit import SampleSet, fit_predictor
+from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
+from ofa_nas.pipeline.predicting.sample_set import SampleSet
 from ofa_nas.predictors import Observations
 from ofa_nas.scores import kendall_tau
 from ofa_nas.space.encoding import Encoding

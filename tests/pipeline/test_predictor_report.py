@@ -11,7 +11,8 @@ from ofa_nas.accuracy import Halves
 from ofa_nas.arrays import Floats
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import write_json
-from ofa_nas.pipeline.predicting.predictor_fit import LeftOut, choose_kind, fit_predictor, leave_out
+from ofa_nas.pipeline.predicting.left_out import LeftOut, leave_out
+from ofa_nas.pipeline.predicting.predictor_fit import choose_kind, fit_predictor
 from ofa_nas.pipeline.predicting.predictor_page import report_page
 from ofa_nas.pipeline.predicting.predictor_report import PredictorReport, Score, report_predictor
 from ofa_nas.predictors import Observations

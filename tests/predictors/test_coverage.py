@@ -7,7 +7,7 @@ import pytest
 
 from ofa_nas.accuracy import Draw
 from ofa_nas.arrays import Floats
-from ofa_nas.pipeline.predicting.predictor_fit import leave_out
+from ofa_nas.pipeline.predicting.left_out import leave_out
 from ofa_nas.predictors import Observations, PopulationPredictor, Predictor, load_module, macs
 from ofa_nas.search.methods import load_method
 from ofa_nas.search.problem import Problem, Tables, Worth

@@ -11,7 +11,7 @@ import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, Draw, Top1, one_of_each
 from ofa_nas.errors import CheckpointError
-from ofa_nas.pipeline.predicting.predictor_fit import present_samples, tell_left_aside
+from ofa_nas.pipeline.predicting.sample_set import present_samples, tell_left_aside
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.predictor_file import load_predictor

@@ -12,7 +12,9 @@ from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable
 from ofa_nas.pipeline.evaluating.evaluation import Bench
-from ofa_nas.pipeline.predicting.predictor_fit import KINDS, SampleSet, leave_out, present_samples
+from ofa_nas.pipeline.predicting.left_out import leave_out
+from ofa_nas.pipeline.predicting.predictor_fit import KINDS
+from ofa_nas.pipeline.predicting.sample_set import SampleSet, present_samples
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.randomness import rng_of

@@ -8,15 +8,9 @@ import numpy as np
 from ofa_nas.accuracy import Halves, own_noise
 from ofa_nas.arrays import Flags, Floats, Index
 from ofa_nas.errors import CheckpointError
-from ofa_nas.pipeline.predicting.predictor_fit import (
-    BASELINE,
-    KINDS,
-    SampleSet,
-    leave_out,
-    root,
-    squares_by_halves,
-    tell_left_aside,
-)
+from ofa_nas.pipeline.predicting.left_out import leave_out, root, squares_by_halves
+from ofa_nas.pipeline.predicting.predictor_fit import BASELINE, KINDS
+from ofa_nas.pipeline.predicting.sample_set import SampleSet, tell_left_aside
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import load_module
 from ofa_nas.randomness import rng_of
