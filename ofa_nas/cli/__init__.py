@@ -38,6 +38,7 @@ LEAST = {
     "images": 1,
     "classes": 2,
     "seeds": 1,
+    "evaluations": 1,
     "trials": 1,
     "image_size": 8,
     "checkpoint_minutes": 0.0,

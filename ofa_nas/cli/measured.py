@@ -63,6 +63,8 @@ def check_measured(args: argparse.Namespace) -> None:
         raise ConfigError("--measured needs --data: a data set with the supernet's classes")
     if args.seeds > 1:
         raise ConfigError(f"--seeds {args.seeds} is for a predicted search: leave out --measured")
+    if args.evaluations is not None:
+        raise ConfigError(f"--evaluations {args.evaluations} is for a predicted search: leave out --measured")
     if args.finalists is not None:
         raise ConfigError("--finalists are for a predicted search: --measured times every trial")
     if args.objective != "accuracy":

@@ -343,6 +343,7 @@ def test_the_program_itself_prints_one_document(small: SmallSupernet, tmp_path: 
         (["--measure", "host"], "--measure says where the device of a table is: give the table to --device"),
         (["--measure", "ssh://pi", "--device", "host"], "--measure says where the device of a table is"),
         (["--seeds", "0"], "--seeds 0: expected 1 or more"),
+        (["--evaluations", "0"], "--evaluations 0: expected 1 or more"),
         (["--finalists", "-1", "--device", "host"], "--finalists -1: expected 0 or more"),
         (["--device", "rpi5", "--latency", "30ms"], "rpi5 is a roofline of"),
         (["--supernet", "no_such"], "no_such: no such supernet"),

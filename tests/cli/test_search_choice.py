@@ -60,6 +60,21 @@ def test_a_file_far_below_the_accuracy_that_was_asked_breaks_the_promise(
     assert path.is_file()
 
 
+def test_methods_are_compared_at_equal_effort(
+    command: Command, refused: Refused, small: SmallSupernet
+) -> None:
+    search = ("search", "--supernet", small.name, "--macs", "400k", "--evaluations", "60")
+    goal = ("--objective", "macs", "--accuracy", "1%")
+    for method in ("evolution", "local", "optuna", "random"):
+        found = command(*search, "--method", method, "--seeds", "3", "--json").document
+        assert (found["search"]["evaluations"], len(found["by_seed"])) == (180, 3), method
+        cheapest = command(*search, *goal, "--method", method, "--json").document
+        assert cheapest["search"]["evaluations"] % 60 == 0, method
+    told = "--evaluations 60 limits a search that tries subnets, and exact solves for the best of all: leave"
+    for flags in ((), goal, ("--method", "exact")):
+        assert told in refused(*search, *flags)
+
+
 def test_the_spread_of_several_seeds_is_told(command: Command, small: SmallSupernet) -> None:
     search = ("search", "--supernet", small.name, "--macs", "400k")
     random = (*search, "--method", "random", "--seed", "3")
@@ -109,10 +124,13 @@ def test_every_search_gets_its_own_seed_and_what_was_asked_for(
         "3",
         "--seeds",
         "2",
+        "--evaluations",
+        "9",
     ]
     for goal in ((), ("--objective", "macs", "--accuracy", "10%")):
         assert "nothing is found" in refused("search", "--supernet", small.name, *flags, *goal)
-    assert asked == [{"method": "random", "seed": seed, "margin": 0.2} for seed in (3, 4)] * 2
+    how = {"method": "random", "max_evaluations": 9, "margin": 0.2}
+    assert asked == [how | {"seed": seed} for seed in (3, 4)] * 2
 
 
 @pytest.mark.slow

@@ -146,6 +146,7 @@ class SearchTable:
     contest: bool = False
     images: int | None = None
     seeds: int | None = None
+    evaluations: int | None = None
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -167,6 +168,7 @@ class SearchTable:
             contest=section.flag("contest", default=False),
             images=_integer(section, "images", maximum=_MOST),
             seeds=_integer(section, "seeds", maximum=1000),
+            evaluations=_integer(section, "evaluations", maximum=_MOST),
         )
         section.close()
         return table

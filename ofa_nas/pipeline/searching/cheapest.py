@@ -8,11 +8,18 @@ import numpy as np
 
 from ofa_nas.errors import BudgetError
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.search import Goal, SearchResult, find_within, make_problem, with_margin
+from ofa_nas.pipeline.searching.search import (
+    Goal,
+    SearchResult,
+    find_within,
+    make_problem,
+    searching_method,
+    with_margin,
+)
 from ofa_nas.randomness import rng_of
 from ofa_nas.search.budgets import KINDS, Budget, budget_levels
 from ofa_nas.search.fronts import limited_sums
-from ofa_nas.search.methods import Generation, generations, strongest_method
+from ofa_nas.search.methods import Generation, generations
 from ofa_nas.search.problem import Problem, Scored
 from ofa_nas.space.encoding import Genes
 
@@ -25,6 +32,7 @@ def search_cheapest(
     goal: Goal,
     *,
     method: str | None = None,
+    max_evaluations: int | None = None,
     seed: int = 0,
     margin: float | None = None,
 ) -> Iterator[Generation | SearchResult]:
@@ -39,6 +47,7 @@ def search_cheapest(
         budgets: One value each.
         goal: Accuracy, and which cost to make small.
         method: Plug-in of `ofa_nas.search.methods`; without, the one that promises most.
+        max_evaluations: Architectures that each of the searches may score; without, the method's own limit.
         seed: Of everything random.
         margin: Share of a latency budget that is kept free; without, that of the budget, or of its table.
 
@@ -47,7 +56,7 @@ def search_cheapest(
 
     Raises:
         BudgetError: Nothing is accurate enough, or nothing meets the budgets.
-        ConfigError: `seed` is no whole number from 0 on.
+        ConfigError: As `search`.
     """
     if goal.key not in estimators.costs:
         raise BudgetError(f"the least {KINDS[goal.key.name].title} is that of a device: add --device")
@@ -57,8 +66,8 @@ def search_cheapest(
     heads = [estimators.first_cost, goal.key] if estimators.costs[goal.key].table.is_peak else [goal.key]
     keys = list(dict.fromkeys([*heads, *(budget.key for budget in level)]))
     problem = make_problem(estimators, keys, [level], seeds=witness)
-    method = method or strongest_method(problem)
-    run = _Run(method, 1.0 - goal.accuracy, rng, index=keys.index(goal.key))
+    method = searching_method(problem, method, max_evaluations)
+    run = _Run(method, 1.0 - goal.accuracy, rng, max_evaluations, index=keys.index(goal.key))
     yield from run.search(problem)
     if run.best is None:
         raise BudgetError(_describe_shortfall(estimators, goal, run.nearest, has_budgets=bool(level)))
@@ -89,6 +98,7 @@ class _Run:
         method: Name of that which searches.
         most_error: Error rate at the goal.
         rng: Of everything random.
+        max_evaluations: Of each search; None leaves it to the method.
         index: Of the cost that is made small, among the problem's; above 0 it is a peak.
         best: One row, the cheapest that is accurate enough; None while there is none.
         nearest: One row, the most accurate within the budgets, where none is accurate enough.
@@ -99,6 +109,7 @@ class _Run:
     method: str
     most_error: float
     rng: np.random.Generator
+    max_evaluations: int | None
     index: int = 0
     best: Scored | None = None
     nearest: Scored | None = None
@@ -146,7 +157,7 @@ class _Run:
     def _run(self, problem: Problem) -> Generator[Generation, None, Generation]:
         """One search; its last generation."""
         last: Generation | None = None
-        for last in generations(self.method, problem, rng=self.rng):
+        for last in generations(self.method, problem, rng=self.rng, max_evaluations=self.max_evaluations):
             yield last
         assert last is not None
         self.evaluations += last.evaluations

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ofa_nas.arrays import Floats
-from ofa_nas.errors import BudgetError
+from ofa_nas.errors import BudgetError, ConfigError
 from ofa_nas.figures import format_share
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators, default_margin
@@ -86,6 +86,7 @@ def search(
     budgets: Sequence[Budget],
     *,
     method: str | None = None,
+    max_evaluations: int | None = None,
     seed: int = 0,
     margin: float | None = None,
 ) -> Iterator[Generation | Unmet | SearchResult]:
@@ -99,6 +100,8 @@ def search(
         budgets: Of any costs; none means the most accurate architecture there is. One cost may have several,
             each of which is answered.
         method: Plug-in of `ofa_nas.search.methods`; without, the one that promises most.
+        max_evaluations: Architectures to score at most; without, the method's own limit. A list of peaks is
+            searched once for each.
         seed: Of everything random.
         margin: Share of a latency budget that is kept free; without, that of the budget, or of its table.
 
@@ -107,7 +110,8 @@ def search(
 
     Raises:
         BudgetError: Nothing meets any of the budgets.
-        ConfigError: `seed` is no whole number from 0 on.
+        ConfigError: `seed` is no whole number from 0 on, `max_evaluations` none from 1 on, or the method is
+            exact and tries none.
     """
     rng = rng_of(seed)
     levels = budget_levels([with_margin(budget, estimators.tables, margin) for budget in budgets])
@@ -120,11 +124,28 @@ def search(
         seeds = np.concatenate(witnesses[part]) if witnesses else None
         problem = make_problem(estimators, keys, met[part], seeds=seeds)
         last: Unmet | SearchResult | None = None
-        for record in _answer(problem, estimators, keys, met[part], method=method, rng=rng):
+        method = searching_method(problem, method, max_evaluations)
+        records = generations(method, problem, rng=rng, max_evaluations=max_evaluations)
+        for record in _answer(records, problem, estimators, keys, met[part], method=method):
             answer = _add_up(before, record) if isinstance(record, SearchResult) else record
             last = last if isinstance(answer, Generation) else answer
             yield answer
         before = last if isinstance(last, SearchResult) else before
+
+
+def searching_method(problem: Problem, method: str | None, max_evaluations: int | None) -> str:
+    """The method that was asked for, or the one that promises most for a problem.
+
+    Raises:
+        ConfigError: It is exact, and is to score so many architectures at most: it tries none.
+    """
+    method = method or strongest_method(problem)
+    if method == "exact" and max_evaluations is not None:
+        raise ConfigError(
+            f"--evaluations {max_evaluations} limits a search that tries subnets, and exact solves for the "
+            "best of all: leave it out, or give --method evolution, local, optuna or random"
+        )
+    return method
 
 
 def _met_levels(
@@ -161,18 +182,17 @@ def _add_up(before: SearchResult | None, result: SearchResult) -> SearchResult:
 
 
 def _answer(
+    records: Iterator[Generation],
     problem: Problem,
     estimators: Estimators,
     keys: Sequence[Cost],
     levels: Sequence[tuple[Budget, ...]],
     *,
-    method: str | None,
-    rng: np.random.Generator,
+    method: str,
 ) -> Iterator[Generation | Unmet | SearchResult]:
-    """Search once, and answer each of the levels that the problem is of."""
-    method = method or strongest_method(problem)
+    """Pass one search on, and answer each of the levels that its problem is of."""
     last: Generation | None = None
-    for last in generations(method, problem, rng=rng):
+    for last in records:
         yield last
     assert last is not None
     if last.best is None:

@@ -96,14 +96,23 @@ def load_method(name: str) -> SearchMethod:
     return cast(SearchMethod, load_complete("search.methods", name, ("search",), what="a search method"))
 
 
-def generations(name: str, problem: Problem, *, rng: np.random.Generator) -> Iterator[Generation]:
+def generations(
+    name: str, problem: Problem, *, rng: np.random.Generator, max_evaluations: int | None = None
+) -> Iterator[Generation]:
     """Search by the method of a name; the last generation holds the answer.
+
+    Args:
+        name: Of its module.
+        problem: To search.
+        rng: Of everything random.
+        max_evaluations: Architectures it may score; without, as many as the method itself sets.
 
     Raises:
         ConfigError: There is no such method, or it gives anything but generations, or none.
     """
+    effort = {} if max_evaluations is None else {"max_evaluations": max_evaluations}
     last: Generation | None = None
-    for last in load_method(name).search(problem, rng=rng) or ():
+    for last in load_method(name).search(problem, rng=rng, **effort) or ():
         if not isinstance(last, Generation):
             raise ConfigError(f"{name}: search: gave {type(last).__name__}; expected a Generation")
         yield last
