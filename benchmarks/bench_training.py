@@ -170,7 +170,9 @@ def parse_options() -> Setting:
     parser.add_argument("--space", default="mobilenet_v3")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--resolution", type=int, default=128)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda"), help="cpu or the first CUDA device"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer", default="", help="checkout of mit-han-lab/once-for-all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -20,6 +20,7 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import soft_cross_entropy
+from ofa_nas.training.placement import autocast_on
 from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.step import Learner
 
@@ -88,10 +89,7 @@ class Workshop:
         settings = Settings(batch_size=setting.batch, random_subnets=2, seed=setting.seed)
         self.recipe = Recipe.load("sandwich").override(settings)
         self.data = FixedBatch(setting, self.space.classes, self.recipe)
-        is_cuda = self.data.x.is_cuda
-        self.autocast = torch.autocast(
-            self.data.x.device.type, torch.bfloat16, enabled=is_cuda and torch.cuda.is_bf16_supported()
-        )
+        self.autocast = autocast_on(self.data.x.device)
 
     def architectures(self) -> tuple[str, ...]:
         """Those that our step draws, the largest first."""

@@ -56,7 +56,8 @@ def prepare_torch(*, threads: int | None = None, is_lean: bool = False) -> None:
 def pick_device(name: str) -> "torch.device":
     """The torch device of a name: `auto`, `cpu`, `cuda`, `cuda:1`.
 
-    `auto` and `cuda` are this process's own CUDA device where several were started together.
+    `auto` and `cuda` are this process's own CUDA device where several were started together, which cannot all
+    have the same one.
 
     Raises:
         ConfigError: There is no such device here.
@@ -74,6 +75,11 @@ def pick_device(name: str) -> "torch.device":
         raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
+    if asked != "cuda" and device.type == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            f"--device {name}: each process of torchrun has a CUDA device of its own: give --device cuda; "
+            "CUDA_VISIBLE_DEVICES says which there are"
+        )
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
         others = f", and this is process {rank + 1} here" if asked == "cuda" and rank else ""
         raise ConfigError(

@@ -1,6 +1,7 @@
 """Turn packed images and windows into network input, as tensors on the device that trains."""
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -190,11 +191,18 @@ def resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 def _jitter(pixels: Tensor, brightness: Tensor, saturation: Tensor) -> Tensor:
     """Brightness, then saturation, of `(B, W, H, 3)` pixels; both factors are `(B,)`."""
-    luma = torch.tensor(LUMA, device=pixels.device)
+    luma = _on_device(LUMA, pixels.device)
     brightness, saturation = brightness.view(-1, 1, 1), saturation.view(-1, 1, 1)
     grey = (pixels @ luma).mul_(brightness * (1 - saturation))
     return pixels.mul_((brightness * saturation)[..., None]).add_(grey[..., None]).clamp_(0.0, 255.0)
 
 
 def _constants(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.tensor(normalization.mean, device=device), torch.tensor(normalization.std, device=device)
+    return _on_device(normalization.mean, device), _on_device(normalization.std, device)
+
+
+@lru_cache(maxsize=64)
+def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Constants `(n,)`, which a CUDA device gets once: a copy waits for all that it still has to do."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device)

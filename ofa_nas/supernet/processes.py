@@ -9,9 +9,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ofa_nas.errors import LeftAloneError
+from ofa_nas.errors import LeftAloneError, TrainingError
 
 _PLACE = re.compile(r"^\[\S+\] ")  # in the source of gloo or NCCL
+_GONE = re.compile(  # as gloo, NCCL and the store of torchrun say it
+    "connection|closed by peer|broken pipe|timed? ?out|failed to recv|remote process", re.IGNORECASE
+)
 
 
 @contextmanager
@@ -20,13 +23,19 @@ def together() -> Iterator[None]:
 
     Raises:
         LeftAloneError: One of them ended instead.
+        TrainingError: They cannot work together, as where two of them are to have one CUDA device.
     """
     try:
         yield
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = _PLACE.sub("", str(error)).partition(". ")[0]
+        said = str(error).strip() or type(error).__name__
+        if not _GONE.search(said):
+            lines = said.splitlines()
+            cause = " … ".join(f"{line:.300}" for line in dict.fromkeys([lines[0], lines[-1]]))
+            raise TrainingError(f"the processes cannot train together: {cause}") from error
+        reason = _PLACE.sub("", said).partition(". ")[0]
         raise LeftAloneError(f"another process of this training ended ({reason:.200})") from error
 
 

@@ -11,6 +11,7 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.views import random_view, view_draws
 from ofa_nas.errors import DataError
 from ofa_nas.training.distributed import ALONE, Ranks
+from ofa_nas.training.placement import send
 from ofa_nas.training.recipe import Recipe
 
 
@@ -70,9 +71,9 @@ class Batches:
         size = self.recipe.batch_size
         share = self.ranks.share(size)
         rows = self._share_of(step)
-        draws = augmentation_draws(size, rng, flip=self.recipe.flip)[:, share].to(self.device)
-        x = self._augment(self._pixels(rows), resolution, draws)
-        return x, self.labels[rows].to(self.device)
+        draws = augmentation_draws(size, rng, flip=self.recipe.flip)[:, share]
+        x = self._augment(self._pixels(rows), resolution, send(draws, self.device))
+        return x, send(self.labels[rows], self.device)
 
     def draw_views(self, step: int, resolution: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Two views of each image of a step's batch.
@@ -93,7 +94,7 @@ class Batches:
                 pixels,
                 resolution,
                 normalization=self.normalization,
-                draws=view_draws(size, rng, flip=self.recipe.flip)[:, share].to(self.device),
+                draws=send(view_draws(size, rng, flip=self.recipe.flip)[:, share], self.device),
                 scale=(self.recipe.crop_scale, 1.0),
                 flip=self.recipe.flip,
             )
@@ -121,11 +122,11 @@ class Batches:
     def _share_of(self, step: int) -> Tensor:
         """Indices of a step's images that are this process's, where the images are."""
         rows = self._rows(step)[self.ranks.share(self.recipe.batch_size)]
-        return torch.from_numpy(rows).to(self.images.device)
+        return send(torch.from_numpy(rows), self.images.device)
 
     def _pixels(self, rows: Tensor) -> Tensor:
         """Images of some indices, on the device that trains."""
-        return self.images[rows].to(self.device, non_blocking=True)
+        return send(self.images[rows], self.device)
 
     def _rows(self, step: int) -> npt.NDArray[np.int64]:
         """Indices of a step's images; sorted, because they may lie in a file."""

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-# Source: Wang et al. 2021, arXiv:2102.07954, section 5: alpha from -1 to 1, importance weights up to 5.
+# Source: Wang et al. 2021, arXiv:2102.07954, section 5, and its code: alpha from -1 to 1, importance weights
+# up to 5; not at 1, where they only weigh the teacher's own answers.
 _ALPHAS = (-1.0, 1.0)
 _CLIP = 5.0
 
@@ -22,8 +23,8 @@ def adaptive_alpha_divergence(logits: Tensor, teacher: Tensor) -> Tensor:
     """Mean, over the batch, of the larger of two alpha divergences of each image.
 
     The one with alpha -1 punishes what the subnet overestimates, the one with alpha 1 what it underestimates.
-    Importance weights are clipped, and are constants to the gradient; so the value has the gradient of the
-    divergence, not its size.
+    Importance weights are constants to the gradient, and clipped at alpha -1; so the value has the gradient
+    of the divergence, not its size.
 
     Args:
         logits: `(B, K)` of the subnet.
@@ -42,15 +43,12 @@ def adaptive_alpha_divergence(logits: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _alpha_terms(log_q: Tensor, log_p: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Divergence of each image, `(B,)`, and what has its gradient with clipped weights, `(B,)`."""
-    q = log_q.detach().exp()
-    ratio = (log_p - log_q.detach()).exp()
+    """Divergence of each image, `(B,)`, and what has its gradient with constant weights, `(B,)`."""
+    log_ratio = log_p - log_q.detach()
     if alpha == 1.0:  # the limit: Kullback-Leibler from teacher to subnet
-        weights = ratio.clamp(max=_CLIP)
-        divergence = q * weights * weights.log()
-        slope = weights
-    else:
-        weights = ratio.pow(alpha).clamp(max=_CLIP)
-        divergence = q * (weights - 1.0) / (alpha * (alpha - 1.0))
-        slope = weights / alpha
-    return divergence.sum(dim=1), -(q * slope * log_q).sum(dim=1)
+        p = log_p.exp()
+        return (p * log_ratio).sum(dim=1), -(p * log_q).sum(dim=1)
+    q = log_q.detach().exp()
+    weights = (alpha * log_ratio).exp().clamp(max=_CLIP)
+    divergence = q * (weights - 1.0) / (alpha * (alpha - 1.0))
+    return divergence.sum(dim=1), -(q * weights / alpha * log_q).sum(dim=1)

@@ -24,10 +24,13 @@ class Ranks:
     Attributes:
         rank: From 0; the first one reports and writes files.
         count: Of processes.
+        control: Their group on the host, which waits and agrees: NCCL would do so on the device, where a
+            process that waits cannot be told anything. None for the default group.
     """
 
     rank: int = 0
     count: int = 1
+    control: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -58,7 +61,7 @@ class Ranks:
         """
         if self.count > 1:
             with together():
-                dist.barrier()
+                dist.barrier(group=self.control)
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
@@ -83,8 +86,10 @@ class Ranks:
         """
         if self.count == 1:
             return asks
-        asked = torch.tensor(float(asks), device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        return bool(self.average(asked) > 0.0)
+        asked = torch.tensor(int(asks))
+        with together():
+            dist.all_reduce(asked, group=self.control)
+        return bool(asked)
 
     def copy_first(self, module: nn.Module) -> None:
         """Give every process the first one's parameters and buffers."""
@@ -124,13 +129,21 @@ def join_ranks(device: torch.device) -> Ranks:
 
     Args:
         device: Of this process: NCCL joins CUDA devices, gloo CPUs.
+
+    Raises:
+        LeftAloneError: One of them ended instead.
+        TrainingError: They cannot work together.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return ALONE
-    if not dist.is_initialized():
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=_PATIENCE)
-    return Ranks(dist.get_rank(), dist.get_world_size())
+    with together():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # where NCCL puts what has no device of its own, as a barrier
+            dist.init_process_group("nccl", timeout=_PATIENCE, device_id=device)
+        else:
+            dist.init_process_group("gloo", timeout=_PATIENCE)
+        control = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    return Ranks(dist.get_rank(), dist.get_world_size(), control)
 
 
 def leave_ranks() -> None:

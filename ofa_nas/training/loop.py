@@ -102,6 +102,7 @@ def step_reports(
 
     Raises:
         TrainingError: A loss is not a number; of several processes the first one tells.
+        LeftAloneError: Another process ended.
     """
     recipe, images = batches.recipe, len(batches)
     told, told_step = time.monotonic(), steps.start
@@ -109,6 +110,8 @@ def step_reports(
         loss, done = learn(step), step + 1
         if done % every and not recipe.ends_epoch(done, images):
             continue
+        if batches.device.type == "cuda":
+            batches.ranks.wait()  # on the host: who waits for a device does not see another process end
         at, value = recipe.position(step, images), float(loss)
         if not math.isfinite(value) and batches.ranks.is_first:
             raise TrainingError(
@@ -176,7 +179,7 @@ class Loop(Generic[E]):
 
         Raises:
             CheckpointError: There is nothing to resume from, or it is of another training.
-            TrainingError: The loss or a weight is not a number.
+            TrainingError: The loss or a weight is not a number, or the device has too little memory.
             LeftAloneError: Another of the processes that train together ended.
         """
         learner = self.learner
@@ -188,10 +191,19 @@ class Loop(Generic[E]):
         self.done, self.due, self.rates = self.saved.step, self.saved.due, self.saved.rates
         try:
             learner.ranks.copy_first(learner.supernet)
+            if learner.batches.device.type == "cuda":
+                learner.rehearse()
             yield from self.rates
             yield from keep(self._reports(), self._save, minutes=self.checkpointing.minutes)
         except LeftAloneError as error:
             raise LeftAloneError(f"{error}; {_going_on(self.checkpoint)}") from error
+        except torch.OutOfMemoryError as error:
+            cause = str(error).partition(". ")[0]
+            raise TrainingError(
+                f"{learner.batches.device} has too little memory ({cause:.200}): share the batch among more "
+                "processes of torchrun, or begin anew with a lower --batch-size; "
+                f"{_going_on(self.checkpoint)}"
+            ) from error
 
     def _reports(self) -> Iterator[StepReport | E]:
         """Do the steps that are left."""

@@ -16,6 +16,7 @@ from ofa_nas.supernet.sorting import sort_channels
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import adaptive_alpha_divergence, soft_cross_entropy
+from ofa_nas.training.placement import autocast_on, send
 from ofa_nas.training.recipe import Divergence, StepPosition
 
 _DIVERGENCES: dict[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
@@ -40,9 +41,7 @@ class Learner:
         self.optimizer = self._new_optimizer()
         self.teacher: Supernet | None = None
         device = next(supernet.parameters()).device
-        self._autocast = torch.autocast(
-            device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
+        self._autocast = autocast_on(device)
         self._divergence = _DIVERGENCES[self.recipe.divergence]
         *_, classifier = supernet.space.layers(supernet.space.largest)
         self._classifier_inputs = classifier.in_channels
@@ -77,6 +76,24 @@ class Learner:
             torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
         self.optimizer.step()
         return self.ranks.average(loss)
+
+    def rehearse(self) -> None:
+        """Do what a step does, at the largest resolution of the training, and forget it.
+
+        So a device without enough memory says so before the training, and not when it first draws that
+        resolution, which may be hours later.
+        """
+        before = {name: value.clone() for name, value in self.supernet.named_buffers()}
+        phases, space = self.recipe.phases, self.supernet.space
+        resolution = max(space.resolutions[: phase.resolutions or None][-1] for phase in phases)
+        rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+        at = self.recipe.position(0, len(self.batches))
+        self._learn(at, 0, resolution=resolution, rng=rng, generator=generator)
+        self.take_terms()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, value in self.supernet.named_buffers():
+                value.copy_(before[name])
 
     def adopt_teacher(self, tensors: dict[str, Tensor]) -> None:
         """Make weights that `teacher.state_dict()` once gave the frozen teacher again."""
@@ -114,9 +131,10 @@ class Learner:
     ) -> Tensor:
         """Draw the batch of a step, add up the gradients of its subnets, and return the loss."""
         x, labels = self.batches.draw(step, resolution, generator)
+        dropout = self._dropout(generator)
         if at.phase.teacher == "frozen":
-            return self._learn_from_frozen(x, labels, at, rng)
-        mode = replace(self._train_largest, dropout=self._dropout(generator))
+            return self._learn_from_frozen(x, labels, at, rng, replace(self._train, dropout=dropout))
+        mode = replace(self._train_largest, dropout=dropout)
         return self._learn_from_largest(x, labels, at, rng, mode)
 
     def _enter(self, at: StepPosition) -> None:
@@ -127,6 +145,7 @@ class Learner:
             before = self.recipe.phases[at.number - 1]
             kept = None if before.teacher == "none" else before.space(self.supernet.space)
             sort_channels(self.supernet, kept=kept)
+        self.ranks.copy_first(self.supernet)  # devices of several kinds round sums of weights differently
         without_momentum(self.optimizer)
 
     def _dropout(self, generator: torch.Generator) -> Tensor | None:
@@ -140,7 +159,7 @@ class Learner:
             return None
         size = self.recipe.batch_size
         drawn = torch.rand(size, self._classifier_inputs, generator=generator)[self.ranks.share(size)]
-        return ((drawn >= rate).float() / (1.0 - rate)).to(self.batches.device)
+        return send((drawn >= rate).float() / (1.0 - rate), self.batches.device)
 
     def _learn_from_largest(
         self, x: Tensor, labels: Tensor, at: StepPosition, rng: np.random.Generator, mode: Mode
@@ -165,7 +184,7 @@ class Learner:
         return (1.0 - share) * self._divergence(logits, answers) + share * self._label_loss(logits, labels)
 
     def _learn_from_frozen(
-        self, x: Tensor, labels: Tensor, at: StepPosition, rng: np.random.Generator
+        self, x: Tensor, labels: Tensor, at: StepPosition, rng: np.random.Generator, mode: Mode
     ) -> Tensor:
         """Random subnets from labels and from the frozen largest subnet's answers."""
         assert self.teacher is not None
@@ -175,7 +194,7 @@ class Learner:
             answers = self.teacher(x, largest, self._train).float()
         total = torch.zeros((), device=x.device)
         for arch in self._random_archs(at, resolution, rng):
-            logits = self._logits(x, arch, self._train)
+            logits = self._logits(x, arch, mode)
             loss = self._label_loss(logits, labels)
             (loss + self._divergence(logits, answers)).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()

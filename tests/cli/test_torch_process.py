@@ -35,6 +35,12 @@ def test_each_of_several_processes_has_a_device_of_its_own(
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert pick_device(name) == torch.device("cuda:1")
     assert pick_device("cuda:0") == torch.device("cuda:0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert pick_device(name) == torch.device("cuda:1")
+    with pytest.raises(
+        ConfigError, match=r"^--device cuda:0: each process of torchrun has a CUDA device of its"
+    ):
+        pick_device("cuda:0")
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ConfigError, match=rf"^--device {name}: torch sees 2 CUDA devices here, and this is"):
         pick_device(name)

@@ -41,6 +41,27 @@ def test_alpha_divergence_without_clipping_is_the_larger_of_the_two() -> None:
     torch.testing.assert_close(gradient(adaptive_alpha_divergence(student, teacher), student), expected)
 
 
+def test_a_student_without_an_idea_learns_all_that_a_sure_teacher_knows() -> None:
+    """Of two hundred classes the ratio to the teacher's answer is far above what ratios are clipped at."""
+    teacher = torch.zeros(1, 200, dtype=torch.float64)
+    teacher[0, 3] = 8.0
+    student = torch.zeros_like(teacher).requires_grad_()
+    p, q = teacher.softmax(1), student.softmax(1)
+    assert (p / q).max() > 100
+    found = gradient(adaptive_alpha_divergence(student, teacher), student)
+    torch.testing.assert_close(found, gradient(alpha_divergence(p, q, 1.0).sum(), student))
+
+
+def test_what_is_overestimated_is_clipped() -> None:
+    teacher = torch.tensor([[0.0, -9.0, 0.0]], dtype=torch.float64)
+    student = torch.tensor([[0.0, 1.1, 0.0]], dtype=torch.float64).requires_grad_()
+    p, q = teacher.softmax(1), student.softmax(1)
+    weights = (q / p).detach().clamp(max=5.0)
+    assert bool(((weights - 1.0) * q).sum() / 2 > alpha_divergence(p, q, 1.0))
+    expected = gradient((q.detach() * weights * q.log()).sum(), student)
+    torch.testing.assert_close(gradient(adaptive_alpha_divergence(student, teacher), student), expected)
+
+
 def test_clipping_bounds_the_gradient_of_a_hopeless_student() -> None:
     student, teacher = logits(30.0, 1).requires_grad_(), logits(30.0, 2)
     found = gradient(adaptive_alpha_divergence(student, teacher), student)

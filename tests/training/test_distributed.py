@@ -18,13 +18,14 @@ from torch.multiprocessing.spawn import spawn
 
 import ofa_nas
 from ofa_nas.cli.training_run import follow_training
-from ofa_nas.errors import ConfigError
+from ofa_nas.errors import ConfigError, LeftAloneError, TrainingError
 from ofa_nas.pipeline.training.learning import TrainedSupernet
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import read_tensors
 from ofa_nas.supernet.elastic import TRAIN_LARGEST, normalise
+from ofa_nas.supernet.processes import together
 from ofa_nas.supernet.supernet import Supernet
-from ofa_nas.training.distributed import Ranks
+from ofa_nas.training.distributed import Ranks, join_ranks, leave_ranks
 from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.train import Report
 from ofa_nas.training.train import train as train_supernet
@@ -83,8 +84,8 @@ def test_two_processes_have_the_loss_curve_of_one(recipe: str, tmp_path: Path) -
     two = train(tmp_path / "two", data, launcher=TORCHRUN, recipe=recipe)
     assert [line["step"] for line in one] == [line["step"] for line in two]
     assert len({line["loss"] for line in one}) > 3  # it does learn something
-    for alone, together in zip(one, two, strict=True):
-        assert together["loss"] == pytest.approx(alone["loss"], rel=1e-4)
+    for alone, shared in zip(one, two, strict=True):
+        assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-4)
     weights = [read_tensors(tmp_path / name / "checkpoint.safetensors") for name in ("one", "two")]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-2, atol=1e-3, msg=name)
@@ -242,6 +243,62 @@ def test_processes_stop_after_the_same_step_though_one_alone_is_told(tmp_path: P
     spawn(stop_one, (tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
     assert [(tmp_path / f"stopped{rank}").read_text() for rank in (0, 1)] == ["3", "3"]
     assert (tmp_path / "state").exists()
+
+
+def test_processes_on_cuda_wait_and_agree_on_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No CUDA device is here: gloo stands in for NCCL, and is told the device that NCCL would be."""
+    joined: list[object] = []
+    join = dist.init_process_group
+
+    def stand_in(backend: str, **how: object) -> None:
+        joined.extend((backend, how["device_id"]))
+        join("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    monkeypatch.setattr(dist, "init_process_group", stand_in)
+    monkeypatch.setattr(torch.cuda, "set_device", joined.append)
+    device = torch.device("cuda:1")
+    try:
+        ranks = join_ranks(device)
+        assert joined == [device, "nccl", device]
+        assert ranks.control is not None
+        assert ranks.control != dist.group.WORLD
+        assert dist.get_backend(ranks.control) == "gloo"
+        two = replace(ranks, count=2)
+        two.wait()
+        assert [two.agree(asks) for asks in (False, True)] == [False, True]
+    finally:
+        leave_ranks()
+
+
+NCCL_SAYS = """NCCL error in: NCCLUtils.cpp:94, invalid usage
+ncclInvalidUsage: This usually reflects invalid usage of NCCL library.
+Last error:
+Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1000"""
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "told"),
+    [
+        (
+            "[pair.cc:534] Connection closed by peer [127.0.0.1]:2665. More",
+            LeftAloneError,
+            "another process of this training ended (Connection closed by peer [127.0.0.1]:2665)",
+        ),
+        (
+            NCCL_SAYS,
+            TrainingError,
+            f"the processes cannot train together: {NCCL_SAYS.splitlines()[0]} … {NCCL_SAYS.splitlines()[3]}",
+        ),
+        ("", TrainingError, "the processes cannot train together: RuntimeError"),
+    ],
+)
+def test_only_who_is_gone_is_told_to_be(said: str, error: type[TrainingError], told: str) -> None:
+    with pytest.raises(TrainingError) as found, together():
+        raise RuntimeError(said)
+    assert (type(found.value), str(found.value)) == (error, told)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from ofa_nas.errors import TrainingError
 from ofa_nas.pruning.course import SupernetCourse
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.training import loop
 from ofa_nas.training.batches import Batches
+from ofa_nas.training.step import Learner
 from ofa_nas.training.train import train
 from ofa_nas.transfer.adapt import adapt
 from tests.training.test_train import SHORT, noise, restless
@@ -54,6 +56,25 @@ def test_a_clock_that_stands_still_between_two_steps_stops_no_training(
     speeds = [report.images_per_s for report in reports if isinstance(report, loop.StepReport)]
     assert len(speeds) == 6 + 2 + 8
     assert all(0.0 < speed < math.inf for speed in speeds)
+
+
+def test_a_device_with_too_little_memory_is_an_error_that_says_what_to_do(
+    tiny: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Learner.step
+
+    def full(self: Learner, number: int) -> Tensor:
+        if number == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total")
+        return step(self, number)
+
+    monkeypatch.setattr(Learner, "step", full)
+    checkpoint = tmp_path / "state.safetensors"
+    told = r"^cpu has too little memory \(CUDA out of memory\): share the batch among more processes of "
+    for minutes, way in ((60.0, "nothing was saved yet"), (0.0, f"with --resume goes on from {checkpoint}")):
+        checkpointing = loop.Checkpointing(checkpoint, minutes=minutes)
+        with pytest.raises(TrainingError, match=told + f".*; .*{way}$"):
+            list(train(restless(tiny), noise(tiny), SHORT, checkpointing=checkpointing))
 
 
 def test_steps_are_told_now_and_then_and_at_the_end_of_each_epoch(tiny: SearchSpace) -> None:

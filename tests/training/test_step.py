@@ -213,6 +213,44 @@ def test_only_the_largest_drops_inputs_of_the_classifier(tiny: SearchSpace) -> N
     assert not torch.equal(other.calls[0].mode.dropout, factors[0])
 
 
+def test_subnets_of_a_frozen_teacher_drop_inputs_and_the_teacher_none(tiny: SearchSpace) -> None:
+    supernet = WatchedSupernet(with_dropout(tiny, 0.5))
+    taught = learner(supernet, PROGRESSIVE)
+    for step in range(4):
+        taught.step(step)
+    assert [call.mode.dropout is not None for call in supernet.calls] == [True] * 5
+    first, second = (call.mode.dropout for call in supernet.calls[3:])
+    assert first is second  # one draw a step
+    assert isinstance(taught.teacher, WatchedSupernet)
+    (teaching,) = taught.teacher.calls[-1:]
+    assert (teaching.arch, teaching.mode.dropout) == (
+        replace(tiny.largest, resolution=teaching.x.shape[-1]),
+        None,
+    )
+
+
+def test_a_rehearsal_is_of_the_largest_step_and_changes_nothing(tiny: SearchSpace) -> None:
+    space = with_dropout(tiny, 0.5)
+    low = Phase("low", "largest", epochs=1.0, learning_rate=0.1, random_subnets=1, resolutions=1)
+    high = replace(low, name="high", resolutions=0)
+    recipe = Recipe("sandwich", (low, high), batch_size=8)
+    found = []
+    for is_rehearsed in (False, True):
+        supernet = WatchedSupernet(space)
+        supernet.load_state_dict(restless(space).state_dict())
+        taught = learner(supernet, recipe)
+        if is_rehearsed:
+            taught.rehearse()
+            assert [call.x.shape for call in supernet.calls] == [(8, 3, 32, 32)] * 3
+            assert supernet.calls[0].arch == space.largest
+            assert all(value.grad is None for value in supernet.parameters())
+        losses = [float(taught.step(step)) for step in range(4)]
+        found.append((losses, supernet.state_dict()))
+    assert found[0][0] == found[1][0]
+    for name, value in found[0][1].items():
+        assert torch.equal(found[1][1][name], value), name
+
+
 def test_low_resolutions_can_come_first(tiny: SearchSpace, tmp_path: Path) -> None:
     supernet = WatchedSupernet(tiny)
     low = Phase("low", "none", epochs=4.0, learning_rate=0.1, resolutions=1)
