@@ -11,16 +11,18 @@ _HEAD = """\
 
 Written by `python -m ofa_nas.cli.reference > docs/cli.md`; a test compares.
 
-Results go to stdout, everything else to stderr. Exit status: 0 done, 1 refused (one line says where, what was
-found and what would be right), 2 misused, interrupted 128 and the signal (130 Ctrl-C, 143 SIGTERM, 129 a
-closed terminal). `NO_COLOR=1` turns colours off; `OFA_NAS_DEBUG=1` shows the traceback of a bug.
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 refused (one line that begins with
+`error:` says where, what was found and what would be right), 2 misused, interrupted 128 and the signal (130
+Ctrl-C, 143 SIGTERM, 129 a closed terminal). Commands that check something, such as `verify`, `verify-table`
+and `search --export`, also end with 1 where it does not hold: then they give their JSON document as ever,
+and a refusal gives none. `NO_COLOR=1` turns colours off; `OFA_NAS_DEBUG=1` shows the traceback of a bug.
 
 What stands in parentheses at the end is the default. Every command also takes these:
 
 | argument | meaning |
 |---|---|
-| `--json` | print one JSON document to stdout |
-| `--json-file FILE` | write that document to a file, with or without --json |
+| `--json` | print one JSON document to stdout, and show no progress |
+| `--json-file FILE` | write that document to a file, with or without --json; a refusal leaves an older one |
 | `--verbose` | log what the library does to stderr |
 """
 _OF_EVERY_COMMAND = {"--json", "--json-file", "--verbose"}

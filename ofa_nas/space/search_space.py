@@ -1,4 +1,4 @@
-"""SearchSpace: what may be chosen, and the one walk that works out the geometry of a choice."""
+"""SearchSpace: what may be chosen."""
 
 import hashlib
 import json
@@ -11,15 +11,15 @@ from typing import Any, Self
 from ofa_nas.assets import find_asset
 from ofa_nas.errors import ArchitectureError, SpaceError
 from ofa_nas.space.architecture import Architecture, Block
-from ofa_nas.space.blocks import axes_of, mid_channels
-from ofa_nas.space.layer import Layer, block_name
+from ofa_nas.space.blocks import axes_of
+from ofa_nas.space.layer import Layer
 from ofa_nas.space.limits import COLOURS, MOST_CHANNELS, check_axes, check_size
 from ofa_nas.space.points import Point, read_points
-from ofa_nas.space.stages import Head, Stage, Stem, make_divisible, read_head, read_stage, read_stem
+from ofa_nas.space.stages import Head, Stage, Stem, read_head, read_stage, read_stem
 from ofa_nas.space.toml_reader import Section, read_toml
+from ofa_nas.space.walk import walk
 
 PADDINGS = ("symmetric", "same")
-SE_REDUCTION = 4  # squeeze-excite bottleneck: a quarter of the middle channels (OFA, MobileNetV3)
 
 
 @dataclass(frozen=True)
@@ -249,103 +249,15 @@ class SearchSpace:
             )
 
     def layers(self, arch: Architecture) -> Iterator[Layer]:
-        """Walk an architecture: the only place where sizes and channels are worked out.
+        """Its layers in execution order; each one's input is the output of the one before.
 
         It need not be one that may be chosen; `check` tells.
-
-        Yields:
-            Layers in execution order; each one's input is the output of the one before.
 
         Raises:
             ArchitectureError: It has more or fewer stages than the space.
         """
         self._check_stages(arch)
-        stem = self.stem
-        layer = self._convolution(
-            "stem", self.channels, stem.width, arch.resolution, stem.activation, stem=stem
-        )
-        yield layer
-        for stage_index, (stage, blocks) in enumerate(zip(self.stages, arch.stages, strict=True)):
-            for block_index, block in enumerate(blocks):
-                stride = 1 if block_index else stage.stride
-                name = block_name(stage_index, block_index)
-                layer = self._block(name, stage, block, stride=stride, before=layer)
-                yield layer
-        yield from self._head(layer)
-
-    def _rewrites(self, *, is_lite: bool) -> str:
-        """What the kind of a layer says of rewrites, see `ofa_nas.space.rewrites`."""
-        return ("+lite" if is_lite else "") + ("+folded" if self.folded else "")
-
-    def _kind(self, of_images: str) -> str:
-        """The kind of stem, pooling or head: that for images, or its twin for signals."""
-        return of_images if self.axes == 2 else f"{of_images}1d"
-
-    def _block(self, name: str, stage: Stage, block: Block, *, stride: int, before: Layer) -> Layer:
-        in_channels = before.out_channels
-        is_plain = before.name == "stem" and block.expand_ratio == 1
-        ratio = block.expand_ratio
-        middle = stage.mid_width or mid_channels(stage.block, in_channels, stage.width, ratio)
-        return Layer(
-            name=name,
-            kind=stage.block + self._rewrites(is_lite=self.lite and not is_plain),
-            in_channels=in_channels,
-            mid_channels=middle,
-            out_channels=stage.width,
-            kernel_size=block.kernel_size,
-            stride=stride,
-            in_size=before.out_size,
-            out_size=_strided(before.out_size, stride),
-            activation=stage.activation,
-            se_channels=make_divisible(middle // SE_REDUCTION) if stage.squeeze_excite else 0,
-            residual=stride == 1 and in_channels == stage.width,
-            padding=self.padding,
-        )
-
-    def _convolution(
-        self,
-        name: str,
-        in_channels: int,
-        out_channels: int,
-        in_size: int,
-        activation: str,
-        *,
-        stem: Stem | None = None,
-        norm: bool = True,
-    ) -> Layer:
-        kernel_size, stride = (stem.kernel_size, stem.stride) if stem else (1, 1)
-        return Layer(
-            name=name,
-            kind=self._kind("conv") + self._rewrites(is_lite=False) * norm,
-            in_channels=in_channels,
-            mid_channels=out_channels,
-            out_channels=out_channels,
-            kernel_size=kernel_size,
-            stride=stride,
-            in_size=in_size,
-            out_size=_strided(in_size, stride),
-            activation=activation,
-            norm=norm,
-            padding=self.padding,
-        )
-
-    def _head(self, before: Layer) -> Iterator[Layer]:
-        head, size, channels = self.head, before.out_size, before.out_channels
-        if head.width:
-            yield self._convolution("head_conv", channels, head.width, size, head.activation)
-            channels = head.width
-        pool = self._kind("pool")
-        yield Layer("head_pool", pool, channels, channels, channels, size, 1, size, 1, "none", norm=False)
-        if head.mix_width:
-            yield self._convolution("head_mix", channels, head.mix_width, 1, head.activation, norm=False)
-            channels = head.mix_width
-        yield Layer(
-            "classifier", "linear", channels, self.classes, self.classes, 1, 1, 1, 1, "none", norm=False
-        )
-
-
-def _strided(size: int, stride: int) -> int:
-    return -(-size // stride)
+        return walk(self, arch)
 
 
 def _middle(values: tuple[int, ...]) -> int:
