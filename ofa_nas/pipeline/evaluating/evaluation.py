@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, Top1
+from ofa_nas.data import DataSet, Source, check_input
+from ofa_nas.data.dataset import open_like
 from ofa_nas.data.packed import PackedImages
+from ofa_nas.data.sample import decode, in_sample, load_sample
 from ofa_nas.data.windows import Trained
 from ofa_nas.errors import ConfigError, DataError
+from ofa_nas.pipeline.evaluating.images import check_images, supernet_images
 from ofa_nas.randomness import rng_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
+from ofa_nas.training.splits import predictor_half
 
 if TYPE_CHECKING:
-    from ofa_nas.data import DataSet, Source
     from ofa_nas.export.verify import OrtModel
     from ofa_nas.supernet.supernet import Supernet
     from ofa_nas.training.evaluate import Images
@@ -70,7 +74,6 @@ class Bench:
         Raises:
             CheckpointError: One of them is missing or damaged.
         """
-        from ofa_nas.pipeline.evaluating.images import supernet_images
         from ofa_nas.supernet.checkpoint import load_supernet
 
         files = SupernetFiles.find(supernet)
@@ -78,13 +81,11 @@ class Bench:
         calibration = supernet_images(files.calibration, "calibration").images
         return cls(files, card, network, calibration, threads)
 
-    def open_data(self, data: str) -> "DataSet":
+    def open_data(self, data: str) -> DataSet:
         """Open a data set as the supernet sees it; see `open_like`.
 
         Validation images are at least as large as those that it was trained on.
         """
-        from ofa_nas.data.dataset import open_like
-
         found = open_like(data, self.card)
         return replace(found, val=found.val.at_least(self.card.image_size))
 
@@ -95,7 +96,7 @@ class Bench:
             CheckpointError: They are missing.
             DataError: They are damaged.
         """
-        return _decode(draw_images(held_out_source(self.files), [self.card], images, seed))
+        return decode(draw_images(held_out_source(self.files), [self.card], images, seed))
 
     def held_out_top_1(self, arch: Architecture) -> Top1 | None:
         """Of an architecture on all of them, which chose nothing; None where there are none.
@@ -116,14 +117,12 @@ class Bench:
         Raises:
             DataError: The data set has other classes, or no image is left.
         """
-        from ofa_nas.training.splits import predictor_half
-
         found = self.open_data(data)
         check_fit(found.val, self.card)
         half = found.val.subset(predictor_half(found.val))
         if self.files.held_out.is_file():
             half = _without_held_out(half, self.files.held_out, found.name)
-        drawn = _decode(draw_images(half, [self.card], images, seed))
+        drawn = decode(draw_images(half, [self.card], images, seed))
         return DrawnImages(drawn.images, drawn.labels, drawn.class_names, found.name)
 
     def blank_sample(self, split: DrawnImages, *, seed: int) -> AccuracySample:
@@ -164,7 +163,7 @@ class Bench:
         return right[0], right[1]
 
 
-def check_classes(source: "Source", class_names: Sequence[str]) -> None:
+def check_classes(source: Source, class_names: Sequence[str]) -> None:
     """Refuse images of other classes than a network's.
 
     Raises:
@@ -177,28 +176,23 @@ def check_classes(source: "Source", class_names: Sequence[str]) -> None:
         )
 
 
-def check_fit(source: "Source", card: Network) -> None:
+def check_fit(source: Source, card: Network) -> None:
     """Refuse data that a network cannot be evaluated on: of another kind, channels or classes.
 
     Raises:
         DataError: Says what the data are, and what the network takes.
     """
-    from ofa_nas.data import check_input
-
     check_input(source, card.space)
     check_classes(source, card.class_names)
 
 
-def held_out_source(files: SupernetFiles) -> "Source":
+def held_out_source(files: SupernetFiles) -> Source:
     """The images that lie beside a supernet and chose nothing."""
-    from ofa_nas.data.sample import load_sample
-    from ofa_nas.pipeline.evaluating.images import check_images
-
     check_images(files.held_out, "held-out")
     return load_sample(files.held_out)
 
 
-def draw_images(source: "Source", networks: Sequence[Network], images: int | None, seed: int) -> "Source":
+def draw_images(source: Source, networks: Sequence[Network], images: int | None, seed: int) -> Source:
     """At most so many images that fit all networks, drawn by `seed`, in their order.
 
     Raises:
@@ -214,14 +208,12 @@ def draw_images(source: "Source", networks: Sequence[Network], images: int | Non
     return source.subset(np.sort(rng_of(seed, 4).permutation(len(source))[:images]))
 
 
-def _without_held_out(half: "Source", held_out: Path, data: str) -> "Source":
+def _without_held_out(half: Source, held_out: Path, data: str) -> Source:
     """The images that choices may look at, without those of an earlier deal that verification looks at.
 
     Raises:
         DataError: No image is left, or the sample is damaged.
     """
-    from ofa_nas.data.sample import in_sample
-
     rows = np.flatnonzero(~in_sample(held_out, half))
     if len(rows) == len(half):
         return half
@@ -236,12 +228,6 @@ def _without_held_out(half: "Source", held_out: Path, data: str) -> "Source":
         *(data, len(half) - len(rows), len(half), held_out),
     )
     return half.subset(rows)
-
-
-def _decode(source: "Source") -> PackedImages:
-    from ofa_nas.data.sample import decode
-
-    return decode(source)
 
 
 def _digest(*arrays: np.ndarray) -> str:

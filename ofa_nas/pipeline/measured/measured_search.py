@@ -7,11 +7,11 @@ processes and machines can work at it.
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, Top1
+from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import MeasuringProtocol, Visit, open_device
 from ofa_nas.devices.quiet import quiet, working
 from ofa_nas.errors import ConfigError
@@ -41,9 +41,6 @@ from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.storage import open_storage, storage_name
 from ofa_nas.search.study import State, Study, Trial, counted_trials
 from ofa_nas.space.architecture import Architecture
-
-if TYPE_CHECKING:
-    from ofa_nas.data.packed import PackedImages
 
 ROUND_TRIALS = 8  # measured between two fits of the predictor
 POLL_S = 1.0  # between two looks at what other workers do
@@ -193,7 +190,7 @@ class _Worker:
     estimators: Estimators
     setup: MeasuredSetup
     bench: Bench
-    split: "PackedImages"
+    split: PackedImages
     study: Study
     planner: Planner
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, SampleStore, own_noise
 from ofa_nas.arrays import Floats
+from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
 from ofa_nas.files import check_writable
 from ofa_nas.pipeline.evaluating.evaluation import Bench
@@ -22,9 +23,7 @@ from ofa_nas.scores import kendall_deviation, kendall_tau, rmse, tau_ceiling
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
-
-if TYPE_CHECKING:
-    from ofa_nas.data.packed import PackedImages
+from ofa_nas.training.collect import collect, fill_up, stratified_sample
 
 MOST_SUBNETS = 100_000
 LEAST_TO_JUDGE = 30  # samples; fewer give no estimate worth stopping for
@@ -97,7 +96,7 @@ class Collection:
     """
 
     bench: Bench
-    split: "PackedImages"
+    split: PackedImages
     blank: AccuracySample
     archs: tuple[Architecture, ...]
 
@@ -126,8 +125,6 @@ class Collection:
             DataError: The data set has other classes.
             ConfigError: `count` is none, or more than anybody evaluates.
         """
-        from ofa_nas.training.collect import fill_up, stratified_sample
-
         if not 1 <= count <= MOST_SUBNETS:
             raise ConfigError(f"--count {count}: expected 1 to {MOST_SUBNETS}")
         bench = Bench.open(supernet, threads=threads)
@@ -148,8 +145,6 @@ class Collection:
 
         Several processes may do so for one supernet at once: what one evaluates is left out by the others.
         """
-        from ofa_nas.training.collect import collect
-
         store = SampleStore(self.bench.files.samples)
         yield from collect(self.archs, store, evaluate=self._count_halves, blank=self.blank)
 
