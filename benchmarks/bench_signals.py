@@ -104,7 +104,7 @@ def prepare(args: argparse.Namespace) -> SupernetFiles:
     if not files.predictor.is_file():
         name = str(files.weights)
         plan_of_samples = Collection.plan(
-            name, count=args.subnets, data=args.data, images=args.windows, seed=args.seed
+            Bench.open(name), count=args.subnets, data=args.data, images=args.windows, seed=args.seed
         )
         for _ in plan_of_samples.samples():
             pass

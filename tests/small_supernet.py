@@ -15,6 +15,7 @@ from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.latency.attribution import LayerLatency
 from ofa_nas.latency.measured import Holdout, Measured
 from ofa_nas.latency.table import LatencyTable, TableDevice
+from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import FitReport, fit_predictor
 from ofa_nas.pipeline.training.learning import TrainedSupernet, TrainingPlan, train_supernet
@@ -118,7 +119,9 @@ def make_small_supernet(root: Path) -> SmallSupernet:
     assert isinstance(trained, TrainedSupernet)
     losses = tuple(report.loss for report in reports if isinstance(report, StepReport))
     name = str(trained.files.weights)
-    samples = list(Collection.plan(name, count=SUBNETS, data=str(data), images=60, seed=0).samples())
+    samples = list(
+        Collection.plan(Bench.open(name), count=SUBNETS, data=str(data), images=60, seed=0).samples()
+    )
     assert len(samples) == SUBNETS
     fitted, _ = fit_predictor(name, kind="additive", seed=0)
     replace(SupernetCard.load(trained.files.card), licence=LICENCE).save(trained.files.card)

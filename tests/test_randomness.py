@@ -11,6 +11,7 @@ import pytest
 from ofa_nas.data.synthetic import SyntheticImages
 from ofa_nas.devices import MeasuringProtocol
 from ofa_nas.errors import ConfigError
+from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import try_predictors
@@ -80,7 +81,7 @@ SEEDED: dict[str, Callable[[SmallSupernet, Any], Any]] = {
     ),
     "evaluate": lambda small, seed: evaluate(small.name, ["smallest"], images=2, seed=seed),
     "collect": lambda small, seed: Collection.plan(
-        small.name, count=40, data=f"folder={small.data}", images=2, seed=seed
+        Bench.open(small.name), count=40, data=f"folder={small.data}", images=2, seed=seed
     ),
     "fit": lambda small, seed: try_predictors(small.name, kind="macs", seed=seed),
     "report": lambda small, seed: report_predictor(small.name, kind="macs", seed=seed),

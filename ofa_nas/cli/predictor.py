@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COUNT, IMAGES = 150, 2000
 OWN = {  # options that not every action has
-    "collect": ("data", "window", "hop", "count", "near_front", "until", "images", "threads"),
+    "collect": ("data", "window", "hop", "count", "near_front", "until", "images", "threads", "device"),
     "fit": ("kind",),
     "report": ("kind", "output"),
 }
@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="collect: CPU threads for calibration and images (all cores, or what a CPU quota leaves)",
     )
+    parser.add_argument(
+        "--device",
+        help="collect: cuda or cuda:N for torch on a CUDA device, cpu for ONNX Runtime on the files that the "
+        "subnets would be, auto for cuda where there is one (cpu)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
 
@@ -77,23 +82,27 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _collect(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import give_document, out, progress
-    from ofa_nas.cli.torch_process import prepare_torch
+    from ofa_nas.cli.torch_process import pick_device, prepare_torch
     from ofa_nas.errors import ConfigError
+    from ofa_nas.pipeline.evaluating.evaluation import Bench
     from ofa_nas.pipeline.predicting.collecting import Aim, Collection, Standing, collect_until
 
     if args.data is None:
         raise ConfigError("predictor collect needs --data, a data set with the supernet's classes")
     aim = None if args.until is None else Aim.parse(args.until)
     prepare_torch(threads=args.threads)
+    device = pick_device(args.device or "cpu")
     with progress("loading supernet and images", total=None, quiet=args.json):
+        bench = Bench.open(
+            args.supernet, threads=args.threads, device=None if device.type == "cpu" else device
+        )
         plan = Collection.plan(
-            args.supernet,
+            bench,
             count=COUNT if args.count is None else args.count,
             data=args.data,
             images=IMAGES if args.images is None else args.images,
             seed=args.seed,
             near_front=args.near_front,
-            threads=args.threads,
         )
     count, standing = 0, None
     records = collect_until(aim, plan.samples(), args.supernet, seed=args.seed) if aim else plan.samples()

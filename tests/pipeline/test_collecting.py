@@ -15,6 +15,7 @@ import pytest
 
 from ofa_nas.accuracy import AccuracySample, SampleStore
 from ofa_nas.errors import ConfigError
+from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting import collecting
 from ofa_nas.pipeline.predicting.collecting import (
     CHECK_EVERY,
@@ -196,7 +197,9 @@ def test_other_images_of_the_same_name_are_other_data(
     small: SmallSupernet, other_data: Path, tmp_path: Path
 ) -> None:
     def pending(data: Path) -> int:
-        plan = Collection.plan(str(files.weights), count=SUBNETS, data=str(data), images=60, seed=0)
+        plan = Collection.plan(
+            Bench.open(str(files.weights)), count=SUBNETS, data=str(data), images=60, seed=0
+        )
         return len(plan.archs)
 
     files = small.copy_to(tmp_path / "run")

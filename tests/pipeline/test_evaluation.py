@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ofa_nas.accuracy import SampleStore
@@ -73,7 +74,7 @@ def test_data_with_other_classes_are_refused(small: SmallSupernet, tmp_path: Pat
     with pytest.raises(DataError, match="they must be the same"):
         list(evaluate(small.name, ["smallest"], data=str(data), images=None, seed=0))
     with pytest.raises(DataError, match="they must be the same"):
-        Collection.plan(small.name, count=3, data=str(data), images=10, seed=0)
+        Collection.plan(Bench.open(small.name), count=3, data=str(data), images=10, seed=0)
 
 
 def test_what_is_no_architecture_is_refused(small: SmallSupernet) -> None:
@@ -92,7 +93,9 @@ def test_samples_tell_where_they_came_from(small: SmallSupernet, tiny: SearchSpa
 
 def test_samples_are_of_the_half_that_verification_never_sees(small: SmallSupernet, tmp_path: Path) -> None:
     files = small.copy_to(tmp_path / "run")
-    plan = Collection.plan(str(files.weights), count=1, data=str(small.data), images=10_000, seed=1)
+    plan = Collection.plan(
+        Bench.open(str(files.weights)), count=1, data=str(small.data), images=10_000, seed=1
+    )
     (sample,) = plan.samples()
     val = open_data(str(small.data)).val
     half = decode(val.subset(predictor_half(val)))
@@ -101,6 +104,22 @@ def test_samples_are_of_the_half_that_verification_never_sees(small: SmallSupern
     subnet = calibrated_subnet(supernet, arch, images=small.calibration, normalization=Normalization())
     assert sample.images == len(half) == 100
     assert sample.correct == count_correct(subnet, half, normalization=Normalization())
+
+
+def test_torch_may_count_in_place_of_onnx_runtime(small: SmallSupernet) -> None:
+    """On a CPU here, as on a CUDA device."""
+    by_file, by_torch = Bench.open(small.name), Bench.open(small.name, device=torch.device("cpu"))
+    split = by_file.predictor_images(str(small.data), images=61, seed=0)
+    for arch in (by_file.card.space.smallest, by_file.card.space.largest):
+        subnet = calibrated_subnet(
+            by_torch.supernet, arch, images=small.calibration, normalization=Normalization()
+        )
+        halves = [
+            PackedImages(split.images[half::2], split.labels[half::2], split.class_names) for half in (0, 1)
+        ]
+        expected = tuple(count_correct(subnet, half, normalization=Normalization()) for half in halves)
+        assert by_torch.count_halves(arch, split) == expected
+        assert np.abs(np.subtract(by_file.count_halves(arch, split), expected)).max() <= 1
 
 
 def test_a_digest_is_of_images_labels_and_calibration(small: SmallSupernet) -> None:
@@ -204,13 +223,18 @@ def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet,
     *_, result = search(Estimators.load(name), [], seed=0)
     assert isinstance(result, SearchResult)
     front = {str(candidate.architecture) for candidate in result.front}
+    bench = Bench.open(name)
     few, plan = (
-        Collection.plan(name, count=count, data=str(small.data), images=10, seed=0, near_front=True)
+        Collection.plan(
+            Bench.open(name), count=count, data=str(small.data), images=10, seed=0, near_front=True
+        )
         for count in (2, 3)
     )
     assert few.archs == (result.front[0].architecture, result.front[-1].architecture)
     samples = list(plan.samples())
     assert 1 <= len(samples) <= 3
     assert {sample.arch for sample in samples} <= front
-    again = Collection.plan(name, count=3, data=str(small.data), images=10, seed=0, near_front=True)
+    again = Collection.plan(
+        Bench.open(name), count=3, data=str(small.data), images=10, seed=0, near_front=True
+    )
     assert again.archs == ()

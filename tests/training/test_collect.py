@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ofa_nas.accuracy import SampleStore
+from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.space.costs import layer_macs
 from ofa_nas.space.encoding import Encoding
@@ -62,7 +63,7 @@ def test_a_larger_sample_is_filled_up_and_stays_spread(first: int, then: int) ->
 
 
 def test_more_are_added_to_what_the_store_holds(small: SmallSupernet) -> None:
-    plan = Collection.plan(small.name, count=SUBNETS + 6, data=str(small.data), images=60, seed=0)
+    plan = Collection.plan(Bench.open(small.name), count=SUBNETS + 6, data=str(small.data), images=60, seed=0)
     assert len(plan.archs) == 6
     assert not {str(arch) for arch in plan.archs} & {
         one.arch for one in SampleStore(small.files.samples).read()
@@ -75,7 +76,9 @@ def test_what_the_store_holds_is_not_evaluated_again(small: SmallSupernet, tmp_p
     assert len(before) == SUBNETS
     lines = files.samples.read_bytes().splitlines(keepends=True)
     files.samples.write_bytes(b"".join(lines[:5] + lines[8:]) + b'{"arch": "24/3x2')  # torn as by a kill
-    plan = Collection.plan(str(files.weights), count=SUBNETS, data=str(small.data), images=60, seed=0)
+    plan = Collection.plan(
+        Bench.open(str(files.weights)), count=SUBNETS, data=str(small.data), images=60, seed=0
+    )
     assert [str(arch) for arch in plan.archs] == [sample.arch for sample in before[5:8]]
     assert list(plan.samples()) == before[5:8]
     assert sorted(SampleStore(files.samples).read(), key=str) == sorted(before, key=str)

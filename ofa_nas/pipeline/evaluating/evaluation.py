@@ -2,15 +2,16 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ofa_nas.accuracy import AccuracySample, Top1
-from ofa_nas.data import DataSet, Source, check_input
+from ofa_nas.data import DataSet, Normalization, Source, check_input
 from ofa_nas.data.dataset import open_like
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import decode, in_sample, load_sample
@@ -23,6 +24,8 @@ from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.splits import predictor_half
 
 if TYPE_CHECKING:
+    import torch
+
     from ofa_nas.export.verify import OrtModel
     from ofa_nas.supernet.supernet import Supernet
     from ofa_nas.training.evaluate import Images
@@ -59,6 +62,8 @@ class Bench:
         supernet: Its weights.
         calibration: Images for the batch norms.
         threads: Images at once; None for one a core.
+        device: On which torch classifies for `count_halves`; None for ONNX Runtime on the file, as a device
+            that runs it would.
     """
 
     files: SupernetFiles
@@ -66,10 +71,13 @@ class Bench:
     supernet: "Supernet"
     calibration: "Images"
     threads: int | None = None
+    device: "torch.device | None" = None
 
     @classmethod
-    def open(cls, supernet: str | Path, *, threads: int | None = None) -> "Bench":
-        """Load a supernet and its calibration images.
+    def open(
+        cls, supernet: str | Path, *, threads: int | None = None, device: "torch.device | None" = None
+    ) -> "Bench":
+        """Load a supernet, onto a device if one is given, and its calibration images.
 
         Raises:
             CheckpointError: One of them is missing or damaged.
@@ -79,7 +87,14 @@ class Bench:
         files = SupernetFiles.find(supernet)
         network, card = load_supernet(files)
         calibration = supernet_images(files.calibration, "calibration").images
-        return cls(files, card, network, calibration, threads)
+        if device is not None:
+            import torch
+
+            from ofa_nas.supernet.supernet import place
+
+            place(network, device)
+            torch.backends.cudnn.allow_tf32 = False  # samples of files on a CPU may lie beside these
+        return cls(files, card, network, calibration, threads, device)
 
     def open_data(self, data: str) -> DataSet:
         """Open a data set as the supernet sees it; see `open_like`.
@@ -151,16 +166,26 @@ class Bench:
         return OrtModel(model, card.normalization, threads=self.threads)
 
     def count_halves(self, arch: Architecture, split: PackedImages) -> tuple[int, int]:
-        """How many images 0, 2, 4, … the file of a subnet classifies right, and how many of the others."""
-        from ofa_nas.export.verify import count_correct_in_file
+        """How many images 0, 2, 4, … a subnet classifies right, and how many of the others."""
+        count = self._counter(arch)
+        even, odd = (
+            count(PackedImages(split.images[half::2], split.labels[half::2], split.class_names))
+            for half in (0, 1)
+        )
+        return even, odd
 
-        file = self.file_of(arch)
-        right = [0, 0]
-        for half in (0, 1):
-            part = PackedImages(split.images[half::2], split.labels[half::2], split.class_names)
-            for found in count_correct_in_file(file, part):
-                right[half] = found.correct
-        return right[0], right[1]
+    def _counter(self, arch: Architecture) -> Callable[[PackedImages], int]:
+        """What counts the images that a subnet classifies right."""
+        if self.device is None:
+            from ofa_nas.export.verify import count_correct_in_file
+
+            file = self.file_of(arch)
+            return lambda images: max(found.correct for found in count_correct_in_file(file, images))
+        from ofa_nas.training.evaluate import calibrated_subnet, count_correct
+
+        normalization = Normalization(tuple(self.card.input_mean), tuple(self.card.input_std))
+        subnet = calibrated_subnet(self.supernet, arch, images=self.calibration, normalization=normalization)
+        return partial(count_correct, subnet, normalization=normalization)
 
 
 def check_classes(source: Source, class_names: Sequence[str]) -> None:

@@ -103,37 +103,34 @@ class Collection:
     @classmethod
     def plan(
         cls,
-        supernet: str,
+        bench: Bench,
         *,
         count: int,
         data: str,
         images: int,
         seed: int,
         near_front: bool = False,
-        threads: int | None = None,
     ) -> Self:
         """Choose what makes the subnets that were evaluated so far `count`, or a part of the front.
 
         They are spread over MACs, or as many are taken from the front that the present predictor finds,
         whatever was evaluated elsewhere: it is too optimistic exactly there, where it chose, until it has
         seen such subnets. The images are drawn from the half of the validation images that verification
-        never sees, and `threads` of them are classified at once, by default one a core.
+        never sees.
 
         Raises:
-            CheckpointError: The supernet is missing or damaged.
             FileError: The samples cannot be written beside it.
             DataError: The data set has other classes.
             ConfigError: `count` is none, or more than anybody evaluates.
         """
         if not 1 <= count <= MOST_SUBNETS:
             raise ConfigError(f"--count {count}: expected 1 to {MOST_SUBNETS}")
-        bench = Bench.open(supernet, threads=threads)
         check_writable(bench.files.samples)
         split = bench.predictor_images(data, images=images, seed=seed)
         blank = bench.blank_sample(split, seed=seed)
         known = set(map(bench.card.space.parse, SampleStore(bench.files.samples).evaluated(blank)))
         if near_front:
-            archs = [arch for arch in _front(supernet, count, seed) if arch not in known]
+            archs = [arch for arch in _front(bench.files, count, seed) if arch not in known]
         else:
             encoding = Encoding.of(bench.card.space)
             drawn = stratified_sample(encoding, count, rng_of(seed, 3))
@@ -219,9 +216,9 @@ def judge_predictions(aim: Aim, predicted: Floats, accuracies: Floats, *, noise:
     return Standing(len(accuracies), value, sure, best, is_reached, is_beyond)
 
 
-def _front(supernet: str, count: int, seed: int) -> list[Architecture]:
+def _front(files: SupernetFiles, count: int, seed: int) -> list[Architecture]:
     """Architectures on the predicted front of accuracy and MACs, evenly spread along it."""
-    *_, result = search(Estimators.load(supernet), [], seed=seed)
+    *_, result = search(Estimators.load(files.weights), [], seed=seed)
     assert isinstance(result, SearchResult)
     places = np.unique(np.linspace(0, len(result.front) - 1, count).round().astype(int))
     return [result.front[place].architecture for place in places]

@@ -85,6 +85,7 @@ class CollectTable:
     near_front: int = 40
     images: int = 2000
     until: str | None = None
+    device: str | None = None
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -94,6 +95,7 @@ class CollectTable:
             near_front=section.integer("near_front", default=cls().near_front, minimum=0),
             images=section.integer("images", default=cls().images, maximum=_MOST),
             until=_text(section, "until"),
+            device=_torch_device(section),
         )
         section.close()
         return table

@@ -26,7 +26,7 @@ _ABOUT = ("made_by", "provenance", "history")
 _TRAINED = (CHECKPOINT, "history.jsonl", "tensorboard", "supernet.")
 _SETTINGS = {  # options that change neither what is made nor what it is worth
     "train": {"--threads", "--checkpoint-minutes", "--tensorboard", "--device"},
-    "predictor": {"--threads"},
+    "predictor": {"--threads", "--device"},
 }
 
 
