@@ -225,16 +225,12 @@ def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet,
     front = {str(candidate.architecture) for candidate in result.front}
     bench = Bench.open(name)
     few, plan = (
-        Collection.plan(
-            Bench.open(name), count=count, data=str(small.data), images=10, seed=0, near_front=True
-        )
+        Collection.plan(bench, count=count, data=str(small.data), images=10, seed=0, near_front=True)
         for count in (2, 3)
     )
     assert few.archs == (result.front[0].architecture, result.front[-1].architecture)
     samples = list(plan.samples())
     assert 1 <= len(samples) <= 3
     assert {sample.arch for sample in samples} <= front
-    again = Collection.plan(
-        Bench.open(name), count=3, data=str(small.data), images=10, seed=0, near_front=True
-    )
+    again = Collection.plan(bench, count=3, data=str(small.data), images=10, seed=0, near_front=True)
     assert again.archs == ()
