@@ -1,5 +1,6 @@
-"""Show how a file is made and checked, and the table of its checks: the last thing a user sees."""
+"""Deliver what a search chose; show how a file is made and checked, and the table of its checks."""
 
+import argparse
 import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,6 +12,36 @@ if TYPE_CHECKING:
     from ofa_nas.export.card import Quantization
     from ofa_nas.export.check import Check
     from ofa_nas.pipeline.delivery.file_verification import Delivery
+    from ofa_nas.pipeline.searching.estimators import Estimators
+    from ofa_nas.pipeline.searching.search import SearchResult
+
+
+def deliver_result(
+    args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", addresses: dict[str, str]
+) -> "Delivery":
+    """Export the subnet that a search chose, check the file, and show the checks.
+
+    Args:
+        args: Of the command.
+        estimators: Of the supernet.
+        result: Of the search.
+        addresses: Where latencies are measured, by the names of the tables.
+    """
+    from ofa_nas.cli.file_form import read_form
+    from ofa_nas.cli.torch_process import prepare_process
+
+    prepare_process()
+    from ofa_nas.pipeline.delivery.deliver import deliver
+    from ofa_nas.pipeline.searching.promise import promise_of_result
+
+    promise = promise_of_result(result, estimators, addresses=addresses, threads=args.threads)
+    stream = deliver(
+        estimators.files, result.chosen.architecture, promise, output=args.export, form=read_form(args)
+    )
+    delivery = follow_delivery(stream, quiet=args.json)
+    if not args.json:
+        show_delivery(delivery)
+    return delivery
 
 
 def follow_delivery(stream: "Iterator[Activity | Delivery]", *, quiet: bool) -> "Delivery":

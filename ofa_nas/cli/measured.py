@@ -1,20 +1,16 @@
 """`ofa-nas search --measured`: its options, its progress, and what it shows."""
 
 import argparse
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
-    from ofa_nas.pipeline.delivery.file_verification import Delivery
     from ofa_nas.pipeline.measured.measured_search import MeasuredResult
     from ofa_nas.pipeline.measured.trials import MeasuredTrial
     from ofa_nas.pipeline.searching.estimators import Estimators
     from ofa_nas.pipeline.searching.search import SearchResult
-
-    Deliver = Callable[[argparse.Namespace, Estimators, SearchResult, dict[str, str]], Delivery]
 
 TRIALS, IMAGES, HEARTBEAT_S = 48, 2000, 15.0
 _OWN = ("storage", "study", "trials", "heartbeat")
@@ -69,15 +65,12 @@ def check_measured(args: argparse.Namespace) -> None:
         raise ConfigError("--finalists are for a predicted search: --measured times every trial")
     if args.objective != "accuracy":
         raise ConfigError(f"--objective {args.objective} is for a predicted search: leave out --measured")
+    if args.precision != "fp32":
+        raise ConfigError(f"--measured evaluates fp32 files: leave out --precision {args.precision}")
 
 
 def run_measured(
-    args: argparse.Namespace,
-    estimators: "Estimators",
-    searched: "SearchResult",
-    addresses: dict[str, str],
-    *,
-    deliver: "Deliver",
+    args: argparse.Namespace, estimators: "Estimators", searched: "SearchResult", addresses: dict[str, str]
 ) -> int:
     """Work at the study, show what it holds, and export if asked to; the exit status.
 
@@ -86,9 +79,9 @@ def run_measured(
         estimators: Of the supernet.
         searched: What they find.
         addresses: Where latencies are measured, by the names of the tables.
-        deliver: Exports and checks.
     """
     from ofa_nas.cli.console import give_document
+    from ofa_nas.cli.delivery import deliver_result
     from ofa_nas.cli.report import give_report
     from ofa_nas.errors import BudgetError
     from ofa_nas.pipeline.delivery.search_document import measured_document
@@ -98,7 +91,7 @@ def run_measured(
         show_measured(result, estimators)
     if result.chosen is None:
         raise BudgetError(_describe_failure(result))
-    delivery = deliver(args, estimators, result.search, addresses) if args.export is not None else None
+    delivery = deliver_result(args, estimators, result.search, addresses) if args.export is not None else None
     document = measured_document(result, estimators, seed=args.seed, delivery=delivery)
     give_document(args, document)
     give_report(args, document)

@@ -23,7 +23,6 @@ from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.delivery.file_verification import Delivery
     from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
     from ofa_nas.pipeline.searching.finalists import Finals
     from ofa_nas.pipeline.searching.search import SearchResult, Unmet
@@ -151,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     (result,) = (answer for answer in answers if isinstance(answer, SearchResult))
     addresses = {names[device.text]: device.address for device in devices if device.address}
     if args.measured:
-        return run_measured(args, estimators, result, addresses, deliver=_deliver)
+        return run_measured(args, estimators, result, addresses)
     return _finish(args, estimators, result, addresses)
 
 
@@ -162,8 +161,6 @@ def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_li
 
     check_objective(args, is_list=is_list)
     check_measured(args)
-    if args.measured and args.precision != "fp32":
-        raise ConfigError(f"--measured evaluates fp32 files: leave out --precision {args.precision}")
     check_contest(args)
     measured = {
         "--measured": args.measured,
@@ -255,6 +252,7 @@ def _finish(
 ) -> int:
     """Time finalists, show, export and check; the exit status."""
     from ofa_nas.cli.console import give_document
+    from ofa_nas.cli.delivery import deliver_result
     from ofa_nas.cli.device_tables import tell_extrapolation
     from ofa_nas.cli.plot import is_plotted
     from ofa_nas.cli.search_report import show_nothing_measured, show_search
@@ -279,7 +277,7 @@ def _finish(
             seeds=args.seeds,
             is_plotted=is_plotted(args.plot),
         )
-    delivery = _deliver(args, estimators, result, addresses) if args.export is not None else None
+    delivery = deliver_result(args, estimators, result, addresses) if args.export is not None else None
     document = result_document(
         result,
         estimators,
@@ -324,23 +322,3 @@ def _measure(
         quiet=args.json,
         total=models * protocol.rounds,  # at least
     )
-
-
-def _deliver(
-    args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", addresses: dict[str, str]
-) -> "Delivery":
-    from ofa_nas.cli.delivery import follow_delivery, show_delivery
-    from ofa_nas.cli.torch_process import prepare_process
-
-    prepare_process()
-    from ofa_nas.pipeline.delivery.deliver import deliver
-    from ofa_nas.pipeline.searching.promise import promise_of_result
-
-    promise = promise_of_result(result, estimators, addresses=addresses, threads=args.threads)
-    stream = deliver(
-        estimators.files, result.chosen.architecture, promise, output=args.export, form=read_form(args)
-    )
-    delivery = follow_delivery(stream, quiet=args.json)
-    if not args.json:
-        show_delivery(delivery)
-    return delivery
