@@ -17,6 +17,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.blocks import layer_text, lower
 from ofa_nas.space.costs import every_layer, layer_macs
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.operators import Linear, Pool
 from ofa_nas.space.search_space import SearchSpace
 
 SHOWN = 3  # examples in a message
@@ -157,9 +158,7 @@ def find_floor(rows: Rows) -> list[Finding]:
 
     A constant is fitted beside MACs and elements moved, relative errors least and nothing negative.
     """
-    blocks = [
-        (layer, ms) for (_, layer), ms in rows.items() if layer.kind not in ("pool", "linear") and ms > 0
-    ]
+    blocks = [(layer, ms) for (_, layer), ms in rows.items() if _is_block(layer) and ms > 0]
     if len(blocks) < LEAST_SHARED:
         return []
     work = np.array([[layer_macs(layer), _moved(layer), 1.0] for layer, _ in blocks])
@@ -171,6 +170,11 @@ def find_floor(rows: Rows) -> list[Finding]:
         return []
     message = f"{floor:.3g} ms of every row do not depend on its work, {share:.0%} of the median row"
     return [Finding("floor", message, False)]
+
+
+def _is_block(layer: Layer) -> bool:
+    """Whether a layer is more than pooling or the classifier."""
+    return not all(isinstance(operator, Pool | Linear) for operator in lower(layer))
 
 
 def _moved(layer: Layer) -> float:

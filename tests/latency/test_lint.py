@@ -161,6 +161,15 @@ def test_a_floor_above_compute_is_found() -> None:  # as of eager mode: 9 ms for
     assert find_floor(GOOD) == []
 
 
+@pytest.mark.parametrize("space", ["mobilenet_v3", "conv1d"])
+def test_a_cheap_pooling_hides_no_floor(space: str) -> None:
+    layers = layers_of(SearchSpace.load(space))
+    eager = {(0, layer): BOARD.layer_ms(layer) + 9.0 for layer in layers}
+    (pooling,) = (key for key in eager if key[1].name == "head_pool")
+    eager[pooling] = 0.001
+    assert [one.rule for one in find_floor(eager)] == ["floor"]
+
+
 def test_a_large_kernel_that_is_faster_is_found() -> None:
     wrong = dict(GOOD)
     key = next(key for key in GOOD if key[1].kernel_size == 7)
