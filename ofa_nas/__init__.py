@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
     from ofa_nas.pipeline.evaluating.judging import evaluate
     from ofa_nas.pipeline.searching.estimators import Estimators
-    from ofa_nas.pipeline.searching.promise import promise_of_result
+    from ofa_nas.pipeline.searching.promise import Place, promise_of_result
     from ofa_nas.pipeline.searching.search import SearchResult
     from ofa_nas.search.budgets import Budget, parse_budget
     from ofa_nas.search.choices import ChoiceSpace
@@ -50,6 +50,7 @@ __all__ = [
     "LatencyTable",
     "Layer",
     "OfaNasError",
+    "Place",
     "Problem",
     "SearchResult",
     "SearchSpace",
@@ -82,6 +83,7 @@ _HOMES = {
     "LatencyTable": "latency.table",
     "Layer": "space.layer",
     "OfaNasError": "errors",
+    "Place": "pipeline.searching.promise",
     "Problem": "search.problem",
     "SearchResult": "pipeline.searching.search",
     "SearchSpace": "space.search_space",

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from ofa_nas.export.check import Check
     from ofa_nas.pipeline.delivery.file_verification import Delivery
     from ofa_nas.pipeline.searching.estimators import Estimators
+    from ofa_nas.pipeline.searching.promise import Place
     from ofa_nas.pipeline.searching.search import SearchResult
+
+    Places = dict[str, Place]
 
 
 def deliver_result(
-    args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", addresses: dict[str, str]
+    args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", places: "Places"
 ) -> "Delivery":
     """Export the subnet that a search chose, check the file, and show the checks.
 
@@ -25,7 +28,7 @@ def deliver_result(
         args: Of the command.
         estimators: Of the supernet.
         result: Of the search.
-        addresses: Where latencies are measured, by the names of the tables.
+        places: Where latencies are measured, by the names of the tables.
     """
     from ofa_nas.cli.file_form import read_form
     from ofa_nas.cli.torch_process import prepare_process
@@ -34,7 +37,7 @@ def deliver_result(
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import promise_of_result
 
-    promise = promise_of_result(result, estimators, addresses=addresses, threads=args.threads)
+    promise = promise_of_result(result, estimators, places=places)
     stream = deliver(
         estimators.files, result.chosen.architecture, promise, output=args.export, form=read_form(args)
     )

@@ -1,4 +1,4 @@
-"""Several devices on one command line: `--latency` and `--measure` belong to the `--device` before them."""
+"""Several devices on one command line: `--latency`, `--measure` and `--threads` belong to the one before."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from ofa_nas.errors import BudgetError, ConfigError
 
-DEVICE, LATENCY = "--device", "--latency"
+DEVICE, LATENCY, THREADS = "--device", "--latency", "--threads"
+MOST_THREADS = 4096
 
 
 class InOrder(argparse.Action):
@@ -32,11 +33,13 @@ class DeviceArgument:
         text: What the user calls it.
         latency: Budget, or a list of them; None without one.
         measure: Address of where to time, beside a table; None without one.
+        threads: Of ONNX Runtime there.
     """
 
     text: str
     latency: str | None = None
     measure: str | None = None
+    threads: int = 1
 
     @property
     def address(self) -> str:
@@ -49,19 +52,28 @@ class DeviceArgument:
 def read_devices(given: Sequence[tuple[str, str]]) -> tuple[DeviceArgument, ...]:
     """Devices from options in their order; what stands before an only device belongs to it too.
 
+    Threads before the first of several devices are those of all that have none of their own.
+
     Raises:
         BudgetError: A latency has no device, or a device has two.
-        ConfigError: A device is given twice, or an address is none or has no table.
+        ConfigError: A device is given twice, an address is none or has no table, or threads are no number.
     """
     count = sum(option == DEVICE for option, _ in given)
     if count == 1:
         given = sorted(given, key=lambda one: one[0] != DEVICE)
     devices: list[DeviceArgument] = []
+    threads = 1
     for option, text in given:
         if option == DEVICE:
             if any(text == device.text for device in devices):
                 raise ConfigError(f"--device {text[:80]} is given twice: give each device once")
-            devices.append(DeviceArgument(text))
+            devices.append(DeviceArgument(text, threads=threads))
+        elif option == THREADS:
+            count_of_threads = _read_threads(text)
+            if devices:
+                devices[-1] = replace(devices[-1], threads=count_of_threads)
+            else:
+                threads = count_of_threads
         elif devices:
             devices[-1] = _with(devices[-1], option, text)
         else:
@@ -86,6 +98,12 @@ def _with(device: DeviceArgument, option: str, text: str) -> DeviceArgument:
             "table to --device by its name or file, and one address"
         )
     return replace(device, measure=text)
+
+
+def _read_threads(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_THREADS):
+        raise ConfigError(f"--threads {text[:40]}: expected 1 to {MOST_THREADS}")
+    return int(text)
 
 
 def _homeless(option: str, text: str, count: int) -> BudgetError | ConfigError:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.output, option="--output", suffix=".onnx")
     prepare_process()
     from ofa_nas.pipeline.delivery.deliver import deliver
-    from ofa_nas.pipeline.searching.promise import promise_of
+    from ofa_nas.pipeline.searching.promise import Place, promise_of
     from ofa_nas.space.points import named_architecture
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
@@ -60,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
     form.check(card.space)
     arch = named_architecture(card.space, args.arch)
     table, address = _find_device(args, card.space)
-    promise = promise_of(
-        files, arch, table=table, threads=args.threads, address=address, precision=args.precision
-    )
+    place = Place(address, args.threads) if address else None
+    promise = promise_of(files, arch, table=table, place=place, precision=args.precision)
     if table is not None and not args.json:
         tell_extrapolation(table, table.latency_ms(card.space, arch))
     delivery = follow_delivery(deliver(files, arch, promise, output=args.output, form=form), quiet=args.json)

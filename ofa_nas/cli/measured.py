@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.measured.measured_search import MeasuredResult
     from ofa_nas.pipeline.measured.trials import MeasuredTrial
     from ofa_nas.pipeline.searching.estimators import Estimators
+    from ofa_nas.pipeline.searching.promise import Place
     from ofa_nas.pipeline.searching.search import SearchResult
+
+    Places = dict[str, Place]
 
 TRIALS, IMAGES, HEARTBEAT_S = 48, 2000, 15.0
 _OWN = ("storage", "study", "trials", "heartbeat")
@@ -70,7 +73,7 @@ def check_measured(args: argparse.Namespace) -> None:
 
 
 def run_measured(
-    args: argparse.Namespace, estimators: "Estimators", searched: "SearchResult", addresses: dict[str, str]
+    args: argparse.Namespace, estimators: "Estimators", searched: "SearchResult", places: "Places"
 ) -> int:
     """Work at the study, show what it holds, and export if asked to; the exit status.
 
@@ -78,7 +81,7 @@ def run_measured(
         args: Of the command.
         estimators: Of the supernet.
         searched: What they find.
-        addresses: Where latencies are measured, by the names of the tables.
+        places: Where latencies are measured, by the names of the tables.
     """
     from ofa_nas.cli.console import give_document
     from ofa_nas.cli.delivery import deliver_result
@@ -86,12 +89,12 @@ def run_measured(
     from ofa_nas.errors import BudgetError
     from ofa_nas.pipeline.delivery.search_document import measured_document
 
-    result = _follow(args, estimators, searched, addresses)
+    result = _follow(args, estimators, searched, places)
     if not args.json:
         show_measured(result, estimators)
     if result.chosen is None:
         raise BudgetError(_describe_failure(result))
-    delivery = deliver_result(args, estimators, result.search, addresses) if args.export is not None else None
+    delivery = deliver_result(args, estimators, result.search, places) if args.export is not None else None
     document = measured_document(result, estimators, seed=args.seed, delivery=delivery)
     give_document(args, document)
     give_report(args, document)
@@ -99,7 +102,7 @@ def run_measured(
 
 
 def _follow(
-    args: argparse.Namespace, estimators: "Estimators", searched: "SearchResult", addresses: dict[str, str]
+    args: argparse.Namespace, estimators: "Estimators", searched: "SearchResult", places: "Places"
 ) -> "MeasuredResult":
     from ofa_nas.cli.console import follow
     from ofa_nas.cli.torch_process import prepare_torch
@@ -121,8 +124,7 @@ def _follow(
         trials=TRIALS if args.trials is None else args.trials,
         images=IMAGES if args.images is None else args.images,
         seed=args.seed,
-        addresses=addresses,
-        threads=args.threads,
+        places=places,
         every_s=HEARTBEAT_S if args.heartbeat is None else args.heartbeat,
     )
 

@@ -25,8 +25,11 @@ from ofa_nas.cli.window_arguments import add_windows
 if TYPE_CHECKING:
     from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
     from ofa_nas.pipeline.searching.finalists import Finals
+    from ofa_nas.pipeline.searching.promise import Place
     from ofa_nas.pipeline.searching.search import SearchResult, Unmet
     from ofa_nas.search.budgets import Budget
+
+    Places = dict[str, Place]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +96,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the front as a plot of characters, or do not (on a terminal that is wide enough)",
     )
     add_measured(parser)
-    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
+    parser.add_argument(
+        "--threads",
+        dest="devices",
+        action=InOrder,
+        metavar="COUNT",
+        help="of ONNX Runtime on the --device before it; in front of the first one, on all of them (1)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
     parser.add_argument(
         "--seeds",
@@ -110,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.cli.device_tables import find_or_measure_table
     from ofa_nas.files import check_writable
     from ofa_nas.pipeline.searching.estimators import Estimators
+    from ofa_nas.pipeline.searching.promise import Place
     from ofa_nas.pipeline.searching.search import SearchResult
     from ofa_nas.search.budgets import budget_levels
     from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -134,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
         find_or_measure_table(
             device.text,
             card.space,
-            threads=args.threads,
+            threads=device.threads,
             seed=args.seed,
             quiet=args.json,
             precision=args.precision,
@@ -148,10 +158,12 @@ def run(args: argparse.Namespace) -> int:
     if is_list:
         return _show_list(args, answers, estimators)
     (result,) = (answer for answer in answers if isinstance(answer, SearchResult))
-    addresses = {names[device.text]: device.address for device in devices if device.address}
+    places = {
+        names[device.text]: Place(device.address, device.threads) for device in devices if device.address
+    }
     if args.measured:
-        return run_measured(args, estimators, result, addresses)
-    return _finish(args, estimators, result, addresses)
+        return run_measured(args, estimators, result, places)
+    return _finish(args, estimators, result, places)
 
 
 def _check(args: argparse.Namespace, devices: Sequence[DeviceArgument], *, is_list: bool) -> None:
@@ -248,7 +260,7 @@ def _show_list(
 
 
 def _finish(
-    args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", addresses: dict[str, str]
+    args: argparse.Namespace, estimators: "Estimators", result: "SearchResult", places: "Places"
 ) -> int:
     """Time finalists, show, export and check; the exit status."""
     from ofa_nas.cli.console import give_document
@@ -258,11 +270,11 @@ def _finish(
     from ofa_nas.cli.search_report import show_nothing_measured, show_search
     from ofa_nas.pipeline.delivery.search_document import result_document
 
-    candidates = pick_candidates(args, result, next(iter(addresses), ""))
+    candidates = pick_candidates(args, result, next(iter(places), ""))
     contest = hold_contest(args, estimators, candidates)
     if contest is not None:
         candidates = [one.candidate for one in contest.contenders]
-    finals = _measure(args, estimators, result, candidates, addresses)
+    finals = _measure(args, estimators, result, candidates, places)
     result = replace(result, chosen=finals.chosen if finals else candidates[0])
     held_out = judge_held_out(args, estimators, result.chosen)
     if not args.json:
@@ -277,7 +289,7 @@ def _finish(
             seeds=args.seeds,
             is_plotted=is_plotted(args.plot),
         )
-    delivery = deliver_result(args, estimators, result, addresses) if args.export is not None else None
+    delivery = deliver_result(args, estimators, result, places) if args.export is not None else None
     document = result_document(
         result,
         estimators,
@@ -298,7 +310,7 @@ def _measure(
     estimators: "Estimators",
     result: "SearchResult",
     candidates: "Sequence[Candidate]",
-    addresses: dict[str, str],
+    places: "Places",
 ) -> "Finals | None":
     """Time finalists on the first device at hand; None where there is none, or none is to be timed."""
     from ofa_nas.cli.console import follow
@@ -306,11 +318,11 @@ def _measure(
     from ofa_nas.latency.references import reference_architectures
     from ofa_nas.pipeline.searching.finalists import ROUNDS, Finals, Site, measure_finalists
 
-    if not addresses or args.finalists == 0:
+    if not places or args.finalists == 0:
         return None
-    name, address = next(iter(addresses.items()))
-    protocol = MeasuringProtocol(threads=args.threads, seed=args.seed)
-    site = Site(open_device(address), estimators.tables[name], address, protocol)
+    name, place = next(iter(places.items()))
+    protocol = MeasuringProtocol(threads=place.threads, seed=args.seed)
+    site = Site(open_device(place.address), estimators.tables[name], place.address, protocol)
     rounds = ROUNDS if args.data is None else 1  # who was evaluated is who can be chosen
     stream = measure_finalists(result, candidates, estimators.card.space, site, rounds=rounds)
     models = len(candidates) + len(reference_architectures(estimators.card.space))

@@ -9,6 +9,7 @@ import pytest
 from ofa_nas.cli.device_arguments import DeviceArgument, read_devices
 from ofa_nas.cli.plot import CHOSEN
 from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.shelf import named_table_path
@@ -41,6 +42,31 @@ def test_a_latency_belongs_to_the_device_before_it() -> None:
     assert [device.address for device in read_devices(given)] == ["ssh://pi", "host", ""]
     assert read_devices([("--latency", "6ms"), ("--device", "host")]) == (DeviceArgument("host", "6ms"),)
     assert read_devices([]) == ()
+
+
+def test_threads_are_those_of_the_device_before_them_or_of_all() -> None:
+    given = [("--device", "pi"), ("--threads", "4"), ("--device", "nuc")]
+    assert [one.threads for one in read_devices(given)] == [4, 1]
+    assert [one.threads for one in read_devices([("--threads", "2"), *given])] == [4, 2]
+    assert [one.threads for one in read_devices([("--threads", "2"), ("--device", "pi")])] == [2]
+    for text in ("0", "4097", "four", "-1", "1.5", "9" * 20):
+        with pytest.raises(ConfigError, match=rf"^--threads {text}: expected 1 to 4096$"):
+            read_devices([("--device", "pi"), ("--threads", text)])
+
+
+def test_devices_of_one_search_have_threads_of_their_own(
+    command: Command, refused: Refused, small: SmallSupernet, board: Path, tiny: SearchSpace, tmp_path: Path
+) -> None:
+    table = exact_table(tiny)
+    four = tmp_path / "four.json"
+    replace(table, name="four", device=replace(table.device, threads=4)).save(four)
+    devices = ("--device", board, "--latency", "4ms", "--device", four)
+    assert "measured with 4 threads, not 1" in refused("search", "--supernet", small.name, *devices)
+    found = command("search", "--supernet", small.name, *devices, "--threads", "4", "--json")
+    assert list(found.document["predicted"]["latency_ms"]) == ["my-board", "four"]
+    assert "measured with 1 thread, not 4" in refused(
+        "search", "--supernet", small.name, "--threads", "4", *devices
+    )
 
 
 def test_the_document_names_every_device(command: Command, small: SmallSupernet, board: Path) -> None:

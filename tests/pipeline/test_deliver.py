@@ -28,7 +28,7 @@ from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.searching.cheapest import search_cheapest
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of, promise_of_result
+from ofa_nas.pipeline.searching.promise import LatencyPromise, Place, Promise, promise_of, promise_of_result
 from ofa_nas.pipeline.searching.search import Goal, SearchResult, search
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
@@ -105,7 +105,7 @@ def test_a_promise_is_what_a_search_would_predict(
     table = exact_table(tiny)
     estimators = Estimators.load(small.name, table)
     candidate = estimators.candidates(estimators.encoding.encode([tiny.middle]))[0]
-    promise = promise_of(small.files, tiny.middle, table=table, threads=2)
+    promise = promise_of(small.files, tiny.middle, table=table, place=Place("host", 2))
     assert promise.figures == pytest.approx(candidate.figures())
     assert promise.half_width == candidate.half_width > 0.0
     (latency,) = promise.latencies
@@ -118,7 +118,7 @@ def test_a_promise_is_what_a_search_would_predict(
     assert latency.predicted.latency_ms == pytest.approx(candidate.latencies_ms["exact"])
     files = small.copy_to(tmp_path / "copy")
     files.predictor.unlink()
-    without = promise_of(files, tiny.middle, table=None, threads=1)
+    without = promise_of(files, tiny.middle, table=None)
     assert promise.figures.items() > without.figures.items()
     assert promise.figures.keys() - without.figures.keys() == {"accuracy"}
     assert (without.half_width, without.latencies) == (0.0, ())
@@ -132,7 +132,7 @@ def test_a_search_promises_each_device_its_own_latency(small: SmallSupernet, tin
     memory = Budget("peak_memory", 1e6, "bytes")
     *_, result = search(estimators, [Budget("latency", 4.0, "ms", "exact"), memory])
     assert isinstance(result, SearchResult)
-    promise = promise_of_result(result, estimators, addresses={"board": "ssh://pi"}, threads=3)
+    promise = promise_of_result(result, estimators, places={"board": Place("ssh://pi", 3)})
     assert (promise.figures, promise.threads) == (result.chosen.figures(), 3)
     assert promise.budgets == (memory,)
     first, second = promise.latencies
@@ -149,7 +149,7 @@ def test_a_search_for_an_accuracy_promises_it(small: SmallSupernet) -> None:
     *_, best = search(estimators, [])
     assert isinstance(cheapest, SearchResult)
     assert isinstance(best, SearchResult)
-    promised, free = (promise_of_result(one, estimators, addresses={}, threads=1) for one in (cheapest, best))
+    promised, free = (promise_of_result(one, estimators, places={}) for one in (cheapest, best))
     assert (promised.least_accuracy, free.least_accuracy) == (0.3, None)
 
 
@@ -490,7 +490,7 @@ def test_time_and_memory_of_a_file_are_those_of_its_tables_provider(
     assert table.measured
     protocol = replace(table.measured.protocol, provider=provider)
     table = replace(table, held=replace(table.measured, protocol=protocol))
-    promise = Promise(figures={}, latencies=(LatencyPromise.of(table, 1.0, address=address),))
+    promise = Promise(figures={}, latencies=(LatencyPromise.of(table, 1.0, place=Place(address)),))
     *_, delivery = deliver(small.files, tiny.smallest, promise, output=tmp_path / "subnet.onnx")
     assert isinstance(delivery, Delivery)
     assert asked == [where, where]

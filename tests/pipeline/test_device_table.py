@@ -40,7 +40,7 @@ def test_a_table_measured_before_is_found_by_its_name(measured: LatencyTable, ti
 def test_a_table_of_another_space_or_other_threads_says_so(measured: LatencyTable, tiny: SearchSpace) -> None:
     path = named_table_path(tiny, "my-rpi4")
     measured.save(path)
-    with pytest.raises(TableError, match="was measured with 1 threads, not 2"):
+    with pytest.raises(TableError, match="was measured with 1 thread, not 2"):
         find("my-rpi4", tiny, threads=2)
     with pytest.raises(TableError, match="was measured for tiny with 10 classes"):
         find("my-rpi4", tiny.with_classes(99))

@@ -112,7 +112,7 @@ def test_finalists_lie_on_both_sides_of_the_margin(result: SearchResult) -> None
 
 
 def test_a_file_must_keep_the_budget_and_not_its_margin(result: SearchResult, estimators: Estimators) -> None:
-    promise = promise_of_result(result, estimators, addresses={}, threads=1)
+    promise = promise_of_result(result, estimators, places={})
     assert [one.limit_ms for one in promise.latencies] == [LIMIT_MS]
 
 

@@ -18,7 +18,7 @@ from ofa_nas.pipeline.delivery.deliver import deliver
 from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.finalists import time_architectures
-from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise, promise_of
+from ofa_nas.pipeline.searching.promise import LatencyPromise, Place, Promise, promise_of
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.space.precision import FP32, INT8, peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
@@ -81,7 +81,7 @@ def test_a_file_is_timed_against_references_of_its_precision(
 ) -> None:
     device, table = Listener(), table_of(tiny, precision)
     monkeypatch.setattr(ofa_nas.pipeline.delivery.file_verification, "open_device", lambda _: device)
-    promise = Promise(figures={}, latencies=(LatencyPromise.of(table, 1.0, address="host"),))
+    promise = Promise(figures={}, latencies=(LatencyPromise.of(table, 1.0, place=Place("host")),))
     stream = deliver(
         small.files, tiny.smallest, promise, output=tmp_path / "subnet.onnx", form=FileForm(precision)
     )
@@ -127,7 +127,7 @@ def test_costs_of_a_search_are_those_of_its_precision(small: SmallSupernet, tiny
     assert candidate.weight_bytes == sum(weight_bytes(layer, INT8) for layer in layers)
     assert candidate.weight_bytes < sum(map(weight_bytes, layers)) / 2
     assert candidate.peak_activation_bytes == max(peak_bytes(layer, INT8) for layer in layers)
-    promise = promise_of(small.files, tiny.middle, table=None, threads=1, precision=INT8)
+    promise = promise_of(small.files, tiny.middle, table=None, precision=INT8)
     assert promise.figures == pytest.approx(candidate.figures())
     fp32 = Estimators.load(small.name).candidates(estimators.encoding.encode([tiny.middle]))[0]
     assert candidate.accuracy == fp32.accuracy  # nothing is taken off silently: it is told
@@ -140,7 +140,7 @@ def test_a_file_is_not_timed_on_another_machine_than_that_of_its_table(
     assert table.measured
     there = replace(table, held=replace(table.measured, environment={"cpu": "Cortex-A72"}))
     monkeypatch.setattr(ofa_nas.pipeline.delivery.file_verification, "open_device", lambda _: device)
-    promise = Promise(figures={}, latencies=(LatencyPromise.of(there, 1.0, address="host"),))
+    promise = Promise(figures={}, latencies=(LatencyPromise.of(there, 1.0, place=Place("host")),))
     path = tmp_path / "subnet.onnx"
     with pytest.raises(TableError, match=r"was measured on another machine .* cpu was 'Cortex-A72'"):
         list(deliver(small.files, tiny.smallest, promise, output=path))

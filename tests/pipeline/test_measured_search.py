@@ -34,6 +34,7 @@ from ofa_nas.pipeline.measured.trials import (
 )
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
+from ofa_nas.pipeline.searching.promise import Place
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.storage import open_storage
@@ -225,7 +226,7 @@ def test_the_most_accurate_as_measured_is_chosen(estimators: Estimators, setup: 
 def test_latencies_are_measured_at_the_speed_of_the_table_unless_it_is_stale(
     speed: float, told: float, estimators: Estimators, setup: MeasuredSetup
 ) -> None:
-    slow = replace(setup, trials=2, addresses={DEVICE: f"{ADDRESS}speed={speed}"})
+    slow = replace(setup, trials=2, places={DEVICE: Place(f"{ADDRESS}speed={speed}")})
     result = result_of(estimators, slow)
     for one in result.trials:
         true = told * true_ms(one.candidate.architecture)
@@ -245,9 +246,9 @@ def test_a_measured_latency_decides_where_there_is_one(estimators: Estimators, s
 def test_where_nothing_measured_keeps_the_budget_nothing_is_chosen(
     estimators: Estimators, setup: MeasuredSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    addresses = {DEVICE: f"{ADDRESS}speed=1"}
+    places = {DEVICE: Place(f"{ADDRESS}speed=1")}
     monkeypatch.setattr("tests.pipeline.simulated_board.true_ms", _slow_but_for_references)
-    result = result_of(estimators, replace(setup, trials=2, addresses=addresses))
+    result = result_of(estimators, replace(setup, trials=2, places=places))
     assert result.chosen is None
     assert result.held_out is None
     assert len(result.trials) == 2

@@ -288,7 +288,7 @@ def test_a_table_that_is_off_by_everything_leaves_no_budget(small: SmallSupernet
 
 def test_a_table_measured_with_other_threads_is_refused(tiny: SearchSpace, tmp_path: Path) -> None:
     exact_table(tiny).save(tmp_path / "board.json")
-    with pytest.raises(TableError, match="measured with 1 threads, not 4; search with --threads 1"):
+    with pytest.raises(TableError, match="measured with 1 thread, not 4; search with --threads 1"):
         list(device_table(str(tmp_path / "board.json"), tiny, threads=4))
 
 

@@ -55,7 +55,7 @@ class Delivery:
         path: The ONNX file.
         card: What the file says of itself.
         checks: In the order of the report.
-        threads: Of ONNX Runtime, where the file was timed.
+        threads: Of ONNX Runtime on the first device on which the file was timed.
         unchecked: What could not be checked, and why; a sentence each.
     """
 
@@ -144,14 +144,13 @@ def verify_file(
         )
     limit_ms = next((budget.limit for budget in budgets if budget.name == "latency"), None)
     meant = _meant(card, address)
-    timed = LatencyPromise(meant, limit_ms, address=address)
+    timed = LatencyPromise(meant, limit_ms, address=address, threads=threads)
     missing = (*original.missing, *(_why_not_compared(card, address) if address and not meant else ()))
     promise = Promise(
         figures={**card.predicted, **exact_bytes(card)},
         half_width=card.predicted.get("accuracy_half_width", 0.0),
         latencies=(timed,) if address else (),
         budgets=tuple(budgets),
-        threads=threads,
         least_accuracy=least_accuracy,
     )
     for record in check_file(path, original.subnet, promise, held_out=original.held_out):
@@ -221,10 +220,8 @@ def check_file(
         if one.address:
             yield Activity(f"timing on {describe_address(one.timed_on)}")
             device = open_device(one.timed_on)
-            timed = _latency(file, device, card, one, threads=promise.threads)
-            answers, reasons = _answers(
-                file, device, card, one, threads=promise.threads, name=timed[0].device
-            )
+            timed = _latency(file, device, card, one)
+            answers, reasons = _answers(file, device, card, one, name=timed[0].device)
             checks += [*timed, *answers]
             unchecked += reasons
     yield Activity("measuring memory")
@@ -291,7 +288,7 @@ def _judge_classes(
 
 
 def _answers(
-    file: OrtModel, device: Device, card: ModelCard, promise: LatencyPromise, *, threads: int, name: str
+    file: OrtModel, device: Device, card: ModelCard, promise: LatencyPromise, *, name: str
 ) -> tuple[list[Check], list[str]]:
     """The check of what a device answers, or why there is none; neither for this process's ONNX Runtime."""
     if promise.timed_on == HOST:
@@ -302,7 +299,7 @@ def _answers(
     check = check_answers(
         file,
         device,
-        MeasuringProtocol(threads=threads),
+        MeasuringProtocol(threads=promise.threads),
         precision=card.form.precision,
         provider=provider_of(promise.timed_on),
         name=name,
@@ -312,15 +309,13 @@ def _answers(
     return [check], []
 
 
-def _latency(
-    file: OrtModel, device: Device, card: ModelCard, promise: LatencyPromise, *, threads: int
-) -> list[Check]:
+def _latency(file: OrtModel, device: Device, card: ModelCard, promise: LatencyPromise) -> list[Check]:
     table = promise.table
     changes = find_changes_of_machine(table, device.info().environment) if table and table.measured else ()
     measured, stale = time_file(
         file,
         device,
-        MeasuringProtocol(threads=threads),
+        MeasuringProtocol(threads=promise.threads),
         space=card.space,
         references=promise.references,
         precision=card.form.precision,
@@ -328,7 +323,7 @@ def _latency(
     )
     is_of_one = card.form.batch in (1, None)
     predicted = promise.predicted if is_of_one else None  # tables are of one image
-    where = f"{describe_address(promise.timed_on)}, {describe_threads(threads)}"
+    where = f"{describe_address(promise.timed_on)}, {describe_threads(promise.threads)}"
     where += " (the table does not tell its own)" if table and table.device.threads is None else ""
     where += "" if is_of_one else f", {card.form.batch} images at once"
     if predicted and predicted.device != promise.address:

@@ -36,6 +36,7 @@ from ofa_nas.pipeline.measured.trials import (
 )
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.finalists import time_architectures
+from ofa_nas.pipeline.searching.promise import Place
 from ofa_nas.pipeline.searching.search import SearchResult
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.storage import open_storage, storage_name
@@ -57,8 +58,7 @@ class MeasuredSetup:
         trials: In all, whoever measures them.
         images: For each, at most.
         seed: Of everything random.
-        addresses: Where latencies are measured, by the names of the tables.
-        threads: Of ONNX Runtime, where latencies are measured.
+        places: Where latencies are measured, by the names of the tables.
         every_s: Between two signs of life of this worker [s].
     """
 
@@ -68,8 +68,7 @@ class MeasuredSetup:
     trials: int
     images: int
     seed: int = 0
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    threads: int = 1
+    places: Mapping[str, Place] = field(default_factory=dict)
     every_s: float = 15.0
 
 
@@ -246,7 +245,7 @@ class _Worker:
                     self.bench.count_correct(arch, self.split), len(self.split)
                 )
             timed = {}
-            for device in self.setup.addresses:
+            for device in self.setup.places:
                 timed[device] = yield from self._time(arch, device)
             notes = measured_notes(top_1, timed)
             own = replace(trial, notes={**trial.notes, **notes})
@@ -257,14 +256,14 @@ class _Worker:
 
     def _time(self, arch: Architecture, device: str) -> Generator[Visit, None, Measurement]:
         """Time an architecture on a device while no worker of this machine does anything else there."""
-        address = self.setup.addresses[device]
-        with quiet(address):
+        place = self.setup.places[device]
+        with quiet(place.address):
             for record in time_architectures(
                 [arch],
-                open_device(address),
+                open_device(place.address),
                 space=self.estimators.card.space,
                 table=self.estimators.tables[device],
-                protocol=MeasuringProtocol(threads=self.setup.threads, seed=self.setup.seed),
+                protocol=MeasuringProtocol(threads=place.threads, seed=self.setup.seed),
             ):
                 if isinstance(record, Timed):
                     return record.judged[str(arch)]

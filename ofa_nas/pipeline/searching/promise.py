@@ -19,6 +19,19 @@ from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a device is timed, and how.
+
+    Attributes:
+        address: `host`, `ssh://…`.
+        threads: Of ONNX Runtime.
+    """
+
+    address: str
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class LatencyPromise:
     """What a file was promised to take on a device, and how to find out.
 
@@ -27,21 +40,29 @@ class LatencyPromise:
         limit_ms: Budget; None without one.
         table: That predicted; None where nobody did.
         address: Where the file is timed: `host`, `ssh://…`; empty to time it nowhere.
+        threads: Of ONNX Runtime there.
     """
 
     predicted: PredictedLatency | None = None
     limit_ms: float | None = None
     table: LatencyTable | None = None
     address: str = ""
+    threads: int = 1
 
     @classmethod
     def of(
-        cls, table: LatencyTable, latency_ms: float, *, limit_ms: float | None = None, address: str = ""
+        cls,
+        table: LatencyTable,
+        latency_ms: float,
+        *,
+        limit_ms: float | None = None,
+        place: Place | None = None,
     ) -> "LatencyPromise":
-        """What a table predicts."""
+        """What a table predicts, and where that is looked at."""
         provider = table.provider if table.measured else None
         predicted = PredictedLatency(table.name, table.provenance, latency_ms, provider)
-        return cls(predicted, limit_ms, table, address)
+        place = place or Place("")
+        return cls(predicted, limit_ms, table, place.address, place.threads)
 
     @property
     def timed_on(self) -> str:
@@ -63,7 +84,6 @@ class Promise:
         half_width: Of the accuracy's 90 % interval; 0 where nobody knows.
         latencies: One a device.
         budgets: That it must keep, latencies aside.
-        threads: Of ONNX Runtime.
         least_accuracy: Top-1 that was asked, a fraction; None where none was.
     """
 
@@ -71,8 +91,12 @@ class Promise:
     half_width: float = 0.0
     latencies: tuple[LatencyPromise, ...] = ()
     budgets: tuple[Budget, ...] = ()
-    threads: int = 1
     least_accuracy: float | None = None
+
+    @property
+    def threads(self) -> int:
+        """Of ONNX Runtime on the first device on which the file is timed; 1 where it is timed nowhere."""
+        return next((one.threads for one in self.latencies if one.address), 1)
 
     def limit(self, name: str) -> float | None:
         """The budget of a cost, latencies aside; None without one."""
@@ -84,8 +108,7 @@ def promise_of(
     arch: Architecture,
     *,
     table: LatencyTable | None,
-    threads: int,
-    address: str = "",
+    place: Place | None = None,
     precision: str = FP32,
 ) -> Promise:
     """What is predicted of an architecture that nobody searched; no accuracy where no predictor was fitted.
@@ -96,8 +119,7 @@ def promise_of(
         files: Of the supernet.
         arch: Of its space.
         table: That predicts the latency; None where there is none.
-        threads: Of ONNX Runtime.
-        address: Of the device on which the file will be timed; empty to time it nowhere.
+        place: Where the file will be timed; None for nowhere.
         precision: Of the file.
 
     Raises:
@@ -116,27 +138,26 @@ def promise_of(
         figures["accuracy"] = float(promised(predictor, genes)[0])
         half_width = float(predictor.half_widths(genes)[0])
     if table is not None:
-        latencies = (LatencyPromise.of(table, table.latency_ms(encoding.space, arch), address=address),)
-    elif address:
-        latencies = (LatencyPromise(address=address),)
+        latencies = (LatencyPromise.of(table, table.latency_ms(encoding.space, arch), place=place),)
+    elif place is not None:
+        latencies = (LatencyPromise(address=place.address, threads=place.threads),)
     figures |= {
         "peak_activation_bytes": max(peak_bytes(layer, precision) for layer in layers),
         "weight_bytes": sum(weight_bytes(layer, precision) for layer in layers),
         "macs": sum(map(layer_macs, layers)),
     }
-    return Promise(figures=figures, half_width=half_width, latencies=latencies, threads=threads)
+    return Promise(figures=figures, half_width=half_width, latencies=latencies)
 
 
 def promise_of_result(
-    result: SearchResult, estimators: Estimators, *, addresses: Mapping[str, str], threads: int
+    result: SearchResult, estimators: Estimators, *, places: Mapping[str, Place]
 ) -> Promise:
     """What a search promises of its chosen candidate.
 
     Args:
         result: Of the search.
         estimators: Of the search.
-        addresses: Of those devices on which the file will be timed, by the names of their tables.
-        threads: Of ONNX Runtime.
+        places: Where the file will be timed, by the names of the devices' tables.
     """
     limits = {budget.device: budget.limit for budget in result.budgets if budget.name == "latency"}
     return Promise(
@@ -147,11 +168,10 @@ def promise_of_result(
                 table,
                 result.chosen.latencies_ms[name],
                 limit_ms=limits.get(name),
-                address=addresses.get(name, ""),
+                place=places.get(name),
             )
             for name, table in estimators.tables.items()
         ),
         budgets=tuple(budget for budget in result.budgets if budget.name != "latency"),
-        threads=threads,
         least_accuracy=None if result.goal is None else result.goal.accuracy,
     )

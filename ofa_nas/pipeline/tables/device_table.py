@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ofa_nas.activity import Activity
 from ofa_nas.assets import OWN_CACHE
-from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, is_address, open_device
+from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, describe_threads, is_address, open_device
 from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
 from ofa_nas.latency.profile import profile_device
@@ -87,8 +87,9 @@ def _check_use(table: LatencyTable, threads: int, precision: str) -> None:
         )
     if table.device.threads not in (None, threads):  # None: the source does not say
         raise TableError(
-            f"latency table {table.name} was {table.provenance} with {table.device.threads} threads, not "
-            f"{threads}; search with --threads {table.device.threads}, or give another"
+            f"latency table {table.name} was {table.provenance} with "
+            f"{describe_threads(table.device.threads)}, not {threads}; search with --threads "
+            f"{table.device.threads}, or give another"
         )
 
 

@@ -208,7 +208,7 @@ def deliver_trained(files: SupernetFiles, arch: Architecture) -> Generator["Acti
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.searching.promise import promise_of
 
-    promise = promise_of(files, arch, table=None, threads=1)
+    promise = promise_of(files, arch, table=None)
     for record in deliver(files, arch, promise, output=files.weights.with_suffix(".onnx")):
         if not isinstance(record, Activity):
             return record
