@@ -39,7 +39,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.pruning.masks import prune_smallest
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -108,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     calibration, held_out = load_images(files.calibration), load_images(files.held_out)
     dense = _extract("dense", arch, files, supernet, calibration)
     others = [dense, replace(dense, network=f"dense, {ZEROS:.0%} zeros", model=_with_zeros(dense.model))]
-    most = _macs(dense.card if pruned is None else pruned.card)
+    own = dense.card if pruned is None else pruned.card
+    most = network_macs(own.space, own.arch)
     others += [
         _extract("searched", searched, files, supernet, calibration)
         for searched in _searched(args.supernet, most, seed=args.seed)
@@ -226,7 +227,7 @@ def _measure(files: Sequence[File], split: PackedImages, args: argparse.Namespac
         Row(
             network=one.network,
             architecture=str(one.card.arch),
-            macs=_macs(one.card),
+            macs=network_macs(one.card.space, one.card.arch),
             latency_ms=times[model.name].latency_ms,
             low_ms=times[model.name].low_ms,
             high_ms=times[model.name].high_ms,
@@ -238,10 +239,6 @@ def _measure(files: Sequence[File], split: PackedImages, args: argparse.Namespac
         )
         for one, model in zip(files, models, strict=True)
     ]
-
-
-def _macs(card: ModelCard) -> int:
-    return sum(map(layer_macs, card.space.layers(card.arch)))
 
 
 def _top1(one: File, split: PackedImages) -> float:

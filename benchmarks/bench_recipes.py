@@ -31,7 +31,6 @@ from benchmarks.recipe_trainings import (
     Values,
     alone_recipe,
     alone_space,
-    arch_macs,
     load_recipe,
     prepare_worker,
     run_job,
@@ -39,6 +38,7 @@ from benchmarks.recipe_trainings import (
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.training.recipe import Recipe
@@ -58,11 +58,11 @@ def draw_candidates(space: SearchSpace, seed: int) -> tuple[Architecture, ...]:
 
 def choose_front(space: SearchSpace, archs: Sequence[Architecture], errors: Values) -> list[Architecture]:
     """Members of the front of errors `(n,)` against MACs that lie nearest to even steps of log MACs."""
-    macs = np.log([arch_macs(space, arch) for arch in archs])
+    macs = np.log([network_macs(space, arch) for arch in archs])
     order = np.flatnonzero(non_dominated(np.stack([errors, macs], axis=1)))
     if len(order) < FRONT:
         order = np.arange(len(archs))
-    ends = [math.log(arch_macs(space, arch)) for arch in (space.smallest, space.largest)]
+    ends = [math.log(network_macs(space, arch)) for arch in (space.smallest, space.largest)]
     chosen: list[int] = []
     for target in np.linspace(ends[0], ends[1], FRONT + 2)[1:-1]:
         left = [index for index in order.tolist() if index not in chosen]
@@ -192,7 +192,7 @@ def report(bench: Benchmark, archs: Sequence[Architecture]) -> dict[str, Any]:
         own = Estimate.of(alone[number])
         for text in recipes:
             gaps[text].append(Estimate.of(shared[text][number] - alone[number]))
-        macs = arch_macs(bench.space, arch)
+        macs = network_macs(bench.space, arch)
         cells = [*map(str, (own, *found.values())), *(gaps[text][-1].signed for text in recipes)]
         print(table_line([name, f"`{arch}`", f"{macs / 1e6:.2f}", *cells]))
         rates = [bench.alone(arch, seed).recipe.phases[0].learning_rate for seed in bench.seeds]

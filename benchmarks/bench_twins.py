@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.recipe_trainings import alone_space, arch_macs
+from benchmarks.recipe_trainings import alone_space
 from ofa_nas.cli.torch_process import prepare_torch
 from ofa_nas.data import DataSet, Normalization
 from ofa_nas.data.dataset import open_data
@@ -24,6 +24,7 @@ from ofa_nas.data.packed import PackedImages, default_pack_folder, pack
 from ofa_nas.data.sample import load_images
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.layer import block_name
 from ofa_nas.space.points import named_architecture
 from ofa_nas.supernet.bootstrap import open_start, start_supernet
@@ -148,7 +149,7 @@ def main() -> None:
             accuracy_of(net, one, calibration=calibration, split=held_out, normalization=normalization)
             for net, one in ((supernet, arch), (twin, twin.space.largest))
         )
-        macs = arch_macs(card.space, arch)
+        macs = network_macs(card.space, arch)
         row = {"arch": str(arch), "macs": macs, "shared": shared, "alone": own}
         rows.append({**row, "cpu_seconds": seconds, "was_resumed": was_resumed})
         print(

@@ -22,7 +22,7 @@ from ofa_nas.errors import ConfigError, TrainingError
 from ofa_nas.files import write_bytes
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Subnet, Supernet, scale_branches
 from ofa_nas.training.allocator import keep_freed_memory
@@ -195,15 +195,10 @@ def alone_recipe(recipe: Recipe, rate: float) -> Recipe:
     return replace(recipe, name="alone", phases=(phase,), divergence="cross_entropy")
 
 
-def arch_macs(space: SearchSpace, arch: Architecture) -> int:
-    """Multiply-accumulates of an architecture for one image."""
-    return sum(map(layer_macs, space.layers(arch)))
-
-
 def count_macs(supernet: Supernet) -> list[float]:
     """Count the MACs of every pass from now on, a frozen teacher's too: the list's one number grows."""
     counted = [0.0]
-    macs_of = cache(lambda arch: arch_macs(supernet.space, arch))
+    macs_of = cache(lambda arch: network_macs(supernet.space, arch))
 
     # A function, not a method: the teacher is a deep copy, and must add to the same number.
     def count(_: nn.Module, inputs: tuple[Any, ...]) -> None:

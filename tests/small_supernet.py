@@ -19,7 +19,7 @@ from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import FitReport, fit_predictor
 from ofa_nas.pipeline.training.learning import TrainedSupernet, TrainingPlan, train_supernet
-from ofa_nas.space.costs import every_layer, layer_macs
+from ofa_nas.space.costs import every_layer, layer_macs, network_macs
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import Images
@@ -132,7 +132,7 @@ def exact_table(space: SearchSpace) -> LatencyTable:
     """A table of `space` on a device that takes the same time for every multiply-accumulate."""
     layers = {layer for size in space.resolutions for layer in every_layer(space, size)}
     rows = tuple(LayerLatency(layer, max(1e-6, MS_PER_MAC * layer_macs(layer)), 0.0) for layer in layers)
-    latency_ms = CONSTANT_MS + MS_PER_MAC * sum(map(layer_macs, space.layers(space.middle)))
+    latency_ms = CONSTANT_MS + MS_PER_MAC * network_macs(space, space.middle)
     measured = Measured(
         space=space.name,
         digest=space.digest,

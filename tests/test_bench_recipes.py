@@ -14,7 +14,6 @@ from benchmarks.recipe_trainings import (
     Results,
     alone_recipe,
     alone_space,
-    arch_macs,
     count_macs,
     load_recipe,
 )
@@ -22,6 +21,7 @@ from ofa_nas.data import Normalization
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
 from ofa_nas.search.pareto import non_dominated
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet
@@ -45,7 +45,7 @@ def test_a_twin_is_the_same_network_as_the_extracted_subnet(name: str) -> None:
     for arch in (space.smallest, space.largest, *random):
         alone = alone_space(space, arch)
         assert alone.cardinality == 1
-        assert arch_macs(alone, alone.largest) == arch_macs(space, arch)
+        assert network_macs(alone, alone.largest) == network_macs(space, arch)
         subnet, twin = supernet.extract(arch), Supernet(alone)
         for own, theirs in zip(twin.state_dict().values(), subnet.state_dict().values(), strict=True):
             own.copy_(theirs)
@@ -94,19 +94,19 @@ def test_the_macs_of_every_pass_are_counted_the_teachers_too(name: str, tiny: Se
         phase = recipe.position(step, 8).phase
         # of one architecture: every subnet is the largest, which the sandwich rule teaches nothing
         passes = {"none": 3, "largest": 3, "frozen": 1 + 3 * phase.random_subnets}
-        expected += 4 * arch_macs(space, space.largest) * passes[phase.teacher]
+        expected += 4 * network_macs(space, space.largest) * passes[phase.teacher]
     assert counted[0] == expected
 
 
 def test_the_chosen_are_of_the_front_and_spread_over_macs(tiny: SearchSpace) -> None:
     archs = draw_candidates(tiny, 0)[2:]
-    macs = np.array([arch_macs(tiny, arch) for arch in archs], dtype=np.float64)
+    macs = np.array([network_macs(tiny, arch) for arch in archs], dtype=np.float64)
     errors = 1.0 / macs + np.random.default_rng(0).uniform(0.0, 5e-6, len(archs))
     chosen = choose_front(tiny, archs, errors)
     flags = non_dominated(np.stack([errors, macs], axis=1))
     assert len(set(chosen)) == FRONT
     assert all(flags[archs.index(arch)] for arch in chosen)
-    found = [arch_macs(tiny, arch) for arch in chosen]
+    found = [network_macs(tiny, arch) for arch in chosen]
     assert found == sorted(found)
     assert found[-1] > 1.5 * found[0]
 

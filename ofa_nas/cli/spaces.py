@@ -60,13 +60,13 @@ def summarise(space: "SearchSpace") -> SpaceSummary:
 
 
 def _cost(space: "SearchSpace", arch: "Architecture") -> Extreme:
-    from ofa_nas.space.costs import layer_macs, layer_parameters
+    from ofa_nas.space.costs import layer_parameters, network_macs
     from ofa_nas.space.precision import peak_bytes, weight_bytes
 
     layers = list(space.layers(arch))
     return Extreme(
         architecture=arch,
-        macs=sum(map(layer_macs, layers)),
+        macs=network_macs(space, arch),
         parameters=sum(map(layer_parameters, layers)),
         weight_bytes=sum(map(weight_bytes, layers)),
         peak_activation_bytes=max(map(peak_bytes, layers)),

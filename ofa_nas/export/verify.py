@@ -25,7 +25,7 @@ from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import Timed, time_among_references
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.precision import FP16, FP32
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Subnet
@@ -359,6 +359,6 @@ def check_size(size: int, *, predicted: float | None, limit: float | None) -> Ch
 
 def check_macs(space: SearchSpace, arch: Architecture, *, limit: float) -> Check:
     """Multiply-accumulates of the architecture whose numerics the file was found to have."""
-    count = float(sum(map(layer_macs, space.layers(arch))))
+    count = float(network_macs(space, arch))
     exceeds, note = count > limit, "counted from the architecture" + _over(count, limit, "MACs")
     return Check("macs", count, count, "MACs", not exceeds, note, exceeds_budget=exceeds)

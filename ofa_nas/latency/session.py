@@ -16,7 +16,7 @@ from ofa_nas.latency.references import REFERENCE
 from ofa_nas.latency.table import LEAST_MS, LatencyTable, TableDevice
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.search_space import SearchSpace
 
@@ -191,9 +191,9 @@ def _tell_apart(designs: Sequence[Design], fits: Sequence[Attribution]) -> Itera
 
 def _judge(space: SearchSpace, session: Session, design: Design, fit: Attribution) -> Iterator[Holdout]:
     prices = {row.layer: row.ms for row in fit.rows}
-    fitted = [_network(space, session, arch) for arch in design.latin + design.anchors]
-    latency = np.array([network.latency_ms for network in fitted])
-    columns = np.array([[_macs(network.layers), 1.0] for network in fitted])
+    fitted = design.latin + design.anchors
+    latency = np.array([_network(space, session, arch).latency_ms for arch in fitted])
+    columns = np.array([[network_macs(space, arch) / 1e6, 1.0] for arch in fitted])
     slope, start = np.linalg.lstsq(columns / latency[:, None], np.ones(len(fitted)), rcond=None)[0]
     for arch in design.holdouts:
         network = _network(space, session, arch)
@@ -201,10 +201,6 @@ def _judge(space: SearchSpace, session: Session, design: Design, fit: Attributio
             architecture=str(arch),
             measured_ms=round(network.latency_ms, 6),
             predicted_ms=round(fit.intercept_ms + sum(prices[layer] for layer in network.layers), 6),
-            macs_ms=round(float(slope * _macs(network.layers) + start), 6),
+            macs_ms=round(float(slope * (network_macs(space, arch) / 1e6) + start), 6),
             uncertainty=round(network.uncertainty, 6),
         )
-
-
-def _macs(layers: Sequence[Layer]) -> float:
-    return sum(map(layer_macs, layers)) / 1e6

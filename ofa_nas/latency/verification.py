@@ -14,7 +14,7 @@ from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.measured import ErrorFigures, Holdout, Measured, judge, noise_of
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
@@ -297,11 +297,11 @@ def macs_linear_ms(space: SearchSpace, measured: Measured, archs: Sequence[Archi
     Returns:
         `(n,)` float64 [ms]; None where a resolution has no two such hold-outs.
     """
-    points: dict[int, dict[float, float]] = {}
+    points: dict[int, dict[int, float]] = {}
     for holdout in measured.holdouts:
         arch = space.parse(holdout.architecture)
         assert holdout.macs_ms is not None, "a measured table has anchors"
-        points.setdefault(arch.resolution, {})[_macs(space, arch)] = holdout.macs_ms
+        points.setdefault(arch.resolution, {})[network_macs(space, arch)] = holdout.macs_ms
     if any(len(points.get(arch.resolution, ())) < 2 for arch in archs):
         return None
     lines = {
@@ -309,11 +309,7 @@ def macs_linear_ms(space: SearchSpace, measured: Measured, archs: Sequence[Archi
         for size, values in points.items()
         if len(values) > 1
     }
-    return np.array([np.polyval(lines[arch.resolution], _macs(space, arch)) for arch in archs])
-
-
-def _macs(space: SearchSpace, arch: Architecture) -> float:
-    return sum(map(layer_macs, space.layers(arch))) / 1e6
+    return np.array([np.polyval(lines[arch.resolution], network_macs(space, arch)) for arch in archs])
 
 
 def marks_of(table: LatencyTable) -> tuple[str, ...]:

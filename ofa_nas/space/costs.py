@@ -1,4 +1,4 @@
-"""MACs and parameters of a layer, and any cost of whole populations at once.
+"""MACs of a layer and a network, parameters of a layer, and any cost of whole populations at once.
 
 A position's layer depends on nothing but the resolution and its own choice, since stage widths are fixed. So
 any cost of a layer is tabulated once, and a population is costed by looking up and adding (or taking the
@@ -25,6 +25,11 @@ from ofa_nas.space.search_space import SearchSpace
 def layer_macs(layer: Layer) -> int:
     """Multiply-accumulates of one layer for one image (1 MAC = 2 FLOPs)."""
     return sum(operator.macs for operator in lower(layer))
+
+
+def network_macs(space: SearchSpace, arch: Architecture) -> int:
+    """Multiply-accumulates of an architecture for one image."""
+    return sum(map(layer_macs, space.layers(arch)))
 
 
 def layer_parameters(layer: Layer) -> int:

@@ -33,7 +33,7 @@ from ofa_nas.report.page import report_page
 from ofa_nas.report.reader import read_search
 from ofa_nas.search.storage import open_storage
 from ofa_nas.search.study import Objective, Study, counted_trials
-from ofa_nas.space.costs import layer_macs, tabulate
+from ofa_nas.space.costs import layer_macs, network_macs, tabulate
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
@@ -75,7 +75,7 @@ WIDE = SearchSpace.load("mobilenet_v3_w1.2")
 
 def _use_space(space: SearchSpace) -> None:
     for arch in (space.smallest, space.largest, space.middle):
-        assert sum(map(layer_macs, space.layers(space.parse(str(arch))))) > 0
+        assert network_macs(space, space.parse(str(arch))) > 0
     encoding = Encoding.of(space)
     tabulate(encoding, layer_macs)
     _to_json({"cardinality": space.cardinality, **space.to_document()})

@@ -15,7 +15,7 @@ from ofa_nas.latency.roofline import Roofline, RooflineModel, Work
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.timings import BLOCK_COLUMNS, Timing, Timings, read_timings
 from ofa_nas.pipeline.searching.estimators import default_margin
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace
 
@@ -205,7 +205,7 @@ def test_networks_have_the_classes_that_they_were_timed_with(tmp_path: Path) -> 
     for classes in (None, 300):
         (timing,) = read_timings(path, classes=classes).timings
         of = space if classes is None else space.with_classes(classes)
-        assert timing.work.macs.sum() == sum(map(layer_macs, of.layers(of.smallest)))
+        assert timing.work.macs.sum() == network_macs(of, of.smallest)
     blocks(tmp_path, 30)
     with pytest.raises(ConfigError, match=r"--classes 300: .*blocks\.csv holds blocks.*leave it out"):
         read_timings(tmp_path / "blocks.csv", classes=300)

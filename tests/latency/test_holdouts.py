@@ -10,7 +10,7 @@ from ofa_nas.latency.measured import Measured
 from ofa_nas.latency.profile import Networks
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from tests.pipeline.simulated_board import ENVIRONMENT, MODEL, SPACE, true_ms
 
 PROTOCOL = MeasuringProtocol(rounds=5, max_rounds=5)
@@ -106,7 +106,7 @@ def test_table_and_line_rest_on_designs_and_anchors(session: Session, archs: lis
 
 def test_the_line_through_macs_is_the_one_that_fitted_networks_lie_on(session: Session) -> None:
     def line_ms(arch: Architecture) -> float:
-        return 0.25 + 0.5 * sum(map(layer_macs, SPACE.layers(arch))) / 1e6
+        return 0.25 + 0.5 * network_macs(SPACE, arch) / 1e6
 
     exact = {
         str(arch): replace(session.measurements[str(arch)], latency_ms=line_ms(arch))

@@ -17,7 +17,7 @@ from ofa_nas.latency.references import REFERENCE, reference_architectures, refer
 from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.latency.table import LatencyTable, TableDevice
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import every_layer, layer_macs
+from ofa_nas.space.costs import every_layer, network_macs
 from ofa_nas.space.search_space import SearchSpace
 
 ADDRESS = "tests.pipeline.simulated_board://"
@@ -135,4 +135,4 @@ def with_prices(table: LatencyTable, prices: Sequence[float]) -> LatencyTable:
 
 
 def _macs(arch: Architecture) -> float:
-    return sum(map(layer_macs, SPACE.layers(arch))) / 1e6
+    return network_macs(SPACE, arch) / 1e6

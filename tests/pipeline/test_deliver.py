@@ -32,7 +32,7 @@ from ofa_nas.pipeline.searching.promise import LatencyPromise, Place, Promise, p
 from ofa_nas.pipeline.searching.search import Goal, SearchResult, search
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.precision import FP16, INT8, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
@@ -313,7 +313,7 @@ def test_a_budget_of_macs_is_counted_in_verification(
     path = tmp_path / "subnet.onnx"
     export_to(path, small.files)
     space = SupernetCard.load(small.files.card).space
-    macs = sum(map(layer_macs, space.layers(space.middle)))
+    macs = network_macs(space, space.middle)
     budget = Budget("macs", share * macs, "MACs")
     delivery = verify(path, small.files, budget)
     assert delivery.is_met == is_met

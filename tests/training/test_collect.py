@@ -8,7 +8,7 @@ import pytest
 from ofa_nas.accuracy import SampleStore
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.collecting import Collection
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.training.collect import fill_up, stratified_sample
 from tests.predictors.worlds import LITE
@@ -26,12 +26,10 @@ def test_a_stratified_sample_is_distinct_and_starts_with_the_ends(encoding: Enco
 def test_a_stratified_sample_hits_every_bin_of_log_macs(encoding: Encoding, seed: int) -> None:
     bins, space = 24, encoding.space
     archs = stratified_sample(encoding, bins, np.random.default_rng(seed))
-    macs = np.log([sum(map(layer_macs, space.layers(arch))) for arch in archs])
+    macs = np.log([network_macs(space, arch) for arch in archs])
     hit = np.histogram(macs, bins=bins, range=(macs[0], macs[1] + 1e-9))[0]
     everything = encoding.sample(50_000, np.random.default_rng(0))
-    possible = np.log(
-        [sum(map(layer_macs, space.layers(arch))) for arch in encoding.decode(np.unique(everything, axis=0))]
-    )
+    possible = np.log([network_macs(space, arch) for arch in encoding.decode(np.unique(everything, axis=0))])
     filled = np.histogram(possible, bins=bins, range=(macs[0], macs[1] + 1e-9))[0] > 0
     assert (hit[filled] > 0).all()
 
@@ -54,9 +52,7 @@ def test_a_larger_sample_is_filled_up_and_stays_spread(first: int, then: int) ->
         assert fill_up(LITE, drawn, [*begun, *known]) == rest
     if more:
         filled, at_once = (
-            np.histogram(np.log([sum(map(layer_macs, LITE.space.layers(arch))) for arch in archs]), bins=10)[
-                0
-            ]
+            np.histogram(np.log([network_macs(LITE.space, arch) for arch in archs]), bins=10)[0]
             for archs in (known + more, drawn)
         )
         assert np.abs(filled - at_once).max() <= 0.2 * at_once.max()

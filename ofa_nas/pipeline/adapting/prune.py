@@ -34,7 +34,7 @@ from ofa_nas.pruning.course import SupernetCourse
 from ofa_nas.pruning.masks import Scope, remaining, weight_count
 from ofa_nas.pruning.state import Round, load_ticket, save_ticket
 from ofa_nas.pruning.tickets import LotteryPlan, Ticket, draw_tickets
-from ofa_nas.space.costs import layer_macs, layer_parameters
+from ofa_nas.space.costs import layer_parameters, network_macs
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -102,8 +102,8 @@ class NetworkSize:
     @classmethod
     def of(cls, space: SearchSpace) -> "NetworkSize":
         """Of a space's largest architecture."""
-        layers = list(space.layers(space.largest))
-        return cls(sum(map(layer_macs, layers)), sum(map(layer_parameters, layers)))
+        arch = space.largest
+        return cls(network_macs(space, arch), sum(map(layer_parameters, space.layers(arch))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from ofa_nas.export.verify import OrtModel
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.points import named_architecture
 
 BATCH = 100  # images between two reports of progress
@@ -97,7 +97,7 @@ def contender_of_architecture(name: str, bench: Bench, *, form: FileForm = SINGL
     assert isinstance(made, tuple)
     model, _ = made
     note = space.points[name].note if name in space.points else ""
-    macs = sum(map(layer_macs, space.layers(arch)))
+    macs = network_macs(space, arch)
     file = OrtModel(model, card.normalization)
     return Contender(name, "architecture", file, model_precision(model), arch, macs, note)
 
@@ -125,7 +125,7 @@ def contender_of_file(
         refusal = f"it was trained on {card.data}, the file on {against.data}"
     elif against is not None and card.fit != against.fit:
         unknown = f"it sees images that are not square by --fit {card.fit}, the file by {against.fit}"
-    macs = sum(map(layer_macs, card.space.layers(card.arch)))
+    macs = network_macs(card.space, card.arch)
     model = read_model(path)
     file, precision = OrtModel(model, card.normalization, name=str(path)), model_precision(model)
     return Contender(name, kind, file, precision, card.arch, macs, unknown=unknown, refusal=refusal)

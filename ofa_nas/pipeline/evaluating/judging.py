@@ -23,7 +23,7 @@ from ofa_nas.pipeline.evaluating.evaluation import (
     held_out_source,
 )
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.points import named_architecture
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
@@ -121,7 +121,7 @@ def evaluate(
         predicted = np.concatenate(list(classify(file, packed.images)))
         yield Evaluation(
             arch,
-            sum(map(layer_macs, space.layers(arch))),
+            network_macs(space, arch),
             Confusion.of(drawn.labels, predicted, drawn.class_names),
             tuple(_mistakes(drawn, predicted)),
             paths.get(text),

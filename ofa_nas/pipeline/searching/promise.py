@@ -12,7 +12,7 @@ from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import promised
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.costs import layer_macs
+from ofa_nas.space.costs import network_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.precision import FP32, peak_bytes, weight_bytes
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
@@ -144,7 +144,7 @@ def promise_of(
     figures |= {
         "peak_activation_bytes": max(peak_bytes(layer, precision) for layer in layers),
         "weight_bytes": sum(weight_bytes(layer, precision) for layer in layers),
-        "macs": sum(map(layer_macs, layers)),
+        "macs": network_macs(encoding.space, arch),
     }
     return Promise(figures=figures, half_width=half_width, latencies=latencies)
 
