@@ -21,7 +21,7 @@ from ofa_nas.data.sample import load_images
 from ofa_nas.devices import FP32, HOST, MeasuringProtocol, Model, open_device
 from ofa_nas.export.card import ModelCard
 from ofa_nas.export.export import export_subnet, model_card
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.latency.references import Timed, time_among_references
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators

@@ -29,7 +29,7 @@ from ofa_nas.data.sample import load_images
 from ofa_nas.devices import HOST, MeasuringProtocol, Model, open_device
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.export import export_subnet, model_card
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.files import write_json
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.adapting.prune import PrunedSubnet, PrunePlan, prune_recipe, prune_subnet

@@ -25,7 +25,8 @@ from ofa_nas.export.card import ModelCard
 from ofa_nas.export.comparison import TorchAgreement
 from ofa_nas.export.export import exact_bytes, export_subnet, give_form, model_card
 from ofa_nas.export.interface import FILE_PRECISIONS, FileForm
-from ofa_nas.export.verify import OrtModel, check_memory
+from ofa_nas.export.ort_model import OrtModel
+from ofa_nas.export.verify import check_memory
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.evaluating.images import supernet_images
 from ofa_nas.provenance import record_provenance

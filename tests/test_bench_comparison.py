@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.bench_comparison import Result, compare_all
 from ofa_nas.devices import Visit
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.pipeline.delivery.contenders import Contender, Hits
 
 NO_MODEL: OrtModel = None  # type: ignore[assignment]  # nobody runs it here

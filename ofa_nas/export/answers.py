@@ -9,7 +9,8 @@ from ofa_nas.devices import Answering, MeasuringProtocol, Model
 from ofa_nas.devices.host import Host
 from ofa_nas.errors import DeviceError
 from ofa_nas.export.check import Check
-from ofa_nas.export.verify import TOLERANCES, OrtModel
+from ofa_nas.export.ort_model import OrtModel
+from ofa_nas.export.verify import TOLERANCES
 from ofa_nas.space.precision import INT8
 
 # Of the range of the logits: for rounding that is left to the device. In efficientnet_lite's middle subnet,

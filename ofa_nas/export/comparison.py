@@ -9,7 +9,7 @@ import torch
 from ofa_nas.accuracy import Z_90, Top1
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.export.check import Check
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.supernet.supernet import Subnet
 
 MOST_DROP = 0.01  # one point of top-1

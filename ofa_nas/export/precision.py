@@ -17,7 +17,7 @@ from ofa_nas.activity import Activity
 from ofa_nas.data import Normalization
 from ofa_nas.errors import DataError, FileError
 from ofa_nas.export.card import Quantization
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.quantization import METHODS, find_ranges, quantize_by_ranges
 from ofa_nas.training.evaluate import Images
 

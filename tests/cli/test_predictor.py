@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ofa_nas.accuracy import Top1
 from ofa_nas.data import Pixels
 from ofa_nas.data.packed import PackedImages
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from tests.cli.conftest import Command
 from tests.json_schemas import check_document
 from tests.small_supernet import SUBNETS, SmallSupernet
@@ -61,7 +61,7 @@ def test_threads_hold_for_the_images_of_a_subnet_too(
         used.add(file.workers)
         yield Top1(0, len(split))
 
-    monkeypatch.setattr("ofa_nas.export.verify.count_correct_in_file", count)
+    monkeypatch.setattr("ofa_nas.export.ort_model.count_correct_in_file", count)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(7)), raising=False)
     supernet = ("--supernet", small.copy_to(tmp_path / "run").weights)
     collect = ("predictor", "collect", *supernet, "--data", small.data, "--images", "8", "--count", "1")

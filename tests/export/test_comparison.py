@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from ofa_nas.export.comparison import TorchAgreement, check_comparison, compare_with_torch
 from ofa_nas.export.export import export_subnet, model_card
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.training.evaluate import count_correct
 from tests.small_supernet import SmallSupernet

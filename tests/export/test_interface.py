@@ -11,8 +11,9 @@ from ofa_nas.data import Normalization
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm, preprocessing_bytes, with_batch
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.export.precision import to_half
-from ofa_nas.export.verify import OrtModel, check_memory
+from ofa_nas.export.verify import check_memory
 from ofa_nas.onnx_writer import IMAGE, LOGITS, random_weights, write_model
 from ofa_nas.quantization import quantize
 from ofa_nas.space.architecture import Architecture

@@ -16,6 +16,7 @@ from ofa_nas.data import Normalization
 from ofa_nas.errors import DataError, FileError
 from ofa_nas.export.card import Quantization
 from ofa_nas.export.export import export_subnet, model_card
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.export.precision import (
     MOST_DISTORTION,
     agreement,
@@ -24,7 +25,6 @@ from ofa_nas.export.precision import (
     quantize_subnet,
     to_half,
 )
-from ofa_nas.export.verify import OrtModel
 from ofa_nas.quantization import find_ranges
 from ofa_nas.supernet.checkpoint import load_supernet
 from tests.small_supernet import SmallSupernet

@@ -11,30 +11,25 @@ from onnx import helper, numpy_helper
 
 from ofa_nas.accuracy import Top1
 from ofa_nas.data import Normalization
-from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import MeasuringProtocol, agent, open_device
 from ofa_nas.errors import VerificationError
 from ofa_nas.export.comparison import compare_with_torch
-from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.interface import FileForm, with_batch
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.export.precision import to_half
 from ofa_nas.export.verify import (
-    OrtModel,
     check_accuracy,
     check_latency,
     check_memory,
     check_numerics,
     check_size,
-    count_correct_in_file,
     time_file,
 )
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import reference_models
 from ofa_nas.onnx_writer import write_model
 from ofa_nas.space.precision import FP16, peak_bytes, weight_bytes
-from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet.supernet import Subnet
-from ofa_nas.training.evaluate import count_correct
 from tests.small_supernet import SmallSupernet
 
 MEASURED = Measurement(
@@ -47,38 +42,6 @@ MEASURED = Measurement(
     noisy=False,
     throttled=False,
 )
-
-
-@pytest.fixture(scope="module")
-def exported(small: SmallSupernet) -> tuple[Subnet, onnx.ModelProto]:
-    supernet, card = load_supernet(small.files)
-    own = model_card(small.files.name, card, card.space.parse("24/5x2.3x3/3x3"), {})
-    return export_subnet(supernet, own, calibration=small.calibration)
-
-
-def test_the_file_classifies_as_torch_does(
-    exported: tuple[Subnet, onnx.ModelProto], small: SmallSupernet
-) -> None:
-    subnet, model = exported
-    held_out, normalization = small.held_out, Normalization()
-    rows = np.arange(130) % len(held_out)
-    split = PackedImages(held_out.images[rows], held_out.labels[rows], held_out.class_names)
-    counts = list(count_correct_in_file(OrtModel(model, normalization), split))
-    assert [count.images for count in counts] == [100, 130]
-    assert counts[-1].correct == count_correct(subnet, split, normalization=normalization)
-    assert counts[-1].accuracy > 0.3
-
-
-def test_images_run_on_as_many_cores_as_are_asked_for_or_this_process_may_use(
-    exported: tuple[Subnet, onnx.ModelProto], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, model = exported
-    assert OrtModel(model, Normalization(), threads=3).workers == 3
-    monkeypatch.setattr("os.cpu_count", lambda: 64)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 5}, raising=False)
-    assert OrtModel(model, Normalization()).workers == 2
-    monkeypatch.delattr("os.sched_getaffinity")
-    assert OrtModel(model, Normalization()).workers == 64
 
 
 def test_numerics_hold_for_the_file_and_not_for_a_spoilt_one(
@@ -152,14 +115,6 @@ def test_a_wrong_normalization_breaks_numerics(
     expected = OrtModel(model, right).logits(small.held_out.images[:8])
     assert np.abs(file.logits(small.held_out.images[:8]) - expected).max() > 1e-3
     assert check_numerics(OrtModel(model, shifted), subnet, small.held_out.images).is_met  # both alike
-
-
-def test_a_model_that_cannot_run_is_refused(exported: tuple[Subnet, onnx.ModelProto]) -> None:
-    broken = onnx.ModelProto()
-    broken.CopyFrom(exported[1])
-    del broken.graph.initializer[3]
-    with pytest.raises(VerificationError, match="ONNX Runtime refuses the model"):
-        OrtModel(broken, Normalization())
 
 
 @pytest.mark.parametrize(("limit", "is_met"), [(None, True), (1.96, True), (1.89, False)])

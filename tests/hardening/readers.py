@@ -17,7 +17,7 @@ from ofa_nas.devices.job import Answers, Job
 from ofa_nas.errors import DeviceError, FileError, OfaNasError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.latency.bundle import _read_about, _read_job
 from ofa_nas.latency.bundle import collect as collect_results
 from ofa_nas.latency.calibration import calibrate

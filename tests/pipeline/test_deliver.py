@@ -20,7 +20,7 @@ from ofa_nas.errors import BudgetError, CheckpointError, FileError, Verification
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.check import Check
 from ofa_nas.export.interface import FileForm
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.shelf import find_table
 from ofa_nas.pipeline.delivery.deliver import deliver, save_model

@@ -10,7 +10,7 @@ from ofa_nas.data import Normalization
 from ofa_nas.devices import HOST, MeasuringProtocol, Visit, check_address, open_device
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.export.card import ModelCard, read_model
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.pipeline.delivery.contenders import (
     Contender,

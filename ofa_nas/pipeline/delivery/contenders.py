@@ -18,7 +18,7 @@ from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.export import export_subnet, give_form, model_card
 from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
-from ofa_nas.export.verify import OrtModel
+from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.space.architecture import Architecture

@@ -25,16 +25,15 @@ from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
 from ofa_nas.export.check import Check
 from ofa_nas.export.comparison import TorchAgreement, check_comparison, compare_with_torch
 from ofa_nas.export.export import exact_bytes
+from ofa_nas.export.ort_model import OrtModel, count_correct_in_file
 from ofa_nas.export.verify import (
     TOLERANCES,
-    OrtModel,
     check_accuracy,
     check_latency,
     check_macs,
     check_memory,
     check_numerics,
     check_size,
-    count_correct_in_file,
     time_file,
 )
 from ofa_nas.figures import format_ms

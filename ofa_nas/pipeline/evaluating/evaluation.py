@@ -26,7 +26,7 @@ from ofa_nas.training.splits import predictor_half
 if TYPE_CHECKING:
     import torch
 
-    from ofa_nas.export.verify import OrtModel
+    from ofa_nas.export.ort_model import OrtModel
     from ofa_nas.supernet.supernet import Supernet
     from ofa_nas.training.evaluate import Images
 
@@ -159,7 +159,7 @@ class Bench:
     def file_of(self, arch: Architecture) -> "OrtModel":
         """A subnet as the file that it would be exported to."""
         from ofa_nas.export.export import export_subnet, model_card
-        from ofa_nas.export.verify import OrtModel
+        from ofa_nas.export.ort_model import OrtModel
 
         card = model_card(self.files.name, self.card, arch, {})
         _, model = export_subnet(self.supernet, card, calibration=self.calibration)
@@ -177,7 +177,7 @@ class Bench:
     def _counter(self, arch: Architecture) -> Callable[[PackedImages], int]:
         """What counts the images that a subnet classifies right."""
         if self.device is None:
-            from ofa_nas.export.verify import count_correct_in_file
+            from ofa_nas.export.ort_model import count_correct_in_file
 
             file = self.file_of(arch)
             return lambda images: max(found.correct for found in count_correct_in_file(file, images))

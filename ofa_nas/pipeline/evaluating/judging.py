@@ -14,7 +14,7 @@ from ofa_nas.data.dataset import open_like
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import ModelCard, read_model
-from ofa_nas.export.verify import OrtModel, classify
+from ofa_nas.export.ort_model import OrtModel, classify
 from ofa_nas.pipeline.evaluating.evaluation import (
     Bench,
     DrawnImages,
