@@ -32,9 +32,9 @@ from ofa_nas.pipeline.delivery.contenders import (
     Hits,
     Ratio,
     accuracy_difference,
-    classify,
     contender_of_architecture,
     contender_of_file,
+    find_hits,
     latency_ratio,
     time_contenders,
 )
@@ -111,7 +111,7 @@ def main() -> None:
     hits = []
     for _, one in groups:
         print(f"classifying with {one.name}", file=sys.stderr)
-        found = _last(classify(one, split))
+        found = _last(find_hits(one, split))
         assert found is not None, f"{one.name}: {one.unknown}"
         hits.append(found)
     protocol = MeasuringProtocol(rounds=args.rounds, max_rounds=args.rounds, held=len(groups))

@@ -19,10 +19,10 @@ from ofa_nas.pipeline.delivery.contenders import (
     Ratio,
     accuracy_difference,
     check_taken,
-    classify,
     contender_of_architecture,
     contender_of_file,
     contender_of_foreign,
+    find_hits,
     latency_ratio,
     time_contenders,
 )
@@ -153,7 +153,7 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[Ac
     yield from check_taken(contenders, device, protocol)
     hits: list[Hits | None] = [None] * len(contenders)
     for number, one in enumerate(contenders):
-        hits[number] = yield from classify(one, split)
+        hits[number] = yield from find_hits(one, split)
     visits, measured = yield from time_contenders(contenders, device, protocol)
     each = tuple(zip(contenders, hits, visits, strict=True))
     yield Comparison(

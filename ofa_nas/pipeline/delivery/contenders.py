@@ -156,7 +156,7 @@ def contender_of_foreign(path: Path, normalization: Normalization | None, *, aga
     return Contender(str(path), "foreign", file, model_precision(model), note=note, unknown=unknown)
 
 
-def classify(one: Contender, split: PackedImages) -> Generator[Activity, None, Hits | None]:
+def find_hits(one: Contender, split: PackedImages) -> Generator[Activity, None, Hits | None]:
     """Which images are classified right, `(n,)`; None where nobody can tell."""
     if one.unknown:
         return None
