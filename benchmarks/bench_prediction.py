@@ -27,7 +27,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from ofa_nas.accuracy import AccuracySample, Halves, SampleStore, own_noise
+from ofa_nas.accuracy import AccuracySample, Halves, own_noise
 from ofa_nas.arrays import Floats, Index
 from ofa_nas.data.sample import decode
 from ofa_nas.pipeline.evaluating.evaluation import Bench, DrawnImages
@@ -36,6 +36,7 @@ from ofa_nas.pipeline.predicting.sample_set import SampleSet
 from ofa_nas.predictors import Observations, load_module
 from ofa_nas.predictors.mlp import block_inputs, one_hot
 from ofa_nas.provenance import record_provenance
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.scores import kendall_tau, rmse, tau_ceiling
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes

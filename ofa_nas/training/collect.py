@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample, SampleStore
+from ofa_nas.accuracy import AccuracySample
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding

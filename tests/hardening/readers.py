@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from ofa_nas import files
-from ofa_nas.accuracy import SampleStore
 from ofa_nas.cli.console import _to_json
 from ofa_nas.devices import agent
 from ofa_nas.devices.job import Answers, Job
@@ -31,6 +30,7 @@ from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import Observations
 from ofa_nas.report.page import report_page
 from ofa_nas.report.reader import read_search
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.search.storage import open_storage
 from ofa_nas.search.study import Objective, Study, counted_trials
 from ofa_nas.space.costs import layer_macs, network_macs, tabulate

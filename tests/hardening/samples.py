@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 
-from ofa_nas.accuracy import Draw, SampleStore
+from ofa_nas.accuracy import Draw
 from ofa_nas.assets import asset_folder
 from ofa_nas.data.sample import load_images
 from ofa_nas.devices import MeasuringProtocol
@@ -25,6 +25,7 @@ from ofa_nas.latency.timings import BLOCK_COLUMNS
 from ofa_nas.predictor_file import save_predictor
 from ofa_nas.predictors import Observations, PopulationPredictor, load_module
 from ofa_nas.provenance import record_provenance
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.search.storage import open_storage
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.space.search_space import SearchSpace

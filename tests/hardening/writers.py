@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ofa_nas.accuracy import AccuracySample, SampleStore
+from ofa_nas.accuracy import AccuracySample
 from ofa_nas.data.sample import load_sample, save_sample
 from ofa_nas.files import moving_together, write_json
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.history import History

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofa_nas.accuracy import AccuracySample, SampleStore
+from ofa_nas.accuracy import AccuracySample
 from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting import collecting
@@ -30,6 +30,7 @@ from ofa_nas.pipeline.predicting.collecting import (
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.predicting.sample_set import SampleSet
 from ofa_nas.predictors import Observations
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.scores import kendall_tau
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles

@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_nas.accuracy import SampleStore
 from ofa_nas.data import Normalization
 from ofa_nas.data.dataset import ROOT_VARIABLE, open_data
 from ofa_nas.data.packed import PackedImages
@@ -22,6 +21,7 @@ from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.space.points import named_architecture
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet

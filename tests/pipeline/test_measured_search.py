@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 
-from ofa_nas.accuracy import AccuracySample, SampleStore, Top1
+from ofa_nas.accuracy import AccuracySample, Top1
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode
 from ofa_nas.errors import CheckpointError, ConfigError, StudyError
@@ -36,6 +36,7 @@ from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.promise import Place
 from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.storage import open_storage
 from ofa_nas.search.study import Notes, State, Study, Trial

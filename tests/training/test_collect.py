@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofa_nas.accuracy import SampleStore
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.collecting import Collection
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.space.costs import network_macs
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.training.collect import fill_up, stratified_sample

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from ofa_nas.accuracy import AccuracySample, SampleStore, own_noise
+from ofa_nas.accuracy import AccuracySample, own_noise
 from ofa_nas.arrays import Floats
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.errors import ConfigError
@@ -19,6 +19,7 @@ from ofa_nas.pipeline.predicting.sample_set import SampleSet, present_samples
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search
 from ofa_nas.randomness import rng_of
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.scores import kendall_deviation, kendall_tau, rmse, tau_ceiling
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.encoding import Encoding

@@ -5,16 +5,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Self
 
-from ofa_nas.accuracy import (
-    AccuracySample,
-    SampleStore,
-    of_one_data_set,
-    one_of_each,
-)
+from ofa_nas.accuracy import AccuracySample, of_one_data_set, one_of_each
 from ofa_nas.errors import CheckpointError
 from ofa_nas.predictors import (
     Observations,
 )
+from ofa_nas.sample_store import SampleStore
 from ofa_nas.space.encoding import Encoding
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
