@@ -34,8 +34,9 @@ from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.evaluate import accuracy_of, calibrated_subnet
 from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
 from ofa_nas.training.loop import Checkpointing
+from ofa_nas.training.phase import Phase
 from ofa_nas.training.pretrain import pretrain
-from ofa_nas.training.recipe import Phase, Recipe, Settings
+from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import EpochEnd
 from ofa_nas.training.train import train

@@ -34,7 +34,8 @@ from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.evaluate import accuracy_of
 from ofa_nas.training.loop import Checkpointing, Loop, StepReport
-from ofa_nas.training.recipe import Phase, Recipe, Settings
+from ofa_nas.training.phase import Phase
+from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.state import EpochEnd, data_meta
 from ofa_nas.training.step import Learner
 

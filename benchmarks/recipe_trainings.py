@@ -28,7 +28,8 @@ from ofa_nas.supernet.supernet import Subnet, Supernet, scale_branches
 from ofa_nas.training.allocator import keep_freed_memory
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.evaluate import batches, calibrated_subnet
-from ofa_nas.training.recipe import Divergence, Phase, Recipe, Settings
+from ofa_nas.training.phase import Phase
+from ofa_nas.training.recipe import Divergence, Recipe, Settings
 from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.step import Learner
 

@@ -24,7 +24,8 @@ from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import Images
 from ofa_nas.training.loop import StepReport
-from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.phase import Phase
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes
 
 CLASSES, SIZE_PX = 10, 32

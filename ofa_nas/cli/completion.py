@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ofa_nas.training.recipe import Purpose
+    from ofa_nas.training.phase import Purpose
 
 SHELLS = {
     "bash": 'eval "$(ofa-nas completion bash)"  # in ~/.bashrc',

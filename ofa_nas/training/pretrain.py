@@ -21,7 +21,8 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.loop import Checkpointing, Loop, StepReport
 from ofa_nas.training.losses import load_loss
-from ofa_nas.training.recipe import Recipe, StepPosition
+from ofa_nas.training.phase import StepPosition
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.state import EpochEnd, RateChange, data_meta
 from ofa_nas.training.step import Learner, without_momentum
 

@@ -16,8 +16,9 @@ from ofa_nas.supernet.sorting import sort_channels
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import adaptive_alpha_divergence, soft_cross_entropy
+from ofa_nas.training.phase import StepPosition
 from ofa_nas.training.placement import autocast_on, send
-from ofa_nas.training.recipe import Divergence, StepPosition
+from ofa_nas.training.recipe import Divergence
 
 _DIVERGENCES: dict[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": soft_cross_entropy,

@@ -14,7 +14,8 @@ from ofa_nas.supernet.checkpoint import check_tensors, read_tensors
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.evaluate import count_correct
 from ofa_nas.training.loop import Checkpointing, StepReport, keep, step_reports
-from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.phase import Phase
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.splits import TrainingData
 from ofa_nas.training.state import RateChange, data_meta, rates_meta, rates_of, read_meta, write_state

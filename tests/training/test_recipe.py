@@ -1,4 +1,4 @@
-"""Recipes: where a step stands, its learning rate in closed form, and what a file may say."""
+"""Recipes: where a step stands, and what a file may say."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,23 +9,11 @@ from hypothesis import strategies as st
 
 from ofa_nas.errors import ConfigError, RecipeError
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.training.recipe import Phase, Recipe, Settings, recipe_names
+from ofa_nas.training.phase import Phase
+from ofa_nas.training.recipe import Recipe, Settings, recipe_names
 
 PHASE = Phase("p", "largest", epochs=2.5, learning_rate=0.4, warmup=0.1, random_subnets=1)
 TWO = Recipe("two", (replace(PHASE, teacher="none", epochs=1.0, random_subnets=0), PHASE), batch_size=40)
-
-
-@pytest.mark.parametrize(
-    ("progress", "rate"), [(0.0, 0.0), (0.05, 0.2), (0.1, 0.4), (0.55, 0.2), (1.0, 0.0), (0.325, 0.341421)]
-)
-def test_rate_rises_to_the_peak_and_falls_as_a_cosine(progress: float, rate: float) -> None:
-    assert PHASE.rate_at(progress) == pytest.approx(rate, abs=1e-6)
-
-
-def test_a_floor_is_where_the_cosine_ends() -> None:
-    floored = replace(PHASE, rate_floor=0.05)
-    assert floored.rate_at(1.0) == pytest.approx(0.02)
-    assert floored.rate_at(0.1) == pytest.approx(0.4)
 
 
 @given(total=st.integers(1, 500), warmup=st.floats(0.0, 1.0), data=st.data())

@@ -14,7 +14,8 @@ from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.training.batches import Batches
 from ofa_nas.training.distillation import adaptive_alpha_divergence
 from ofa_nas.training.loop import StepReport
-from ofa_nas.training.recipe import Phase, Recipe, Settings
+from ofa_nas.training.phase import Phase
+from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.step import Learner
 from tests.training.test_train import (
     WatchedSupernet,

@@ -41,7 +41,8 @@ from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.evaluate import accuracy_of, batches
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
-from ofa_nas.training.recipe import Phase, Recipe
+from ofa_nas.training.phase import Phase
+from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.splits import SplitSizes, TrainingData, training_data
 from ofa_nas.training.state import RateChange, data_meta
