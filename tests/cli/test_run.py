@@ -500,11 +500,13 @@ def test_every_planned_command_is_one_that_the_commands_take(
         "learning_rate = 0.1\nrandom_subnets = 2\ncrop_scale = 0.5\nflip = 'none'\n"
         "brightness = 0.0\nsaturation = 0.25\nbalance = 0.5\nimage_size = 32\nheld_out = 5\nfit = 'pad'\n"
         "checkpoint_minutes = 1\ntensorboard = true\ndevice = 'cpu'\n"
-        "[collect]\ncount = 8\nnear_front = 2\nimages = 10\nuntil = 'tau=0.9'\n[fit]\nkind = 'macs'\n"
+        "[collect]\ncount = 8\nnear_front = 2\nimages = 10\nuntil = 'tau=0.9'\ndevice = 'cpu'\n"
+        "[fit]\nkind = 'macs'\n"
         "[export]\nprecision = 'int8'\nbatch = 2\npreprocess = true\n"
         "[profile]\nrounds = 2\nresolution = [24]\nclock = 'cpu'\n"
         "[search]\ndevice = 'host'\nlatency = '1ms'\npeak_memory = '1MB'\nmodel_size = '1MB'\nmacs = '1G'\n"
-        "objective = 'macs'\naccuracy = '10%'\nmargin = '0.1'\nfinalists = 2\nmethod = 'exact'\nthreads = 1\n"
+        "objective = 'macs'\naccuracy = '10%'\nmargin = '0.1'\nfinalists = 2\nmethod = 'local'\n"
+        "evaluations = 500\nthreads = 1\n"
     )
     run = RunFile.read(file)
     assert run.train is not None
@@ -520,7 +522,7 @@ def test_every_planned_command_is_one_that_the_commands_take(
     own = parsed["train"]
     assert (own.flip, own.brightness, own.saturation, own.balance) == ("none", 0.0, 0.25, 0.5)
     assert (parsed["profile"].resolution, parsed["profile"].thread_counts) == ([24], [1])
-    assert parsed["search"].devices[-1] == ("--measure", "host")
+    assert parsed["search"].devices[-2:] == [("--measure", "host"), ("--threads", "1")]
     assert (parsed["verify"].latency, parsed["verify"].accuracy) == ("1ms", "10%")
     assert {parsed[name].precision for name in ("profile", "search", "export")} == {"int8"}
     assert (parsed["export"].batch, parsed["export"].preprocess) == ("2", True)
