@@ -20,12 +20,12 @@ from ofa_nas.export.card import read_model
 from ofa_nas.files import read_bytes
 from ofa_nas.pipeline.adapting.prune_start import check_known_classes, cut_supernet, dense_supernet, redraw
 from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
+from ofa_nas.pipeline.delivery.deliver import deliver_trained
 from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.training.training_run import (
     FoundImages,
     RunPlan,
     decode_splits,
-    deliver_trained,
     save_trained,
     warn_of_size,
 )

@@ -11,12 +11,12 @@ from ofa_nas.data import DataSet, check_input
 from ofa_nas.data.dataset import open_like
 from ofa_nas.data.packed import PackProgress
 from ofa_nas.pipeline.adapting.transfer_source import SourceSubnet, open_subnet
+from ofa_nas.pipeline.delivery.deliver import deliver_trained
 from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.training.training_run import (
     FoundImages,
     RunPlan,
     decode_splits,
-    deliver_trained,
     save_trained,
     warn_of_size,
 )

@@ -1,6 +1,6 @@
 """From a chosen architecture to an ONNX file on the disk that was checked."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ofa_nas.export.verify import check_size
 from ofa_nas.files import replacing
 from ofa_nas.pipeline.delivery.file_verification import Delivery, check_file
 from ofa_nas.pipeline.evaluating.images import supernet_images
-from ofa_nas.pipeline.searching.promise import Promise
+from ofa_nas.pipeline.searching.promise import Promise, promise_of
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetFiles
@@ -71,6 +71,20 @@ def deliver(
         assert isinstance(last, Delivery)
         last = _with_figures(last, model, promise, path=temporary)
     yield last
+
+
+def deliver_trained(files: SupernetFiles, arch: Architecture) -> Generator[Activity, None, Delivery]:
+    """Export a subnet of a supernet that was trained here, beside its weights, and check the file.
+
+    Raises:
+        VerificationError: The file does not compute what the network does.
+    """
+    promise = promise_of(files, arch, table=None)
+    for record in deliver(files, arch, promise, output=files.weights.with_suffix(".onnx")):
+        if not isinstance(record, Activity):
+            return record
+        yield record
+    raise AssertionError("a delivery ends with its record")
 
 
 def save_model(path: Path, model: onnx.ModelProto) -> None:

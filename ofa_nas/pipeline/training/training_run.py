@@ -4,7 +4,7 @@ import logging
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from ofa_nas.data.image_files import median_shape_px, median_side_px
 from ofa_nas.data.packed import PackedImages, PackProgress, default_pack_folder, pack_images
 from ofa_nas.data.sample import balanced_indices, proportional_indices, save_sample
 from ofa_nas.provenance import record_provenance
-from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import CROP, Fit, SupernetCard, SupernetFiles
@@ -22,10 +21,6 @@ from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.recipe_document import recipe_document
 from ofa_nas.training.splits import SplitSizes, check_halves, held_out_half, predictor_half
 from ofa_nas.training.state import RateChange, rates_meta
-
-if TYPE_CHECKING:
-    from ofa_nas.activity import Activity
-    from ofa_nas.pipeline.delivery.file_verification import Delivery
 
 _SEEN = 0.7  # share of an image, below which a warning is due; 4 : 3 is 0.75, 3 : 2 is 0.67
 
@@ -196,21 +191,3 @@ def save_images(files: SupernetFiles, data: DataSet, sizes: SplitSizes, *, image
     counts = np.bincount(data.val.labels, minlength=classes)
     chosen = proportional_indices(held_out.labels, sizes.held_out_sample, rng, counts=counts)
     save_sample(files.held_out, held_out.at_least(image_size), chosen)
-
-
-def deliver_trained(files: SupernetFiles, arch: Architecture) -> Generator["Activity", None, "Delivery"]:
-    """Export a subnet of a supernet that was trained here, beside its weights, and check the file.
-
-    Raises:
-        VerificationError: The file does not compute what the network does.
-    """
-    from ofa_nas.activity import Activity
-    from ofa_nas.pipeline.delivery.deliver import deliver
-    from ofa_nas.pipeline.searching.promise import promise_of
-
-    promise = promise_of(files, arch, table=None)
-    for record in deliver(files, arch, promise, output=files.weights.with_suffix(".onnx")):
-        if not isinstance(record, Activity):
-            return record
-        yield record
-    raise AssertionError("a delivery ends with its record")
