@@ -1,4 +1,4 @@
-"""What no other point beats: the non-dominated filter, and the area it covers. Everything is minimised."""
+"""What no other point beats. Everything is minimised."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def non_dominated(objectives: Floats) -> Flags:
     Raises:
         ConfigError: An objective is NaN.
     """
-    _check(objectives, "objectives")
+    _check(objectives)
     if objectives.shape[1] == 2:
         return _non_dominated_pairs(objectives)
     order = np.lexsort(objectives.T[::-1])
@@ -51,29 +51,9 @@ def _non_dominated_pairs(objectives: Floats) -> Flags:
     return flags
 
 
-def hypervolume(objectives: Floats, *, reference: Floats) -> float:
-    """Area that points dominate below a reference point, two objectives.
-
-    Args:
-        objectives: `(n, 2)` float64, minimised; points beyond the reference cover nothing.
-        reference: `(2,)` float64, worse than every point that is to count.
-
-    Raises:
-        ConfigError: A number is NaN.
-    """
-    _check(objectives, "objectives")
-    _check(reference, "reference")
-    inside = objectives[(objectives < reference).all(axis=1)]
-    if not len(inside):
-        return 0.0
-    front = np.unique(inside[_non_dominated_pairs(inside)], axis=0)
-    widths = np.diff(front[:, 0], append=reference[0])
-    return float(widths @ (reference[1] - front[:, 1]))
-
-
-def _check(values: Floats, what: str) -> None:
-    if np.isnan(values).any():
-        place = np.argwhere(np.isnan(values))[0].tolist()
+def _check(objectives: Floats) -> None:
+    if np.isnan(objectives).any():
+        place = np.argwhere(np.isnan(objectives))[0].tolist()
         raise ConfigError(
-            f"{what}: NaN in place {place}, which is neither better nor worse; expected numbers"
+            f"objectives: NaN in place {place}, which is neither better nor worse; expected numbers"
         )

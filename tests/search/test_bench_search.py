@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.search_contenders import Outcome, Recorder
 from benchmarks.search_peer import _Predictor
 from benchmarks.search_problems import every_architecture
-from benchmarks.search_report import gap_curves
+from benchmarks.search_report import gap_curves, hypervolume
 from ofa_nas.search.problem import Problem, Tables
 from ofa_nas.space.costs import layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding
@@ -26,6 +28,25 @@ def test_gaps_are_means_over_budgets_at_what_was_spent() -> None:
     by_evaluations = gap_curves([run], least, np.array([9.0, 10.0, 99.0]), by_seconds=False)
     assert by_evaluations.tolist() == [[np.inf, pytest.approx(15.0), pytest.approx(5.0)]]
     assert gap_curves([run], least, np.array([1.0]), by_seconds=True) == pytest.approx(15.0)
+
+
+def test_hypervolume_of_a_staircase_is_the_sum_of_its_steps() -> None:
+    stairs = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0], [2.5, 2.5], [9.0, 0.0]])
+    assert hypervolume(stairs, reference=np.array([4.0, 4.0])) == pytest.approx(1 + 2 + 3)
+
+
+def test_hypervolume_counts_equal_points_once_and_points_beyond_the_reference_never() -> None:
+    points = np.array([[1.0, 1.0], [1.0, 1.0], [5.0, 0.0], [2.0, 2.0]])
+    assert hypervolume(points, reference=np.array([2.0, 2.0])) == pytest.approx(1.0)
+    assert hypervolume(points, reference=np.array([1.0, 1.0])) == 0.0
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_hypervolume_agrees_with_counting_cells(count: int, seed: int) -> None:
+    points = np.random.default_rng(seed).integers(12, size=(count, 2)).astype(float)
+    cells = [(x, y) for x in range(10) for y in range(10)]
+    covered = sum(any(px <= x and py <= y for px, py in points) for x, y in cells)
+    assert hypervolume(points, reference=np.array([10.0, 10.0])) == pytest.approx(covered)
 
 
 def test_a_recorder_keeps_the_best_within_each_budget() -> None:

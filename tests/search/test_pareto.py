@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ofa_nas.arrays import Flags, Floats
 from ofa_nas.errors import ConfigError
-from ofa_nas.search.pareto import hypervolume, non_dominated
+from ofa_nas.search.pareto import non_dominated
 
 
 def _non_dominated_by_loops(objectives: Floats) -> Flags:
@@ -42,25 +42,6 @@ def test_nothing_is_dominated_on_a_falling_line_and_all_but_one_on_a_rising_line
     assert np.flatnonzero(non_dominated(rising)).tolist() == [0]
 
 
-def test_hypervolume_of_a_staircase_is_the_sum_of_its_steps() -> None:
-    stairs = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0], [2.5, 2.5], [9.0, 0.0]])
-    assert hypervolume(stairs, reference=np.array([4.0, 4.0])) == pytest.approx(1 + 2 + 3)
-
-
-def test_hypervolume_counts_equal_points_once_and_points_beyond_the_reference_never() -> None:
-    points = np.array([[1.0, 1.0], [1.0, 1.0], [5.0, 0.0], [2.0, 2.0]])
-    assert hypervolume(points, reference=np.array([2.0, 2.0])) == pytest.approx(1.0)
-    assert hypervolume(points, reference=np.array([1.0, 1.0])) == 0.0
-
-
-@given(st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_hypervolume_agrees_with_counting_cells(count: int, seed: int) -> None:
-    points = np.random.default_rng(seed).integers(12, size=(count, 2)).astype(float)
-    cells = [(x, y) for x in range(10) for y in range(10)]
-    covered = sum(any(px <= x and py <= y for px, py in points) for x, y in cells)
-    assert hypervolume(points, reference=np.array([10.0, 10.0])) == pytest.approx(covered)
-
-
 @pytest.mark.parametrize("width", [2, 3])
 def test_what_is_no_number_is_told_and_infinity_is_one(width: int) -> None:
     points = np.arange(4.0 * width).reshape(4, width)
@@ -69,11 +50,3 @@ def test_what_is_no_number_is_told_and_infinity_is_one(width: int) -> None:
     points[2, 1] = np.nan
     with pytest.raises(ConfigError, match=r"^objectives: NaN in place \[2, 1\], which"):
         non_dominated(points)
-
-
-def test_an_area_of_what_is_no_number_is_told() -> None:
-    points = np.array([[1.0, 1.0], [np.nan, 0.5]])
-    with pytest.raises(ConfigError, match=r"^objectives: NaN in place \[1, 0\], which"):
-        hypervolume(points, reference=np.array([2.0, 2.0]))
-    with pytest.raises(ConfigError, match=r"^reference: NaN in place \[1\], which"):
-        hypervolume(points[:1], reference=np.array([2.0, np.nan]))
