@@ -1,6 +1,7 @@
 """A phase of a training: who teaches, which part of a space is elastic, and the rate of each step."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self, cast, get_args
 
@@ -9,6 +10,16 @@ from ofa_nas.space.toml_reader import Section
 
 Teacher = Literal["none", "largest", "frozen"]
 Purpose = Literal["train", "pretrain"]
+LIMITS: Mapping[str, tuple[float, float]] = {  # the least and the most, wherever a training is told
+    "epochs": (1e-9, 1e9),
+    "batch_size": (2, 10**9),
+    "learning_rate": (1e-12, 1e38),
+    "random_subnets": (0, 64),
+    "crop_scale": (1e-3, 1.0),
+    "brightness": (0.0, 1.0),
+    "saturation": (0.0, 1.0),
+    "balance": (0.0, 1.0),
+}
 _TEACHERS: dict[Purpose, tuple[str, ...]] = {"train": get_args(Teacher), "pretrain": ("none", "largest")}
 
 
@@ -60,11 +71,11 @@ class Phase:
         phase = cls(
             name=section.text("name"),
             teacher=cast(Teacher, section.text("teacher", choices=_TEACHERS[purpose])),
-            epochs=section.number("epochs", minimum=1e-6, maximum=1e6),
-            learning_rate=section.number("learning_rate", minimum=1e-9, maximum=1e3),
+            epochs=limited_number(section, "epochs"),
+            learning_rate=limited_number(section, "learning_rate"),
             warmup=section.number("warmup", default=0.0, minimum=0.0, maximum=1.0),
             rate_floor=section.number("rate_floor", default=0.0, minimum=0.0, maximum=1.0),
-            random_subnets=section.integer("random_subnets", default=0, minimum=0, maximum=64),
+            random_subnets=limited_integer(section, "random_subnets", default=0),
             label_share=share,
             resolutions=section.integer("resolutions", default=0, minimum=0),
             kernel_sizes=section.integer("kernel_sizes", default=0, minimum=0),
@@ -92,6 +103,18 @@ class Phase:
         falling = (progress - self.warmup) / max(1e-12, 1.0 - self.warmup)
         share = self.rate_floor + (1.0 - self.rate_floor) * 0.5 * (1.0 + math.cos(math.pi * falling))
         return self.learning_rate * share
+
+
+def limited_number(section: Section, key: str, *, default: float | None = None) -> float:
+    """Read a number that `LIMITS` has."""
+    least, most = LIMITS[key]
+    return section.number(key, default=default, minimum=least, maximum=most)
+
+
+def limited_integer(section: Section, key: str, *, default: int | None = None) -> int:
+    """Read an integer that `LIMITS` has."""
+    least, most = map(int, LIMITS[key])
+    return section.integer(key, default=default, minimum=least, maximum=most)
 
 
 @dataclass(frozen=True, slots=True)

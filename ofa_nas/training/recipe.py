@@ -11,7 +11,7 @@ from ofa_nas.errors import ConfigError, RecipeError
 from ofa_nas.randomness import MOST_SEED, checked_seed
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.space.toml_reader import read_toml
-from ofa_nas.training.phase import Phase, Purpose, StepPosition
+from ofa_nas.training.phase import LIMITS, Phase, Purpose, StepPosition, limited_integer, limited_number
 
 Divergence = Literal["cross_entropy", "alpha"]
 _T = TypeVar("_T")
@@ -119,11 +119,11 @@ class Recipe:
         recipe = cls(
             name=str(path),  # what is refused below names the file
             phases=tuple(Phase.from_section(section, purpose=purpose) for section in root.sections("phases")),
-            batch_size=root.integer("batch_size", default=64, minimum=2),
+            batch_size=limited_integer(root, "batch_size", default=64),
             momentum=root.number("momentum", default=0.9, minimum=0.0, maximum=0.999),
             weight_decay=root.number("weight_decay", default=3e-5, minimum=0.0, maximum=1.0),
             clip_norm=root.number("clip_norm", default=5.0, minimum=0.0, maximum=1e6),
-            crop_scale=root.number("crop_scale", default=0.35, minimum=0.01, maximum=1.0),
+            crop_scale=limited_number(root, "crop_scale", default=0.35),
             branch_scale=root.number("branch_scale", default=0.0, minimum=0.0, maximum=1.0),
             flip=cast(Flip, root.text("flip", default="horizontal", choices=get_args(Flip))),
             label_smoothing=0.0,
@@ -135,9 +135,9 @@ class Recipe:
                     Divergence, root.text("divergence", default="cross_entropy", choices=get_args(Divergence))
                 ),
                 label_smoothing=root.number("label_smoothing", default=0.1, minimum=0.0, maximum=0.9),
-                brightness=root.number("brightness", default=Jitter().brightness, minimum=0.0, maximum=1.0),
-                saturation=root.number("saturation", default=Jitter().saturation, minimum=0.0, maximum=1.0),
-                balance=root.number("balance", default=0.0, minimum=0.0, maximum=1.0),
+                brightness=limited_number(root, "brightness", default=Jitter().brightness),
+                saturation=limited_number(root, "saturation", default=Jitter().saturation),
+                balance=limited_number(root, "balance", default=0.0),
             )
         root.close()
         return replace(recipe, name=path.stem)
@@ -254,18 +254,18 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with, by the names of the flags."""
         rules = {
-            "epochs": (1e-9, 1e9, "a number above 0"),
-            "batch_size": (2, 10**9, "2 or more, as batch norm needs"),
-            "learning_rate": (1e-12, 1e38, "a number above 0"),
-            "random_subnets": (0, 64, "a number from 0 to 64"),
-            "crop_scale": (1e-3, 1.0, "a share of the area, above 0 and at most 1"),
-            "brightness": (0.0, 1.0, "a share from 0 to 1"),
-            "saturation": (0.0, 1.0, "a share from 0 to 1"),
-            "balance": (0.0, 1.0, "a number from 0, classes as they are, to 1, all equally often"),
+            "epochs": "a number above 0",
+            "batch_size": "2 or more, as batch norm needs",
+            "learning_rate": "a number above 0",
+            "random_subnets": "a number from 0 to 64",
+            "crop_scale": "a share of the area, above 0 and at most 1",
+            "brightness": "a share from 0 to 1",
+            "saturation": "a share from 0 to 1",
+            "balance": "a number from 0, classes as they are, to 1, all equally often",
         }
         object.__setattr__(self, "seed", checked_seed(self.seed, most=MOST_SEED))
-        for name, (least, most, expected) in rules.items():
-            value = getattr(self, name)
+        for name, expected in rules.items():
+            value, (least, most) = getattr(self, name), LIMITS[name]
             if value is not None and not least <= value <= most:
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: expected {expected}")
 

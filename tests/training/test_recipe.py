@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofa_nas.errors import ConfigError, RecipeError
+from ofa_nas.errors import ConfigError, OfaNasError, RecipeError
+from ofa_nas.pipeline.running.run_file import RunFile
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.training.phase import Phase
+from ofa_nas.training.phase import LIMITS, Phase
 from ofa_nas.training.recipe import Recipe, Settings, recipe_names
 
 PHASE = Phase("p", "largest", epochs=2.5, learning_rate=0.4, warmup=0.1, random_subnets=1)
@@ -51,6 +53,38 @@ def test_epochs_are_shared_out_and_rates_follow_the_batch() -> None:
     expected = replace(TWO, flip="both", brightness=0.0, saturation=0.2, balance=1.0)
     assert TWO.override(own) == expected
     assert expected.override(Settings()) == expected
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_options_recipes_and_run_files_take_the_same_numbers(name: str, tmp_path: Path) -> None:
+    recipe, run = tmp_path / "own.toml", tmp_path / "run.toml"
+
+    def is_taken(value: Any) -> list[bool]:
+        phase = {"name": "'p'", "teacher": "'largest'", "epochs": "1", "learning_rate": "0.1"}
+        top = {} if name in PHASE.__slots__ else {name: str(value)}
+        phase |= {} if top else {name: str(value)}
+        lines = [f"{key} = {text}" for key, text in top.items()]
+        lines += ["[[phases]]", *(f"{key} = {text}" for key, text in phase.items())]
+        recipe.write_text("\n".join(lines), encoding="utf-8")
+        run.write_text(f"[train]\n{name} = {value}\n[search]\n", encoding="utf-8")
+        taken = []
+        for ask in (
+            lambda: replace(Settings(), **{name: value}),
+            lambda: Recipe.load(str(recipe)),
+            lambda: RunFile.read(run),
+        ):
+            try:
+                ask()
+            except OfaNasError:
+                taken.append(False)
+            else:
+                taken.append(True)
+        return taken
+
+    least, most = LIMITS[name]
+    step = 1 if isinstance(least, int) else 0.1 * max(least, 1e-3)
+    assert is_taken(least) == is_taken(most) == [True] * 3
+    assert is_taken(least - step) == is_taken(most + max(1, 0.1 * most)) == [False] * 3
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from ofa_nas.randomness import MOST_SEED
 from ofa_nas.space.precision import FP16, FP32, INT8
 from ofa_nas.space.toml_reader import Section, read_toml
 from ofa_nas.supernet_card import FITS, Fit
+from ofa_nas.training.phase import limited_integer, limited_number
 
 _T = TypeVar("_T")
 _MOST = 1_000_000_000
@@ -50,15 +51,15 @@ class TrainTable:
             start=_text(section, "from"),
             space=_text(section, "space"),
             recipe=section.text("recipe", default="sandwich"),
-            epochs=_number(section, "epochs", minimum=1e-6, maximum=1e6),
-            batch_size=_integer(section, "batch_size", minimum=2),
-            learning_rate=_number(section, "learning_rate", minimum=1e-9, maximum=1e3),
-            random_subnets=_integer(section, "random_subnets", minimum=0, maximum=64),
-            crop_scale=_number(section, "crop_scale", minimum=0.01, maximum=1.0),
+            epochs=_given(section, "epochs", limited_number),
+            batch_size=_given(section, "batch_size", limited_integer),
+            learning_rate=_given(section, "learning_rate", limited_number),
+            random_subnets=_given(section, "random_subnets", limited_integer),
+            crop_scale=_given(section, "crop_scale", limited_number),
             flip=cast("Flip | None", _text(section, "flip", choices=get_args(Flip))),
-            brightness=_number(section, "brightness", minimum=0.0, maximum=1.0),
-            saturation=_number(section, "saturation", minimum=0.0, maximum=1.0),
-            balance=_number(section, "balance", minimum=0.0, maximum=1.0),
+            brightness=_given(section, "brightness", limited_number),
+            saturation=_given(section, "saturation", limited_number),
+            balance=_given(section, "balance", limited_number),
             image_size=_integer(section, "image_size", minimum=8, maximum=4096),
             fit=cast(Fit | None, _text(section, "fit", choices=FITS)),
             held_out=_integer(section, "held_out"),
@@ -296,6 +297,10 @@ def flags(table: object, *, without: tuple[str, ...] = ()) -> list[str]:
 
 def _table(root: Section, key: str, read: Callable[[Section], _T]) -> _T | None:
     return read(root.section(key)) if root.has(key) else None
+
+
+def _given(section: Section, key: str, read: Callable[[Section, str], _T]) -> _T | None:
+    return read(section, key) if section.has(key) else None
 
 
 def _text(section: Section, key: str, *, choices: tuple[str, ...] = ()) -> str | None:
