@@ -28,7 +28,7 @@ from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import decode
 from ofa_nas.files import write_json
 from ofa_nas.provenance import record_provenance
-from ofa_nas.pruning.masks import pruned, shuffle
+from ofa_nas.pruning.masks import Masks, pruned, remaining, weight_count
 from ofa_nas.pruning.tickets import LotteryPlan, Ticket, draw_tickets
 
 # Frankle and Carbin 2019, arXiv:1803.03635, figure 2: LeNet-300-100.
@@ -99,8 +99,9 @@ class LeNetCourse:
             found = self.network(self.test.images).argmax(dim=1)
         return float((found == self.test.labels).float().mean())
 
-    def outcome(self, network: str, density: float) -> Outcome:
-        """What the training that just ended came to."""
+    def outcome(self, network: str, masks: Masks) -> Outcome:
+        """What the training that just ended, of the weights of masks, came to."""
+        density = remaining(masks) / weight_count(masks)
         return Outcome(network, density, self.early_step, self.early, self.accuracy())
 
     def _rows(self, step: int) -> Tensor:
@@ -169,6 +170,14 @@ def lenet(generator: torch.Generator) -> nn.Sequential:
     return nn.Sequential(*parts[:-1])
 
 
+def shuffle(masks: Masks, generator: torch.Generator) -> dict[str, Tensor]:
+    """Random masks that leave as many weights of each layer: what a ticket is to be compared with."""
+    return {
+        name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view(mask.shape)
+        for name, mask in masks.items()
+    }
+
+
 def _of_seed(seed: int, splits: tuple[Split, Split, Split], args: argparse.Namespace) -> list[Outcome]:
     settings = f"{args.rounds}-{args.share}-{args.iterations}-{args.images or 'all'}"
     path = args.folder / settings / f"seed_{seed}.json"
@@ -185,8 +194,8 @@ def _of_seed(seed: int, splits: tuple[Split, Split, Split], args: argparse.Names
         if isinstance(record, Ticket):
             ends = {0: "dense", args.rounds: "ticket"}
             name = ends.get(record.round, f"round {record.round}")
-            outcomes.append(course.outcome(name, record.density))
-            sys.stderr.write(f"seed {seed} {name}: {record.density:.1%} {outcomes[-1].early:.2%}\n")
+            outcomes.append(course.outcome(name, record.masks))
+            sys.stderr.write(f"seed {seed} {name}: {outcomes[-1].density:.1%} {outcomes[-1].early:.2%}\n")
             ticket = record
     controls = (
         ("drawn anew", lenet(generator).state_dict(), ticket.masks),
@@ -197,7 +206,7 @@ def _of_seed(seed: int, splits: tuple[Split, Split, Split], args: argparse.Names
         with pruned(network, masks):
             for _ in course(0, args.iterations):
                 pass
-        outcomes.append(course.outcome(name, ticket.density))
+        outcomes.append(course.outcome(name, masks))
         sys.stderr.write(f"seed {seed} {name}: {outcomes[-1].early:.2%}\n")
     minutes = (time.process_time() - began) / 60.0
     write_json(path, {"outcomes": [asdict(one) for one in outcomes], "cpu_minutes": minutes})

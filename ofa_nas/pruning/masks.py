@@ -71,14 +71,6 @@ def weight_count(masks: Masks) -> int:
     return sum(mask.numel() for mask in masks.values())
 
 
-def shuffle(masks: Masks, generator: torch.Generator) -> dict[str, Tensor]:
-    """Random masks that leave as many weights of each layer: what a ticket is to be compared with."""
-    return {
-        name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view(mask.shape)
-        for name, mask in masks.items()
-    }
-
-
 def zero_pruned(module: nn.Module, masks: Masks) -> None:
     """Set the weights that are not left to 0."""
     with torch.no_grad():

@@ -10,7 +10,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from ofa_nas.errors import ConfigError, TrainingError
-from ofa_nas.pruning.masks import Masks, Scope, full_masks, prune_smallest, pruned, remaining, weight_count
+from ofa_nas.pruning.masks import Masks, Scope, full_masks, prune_smallest, pruned
 
 _T = TypeVar("_T")
 # Trains from the first step to before the second one, with a fresh optimiser, telling what it does.
@@ -65,11 +65,6 @@ class Ticket:
     masks: Masks
     rewound: dict[str, Tensor]
     trained: dict[str, Tensor]
-
-    @property
-    def density(self) -> float:
-        """Share of the weights that are left."""
-        return remaining(self.masks) / weight_count(self.masks)
 
 
 def draw_tickets(

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks.bench_lottery import main
+from benchmarks.bench_lottery import lenet, main, shuffle
 from ofa_nas.data.dataset import open_data
 from ofa_nas.errors import OfaNasError
+from ofa_nas.pruning.masks import full_masks, prune_smallest
 
 
 @pytest.mark.campaign
@@ -36,3 +38,14 @@ def test_a_short_run_prints_a_table_and_one_json_line(
     assert outcomes["ticket"]["final"] > outcomes["random mask"]["final"]
     assert outcomes["dense"]["final"] > 0.75
     assert len(list(tmp_path.rglob("seed_0.json"))) == 1
+
+
+def test_shuffled_masks_leave_as_many_weights_of_each_layer_elsewhere() -> None:
+    generator = torch.Generator().manual_seed(1)
+    network = lenet(generator)
+    weights, masks = dict(network.named_parameters()), full_masks(network)
+    masks = prune_smallest(weights, masks, share=0.7, scope="global", halved=frozenset())
+    others = shuffle(masks, generator)
+    for key, mask in masks.items():
+        assert int(others[key].sum()) == int(mask.sum())
+        assert not torch.equal(others[key], mask)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ofa_nas.pruning.masks import full_masks, prune_count, prune_smallest, pruned, remaining, shuffle
+from ofa_nas.pruning.masks import full_masks, prune_count, prune_smallest, pruned, remaining
 
 NONE: frozenset[str] = frozenset()
 
@@ -86,12 +86,3 @@ def test_what_is_pruned_stays_exactly_0_and_the_rest_learns(name: str) -> None:
         assert bool((value[mask] != before[key][mask]).all())
     own(torch.randn(8, 1, 5, 5)).square().sum().backward()
     assert all(bool(own.get_parameter(key).grad[~mask].any()) for key, mask in masks.items()), "only inside"  # type: ignore[index]
-
-
-def test_shuffled_masks_leave_as_many_weights_of_each_layer_elsewhere() -> None:
-    own = network()
-    masks = prune_smallest(weights_of(own), full_masks(own), share=0.7, scope="global", halved=NONE)
-    others = shuffle(masks, torch.Generator().manual_seed(1))
-    for key, mask in masks.items():
-        assert int(others[key].sum()) == int(mask.sum())
-        assert not torch.equal(others[key], mask)
