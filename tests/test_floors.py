@@ -12,6 +12,7 @@ FLOORS = (
     ("errors",),  # the ground that floor 0 stands on
     (
         "activity",
+        "array_json",
         "arrays",
         "assets",
         "charts",

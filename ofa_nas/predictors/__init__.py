@@ -5,14 +5,12 @@ A module offers `fit(encoding, observations, *, rng)` and `from_json(encoding, p
 samples; as read from a file, a `PopulationPredictor`, for any images of the kind.
 """
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from ofa_nas.accuracy import Z_90, AccuracySample, Draw
 from ofa_nas.arrays import Flags, Floats, Index
@@ -366,32 +364,3 @@ def deal_folds(count: int, rng: np.random.Generator) -> list[Flags]:
     check_rng(rng)
     folds = rng.permutation(count) % min(FOLDS, count)
     return [folds == fold for fold in range(min(FOLDS, count))]
-
-
-def pack_array(array: npt.NDArray[Any]) -> dict[str, Any]:
-    """An array as JSON: its shape, and base64 of little-endian float32."""
-    return {"shape": list(array.shape), "data": base64.b64encode(array.astype("<f4").tobytes()).decode()}
-
-
-def unpack_array(packed: dict[str, Any]) -> npt.NDArray[np.float32]:
-    """Read back what `pack_array` gave; raises KeyError, TypeError or ValueError when it cannot."""
-    values = np.frombuffer(base64.b64decode(packed["data"], validate=True), dtype="<f4")
-    if not np.isfinite(values).all():
-        raise ValueError("a number is not finite")
-    return values.reshape(packed["shape"]).astype(np.float32)
-
-
-def unpack_numbers(parameters: dict[str, Any], key: str) -> Floats:
-    """Numbers of a file as an array; raises KeyError or ValueError for others.
-
-    A text or a boolean is none, though numpy would take it for one.
-    """
-    values = np.array(parameters[key])
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-        raise ValueError(f"{key}: expected finite numbers, got {values.dtype}")
-    return values.astype(np.float64)
-
-
-def unpack_number(parameters: dict[str, Any], key: str) -> float:
-    """The same of a single one."""
-    return float(unpack_numbers(parameters, key).item())

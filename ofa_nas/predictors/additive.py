@@ -15,19 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.array_json import pack_array, unpack_array, unpack_number, unpack_numbers
 from ofa_nas.arrays import Flags, Floats
 from ofa_nas.link_regression import Data, LinkedFit, Scales, accuracy_of, fit_linked, slope_of
-from ofa_nas.predictors import (
-    WIDEST,
-    AdditiveForm,
-    Observations,
-    conformal_widening,
-    deal_folds,
-    pack_array,
-    unpack_array,
-    unpack_number,
-    unpack_numbers,
-)
+from ofa_nas.predictors import WIDEST, AdditiveForm, Observations, conformal_widening, deal_folds
 from ofa_nas.space.costs import CostTable
 from ofa_nas.space.encoding import Encoding, Genes
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ofa_nas.array_json import unpack_number, unpack_numbers
 from ofa_nas.arrays import Flags, Floats
 from ofa_nas.link_regression import (
     Data,
@@ -24,15 +25,7 @@ from ofa_nas.link_regression import (
     solve,
     tuned,
 )
-from ofa_nas.predictors import (
-    WIDEST,
-    AdditiveForm,
-    Observations,
-    conformal_widening,
-    deal_folds,
-    unpack_number,
-    unpack_numbers,
-)
+from ofa_nas.predictors import WIDEST, AdditiveForm, Observations, conformal_widening, deal_folds
 from ofa_nas.predictors.additive import START_SCALES, Features, sum_worths
 from ofa_nas.space.encoding import Encoding, Genes
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ofa_nas.array_json import unpack_number
 from ofa_nas.arrays import Floats
-from ofa_nas.predictors import AdditiveForm, Observations, conformal_half_width, deal_folds, unpack_number
+from ofa_nas.predictors import AdditiveForm, Observations, conformal_half_width, deal_folds
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 

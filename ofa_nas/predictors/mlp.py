@@ -11,16 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_nas.array_json import pack_array, unpack_array, unpack_number
 from ofa_nas.arrays import Floats, Index
-from ofa_nas.predictors import (
-    AdditiveForm,
-    Observations,
-    conformal_half_width,
-    deal_folds,
-    pack_array,
-    unpack_array,
-    unpack_number,
-)
+from ofa_nas.predictors import AdditiveForm, Observations, conformal_half_width, deal_folds
 from ofa_nas.space.encoding import Encoding, Genes
 
 MEMBERS = 5
