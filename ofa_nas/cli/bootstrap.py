@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ofa_nas.cli.delivery import show_licence
 from ofa_nas.cli.training_arguments import add_fit
 from ofa_nas.cli.window_arguments import add_windows
 
@@ -58,11 +59,13 @@ def run(args: argparse.Namespace) -> None:
         "start": started.start,
         "classes": started.classes,
         "keeps_classifier": started.keeps_classifier,
+        "licence": started.licence,
     }
     if give_document(args, document):
         return
     classifier = "kept" if started.keeps_classifier else "random, to be trained"
     out.print(f"classes   {started.classes}; classifier {classifier}")
+    show_licence(started.licence)
     out.print(f"supernet  {started.files.weights}")
     if args.data is None:
         err.print("no images lie beside it: evaluate and export need those that --data brings")

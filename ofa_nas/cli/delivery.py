@@ -84,7 +84,18 @@ def show_delivery(delivery: "Delivery") -> None:
                 f"latency   {predicted} predicted on {escape(one.device)} ({one.provenance}), not measured: "
                 f"ofa-nas verify {path} --device {escape(one.address)} times it there"
             )
+    show_licence(delivery.card.licence)
     out.print(f"{escape(str(delivery.path))}: {_verdict(delivery)}")
+
+
+def show_licence(licence: str) -> None:
+    """Print the terms of weights; nothing where nobody stated them."""
+    from rich.markup import escape
+
+    from ofa_nas.cli.console import out
+
+    if licence:
+        out.print(f"licence   {escape(licence)}")
 
 
 def show_quantization(found: "Quantization | None") -> None:

@@ -95,4 +95,5 @@ def _document(delivery: "Delivery") -> dict[str, object]:
         "measured": delivery.measured(),
         "file": str(delivery.path),
         "is_met": delivery.is_met,
+        "licence": delivery.card.licence,
     }

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.delivery import show_licence
 from ofa_nas.cli.supernet_arguments import add_first_supernet
 from ofa_nas.cli.training_arguments import (
     add_flip,
@@ -78,7 +79,9 @@ def run(args: argparse.Namespace) -> None:
         quiet=args.json,
     )
     assert done is not None
-    if not give_document(args, {"supernet": str(done.files.weights), "history": done.history}):
+    document = {"supernet": str(done.files.weights), "history": done.history, "licence": done.licence}
+    if not give_document(args, document):
+        show_licence(done.licence)
         out.print(f"supernet  {done.files.weights}")
         out.print("its classifier is random: ofa-nas train --from makes one for your classes")
 

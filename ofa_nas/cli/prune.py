@@ -125,6 +125,7 @@ def _document(method: str, done: "PrunedSubnet") -> dict[str, Any]:
         ],
         "measured": done.delivery.measured(),
         "is_met": done.delivery.is_met,
+        "licence": done.delivery.card.licence,
     }
 
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.delivery import show_licence
 from ofa_nas.cli.supernet_arguments import add_first_supernet
 from ofa_nas.cli.training_arguments import (
     add_held_out,
@@ -88,7 +89,13 @@ def run(args: argparse.Namespace) -> int:
     leave_ranks()
     if trained is None:  # the first process tells
         return 0
-    if not give_document(args, {"supernet": str(trained.files.weights), "history": trained.history}):
+    document = {
+        "supernet": str(trained.files.weights),
+        "history": trained.history,
+        "licence": trained.licence,
+    }
+    if not give_document(args, document):
+        show_licence(trained.licence)
         out.print(f"supernet  {trained.files.weights}")
     return 0
 

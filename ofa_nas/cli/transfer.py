@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         "epochs": done.epochs,
         "measured": delivery.measured(),
         "is_met": delivery.is_met,
+        "licence": delivery.card.licence,
     }
     if not give_document(args, document):
         classifier = "kept: the subnet knew them all" if done.keeps_classifier else "new"

@@ -62,6 +62,8 @@ def read_facts(root: Section, *, is_exact: bool) -> list[tuple[str, str]]:
         facts.append(("trained on", f"{weights.text('data')}, {weights.integer('classes')} classes"))
         digest = weights.text("sha256", default="")
         facts.append(("weights", f"SHA-256 {digest}" if digest else "did not come with the supernet"))
+        licence = weights.text("licence", default="")
+        facts += [("licence", licence)] if licence else []
     if not root.lacks("precision"):
         facts.append(("precision", root.text("precision")))
     unit = size_unit(optional(root, "network", _axes) or 2)

@@ -130,6 +130,7 @@ def test_a_training_goes_on_from_a_start_at_other_resolutions(
     flags = ("--epochs", "0.1", "--device", "cpu", "--batch-size", "40", "--output", run)
     printed = command("train", "--space", space, "--from", small.name, "--data", small.data, *flags)
     assert printed.status == 0
+    assert f"licence {LICENCE} supernet {run}" in printed.text
     assert SupernetCard.load(SupernetFiles(run / "supernet.safetensors").card).space.resolutions == (40, 48)
 
 
@@ -139,14 +140,14 @@ def test_people_are_told_what_is_still_missing(
     output = tmp_path / "first.safetensors"
     printed = command("bootstrap", "--from", small.name, "--output", output)
     assert printed.status == 0
-    assert printed.text == f"classes 10; classifier kept supernet {output}"
+    assert printed.text == f"classes 10; classifier kept licence {LICENCE} supernet {output}"
     assert printed.err == "no images lie beside it: evaluate and export need those that --data brings\n"
     data = write_images(tmp_path / "others", train=2, val=2)
     for split in ("train", "val"):
         (data / split / "class_3").rename(data / split / "class_33")
     printed = command("bootstrap", "--from", small.name, "--output", output, "--data", data)
     assert printed.status == 0
-    assert printed.text == f"classes 10; classifier random, to be trained supernet {output}"
+    assert printed.text == f"classes 10; classifier random, to be trained licence {LICENCE} supernet {output}"
     assert printed.err == ""
 
 

@@ -52,7 +52,7 @@ def test_training_leaves_a_supernet_and_its_history(command: Command, shapes: Pa
 def test_people_are_told_where_the_supernet_lies(command: Command, shapes: Path, tmp_path: Path) -> None:
     printed = command(*TINY, "--data", shapes, "--output", tmp_path / "run")
     assert printed.status == 0
-    assert f"supernet {tmp_path / 'run' / 'supernet.safetensors'}" in printed.text
+    assert printed.text == f"supernet {tmp_path / 'run' / 'supernet.safetensors'}"
 
 
 def test_a_training_is_not_overwritten_by_another(

@@ -196,6 +196,7 @@ def test_some_of_the_known_classes_keep_their_rows_and_one_unknown_class_keeps_n
     hardly = ("--epochs", 0.1, "--learning-rate", 1e-9, "--method", "last")
     printed = command(*base, *hardly, "--output", tmp_path / "run")
     assert "classes   2; classifier kept: the subnet knew them all" in printed.out
+    assert f"licence   {LICENCE}" in printed.out
     rows = load_supernet(small.files)[0].state_dict()[CLASSIFIER][[1, 3]]
     kept = load_supernet(SupernetFiles(tmp_path / "run" / "subnet.safetensors"))[0].state_dict()[CLASSIFIER]
     torch.testing.assert_close(kept, rows, rtol=1e-3, atol=1e-5)

@@ -116,6 +116,14 @@ def test_a_run_folder_adds_the_verification_of_its_own_file(found: dict[str, Fou
     assert read_search(tmp_path).checks == ()
 
 
+def test_the_terms_of_the_weights_are_told(found: dict[str, Found], write: Write) -> None:
+    facts = dict(found["one"].document.facts)
+    assert facts["licence"].endswith("for non-commercial research")
+    content = found["one"].content
+    del content["weights"]["licence"]  # as before documents told it
+    assert "licence" not in dict(write(content).document.facts)
+
+
 def test_a_file_that_beats_torch_is_read(found: dict[str, Found], write: Write) -> None:
     check = {"quantity": "accuracy_drop", "measured": -0.003, "unit": "fraction", "is_met": True}
     (read,) = write(found["int8"].content | {"checks": [check]}).document.checks

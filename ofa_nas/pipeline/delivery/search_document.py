@@ -160,6 +160,7 @@ def _shared(result: SearchResult, estimators: Estimators, *, seed: int) -> dict[
             "data": estimators.card.data,
             "classes": estimators.card.space.classes,
             "sha256": estimators.card.sha256,
+            "licence": estimators.card.licence,
         },
         "front": [_candidate(candidate) for candidate in result.front],
         "search": {

@@ -54,10 +54,12 @@ class TrainedSupernet:
     Attributes:
         files: Weights, card, calibration images and held-out images.
         history: One report an epoch, those before a resume too.
+        licence: Terms of the weights that it began with; empty where nobody stated them.
     """
 
     files: SupernetFiles
     history: tuple[EpochReport, ...]
+    licence: str
 
 
 def train_supernet(
@@ -121,7 +123,7 @@ def _train(
         made_by=made_by,
         licence=first.licence,
     )
-    yield TrainedSupernet(files, epochs)
+    yield TrainedSupernet(files, epochs, first.licence)
 
 
 def _warn_of_untrained(recipe: Recipe, space: SearchSpace) -> None:

@@ -49,10 +49,12 @@ class PretrainedSupernet:
     Attributes:
         files: Weights and card; there are no labels to keep images for.
         history: One report an epoch, those before a resume too.
+        licence: Terms of the weights that it began with; empty where nobody stated them.
     """
 
     files: SupernetFiles
     history: tuple[EpochEnd, ...]
+    licence: str
 
 
 def pretrain_supernet(
@@ -110,7 +112,7 @@ def _pretrain(
     files = SupernetFiles(plan.folder / "supernet.safetensors")
     supernet = with_classifier(first.supernet, first.classes, seed=plan.recipe.seed)
     _save(files, supernet, data, plan, first=first, epochs=epochs, rates=rates)
-    yield PretrainedSupernet(files, epochs)
+    yield PretrainedSupernet(files, epochs, first.licence)
 
 
 def with_classifier(encoder: Supernet, classes: int, *, seed: int) -> Supernet:

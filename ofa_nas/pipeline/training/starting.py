@@ -28,12 +28,14 @@ class StartedSupernet:
         start: What the weights come from.
         classes: Outputs of its classifier.
         keeps_classifier: The start knew every class; else the classifier is random and has to be trained.
+        licence: Terms of the weights; empty where nobody stated them.
     """
 
     files: SupernetFiles
     start: str
     classes: int
     keeps_classifier: bool
+    licence: str
 
 
 def bootstrap_supernet(
@@ -105,7 +107,9 @@ def bootstrap_supernet(
         save_supernet(written, supernet, card)
         _bring_predictor(own.files, written)
     rows = own.rows_of(class_ids=class_ids, class_names=class_names)
-    return StartedSupernet(files, own.name, len(class_names), keeps_classifier=rows is not None)
+    return StartedSupernet(
+        files, own.name, len(class_names), keeps_classifier=rows is not None, licence=own.licence
+    )
 
 
 def _bring_predictor(start: SupernetFiles | None, written: SupernetFiles) -> None:
