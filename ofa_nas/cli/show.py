@@ -73,7 +73,9 @@ def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[
         "samples" if is_signal else "pixels",
         f"{rule}: {'inside' if card.form.has_preprocessing else 'by the caller'}; resized by the caller",
     )
-    if not is_signal:
+    if is_signal:
+        yield "window", _window(card)
+    else:
         yield "fit", _FITS[card.fit]
     yield "needs", f"opset {document['opset']}, IR version {document['ir_version']}"
     latencies = {f"latency_ms on {one.device} ({one.provenance})": one.latency_ms for one in card.latencies}
@@ -83,6 +85,15 @@ def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[
         "made by",
         ", ".join(f"{name} {version}" for name, version in card.made_by.items() if version) or "?",
     )
+
+
+def _window(card: "ModelCard") -> str:
+    if not card.window:
+        return "not stated: as long as those that it was trained on"
+    length = card.arch.resolution
+    if card.window == length:
+        return f"{length} samples, as they are"
+    return f"{card.window} samples, linearly resampled to {length}"
 
 
 def _figures(figures: "Mapping[str, Any]") -> str:

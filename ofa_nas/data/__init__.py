@@ -17,6 +17,7 @@ from ofa_nas.supernet_card import CROP, Fit
 
 Pixels = NDArray[np.uint8 | np.float32]
 Flip = Literal["horizontal", "none", "both"]
+LONGEST_WINDOW = 9_999_999  # of signals, in samples
 
 
 @dataclass(frozen=True, slots=True)

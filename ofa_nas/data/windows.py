@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_nas.data import Source
+from ofa_nas.data import LONGEST_WINDOW, Source
 from ofa_nas.errors import ConfigError, DataError
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import Fit
@@ -51,7 +51,7 @@ def with_windows(data: str, window: int | None, hop: int | None) -> str:
         ConfigError: One of them is no length, or the text has windows already.
     """
     for option, value in (("--window", window), ("--hop", hop)):
-        if value is not None and not 1 <= value <= 9_999_999:
+        if value is not None and not 1 <= value <= LONGEST_WINDOW:
             raise ConfigError(f"{option} {value}: expected 1 or more samples")
     if window is None and hop is None:
         return data

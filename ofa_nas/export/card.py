@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import onnx
 
-from ofa_nas.data import Normalization
+from ofa_nas.data import LONGEST_WINDOW, Normalization
 from ofa_nas.devices import HOST, agent
 from ofa_nas.devices.provided import provided_name, with_provider
 from ofa_nas.errors import ArchitectureError, ConfigError, FileError
@@ -103,7 +103,7 @@ class ModelCard:
         supernet_sha256: Digest of that supernet's weights.
         data: Data set.
         class_names: One a logit.
-        normalization: Input = (pixel − mean) / std, RGB, pixels in [0, 255].
+        normalization: Input = (pixel − mean) / std, RGB, pixels in [0, 255]; of signals, by sensor.
         predicted: Predicted figures by name (`accuracy`, `macs`, …), latencies aside.
         latencies: One a device, in the order of the search.
         form: Precision, batch and input.
@@ -112,6 +112,8 @@ class ModelCard:
         made_by: Versions of what made it, by name.
         licence: Terms of the supernet's weights, as its card has them; empty where nobody stated them.
         fit: How images are to become square; the metadata of one that crops do not tell it.
+        window: Samples of a signal that the caller resizes to the input's length; 0 for images, and where
+            nobody told.
     """
 
     arch: Architecture
@@ -129,6 +131,7 @@ class ModelCard:
     made_by: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
     fit: Fit = CROP
+    window: int = 0
 
     def to_document(self) -> dict[str, Any]:
         """Plain values for a JSON document."""
@@ -151,6 +154,7 @@ class ModelCard:
             "made_by": dict(self.made_by),
             "licence": self.licence,
             **({} if self.fit == CROP else {"fit": self.fit}),
+            **({"window": self.window} if self.window else {}),
         }
 
     def to_metadata(self) -> dict[str, str]:
@@ -286,7 +290,16 @@ def _later(found: Mapping[str, str]) -> dict[str, Any]:
         "made_by": {str(key): str(value) for key, value in parse_json(found.get("made_by", "{}")).items()},
         "licence": licence,
         "fit": cast(Fit, found.get("fit", CROP)),
+        "window": _window(parse_json(found["window"])) if "window" in found else 0,
     }
+
+
+def _window(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= LONGEST_WINDOW:
+        raise ValueError(
+            f"window must be a number of samples from 1 to {LONGEST_WINDOW:,}, got {shown(value)}"
+        )
+    return value
 
 
 def _number(name: str, value: Any) -> float:

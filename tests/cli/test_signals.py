@@ -2,22 +2,31 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+import torch
 
 from ofa_nas.cli import main
+from ofa_nas.data import Normalization
+from ofa_nas.data.augment import to_input
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.sample import load_sample
 from ofa_nas.errors import ConfigError
 from ofa_nas.export.card import ModelCard, read_model
+from ofa_nas.export.export import export_subnet
+from ofa_nas.pipeline.delivery.deliver import save_model
 from ofa_nas.pipeline.running.run_check import check_run
 from ofa_nas.pipeline.running.run_file import RunFile
 from ofa_nas.pipeline.training.training_run import FoundImages, decode_splits
 from ofa_nas.space.search_space import SearchSpace
+from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from tests.cli.conftest import Command
 from tests.small_supernet import SmallSupernet, exact_table
+from tests.test_docs import code_blocks
 
 SPACE = """
 description = "Two stages for windows of 16 and 24 samples"
@@ -142,7 +151,98 @@ def test_a_file_of_any_precision_is_written_and_verified(
     shown = command("show", path, "--json").document
     assert shown["input"]["shape"] == ["batch", 2, 1, 24]
     assert len(shown["input_mean"]) == 2
+    assert shown["window"] == 24
     assert "(sample − mean) / std" in command("show", path).text
+    assert "window 24 samples, as they are" in command("show", path).text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["smallest", "largest"])
+def test_the_program_of_the_page_sees_a_window_as_the_network_was_trained_to(
+    run: Path,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arch: str,
+) -> None:
+    supernet = run / "run" / "supernet.safetensors"
+    card = SupernetCard.load(SupernetFiles.find(str(supernet)).card)
+    monkeypatch.chdir(tmp_path)
+    assert command("export", arch, "--supernet", supernet, "--output", "subnet.onnx").status == 0
+    recorded = np.random.default_rng(0).normal(40.0, 5.0, (100, 2)).astype(np.float32)
+    np.save("recorded.npy", recorded)
+    made = run_program()
+    assert capsys.readouterr().out.strip() in card.class_names
+    windows = torch.from_numpy(recorded[None, None, -24:])
+    expected = to_input(windows, made["length"], Normalization(card.input_mean, card.input_std))
+    assert made["length"] == {"smallest": 16, "largest": 24}[arch]
+    np.testing.assert_allclose(made["signal"], expected.numpy(), atol=1e-5)
+    text = command("show", "subnet.onnx").text
+    told = {"smallest": "24 samples, linearly resampled to 16", "largest": "24 samples, as they are"}
+    assert f"window {told[arch]}" in text
+
+
+def run_program() -> dict[str, Any]:
+    """Run the application of docs/signals.md in the folder that it is in; its names."""
+    _, block = code_blocks("docs/signals.md", "python")
+    made: dict[str, Any] = {}
+    exec(compile(block, "signals.md", "exec"), made)
+    return made
+
+
+def signal_file(path: Path, *, window: int) -> SearchSpace:
+    """A file of a network of signals, untrained; its space."""
+    (path.parent / "waves.toml").write_text(SPACE)
+    space = SearchSpace.load(str(path.parent / "waves.toml"))
+    supernet = Supernet(space, torch.Generator().manual_seed(0))
+    card = ModelCard(
+        arch=space.smallest,
+        space=space,
+        supernet="waves",
+        supernet_sha256="",
+        data="signals",
+        class_names=("slow", "fast", "turning"),
+        normalization=Normalization((40.0, 39.0), (6.0, 7.0)),
+        predicted={},
+        window=window,
+    )
+    windows = np.random.default_rng(1).normal(40.0, 6.0, (9, 1, max(window, 1), 2)).astype(np.float32)
+    save_model(path, export_subnet(supernet, card, calibration=windows)[1])
+    return space
+
+
+@pytest.mark.parametrize("window", [5, 16, 17, 98])
+def test_the_program_of_the_page_resamples_any_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    signal_file(tmp_path / "subnet.onnx", window=window)
+    recorded = np.random.default_rng(2).normal(40.0, 5.0, (120, 2)).astype(np.float32)
+    np.save("recorded.npy", recorded)
+    windows = torch.from_numpy(recorded[None, None, -window:])
+    expected = to_input(windows, 16, Normalization((40.0, 39.0), (6.0, 7.0)))
+    np.testing.assert_allclose(run_program()["signal"], expected.numpy(), atol=1e-5)
+
+
+def test_files_that_do_not_tell_their_window_are_read(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "older.onnx"
+    signal_file(path, window=0)
+    model = read_model(path)
+    assert "ofa_nas.window" not in {one.key for one in model.metadata_props}
+    assert ModelCard.from_model(model, path).window == 0
+    assert "window not stated" in command("show", path).text
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "1.5", '"24"', "true", "10000000"])
+def test_a_window_that_is_none_is_refused(refused: Callable[..., str], tmp_path: Path, value: str) -> None:
+    path = tmp_path / "other.onnx"
+    signal_file(path, window=24)
+    model = read_model(path)
+    props = {one.key: one.value for one in model.metadata_props}
+    onnx.helper.set_model_props(model, props | {"ofa_nas.window": value})
+    save_model(path, model)
+    assert "metadata are damaged: window must be a number of samples from 1" in refused("show", path)
 
 
 @pytest.mark.slow

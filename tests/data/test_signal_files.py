@@ -151,7 +151,7 @@ def test_a_pack_of_another_length_is_interpolated(tmp_path: Path) -> None:
 
 def test_the_python_of_the_page_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[2] / "docs" / "signals.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    block, _ = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "signals.md", "exec"), {})
     data = open_data(f"{tmp_path}@100")

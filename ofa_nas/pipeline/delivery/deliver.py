@@ -52,6 +52,7 @@ def deliver(
         latencies=tuple(one.predicted for one in promise.latencies if one.predicted),
         form=form,
         made_by=describe_makers(),
+        window=calibration.images.shape[2] if card.space.axes == 1 else 0,
     )
     subnet, model = export_subnet(supernet, own, calibration=calibration.images)
     for made in give_form(model, own, calibration=calibration.images):
