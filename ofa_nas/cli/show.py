@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ofa_nas.figures import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ofa_nas.export.card import ModelCard
 
@@ -22,13 +22,22 @@ _FITS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `show`."""
     parser.add_argument("file", type=Path, help="ONNX file that ofa-nas exported")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="write the names of the classes into a .txt file, one a line, in the order of the outputs",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Read the file and tell."""
     from ofa_nas.cli.console import give_document
     from ofa_nas.export.card import ModelCard, describe_interface, read_model
+    from ofa_nas.files import check_writable
 
+    if args.labels is not None:
+        check_writable(args.labels, option="--labels", suffix=".txt")
     model = read_model(args.file)
     card = ModelCard.from_model(model, args.file)
     document = {
@@ -37,11 +46,31 @@ def run(args: argparse.Namespace) -> None:
         **describe_interface(model),
         **card.to_document(),
     }
+    if args.labels is not None:
+        _write_labels(args.labels, card.class_names)
     if not give_document(args, document):
-        _show(card, document)
+        _show(card, document, args.labels)
 
 
-def _show(card: "ModelCard", document: "Mapping[str, Any]") -> None:
+def _write_labels(path: Path, names: "Sequence[str]") -> None:
+    """Write one class a line, as UTF-8.
+
+    Raises:
+        FileError: A name is not one line, or the file cannot be written.
+    """
+    from ofa_nas.errors import FileError
+    from ofa_nas.files import write_bytes
+
+    for place, name in enumerate(names):
+        if name.splitlines() != [name]:
+            raise FileError(
+                f"--labels {path}: output {place} is of the class {name!r:.80}, whose name is not one line: "
+                "rename the class, train and export again; or take class_names of show --json"
+            )
+    write_bytes(path, "".join(f"{name}\n" for name in names).encode())
+
+
+def _show(card: "ModelCard", document: "Mapping[str, Any]", labels: Path | None) -> None:
     from rich.markup import escape
 
     from ofa_nas.cli.console import out
@@ -50,6 +79,8 @@ def _show(card: "ModelCard", document: "Mapping[str, Any]") -> None:
     for title, text in _lines(card, document):
         out.print(f"{title:<10}{escape(text)}")
     show_quantization(card.quantization)
+    if labels is not None:
+        out.print(f"labels    {escape(str(labels))}")
 
 
 def _lines(card: "ModelCard", document: "Mapping[str, Any]") -> "Iterator[tuple[str, str]]":

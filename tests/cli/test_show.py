@@ -100,6 +100,53 @@ def test_a_licence_that_a_terminal_would_obey_is_refused(
     assert "damaged: licence must be printable text" in refused("show", tmp_path / "other.onnx")
 
 
+def test_labels_are_one_class_a_line_in_the_order_of_the_outputs(
+    command: Command, shown: Path, small: SmallSupernet, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.txt"
+    printed = command("show", shown, "--labels", path)
+    assert printed.status == 0
+    assert printed.text.endswith(f"labels {path}")
+    names = SupernetCard.load(small.files.card).class_names
+    assert path.read_text(encoding="utf-8") == "".join(f"{name}\n" for name in names)
+    path.write_text("older")
+    assert command("show", shown, "--labels", path, "--json").document["class_names"] == list(names)
+    assert path.read_text(encoding="utf-8").splitlines() == list(names)
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "two\u2028lines", "end\r"])
+def test_a_class_whose_name_is_not_one_line_has_no_labels(
+    refused: Callable[..., str], shown: Path, tmp_path: Path, name: str
+) -> None:
+    model = read_model(shown)
+    card = ModelCard.from_model(model, shown)
+    path = tmp_path / "odd.onnx"
+    save_model(path, with_card(model, replace(card, class_names=(*card.class_names[:3], name, *"efghij"))))
+    line = refused("show", path, "--labels", tmp_path / "labels.txt")
+    assert "labels.txt: output 3 is of the class" in line
+    assert "not one line" in line
+    assert not (tmp_path / "labels.txt").exists()
+
+
+def test_labels_of_no_names_and_to_no_file_are_one_line(
+    refused: Callable[..., str], shown: Path, tmp_path: Path
+) -> None:
+    line = refused("show", shown, "--labels", shown)
+    assert f"--labels {shown}: cannot be written: expected the name of a .txt file" in line
+    labels = tmp_path / "labels.txt"
+    model = read_model(shown)
+    kept = {one.key: one.value for one in model.metadata_props if one.key != "ofa_nas.class_names"}
+    onnx.helper.set_model_props(model, kept)
+    save_model(tmp_path / "nameless.onnx", model)
+    assert "lack 'class_names'" in refused("show", tmp_path / "nameless.onnx", "--labels", labels)
+    onnx.helper.set_model_props(model, {})
+    save_model(tmp_path / "foreign.onnx", model)
+    assert "not exported by this version of ofa-nas" in refused(
+        "show", tmp_path / "foreign.onnx", "--labels", labels
+    )
+    assert not labels.exists()
+
+
 def test_wrong_files_are_one_line(refused: Callable[..., str], shown: Path, tmp_path: Path) -> None:
     assert "nope.onnx: cannot be read" in refused("show", tmp_path / "nope.onnx")
     (tmp_path / "torn.onnx").write_bytes(shown.read_bytes()[:-99])
