@@ -20,7 +20,9 @@ from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.quantization import quantize
+from ofa_nas.space.blocks import input_shape
 from ofa_nas.space.layer import Layer
+from ofa_nas.space.precision import INT8, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from tests.torch_reference import run_onnx
 
@@ -44,7 +46,7 @@ class Pair:
 def make_pair(name: str) -> Pair:
     space, rng = SearchSpace.load(name), np.random.default_rng(0)
     layers = list(space.layers(space.smallest))
-    images = rng.standard_normal((5, 3, layers[0].in_size, layers[0].in_size)).astype(np.float32)
+    images = rng.standard_normal((5, *input_shape(layers[0]))).astype(np.float32)
     fp32 = write_model(layers, random_weights(layers, rng), metadata={"ofa_nas.arch": str(space.smallest)})
     return Pair(layers, fp32, quantize(fp32, images[:1]), images[1:])
 
@@ -62,6 +64,22 @@ def optimized_operators(model: onnx.ModelProto, path: Path) -> Counter[str]:
     options.add_session_config_entry(*EXACT_PRODUCTS)
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("tiny", 2.8, 3.2),
+        ("conv1d", 0.9, 1.1),
+        pytest.param("efficientnet_lite", 0.04, 0.1, marks=pytest.mark.slow),
+    ],
+)
+def test_an_int8_file_is_larger_than_its_weights_as_docs_search_md_says(
+    name: str, least: float, most: float
+) -> None:
+    pair = make_pair(name)
+    weights = sum(weight_bytes(layer, INT8) for layer in pair.layers)
+    assert least < pair.int8.ByteSize() / weights - 1.0 < most
 
 
 @pytest.mark.parametrize("name", SPACES)
