@@ -12,7 +12,7 @@ from ofa_nas.space.blocks import input_shape, lower, output_shape
 from ofa_nas.space.costs import layer_macs, layer_parameters
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution
-from ofa_nas.space.precision import peak_bytes
+from ofa_nas.space.precision import INT8, peak_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 TEXT = (asset_folder("search_spaces") / "conv1d.toml").read_text(encoding="utf-8")
@@ -31,6 +31,13 @@ def test_macs_parameters_and_memory_of_a_block_in_closed_form() -> None:
     # Beside the block's input, which the sum needs, the depthwise convolution's input and output.
     assert peak_bytes(BLOCK) == 4 * 64 * (16 + 48 + 48)
     assert (input_shape(BLOCK), output_shape(BLOCK)) == ((16, 1, 64), (16, 1, 64))
+
+
+def test_many_channels_make_the_float_input_the_peak_of_an_int8_network() -> None:
+    space = SearchSpace.load("conv1d").with_channels(40)
+    assert max(peak_bytes(layer, INT8) for layer in space.layers(space.smallest)) == (4 + 1) * 40 * 64
+    few = SearchSpace.load("conv1d").with_channels(6)
+    assert max(peak_bytes(layer, INT8) for layer in few.layers(few.smallest)) == 64 * (8 + 24 + 24)
 
 
 @pytest.mark.parametrize("rewrites", ["", "+folded", "+lite", "+lite+folded"])
