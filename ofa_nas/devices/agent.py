@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import stat
 import struct
@@ -49,6 +50,8 @@ EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 # Of sessions on an NPU: where that refuses a network, OpenVINO else compiles for the CPU, and only logs it.
 NOTHING_ON_CPU = ("session.disable_cpu_ep_fallback", "1")
 LARGEST_RESULTS = 1 << 28  # bytes
+PART = ".part"  # how names of uploads end that are under way
+PART_S = 6 * 3600.0  # an upload that nobody has written to for so long is swept away
 CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
 CPU_INFO, BOARD_MODEL = "/proc/cpuinfo", "/proc/device-tree/model"
 OWN_CGROUPS, CGROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
@@ -1036,6 +1039,24 @@ def job_id(job: Json) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def sweep(folder: str) -> None:
+    """Remove from the folder of all jobs the uploads that stopped long ago; others may be under way."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            is_part = entry.name.endswith(PART) and entry.is_dir(follow_symlinks=False)
+            if is_part and time.time() - _last_write(entry.path) > PART_S:
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _last_write(folder: str) -> float:
+    """When a folder, or anything in it, was written to; now, if it is just being removed."""
+    try:
+        inside = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in ("", *names)]
+        return max(os.lstat(path).st_mtime for path in inside)
+    except (OSError, ValueError):
+        return time.time()
+
+
 def run_job(folder: str, first_sent: "int | None" = None) -> None:
     """Measure what is missing of the job in a folder; `first_sent` is that of `Results`.
 
@@ -1130,6 +1151,9 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", default=os.path.dirname(os.path.abspath(sys.argv[0])))
     parser.add_argument("--check", action="store_true", help="only describe this machine")
     parser.add_argument(
+        "--sweep", action="store_true", help="only remove uploads that stopped long ago from the folder"
+    )
+    parser.add_argument(
         "--resident", action="store_true", help="only tell what the model on the standard input takes [bytes]"
     )
     parser.add_argument("--provider", default="", help="that --resident is for (the CPU's)")
@@ -1140,6 +1164,9 @@ def main() -> int:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.29 and later report sessions
     if args.resident:
         return _print_growth(args.provider)
+    if args.sweep:
+        sweep(args.folder)
+        return 0
     signal.signal(signal.SIGTERM, _interrupt)
     is_sent = args.check or args.send_from is not None
     try:

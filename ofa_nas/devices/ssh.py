@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import shlex
 import subprocess
 import tarfile
@@ -28,6 +29,7 @@ from ofa_nas.errors import ConfigError, DeviceError
 
 CONFIG = "OFA_NAS_SSH_CONFIG"
 FOLDER = ".cache/ofa-nas"  # below the home folder, where commands of ssh begin
+LAST = "all"  # an empty file behind all others of an upload: tar takes one that was cut off between two files
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0)  # before each new connection; after a measurement they begin again
 SHORT_S = 300.0  # for what measures nothing; importing onnxruntime from an SD card takes its time
 LOST, NOT_FOUND = 255, 127  # exit status of ssh itself, of a shell
@@ -204,20 +206,31 @@ class Board:
         time.sleep(pause_s)
 
     def _send(self, job: str, files: Mapping[str, bytes]) -> None:
-        """Have the files of a job on the board; where they are there, nothing of them is read."""
+        """Have the files of a job on the board; where they are there, nothing is sent."""
         folder = f"{FOLDER}/{job}"
-        part = f"{folder}.part"  # renamed when all of it is there
-        unpack = f"mkdir -p {part} && tar -xmf - -C {part} && mv {part} {folder}"
-        clear = f"rm -rf {FOLDER}/*.part"  # of other jobs too: they would fill the card
+        if self._has(folder):
+            return
+        nested = f"{job}.{secrets.token_hex(4)}{agent.PART}"  # ours alone: others may be sending too
+        part = f"{FOLDER}/{nested}"  # renamed when all of it is there
+        unpack = f"mkdir -p {part} && tar -xmf - -C {part} && rm {part}/{LAST}"
+        # Whoever sends the same job may be first; then mv moves ours into theirs.
+        keep = f"{{ test -d {folder} || mv {part} {folder}; }} && rm -rf {part} {folder}/{nested}"
         with tempfile.TemporaryFile() as archive:  # hundreds of models are too many for the memory
-            _pack(files, archive)
-            send = f"test -d {folder} || {{ {clear}; {unpack}; }} || {{ {clear}; exit 1; }}"
+            _pack({**files, LAST: b""}, archive)
+            send = f"{{ {unpack} && {keep}; }} || {{ rm -rf {part}; exit 1; }}"
             done = self._call(send, archive, timeout_s=None)
         if done.returncode:
             said = done.stderr.decode(errors="replace")
-            first = re.search(r"^(?:\S*/)?(?:sh|mkdir|tar|mv): .*", said, re.MULTILINE)
+            first = re.search(r"^(?:\S*/)?(?:sh|mkdir|tar|rm|mv): .*", said, re.MULTILINE)
             told = f"{_plain(first.group() if first else said)}; make room, or have ~/{FOLDER} writable"
             raise DeviceError(f"{self.text}: the models cannot be sent there: {told}")
+
+    def _has(self, folder: str) -> bool:
+        """Whether the board has all of a job; where not, it is made to drop what others left unfinished."""
+        python = shlex.quote(self.address.python)
+        with Path(agent.__file__).open("rb") as program:
+            done = self._call(f"test -d {folder} && exit 0; {python} - --sweep {FOLDER}; exit 1", program)
+        return done.returncode == 0
 
     def _stream(self, answers: Answers) -> Iterator[Measured]:
         """Read what is still missing of a job, while the board measures it."""

@@ -2,12 +2,16 @@
 
 import json
 import os
+import shutil
 import sys
+import tarfile
 import time
 from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -21,6 +25,7 @@ from tests.devices.conftest import Loopback, make_key, trust
 FAST = MeasuringProtocol(
     rounds=4, max_rounds=4, visit_ms=0.0, retries=0, profile_runs=5, profile_skip=2, profile_sittings=2
 )
+ONCE = replace(FAST, rounds=1, max_rounds=1, passes=1)
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +114,11 @@ def test_a_cut_connection_goes_on_and_measures_nothing_twice(board: Loopback, mo
 def test_another_agent_is_sent_anew(
     board: Loopback, models: list[Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once = replace(FAST, rounds=1, max_rounds=1, passes=1)
-    list(open_device(board.address).time(models[:1], once))
+    list(open_device(board.address).time(models[:1], ONCE))
     later = tmp_path / "later_agent.py"
     later.write_bytes(Path(agent.__file__).read_bytes() + b"\n# a later version\n")
     monkeypatch.setattr(agent, "__file__", str(later))
-    list(open_device(board.address).time(models[:1], once))
+    list(open_device(board.address).time(models[:1], ONCE))
     sent = [path.with_name("agent.py").read_bytes() for path in board.results]
     assert len(sent) == 2
     assert later.read_bytes() in sent
@@ -255,13 +259,84 @@ def test_a_process_that_is_ended_there_is_told_in_words(command: str, told: str,
         open_device(f"ssh://127.0.0.1:{board.port}{program}").info()
 
 
-def test_a_board_without_room_says_so_and_keeps_nothing(board: Loopback, models: list[Model]) -> None:
-    stale = board.home / ssh.FOLDER / "0123456789.part"
-    stale.mkdir(parents=True)
+def stopped_upload(board: Loopback, *, hours: float) -> Path:
+    """What an upload left that stopped so long ago."""
+    part = board.home / ssh.FOLDER / f"{'0' * 20}.{hours:g}.part"
+    (part / "models").mkdir(parents=True)
+    then = time.time() - 3600.0 * hours
+    for path in (part / "models", part):
+        os.utime(path, (then, then))
+    return part
+
+
+def test_a_board_without_room_says_so_and_keeps_nothing_of_the_upload(
+    board: Loopback, models: list[Model]
+) -> None:
+    others = stopped_upload(board, hours=1)
     board.run_first("trap '' XFSZ; ulimit -f 8; umask 077")
     device = open_device(board.address)
     with pytest.raises(DeviceError, match=r"cannot be sent there: tar: \S+ (Cannot write|Wrote).*make room"):
         list(device.time(models[:1], FAST))
+    assert list((board.home / ssh.FOLDER).iterdir()) == [others]
+
+
+@pytest.mark.slow
+def test_an_upload_that_stopped_long_ago_is_swept_and_no_other(board: Loopback, models: list[Model]) -> None:
+    recent, old = stopped_upload(board, hours=5), stopped_upload(board, hours=7)
+    grown = stopped_upload(board, hours=8)
+    (grown / "models" / "one").touch()
+    list(open_device(board.address).time(models[:1], ONCE))
+    assert (recent.exists(), old.exists(), grown.exists()) == (True, False, True)
+
+
+def hold_first_upload(board: Loopback, tmp_path: Path) -> tuple[Path, Path]:
+    """Have the board unpack the first upload once there is the second of these files; the first tells."""
+    tools, waits, go = tmp_path / "slow", tmp_path / "waits", tmp_path / "go"
+    tools.mkdir()
+    (tools / "tar").write_text(
+        f"#!/bin/sh\nmkdir {waits} 2>/dev/null && while ! test -e {go}; do sleep 0.05; done\n"
+        f'exec {shutil.which("tar")} "$@"\n',
+        encoding="utf-8",
+    )
+    (tools / "tar").chmod(0o755)
+    board.run_first(f"PATH={tools}:$PATH; export PATH")
+    return waits, go
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_same", [False, True])
+def test_uploads_at_the_same_time_do_not_disturb_each_other(
+    board: Loopback, models: list[Model], tmp_path: Path, is_same: bool
+) -> None:
+    waits, go = hold_first_upload(board, tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: list(open_device(board.address).time(models[:1], ONCE)))
+        for _ in range(600):
+            if waits.exists():
+                break
+            time.sleep(0.05)
+        second = list(open_device(board.address).time(models[:1] if is_same else models[1:2], ONCE))
+        go.touch()
+        assert [one.model for one in first.result()] == [models[0].name]
+    assert (first.result() == second) == is_same
+    folders = list((board.home / ssh.FOLDER).iterdir())
+    assert len(folders) == (1 if is_same else 2)
+    assert not [path for folder in folders for path in folder.iterdir() if path.suffix == ".part"]
+
+
+def test_an_upload_that_is_cut_off_between_two_files_is_not_taken(
+    board: Loopback, models: list[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pack_half(files: Mapping[str, bytes], stream: IO[bytes]) -> None:
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            archive.addfile(tarfile.TarInfo(next(iter(files))))
+            stream.flush()
+        stream.truncate(512)
+        stream.seek(0)
+
+    monkeypatch.setattr(ssh, "_pack", pack_half)
+    with pytest.raises(DeviceError, match="cannot be sent there: rm: "):
+        list(open_device(board.address).time(models[:1], FAST))
     assert not list((board.home / ssh.FOLDER).iterdir())
 
 
