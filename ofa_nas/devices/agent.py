@@ -72,6 +72,7 @@ NOT_ITS_HEAT = re.compile("pmic|wifi|wlan|acpitz|bat|charg|nvme|pch", re.IGNOREC
 HOT_C, HOT_X86_C = 80.0, 95.0  # where none is told: a Raspberry Pi slows down from 80 C, x86 from 95 C
 NEARLY_HOT_C = 10.0  # so far below, it is warned of
 FIXED = "board", "cpu", "cores", "architecture", "system", "governor", "python", "onnxruntime"  # for one job
+SET_GOVERNOR = "echo %s | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
 _PLACE = {"task": int, "model": str}
 _TIMES = {"wall_ms": list, "cpu_ms": list}
 _OWN = {  # what of its own records this program reads when it goes on, by their kind
@@ -127,6 +128,10 @@ THROTTLING = (
 
 class AgentError(Exception):
     """This machine cannot measure; the message says why and what would help."""
+
+
+class ChangedError(AgentError):
+    """This machine is not as it was when a job was begun; no later attempt helps until that is undone."""
 
 
 @dataclass(frozen=True)
@@ -360,7 +365,6 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
     state, governor = machine["state"], machine["governor"]
     bits, below_hot = int(state["throttled"] or "0", 16), state["hot_c"] - state["temperature_c"]
     hot = "%.0f degrees C: let it cool" % state["temperature_c"]
-    performance = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
     refusals = [text for bit, text in enumerate(THROTTLING) if bits >> bit & 1]
     refusals += [hot] * (below_hot <= 0) + find_memory_faults(model_bytes, machine["free_bytes"])
     refusals += ["%d threads, but %d cores: ask for fewer" % (threads, machine["cores"])] * (
@@ -376,7 +380,8 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
     warnings += ["busy with something else: load %.1f" % machine["load"]] * (machine["load"] > 0.5)
     warnings += find_quota_doubts(threads, machine["cpu_quota"])
     if governor not in ("", "performance"):
-        warnings.append("frequency governor %s, so figures will vary: %s" % (governor, performance))
+        told = (governor, SET_GOVERNOR % "performance")
+        warnings.append("frequency governor %s, so figures will vary: %s" % told)
     return refusals, warnings
 
 
@@ -1061,7 +1066,8 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
     """Measure what is missing of the job in a folder; `first_sent` is that of `Results`.
 
     Raises:
-        AgentError: This machine cannot measure, or what stands there was measured otherwise.
+        AgentError: This machine cannot measure, or what stands there cannot be gone on with.
+        ChangedError: It was measured otherwise.
     """
     path = os.path.join(folder, "job.json")
     try:
@@ -1131,8 +1137,13 @@ def _check_unchanged(results: Results, machine: Json) -> None:
         raise AgentError("%s belongs to another job: move it away" % results.path)
     for key in FIXED:
         if first[key] != machine[key]:
-            told = (results.path, key, first[key], machine[key])
-            raise AgentError("%s was begun with %s %s, this is %s: delete the file, or go back" % told)
+            is_governor = key == "governor" and re.fullmatch("[a-z_]+", str(first[key]))
+            back = SET_GOVERNOR % first[key] if is_governor else "go back"
+            again = "start again to go on, or delete the file to begin anew"
+            if results.first_sent is not None:
+                again = "run the same command again to go on; else that begins anew"
+            told = (results.path, key, first[key], machine[key] or "untold", back, again)
+            raise ChangedError("%s was begun with %s %s, this is %s: %s, and %s" % told)
 
 
 def _follow_stdin() -> None:
@@ -1177,7 +1188,8 @@ def main() -> int:
             threading.Thread(target=_follow_stdin, daemon=True).start()
         run_job(args.folder, args.send_from)
     except AgentError as error:
-        print(json.dumps({"kind": "refusal", "text": str(error)}) if is_sent else "refused: %s" % error)
+        record = {"kind": "refusal", "text": str(error), "final": isinstance(error, ChangedError)}
+        print(json.dumps(record) if is_sent else "refused: %s" % error)
         return REFUSED
     except (KeyboardInterrupt, BrokenPipeError) as error:
         return 128 + (signal.SIGTERM if signal.SIGTERM in error.args else signal.SIGINT)

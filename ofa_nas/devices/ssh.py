@@ -237,14 +237,14 @@ class Board:
         folder = f"{FOLDER}/{answers.job.id}"
         python = shlex.quote(self.address.python)
         command = f"{python} {folder}/agent.py {folder} --send-from {answers.lines}; exit $?"
-        refusal = ""
+        refusal: dict[str, Any] = {}
         with tempfile.TemporaryFile() as complaints, self._open(command, complaints) as process:
             assert process.stdin
             assert process.stdout
             try:
                 for line in process.stdout:
                     if line.startswith(b'{"kind": "refusal"'):
-                        refusal = _plain(_last_record(line).get("text"))
+                        refusal = _last_record(line)
                     elif line.startswith(b"{") and line.endswith(b"\n"):  # start-up files may print before
                         found = answers.read(line)
                         if found is not None:
@@ -260,12 +260,17 @@ class Board:
             told = complaints.read()
         if answers.is_complete:
             return
-        if refusal and answers.seen:
-            raise _LostError(refusal)
         if refusal:
-            raise DeviceError(f"{self.text} cannot be measured: {refusal}")
+            raise self._refused(refusal, is_begun=bool(answers.seen))
         self._check_connection(status, told)
         raise self._failed(status, told)
+
+    def _refused(self, refusal: Mapping[str, Any], *, is_begun: bool) -> DeviceError | _LostError:
+        """Of a refusal: that of a board which was measured already may pass, unless it was changed."""
+        told = _plain(refusal.get("text"))
+        if refusal.get("final"):
+            return DeviceError(f"{self.text} is not as it was when this measurement began: {told}")
+        return _LostError(told) if is_begun else DeviceError(f"{self.text} cannot be measured: {told}")
 
     def _call(
         self, command: str, content: IO[bytes] | None = None, *, timeout_s: float | None = SHORT_S

@@ -52,6 +52,14 @@ def is_running(process: int) -> bool:
         return False
 
 
+def wait_for_end(process: int) -> None:
+    for _ in range(600):
+        if not is_running(process):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {process} does not end")
+
+
 def test_a_board_tells_what_it_is(board: Loopback) -> None:
     info = open_device(board.address).info()
     here = open_device("host").info()
@@ -132,11 +140,7 @@ def test_whoever_stops_leaves_no_agent_and_goes_on_later(board: Loopback, models
     first.close()  # type: ignore[attr-defined]
     (path,) = board.results
     (start,) = starts_of(path)
-    for _ in range(200):
-        if not is_running(start["process"]):
-            break
-        time.sleep(0.05)
-    assert not is_running(start["process"])
+    wait_for_end(start["process"])
     visits = list(open_device(board.address).time(models, endless))
     assert visits[:3] == taken
     assert visited(visits) == {model.name: 40 for model in models}
@@ -177,6 +181,27 @@ def test_a_board_that_stays_away_is_given_up_and_keeps_what_it_measured(
         model.name: FAST.rounds for model in models
     }
     assert len(board.results) == 1
+
+
+@pytest.mark.slow
+def test_a_board_that_restarts_with_another_governor_is_told_once_and_goes_on_when_it_is_set(
+    board: Loopback, models: list[Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    visits = open_device(board.address).time(models, FAST)
+    taken = [next(visits) for _ in range(2)]
+    board.cut()
+    (path,) = board.results
+    wait_for_end(starts_of(path)[0]["process"])
+    written = path.read_text(encoding="utf-8")
+    ours = json.dumps(starts_of(path)[0]["governor"])
+    path.write_text(written.replace(f'"governor": {ours}', '"governor": "steady"', 1), encoding="utf-8")
+    told = r"was begun with governor steady, .*: echo steady \| sudo tee \S+, and run the same command again"
+    with pytest.raises(DeviceError, match=told) as refused:
+        taken += list(visits)
+    assert "kept there" not in str(refused.value)
+    assert not [record for record in caplog.records if "steady" in record.getMessage()]
+    path.write_text(written, encoding="utf-8")
+    assert list(open_device(board.address).time(models, FAST))[: len(taken)] == taken
 
 
 def test_a_changed_host_key_is_refused(board: Loopback) -> None:
