@@ -230,7 +230,7 @@ def _measure(args: argparse.Namespace) -> None:
     tables: list[tuple[LatencyTable, Path]] = []
     networks: list[PackedModel] = []
     for threads, path in paths.items():
-        table = _measure_once(args, device, networks, name=name, threads=threads)
+        table = _measure_once(args, device, networks, name=name, threads=threads).measured_at(address)
         table.save(path)
         tables.append((table, path))
     device.forget()

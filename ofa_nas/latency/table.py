@@ -101,6 +101,11 @@ class LatencyTable:
         return self.measured.protocol.provider if self.measured else ""
 
     @property
+    def address(self) -> str:
+        """Where its device was reached when it was measured; empty where the file does not tell."""
+        return str(self.made_by.get("address", ""))
+
+    @property
     def references(self) -> Mapping[str, float]:
         """What the reference networks took for a measured table, by name [ms]; of any other nobody knows."""
         return self.measured.references if self.measured else {}
@@ -109,6 +114,10 @@ class LatencyTable:
     def rows_of(self) -> Measured | Published | None:
         """What holds the rows; None of an estimated table, which prices any layer."""
         return self.held if isinstance(self.held, Measured | Published) else None
+
+    def measured_at(self, address: str) -> "LatencyTable":
+        """The same table, whose file tells where its device was reached."""
+        return replace(self, made_by={**self.made_by, "address": address})
 
     def layer_ms(self, layer: Layer, *, resolution: int = 0) -> float:
         """What a layer takes inside a network [ms].

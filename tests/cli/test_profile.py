@@ -28,6 +28,7 @@ def test_profile_writes_a_table_and_devices_lists_it(
     assert told["resolutions"]["24"]["macs_linear"]["mape"] > 0
     path = Path(told["path"])
     assert path.is_relative_to(own_cache)
+    assert LatencyTable.load(path).address == "host"
     error = LatencyTable.load(path).error
     assert error
     assert error.mape == pytest.approx(told["table"]["mape"])

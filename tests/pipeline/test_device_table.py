@@ -1,11 +1,12 @@
 """What a user calls a device: addresses, shipped names, names of tables measured before, paths."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 import ofa_nas.pipeline.tables.device_table
-from ofa_nas.devices import MeasuringProtocol, open_device
+from ofa_nas.devices import Device, MeasuringProtocol, open_device
 from ofa_nas.devices.host import Host
 from ofa_nas.errors import ConfigError, DeviceError, TableError
 from ofa_nas.latency.profile import profile_device
@@ -13,6 +14,7 @@ from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.space.search_space import SearchSpace
+from tests.pipeline.simulated_board import ADDRESS, SPACE, simulated_table
 
 FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
 
@@ -80,6 +82,29 @@ def test_a_fresh_table_of_this_machine_is_not_measured_again(
     table = replace(measured, name="host", held=replace(measured.measured, digest=small.digest))
     table.save(named_table_path(small, "host"))
     assert [type(record) for record in device_table("host", small)] == [LatencyTable]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The simulated board is measured in no time; what was measured, by the names of the tables."""
+    names: list[str] = []
+
+    def measure(device: Device, *_: object, name: str, **__: object) -> Iterator[LatencyTable]:
+        names.append(name)
+        table, info = simulated_table(seed=len(names)), device.info()
+        assert table.measured
+        held = replace(table.measured, environment=info.environment)
+        yield replace(table, name=name, held=held, device=replace(table.device, runtime=info.runtime))
+
+    monkeypatch.setattr(ofa_nas.pipeline.tables.device_table, "profile_device", measure)
+    return names
+
+
+def test_a_table_tells_at_which_address_it_was_measured(quick: list[str]) -> None:
+    assert find(f"{ADDRESS}speed=2", SPACE).address == f"{ADDRESS}speed=2"
+    assert LatencyTable.load(named_table_path(SPACE, "simulated")).address == f"{ADDRESS}speed=2"
+    assert find(ADDRESS, SPACE).address == f"{ADDRESS}speed=2"  # the same board
+    assert quick == ["simulated"]
 
 
 @pytest.mark.parametrize("address", ["ssh://rpi4", "ssh://host"])

@@ -226,6 +226,29 @@ def test_the_device_is_the_one_that_the_table_was_measured_on(path: Path) -> Non
     assert plan_verification(str(path), seed=0).address == "ssh://pi@other"
 
 
+def test_a_table_of_several_devices_is_not_verified_on_the_first_board_of_its_command(path: Path) -> None:
+    """One search measures a table for each of its devices, and all of them have its command."""
+    told_by(path, command="ofa-nas search --device host --latency 9ms --device ssh://pi@other --latency 9ms")
+    with pytest.raises(TableError, match=r"was measured on another machine .* pass --device"):
+        plan_verification(str(path), seed=0)
+    told_by(path, command="ofa-nas search --device=host --device=ssh://pi@other", address="ssh://pi@own")
+    assert plan_verification(str(path), seed=0).address == "ssh://pi@own"
+    told_by(path, command="ofa-nas search --device host --device ssh://pi@other", address="host")
+    with pytest.raises(TableError, match="was measured on another machine"):
+        plan_verification(str(path), seed=0)
+
+
+@pytest.mark.parametrize("key", ["board", "cpu", "cores", "architecture"])
+def test_a_good_table_is_not_judged_by_another_machine(key: str, path: Path) -> None:
+    table = simulated_table()
+    assert table.measured
+    environment = {**table.measured.environment, key: "another"}
+    save(path, replace(table, held=replace(table.measured, environment=environment)))
+    with pytest.raises(TableError, match=f"another machine than the one that is to be timed: {key} was"):
+        verify(path, "break_at=1")
+    assert LatencyTable.load(path).history == ()
+
+
 def test_this_machine_is_known_by_its_environment(path: Path) -> None:
     table = simulated_table()
     assert table.measured

@@ -61,10 +61,13 @@ def _measure(
     check_writable(path, advice=OWN_CACHE)
     protocol = MeasuringProtocol(threads=threads, seed=seed)
     for record in profile_device(device, space, protocol=protocol, name=name, precision=precision):
-        if isinstance(record, LatencyTable):
-            record.save(path)
-            device.forget()
-        yield record
+        if isinstance(record, Activity):
+            yield record
+            continue
+        table = record.measured_at(address)
+        table.save(path)
+        device.forget()
+        yield table
 
 
 def _cached(path: Path) -> LatencyTable | None:

@@ -28,9 +28,8 @@ from ofa_nas.latency.verification import (
     LEAST_NETWORKS,
     MOST_NETWORKS,
     Verification,
-    check_provider,
     draw_fresh,
-    find_changes,
+    find_changes_of_machine,
     macs_linear_ms,
 )
 from ofa_nas.provenance import record_provenance
@@ -135,15 +134,14 @@ def verify_table(plan: Plan) -> Iterator[Activity | Verified]:
     table without references is held against the times as they are.
 
     Raises:
-        TableError: The table does not hold a layer of one of them; nothing was timed then.
+        TableError: The table does not hold a layer of one of them, or the device is another machine than that
+            of a measured table; nothing was timed then.
         DeviceError: The device cannot be reached or cannot measure.
     """
-    table, held = plan.table, plan.table.measured
+    table = plan.table
     predicted = [table.latency_ms(plan.space, arch) for arch in plan.networks]
     device = open_device(plan.address)
-    now = device.info().environment
-    check_provider(table, now)
-    changes = find_changes(held.environment, now) if held else ()
+    changes = find_changes_of_machine(table, device.info().environment)
     findings = lint_table(table, space=plan.space)
     timed: Timed | None = None
     for record in _time(device, plan):
@@ -212,13 +210,19 @@ def _find_space(table: LatencyTable, given: str | None) -> SearchSpace:
 
 def told_address(table: LatencyTable) -> str:
     """Address of the board that a table says it was measured at; empty where it tells of none."""
-    words = _words(table)
     told = [one.device for one in reversed(table.history) if not one.changes]
-    told += [after for before, after in pairwise(words) if before == "--device"]
-    told += [word.removeprefix("--device=") for word in words]
+    told += [table.address] if table.address else _only_device(table)
     # A file may not have other backends imported.
     boards = (text for text in told if is_address(text) and backend_of(text) == "ssh")
     return next((text for text in boards if text.isprintable()), "")
+
+
+def _only_device(table: LatencyTable) -> list[str]:
+    """The `--device` of the command that made a table; none where it had several, each of another table."""
+    words = _words(table)
+    given = [after for before, after in pairwise(words) if before == "--device"]
+    given += [word.removeprefix("--device=") for word in words if word.startswith("--device=")]
+    return given if len(given) == 1 else []
 
 
 def _words(table: LatencyTable) -> list[str]:
@@ -226,7 +230,7 @@ def _words(table: LatencyTable) -> list[str]:
 
 
 def _find_address(table: LatencyTable) -> str:
-    """Where a table was measured: as a good verification or its own command tells, or this machine."""
+    """Where a table was measured: as a good verification or the table itself tells, or this machine."""
     if table.measured is None:
         raise TableError(
             f"latency table {table.name} is {table.provenance}: there is nothing to verify it on, unless you "
