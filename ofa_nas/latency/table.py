@@ -17,6 +17,7 @@ from ofa_nas.latency.measured import ErrorFigures, Measured
 from ofa_nas.latency.operator_model import OperatorModel
 from ofa_nas.latency.published import Published
 from ofa_nas.latency.roofline import RooflineModel
+from ofa_nas.locks import changing
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import layer_text
 from ofa_nas.space.costs import CostTable, tabulate
@@ -216,7 +217,8 @@ class LatencyTable:
         """
         from ofa_nas.latency.table_writer import table_document, write_document  # of what is defined here
 
-        write_document(table_document(self), Path(path))
+        with changing(Path(path)):
+            write_document(table_document(self), Path(path))
 
     @staticmethod
     def load(path: str | Path) -> "LatencyTable":

@@ -13,6 +13,7 @@ from ofa_nas.latency.measured import Measured
 from ofa_nas.latency.published import Published, PublishedRow
 from ofa_nas.latency.table import SCHEMA, LatencyTable
 from ofa_nas.latency.verification import Verification
+from ofa_nas.locks import changing
 from ofa_nas.space.layer import Layer
 
 LAYER_FIELDS = tuple(field.name for field in fields(Layer) if field.name != "name")
@@ -65,7 +66,7 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
 
 
 def append_verification(path: Path, found: Verification, *, verified: LatencyTable) -> None:
-    """Add to the history in a table's file; all else in it stays as it is.
+    """Add to the history in a table's file; all else in it stays as it is, and so does what others add.
 
     Args:
         path: The file.
@@ -76,12 +77,15 @@ def append_verification(path: Path, found: Verification, *, verified: LatencyTab
         TableError: The file holds another table by now, or none.
         FileError: It cannot be written.
     """
-    now = LatencyTable.load(path)
-    if (now.made_by, now.rows_of, now.model) != (verified.made_by, verified.rows_of, verified.model):
-        raise TableError(f"{path}: was replaced while it was verified; verify the table that is there now")
-    document = read_json(path, error=TableError)
-    document["history"] = [*document.get("history", []), found.to_json()]
-    write_document(document, path)
+    with changing(path):
+        now = LatencyTable.load(path)
+        if (now.made_by, now.rows_of, now.model) != (verified.made_by, verified.rows_of, verified.model):
+            raise TableError(
+                f"{path}: was replaced while it was verified; verify the table that is there now"
+            )
+        document = read_json(path, error=TableError)
+        document["history"] = [*document.get("history", []), found.to_json()]
+        write_document(document, path)
 
 
 def _measured(held: Measured, made_by: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,12 @@
 """A verification from the table's file to its history, on a board that is as fast as its roofline says."""
 
 import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from ofa_nas.assets import asset_folder
 from ofa_nas.devices import open_device
 from ofa_nas.errors import ConfigError, DeviceError, SpaceError, TableError
+from ofa_nas.latency import table_writer
 from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.tables.device_table import device_table
@@ -141,6 +146,43 @@ def test_history_grows_and_a_stopped_run_leaves_it_alone(path: Path) -> None:
     assert {one.architecture for one in first.networks} != {one.architecture for one in second.networks}
     assert (first.device, first.made_by["seed"], second.made_by["seed"]) == (ADDRESS, 0, 1)
     assert not list(path.parent.glob(".*"))
+
+
+def test_verifications_that_end_together_are_all_kept(path: Path) -> None:
+    plan = plan_on(path)
+    *_, found = verify_table(plan)
+    assert isinstance(found, Verified)
+    verification = found.verification
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(keep_verification, plan, verification) for _ in range(9)]:
+            done.result()
+    kept = [one.to_json() for one in LatencyTable.load(path).history]
+    assert kept == [verification.to_json()] * 9
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_a_table_is_not_replaced_while_a_verification_is_added(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written over it meanwhile waits, and is what stays."""
+    plan = plan_on(path)
+    *_, found = verify_table(plan)
+    assert isinstance(found, Verified)
+    other = simulated_table(seed=1)
+    write, savers = table_writer.write_document, []
+
+    def write_late(document: Mapping[str, Any], to: Path) -> None:
+        if "history" in document:
+            savers.append(Thread(target=other.save, args=(to,)))
+            savers[0].start()
+            savers[0].join(0.5)  # it has the time that it needs, unless it waits
+        write(document, to)
+
+    monkeypatch.setattr(table_writer, "write_document", write_late)
+    keep_verification(plan, found.verification)
+    savers[0].join()
+    kept = LatencyTable.load(path)
+    assert (kept.measured.seed if kept.measured else 0, kept.history) == (1, ())
 
 
 def test_a_link_to_a_table_stays_one(path: Path) -> None:
