@@ -5,19 +5,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from ofa_nas.assets import asset_folder, asset_names, cache_folder, find_asset
 from ofa_nas.devices import FP32, HOST, DeviceInfo, describe_threads, place_of
 from ofa_nas.errors import ConfigError, TableError
 from ofa_nas.latency.roofline import refuse_roofline
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.verification import find_other_machine
 from ofa_nas.space.search_space import SearchSpace
 
 _FOLDER, _SUFFIX = "latency_tables", ".json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _PORT = re.compile(r":([0-9]+)(?:/|$)")
-_IDENTITY = ("host_name", "cpu", "cores", "architecture")  # of a machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +186,22 @@ def is_fresh(
     table: LatencyTable, space: SearchSpace, info: DeviceInfo, *, threads: int = 1, precision: str = FP32
 ) -> bool:
     """Whether a table was measured on this machine, runtime and space, at all of its resolutions."""
+    return not why_not_fresh(table, space, info, threads=threads, precision=precision)
+
+
+def why_not_fresh(
+    table: LatencyTable, space: SearchSpace, info: DeviceInfo, *, threads: int = 1, precision: str = FP32
+) -> str:
+    """Why a table is not fresh, for people; empty where it is."""
     held = table.measured
-    return (
-        held is not None
-        and held.digest == space.digest
-        and set(space.resolutions) <= set(held.resolutions)
-        and (table.device.threads, table.device.precision) == (threads, precision)
-        and table.device.runtime == info.runtime
-        and is_same_machine(held.environment, info.environment)
-    )
-
-
-def is_same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two environments are of one machine."""
-    return all(one.get(key) == other.get(key) for key in _IDENTITY)
+    if held is None:
+        return f"it is {table.provenance}"
+    if held.digest != space.digest:
+        return f"it is not of this {space.name}"
+    if missing := sorted(set(space.resolutions) - set(held.resolutions)):
+        return f"it has no {', '.join(map(str, missing))} px"
+    if (table.device.threads, table.device.precision) != (threads, precision):
+        return f"it is of {describe_use(table)}"
+    if table.device.runtime != info.runtime:
+        return f"its runtime was {table.device.runtime}, it is {info.runtime} now"
+    return "; ".join(find_other_machine(held.environment, info.environment))

@@ -235,12 +235,20 @@ def find_changes_of_machine(table: LatencyTable, now: Mapping[str, Any]) -> tupl
     """
     check_provider(table, now)
     then = table.measured.environment if table.measured else {}
-    if others := _differences(MACHINE, then, now):
+    if others := find_other_machine(then, now):
         raise TableError(
             f"latency table {table.name} was measured on another machine than the one that is to be timed: "
             f"{'; '.join(others)}; give the address of its own, or measure this one (ofa-nas profile)"
         )
     return find_changes(then, now)
+
+
+def find_other_machine(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells that two environments are of different machines; boards of one model count as one.
+
+    Host names tell nothing: another container has another, and all boards of a kind may have the same.
+    """
+    return _differences(MACHINE, then, now)
 
 
 def _differences(keys: Sequence[str], then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,22 @@ def test_a_fresh_table_of_this_machine_is_not_measured_again(
     assert [type(record) for record in device_table("host", small)] == [LatencyTable]
 
 
+def change_on_shelf(
+    table: LatencyTable, *, runtime: str = "", resolutions: tuple[int, ...] = (), **environment: object
+) -> LatencyTable:
+    """Keep a table of the simulated board that is not quite the one that was measured."""
+    assert table.measured
+    held = replace(table.measured, environment={**table.measured.environment, **environment})
+    if resolutions:
+        left = tuple(one for one in held.holdouts if int(one.architecture.partition("/")[0]) in resolutions)
+        intercepts = held.intercepts_ms[: len(resolutions)]
+        held = replace(held, resolutions=resolutions, holdouts=left, intercepts_ms=intercepts)
+    device = replace(table.device, runtime=runtime or table.device.runtime)
+    changed = replace(table, held=held, device=device, error=held.errors())
+    changed.save(named_table_path(SPACE, table.name))
+    return changed
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The simulated board is measured in no time; what was measured, by the names of the tables."""
@@ -105,6 +122,31 @@ def test_a_table_tells_at_which_address_it_was_measured(quick: list[str]) -> Non
     assert LatencyTable.load(named_table_path(SPACE, "simulated")).address == f"{ADDRESS}speed=2"
     assert find(ADDRESS, SPACE).address == f"{ADDRESS}speed=2"  # the same board
     assert quick == ["simulated"]
+
+
+def test_a_container_with_another_host_name_measures_nothing_again(
+    quick: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    change_on_shelf(find(ADDRESS, SPACE), host_name="f3a1b2c4d5e6")
+    find(ADDRESS, SPACE)
+    assert (quick, caplog.text) == (["simulated"], "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"cpu": "another"}, "cpu was 'another', is 'Cortex-A72'"),
+        ({"runtime": "onnxruntime 1.30"}, "its runtime was onnxruntime 1.30, it is onnxruntime 1.31.1 now"),
+        ({"resolutions": (24,)}, "it has no 32 px"),
+    ],
+)
+def test_who_measures_anew_is_told_why(
+    changes: dict[str, Any], told: str, quick: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    change_on_shelf(find(ADDRESS, SPACE), **changes)
+    find(ADDRESS, SPACE)
+    assert quick == ["simulated"] * 2
+    assert f".json of 2026-11-22 is not used: {told}; it is measured anew" in caplog.text
 
 
 @pytest.mark.parametrize("address", ["ssh://rpi4", "ssh://host"])

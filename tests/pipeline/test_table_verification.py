@@ -297,7 +297,10 @@ def test_this_machine_is_known_by_its_environment(path: Path) -> None:
     here = open_device("host").info().environment
     save(path, replace(table, held=replace(table.measured, environment=here)))
     assert plan_verification(str(path), seed=0).address == "host"
-    elsewhere = {**here, "host_name": "another"}
+    in_another_container = {**here, "host_name": "another"}
+    save(path, replace(table, held=replace(table.measured, environment=in_another_container)))
+    assert plan_verification(str(path), seed=0).address == "host"
+    elsewhere = {**here, "cpu": "another"}
     save(path, replace(table, held=replace(table.measured, environment=elsewhere)))
     with pytest.raises(TableError, match=r"measured on another machine .* pass --device ssh://USER@HOST$"):
         plan_verification(str(path), seed=0)

@@ -10,9 +10,11 @@ from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, describe_thread
 from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
 from ofa_nas.latency.profile import profile_device
-from ofa_nas.latency.shelf import default_name, find_table, is_fresh, named_table_path
+from ofa_nas.latency.shelf import default_name, find_table, named_table_path, why_not_fresh
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def device_table(
@@ -54,10 +56,14 @@ def _measure(
     info = device.info()
     name = default_name(address, info)
     path = named_table_path(space, name, threads=threads, precision=precision)
-    table = _cached(path)
-    if table is not None and is_fresh(table, space, info, threads=threads, precision=precision):
-        yield table
-        return
+    kept = _cached(path)
+    if kept is not None:
+        reason = why_not_fresh(kept, space, info, threads=threads, precision=precision)
+        if not reason:
+            yield kept
+            return
+        made_on = str(kept.made_by.get("made_on", ""))[:10]
+        _LOGGER.warning("%s of %s is not used: %s; it is measured anew", path, made_on, reason)
     check_writable(path, advice=OWN_CACHE)
     protocol = MeasuringProtocol(threads=threads, seed=seed)
     for record in profile_device(device, space, protocol=protocol, name=name, precision=precision):
@@ -75,7 +81,7 @@ def _cached(path: Path) -> LatencyTable | None:
     try:
         return LatencyTable.load(path) if path.is_file() else None
     except TableError as error:
-        logging.getLogger(__name__).warning("%s; it is measured anew", error)
+        _LOGGER.warning("%s; it is measured anew", error)
         return None
 
 

@@ -21,7 +21,7 @@ from ofa_nas.latency.lint import Finding, lint_table
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.measured import Holdout
 from ofa_nas.latency.references import Timed, reference_architectures, time_among_references, write_network
-from ofa_nas.latency.shelf import describe_use, find_table, is_of, is_same_machine
+from ofa_nas.latency.shelf import describe_use, find_table, is_of
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.table_writer import append_verification
 from ofa_nas.latency.verification import (
@@ -30,6 +30,7 @@ from ofa_nas.latency.verification import (
     Verification,
     draw_fresh,
     find_changes_of_machine,
+    find_other_machine,
     macs_linear_ms,
 )
 from ofa_nas.provenance import record_provenance
@@ -238,7 +239,7 @@ def _find_address(table: LatencyTable) -> str:
         )
     if board := told_address(table):
         return board
-    if is_same_machine(open_device(HOST).info().environment, table.measured.environment):
+    if not find_other_machine(table.measured.environment, open_device(HOST).info().environment):
         return HOST
     by_hand = (
         "; boards without a network path cannot be verified, only measured anew"
