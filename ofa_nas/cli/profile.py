@@ -207,7 +207,7 @@ def _measure(args: argparse.Namespace) -> None:
     from ofa_nas.devices import HOST, open_device
     from ofa_nas.files import check_writable
     from ofa_nas.latency.profile import check_request, examined_for
-    from ofa_nas.latency.shelf import default_name, named_table_path
+    from ofa_nas.latency.shelf import check_replaceable, default_name, named_table_path
 
     space, address = _space(args), args.device or HOST
     counts, precision = _counts(args), _precision(args)
@@ -227,14 +227,26 @@ def _measure(args: argparse.Namespace) -> None:
     }
     for path in paths.values():
         check_writable(path, advice=f"give --output, or {OWN_CACHE}")
+        if args.output is None:
+            check_replaceable(path)
     tables: list[tuple[LatencyTable, Path]] = []
     networks: list[PackedModel] = []
     for threads, path in paths.items():
         table = _measure_once(args, device, networks, name=name, threads=threads).measured_at(address)
-        table.save(path)
+        _save(table, path, is_named=args.output is None)
         tables.append((table, path))
     device.forget()
     _tell(args, tables)
+
+
+def _save(table: "LatencyTable", path: Path, *, is_named: bool) -> None:
+    """Write a table where a name finds it, which replaces no other, or into the file that was asked for."""
+    from ofa_nas.latency.shelf import put_on_shelf
+
+    if is_named:
+        put_on_shelf(table, path)
+    else:
+        table.save(path)
 
 
 def _measure_once(
@@ -297,7 +309,7 @@ def _collect(args: argparse.Namespace) -> None:
     path = args.output or named_table_path(
         collected.space, args.name, threads=device.threads or 1, precision=device.precision
     )
-    collected.table.save(path)
+    _save(collected.table, path, is_named=args.output is None)
     _tell(args, [(collected.table, path)])
 
 

@@ -1,22 +1,29 @@
 """Which latency tables there are, shipped and measured before, and which of them a name means."""
 
+import logging
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from ofa_nas.assets import asset_folder, asset_names, cache_folder, find_asset
 from ofa_nas.devices import FP32, HOST, DeviceInfo, describe_threads, place_of
-from ofa_nas.errors import ConfigError, TableError
+from ofa_nas.errors import ConfigError, FileError, TableError
+from ofa_nas.files import read_bytes, read_json, write_bytes
 from ofa_nas.latency.roofline import refuse_roofline
-from ofa_nas.latency.table import LatencyTable
+from ofa_nas.latency.table import SCHEMA, LatencyTable
+from ofa_nas.latency.table_writer import table_document, write_document
 from ofa_nas.latency.verification import find_other_machine
+from ofa_nas.locks import changing
 from ofa_nas.space.search_space import SearchSpace
 
 _FOLDER, _SUFFIX = "latency_tables", ".json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_BOARD = re.compile(r"ssh://(?:[^@/]*@)?([^@/]+)(?:/.*)?", re.DOTALL)
+_LOGGER = logging.getLogger(__name__)
 _PORT = re.compile(r":([0-9]+)(?:/|$)")
 
 
@@ -205,3 +212,94 @@ def why_not_fresh(
     if table.device.runtime != info.runtime:
         return f"its runtime was {table.device.runtime}, it is {info.runtime} now"
     return "; ".join(find_other_machine(held.environment, info.environment))
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace a table that a newer ofa-nas made: nobody here knows what it holds.
+
+    Raises:
+        TableError: It is one.
+    """
+    schema: object = None
+    with suppress(TableError):  # a damaged one is kept aside
+        schema = read_json(path, error=TableError).get("schema")
+    if type(schema) is int and schema > SCHEMA:
+        raise TableError(
+            f"{path}: schema {schema!s:.20}: made by a newer ofa-nas, so it is not replaced: update "
+            "this one, or measure with ofa-nas profile under another --name"
+        )
+
+
+def put_on_shelf(table: LatencyTable, path: Path) -> Path | None:
+    """Write a measured table; one that is there and tells something else is kept aside, and that is logged.
+
+    Args:
+        table: To write.
+        path: Of `named_table_path`.
+
+    Returns:
+        Where the other one is now, if there was one: `superseded-1/` beside it, under the same name.
+
+    Raises:
+        TableError: A newer ofa-nas made the one that is there, or this one could not be read again.
+        FileError: It cannot be written.
+    """
+    aside = None
+    with changing(path):
+        check_replaceable(path)
+        if path.is_file() and (reason := _why_kept(path, table)):
+            aside = _free_place(path)
+            write_bytes(aside, read_bytes(path, error=FileError))
+            _LOGGER.warning("the table that was %s is %s now: %s", path, aside, reason)
+        write_document(table_document(table), path)
+    return aside
+
+
+def _free_place(path: Path) -> Path:
+    number = 1
+    while (place := path.parent / f"superseded-{number}" / path.name).exists():
+        number += 1
+    return place
+
+
+def _why_kept(path: Path, new: LatencyTable) -> str:
+    """What a table in a file tells that a new one of its name does not; empty where it is measured again."""
+    try:
+        old = LatencyTable.load(path)
+    except TableError as error:
+        return f"it cannot be read ({error!s:.200})"
+    if old.measured is None or new.measured is None:
+        return f"it is {old.provenance}"
+    if others := _find_other_device(old, new):
+        return "; ".join(others)
+    if old.device.runtime != new.device.runtime:
+        return f"its runtime was {old.device.runtime}, it is {new.device.runtime} now"
+    if lost := sorted(set(old.measured.resolutions) - set(new.measured.resolutions)):
+        return f"the new one has no {', '.join(map(str, lost))} px"
+    clocks = old.measured.protocol.clock, new.measured.protocol.clock
+    return "" if clocks[0] == clocks[1] else f"its clock was {clocks[0]}, it is {clocks[1]} now"
+
+
+def _find_other_device(old: LatencyTable, new: LatencyTable) -> tuple[str, ...]:
+    """What tells that two tables are of different devices; boards of one model are told by their address.
+
+    Where a table does not tell its address, by the host name.
+    """
+    assert old.measured
+    assert new.measured
+    then, now = old.measured.environment, new.measured.environment
+    if others := find_other_machine(then, now):
+        return others
+    if old.address and new.address:
+        return _difference("address", _board_of(old.address), _board_of(new.address))
+    return _difference("host name", then.get("host_name"), now.get("host_name"))
+
+
+def _difference(what: str, then: object, now: object) -> tuple[str, ...]:
+    return () if then == now else (f"its {what} was {then!s:.80}, it is {now!s:.80} now",)
+
+
+def _board_of(address: str) -> str:
+    """What of an address tells the board: a user and a Python may change."""
+    found = _BOARD.fullmatch(place_of(address))
+    return found[1] if found else place_of(address)

@@ -12,9 +12,10 @@ import pytest
 from ofa_nas.cli import main, profile
 from ofa_nas.devices import agent
 from ofa_nas.errors import TableError
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from tests.cli.conftest import Command
-from tests.pipeline.simulated_board import simulated_table
+from tests.pipeline.simulated_board import ADDRESS, SPACE, simulated_table
 
 
 @pytest.mark.slow
@@ -41,6 +42,25 @@ def test_profile_writes_a_table_and_devices_lists_it(
     assert "broken.json" in shown.err
     assert main(["devices"]) == 0
     assert "measured" in capsys.readouterr().out
+
+
+def test_a_profile_replaces_no_other_table_of_its_name(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, output = named_table_path(SPACE, "one"), tmp_path / "one.json"
+    whole = replace(simulated_table(), name="one").measured_at(ADDRESS)
+    faster = replace(whole, device=replace(whole.device, runtime="onnxruntime 1.32"))
+    monkeypatch.setattr(profile, "_measure_once", lambda *_, **__: faster)
+    for target in (path, output):
+        whole.save(target)
+    arguments = ("profile", "--device", ADDRESS, "--space", "tiny")
+    assert command(*arguments, "--name", "one").status == 0
+    assert LatencyTable.load(path).device == faster.device
+    assert LatencyTable.load(path.parent / "superseded-1" / path.name).device == whole.device
+    assert command(*arguments, "--output", output).status == 0  # that was asked for
+    assert [one.name for one in tmp_path.iterdir()] == ["one.json"]
+    path.write_text('{"schema": 2}', encoding="utf-8")
+    assert "made by a newer ofa-nas" in command(*arguments, "--name", "one").err
 
 
 @pytest.mark.slow

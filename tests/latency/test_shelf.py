@@ -2,12 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ofa_nas.devices import DeviceInfo
 from ofa_nas.errors import ConfigError, TableError
-from ofa_nas.latency.shelf import Shelf, check_name, default_name, find_table, named_table_path
+from ofa_nas.latency.shelf import (
+    Shelf,
+    check_name,
+    check_replaceable,
+    default_name,
+    find_table,
+    named_table_path,
+    put_on_shelf,
+)
+from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 from tests.pipeline.simulated_board import simulated_table
 
@@ -118,3 +128,107 @@ def test_each_precision_and_number_of_threads_has_a_file_of_its_own(tiny: Search
     ends = ["1t", "1t-int8", "2t", "2t-int8"]
     assert [path.name for path in paths] == [f"host-tiny-{tiny.digest}-{end}.json" for end in ends]
     assert named_table_path(tiny, "host") == paths[0]
+
+
+def other_table(
+    *,
+    seed: int = 1,
+    address: str = "ssh://pi@board",
+    runtime: str = "onnxruntime 1.31.1",
+    clock: str = "wall",
+    resolutions: tuple[int, ...] = (24, 32),
+    **environment: object,
+) -> LatencyTable:
+    """A table of the simulated board, as it might be measured the next time."""
+    table = simulated_table(seed=seed)
+    held = table.measured
+    assert held
+    holdouts = tuple(one for one in held.holdouts if int(one.architecture.partition("/")[0]) in resolutions)
+    held = replace(
+        held,
+        resolutions=resolutions,
+        intercepts_ms=held.intercepts_ms[: len(resolutions)],
+        holdouts=holdouts,
+        protocol=replace(held.protocol, clock=clock),
+        environment={**held.environment, **environment},
+    )
+    device = replace(table.device, runtime=runtime)
+    return replace(table, device=device, held=held, error=held.errors()).measured_at(address)
+
+
+def files_of(path: Path) -> list[str]:
+    """What lies in the folder of a file and below it, with paths from there."""
+    return sorted(str(one.relative_to(path.parent)) for one in path.parent.rglob("*") if one.is_file())
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"resolutions": (24,)}, "the new one has no 32 px"),
+        ({"cpu": "Cortex-A76"}, "cpu was 'Cortex-A72', is 'Cortex-A76'"),
+        ({"address": "ssh://pi@second"}, "its address was board, it is second now"),
+        ({"address": "", "host_name": "second"}, "its host name was pi, it is second now"),
+        ({"runtime": "onnxruntime 1.32"}, "its runtime was onnxruntime 1.31.1, it is onnxruntime 1.32 now"),
+        ({"clock": "cpu"}, "its clock was wall, it is cpu now"),
+    ],
+)
+def test_a_table_that_tells_something_else_is_kept_aside(
+    changes: dict[str, Any], told: str, tiny: SearchSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = named_table_path(tiny, "simulated")
+    assert put_on_shelf(other_table(seed=0), path) is None
+    before = path.read_bytes()
+    aside = put_on_shelf(other_table(**changes), path)
+    assert aside == path.parent / "superseded-1" / path.name
+    assert aside.read_bytes() == before
+    assert f"{path} is {aside} now: {told}" in caplog.text
+    found, table = find_table("simulated")  # the other one is found by its path only
+    assert (found, table.measured.seed if table.measured else 0) == (path, 1)
+
+
+def test_what_is_kept_aside_stays(tiny: SearchSpace) -> None:
+    path = named_table_path(tiny, "simulated")
+    for runtime in ("onnxruntime 1.30", "onnxruntime 1.31.1", "onnxruntime 1.30"):  # two environments in turn
+        put_on_shelf(other_table(runtime=runtime), path)
+    assert files_of(path) == [path.name, f"superseded-1/{path.name}", f"superseded-2/{path.name}"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"address": "ssh://me@board/home/me/new/bin/python", "host_name": "renamed"},
+        {"address": "", "governor": "powersave"},
+    ],
+)
+def test_a_table_that_is_measured_again_leaves_nothing(
+    changes: dict[str, Any], tiny: SearchSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = named_table_path(tiny, "simulated")
+    put_on_shelf(other_table(seed=0), path)
+    assert put_on_shelf(other_table(**changes), path) is None
+    assert (files_of(path), caplog.text) == ([path.name], "")
+    table = LatencyTable.load(path)
+    assert table.measured
+    assert table.measured.seed == 1
+
+
+def test_a_table_of_a_newer_version_is_not_replaced(tiny: SearchSpace) -> None:
+    path = named_table_path(tiny, "simulated")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"schema": 99, "name": "simulated"}', encoding="utf-8")
+    told = "schema 99: made by a newer ofa-nas, so it is not replaced"
+    with pytest.raises(TableError, match=told):
+        check_replaceable(path)
+    with pytest.raises(TableError, match=told):
+        put_on_shelf(other_table(), path)
+    assert path.read_text(encoding="utf-8") == '{"schema": 99, "name": "simulated"}'
+
+
+def test_a_damaged_table_is_kept_aside(tiny: SearchSpace, caplog: pytest.LogCaptureFixture) -> None:
+    path = named_table_path(tiny, "simulated")
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    put_on_shelf(other_table(), path)
+    assert files_of(path) == [path.name, f"superseded-1/{path.name}"]
+    assert "it cannot be read" in caplog.text

@@ -149,6 +149,27 @@ def test_who_measures_anew_is_told_why(
     assert f".json of 2026-11-22 is not used: {told}; it is measured anew" in caplog.text
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_table_of_another_runtime_is_kept_aside() -> None:
+    """Two environments on a board share a name."""
+    path = named_table_path(SPACE, "simulated")
+    change_on_shelf(find(ADDRESS, SPACE), runtime="onnxruntime 1.30")
+    find(ADDRESS, SPACE)
+    assert LatencyTable.load(path).device.runtime == "onnxruntime 1.31.1"
+    aside = path.parent / "superseded-1" / path.name
+    assert LatencyTable.load(aside).device.runtime == "onnxruntime 1.30"
+
+
+def test_what_a_newer_version_measured_is_refused_before_anything_is_measured(quick: list[str]) -> None:
+    find(ADDRESS, SPACE)
+    path = named_table_path(SPACE, "simulated")
+    newer = path.read_text(encoding="utf-8").replace('"schema": 1,', '"schema": 2,')
+    path.write_text(newer, encoding="utf-8")
+    with pytest.raises(TableError, match="schema 2: made by a newer ofa-nas, so it is not replaced"):
+        find(ADDRESS, SPACE)
+    assert (quick, path.read_text(encoding="utf-8")) == (["simulated"], newer)
+
+
 @pytest.mark.parametrize("address", ["ssh://rpi4", "ssh://host"])
 def test_a_board_that_is_called_like_another_table_is_not_measured(
     address: str, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch

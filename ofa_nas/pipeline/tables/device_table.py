@@ -10,7 +10,14 @@ from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, describe_thread
 from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
 from ofa_nas.latency.profile import profile_device
-from ofa_nas.latency.shelf import default_name, find_table, named_table_path, why_not_fresh
+from ofa_nas.latency.shelf import (
+    check_replaceable,
+    default_name,
+    find_table,
+    named_table_path,
+    put_on_shelf,
+    why_not_fresh,
+)
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 
@@ -35,7 +42,7 @@ def device_table(
 
     Raises:
         TableError: There is no such table, it is damaged, it is of another space, precision or number of
-            threads, or it is a roofline, which only ranks.
+            threads, it is a roofline, which only ranks, or a newer ofa-nas made what would be replaced.
         FileError: A table that is to be measured cannot be written.
         ConfigError: A device that is to be measured has the name of another table.
         DeviceError: The device cannot be reached or measured.
@@ -71,13 +78,14 @@ def _measure(
             yield record
             continue
         table = record.measured_at(address)
-        table.save(path)
+        put_on_shelf(table, path)
         device.forget()
         yield table
 
 
 def _cached(path: Path) -> LatencyTable | None:
     """A table measured before; None where there is none, or one that cannot be read any more."""
+    check_replaceable(path)
     try:
         return LatencyTable.load(path) if path.is_file() else None
     except TableError as error:
