@@ -164,6 +164,7 @@ def _list(args: argparse.Namespace) -> None:
 def _show_tables(found: list[TableSummary]) -> None:
     from ofa_nas.cli.console import make_table, out
     from ofa_nas.devices import describe_threads
+    from ofa_nas.latency.shelf import measured_folder
 
     table = make_table("device", "space", "measured with", "mean error")
     for one in found:
@@ -190,6 +191,9 @@ def _show_tables(found: list[TableSummary]) -> None:
             "failed, stale: found by ofa-nas verify-table. noisy, throttled: some networks, when measured."
         )
     out.print("Measure yours: ofa-nas profile --device host")
+    folder = measured_folder()
+    own = [one.path for one in found if Path(one.path).parent == folder]
+    out.print("\n  ".join([f"Yours lie in {folder}{':' if own else ''}", *own]), markup=False)
 
 
 def _errors(one: TableSummary) -> str:

@@ -47,7 +47,7 @@ class Shelf:
     @classmethod
     def measured(cls) -> Self:
         """Those that were measured before, in the user's cache folder."""
-        return cls._read(cache_folder() / _FOLDER)
+        return cls._read(measured_folder())
 
     @classmethod
     def _read(cls, folder: Path) -> Self:
@@ -63,6 +63,11 @@ class Shelf:
     def names(self) -> list[str]:
         """Names of the tables, sorted, each once."""
         return sorted({table.name for table in self.tables.values()})
+
+
+def measured_folder() -> Path:
+    """Where tables lie that were measured without a file being named: in the user's cache folder."""
+    return cache_folder() / _FOLDER
 
 
 def shipped_names() -> list[str]:
@@ -144,7 +149,7 @@ def describe_use(table: LatencyTable) -> str:
 def named_table_path(space: SearchSpace, name: str, *, threads: int = 1, precision: str = FP32) -> Path:
     """Where a table of that name would lie in the cache folder: one for each use of threads and precision."""
     use = f"{threads}t" if precision == FP32 else f"{threads}t-{precision}"
-    return cache_folder() / _FOLDER / f"{_plain(name)}-{_plain(space.name)}-{space.digest}-{use}{_SUFFIX}"
+    return measured_folder() / f"{_plain(name)}-{_plain(space.name)}-{space.digest}-{use}{_SUFFIX}"
 
 
 def _plain(name: str) -> str:

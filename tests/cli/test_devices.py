@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ofa_nas.assets import asset_folder
 from ofa_nas.latency.roofline import FOLDER, RooflineModel
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
 from tests.latency.test_lookup_table import write_file
+from tests.pipeline.simulated_board import SPACE, simulated_table
 
 SMALL, LARGE = "24/3x2/3x2", "32/5x3.5x3/5x3.5x3"
 TINY = ("--space", "tiny")
@@ -48,6 +51,16 @@ def test_what_ships_is_listed_with_what_it_is_worth(command: Command) -> None:
     assert "ofa-nas devices calibrate NAME CSV" in printed.text
     assert "…" not in printed.out
     assert command("devices", "list").out == printed.out
+
+
+def test_the_list_tells_where_tables_of_ones_own_lie(command: Command, own_cache: Path) -> None:
+    folder = own_cache / "ofa-nas" / "latency_tables"
+    assert f"\nYours lie in {folder}\n" in command("devices").out
+    table = replace(simulated_table(), name="my-board")
+    for threads in (1, 4):
+        table.save(named_table_path(SPACE, "my-board", threads=threads))
+    first, second = sorted(folder.iterdir())
+    assert f"\nYours lie in {folder}:\n  {first}\n  {second}\n" in command("devices").out
 
 
 @pytest.mark.parametrize("arguments", [("--json",), ("list", "--json"), ("--json", "list")])
