@@ -25,7 +25,7 @@ from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.latency.references import Timed, time_among_references
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.budgets import Budget, Cost
@@ -82,7 +82,7 @@ def _search(estimators: Estimators, budget_ms: float, seed: int) -> Candidate:
     budget = Budget("latency", budget_ms, "ms", HOST)
     return next(
         record.chosen
-        for record in search(estimators, [budget], seed=seed)
+        for record in search_supernet(estimators, [budget], seed=seed)
         if isinstance(record, SearchResult)
     )
 

@@ -40,7 +40,7 @@ from ofa_nas.pipeline.delivery.contenders import (
 )
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture, Block
@@ -159,7 +159,7 @@ def _search(
     records = device_table(table, bench.card.space) if table else iter(())
     tables = [record for record in records if isinstance(record, LatencyTable)]
     estimators = Estimators.load(supernet, *tables)
-    *_, result = search(estimators, [])
+    *_, result = search_supernet(estimators, [])
     assert isinstance(result, SearchResult)
     accuracies = [one.accuracy for one in result.front]  # they rise with the cost
     predicted = [one.accuracy for one in estimators.candidates(estimators.encoding.encode(others))]

@@ -34,7 +34,7 @@ from ofa_nas.files import write_json
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.adapting.prune import PrunedSubnet, PrunePlan, prune_recipe, prune_subnet
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.provenance import record_provenance
 from ofa_nas.pruning.masks import prune_smallest
 from ofa_nas.search.budgets import Budget
@@ -189,7 +189,11 @@ def _searched(supernet: str, macs: int, *, seed: int) -> Iterator[Architecture]:
     """The most accurate subnets, by the predictor, of rising budgets of MACs; each once."""
     budgets = [Budget("macs", round(macs * rung), "MACs") for rung in RUNGS]
     estimators = Estimators.load(supernet)
-    found = [record for record in search(estimators, budgets, seed=seed) if isinstance(record, SearchResult)]
+    found = [
+        record
+        for record in search_supernet(estimators, budgets, seed=seed)
+        if isinstance(record, SearchResult)
+    ]
     yield from dict.fromkeys(result.chosen.architecture for result in found)
 
 

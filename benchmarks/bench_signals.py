@@ -28,7 +28,7 @@ from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Estimators, default_margin
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.pipeline.training.learning import TrainingPlan, train_supernet
 from ofa_nas.provenance import record_provenance
@@ -123,7 +123,7 @@ def compare(args: argparse.Namespace, files: SupernetFiles) -> list[Row]:
     groups = []
     for quantile in QUANTILES:
         budget_ms = max(float(np.quantile(latencies, quantile)), reachable_ms)
-        stream = search(estimators, [Budget("latency", budget_ms, "ms", HOST)], seed=args.seed)
+        stream = search_supernet(estimators, [Budget("latency", budget_ms, "ms", HOST)], seed=args.seed)
         chosen = next(record.chosen for record in stream if isinstance(record, SearchResult))
         near = drawn[np.abs(latencies / chosen.latencies_ms[HOST] - 1.0) < WINDOW]
         random = estimators.encoding.decode(np.unique(near, axis=0)[:: max(1, len(near) // args.random)])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.evaluating.judging import evaluate
     from ofa_nas.pipeline.searching.estimators import Estimators
     from ofa_nas.pipeline.searching.promise import Place, promise_of_result
-    from ofa_nas.pipeline.searching.search import SearchResult
+    from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
     from ofa_nas.search.budgets import Budget, parse_budget
     from ofa_nas.search.choices import ChoiceSpace
     from ofa_nas.search.encoded import encoding_problem
@@ -65,6 +65,7 @@ __all__ = [
     "load_supernet",
     "parse_budget",
     "promise_of_result",
+    "search_supernet",
     "tabulate",
     "verify_file",
     "write_model",
@@ -98,6 +99,7 @@ _HOMES = {
     "load_supernet": "supernet.checkpoint",
     "parse_budget": "search.budgets",
     "promise_of_result": "pipeline.searching.promise",
+    "search_supernet": "pipeline.searching.search",
     "tabulate": "space.costs",
     "verify_file": "pipeline.delivery.file_verification",
     "write_model": "onnx_writer",

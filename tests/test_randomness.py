@@ -18,7 +18,7 @@ from ofa_nas.pipeline.predicting.predictor_fit import try_predictors
 from ofa_nas.pipeline.predicting.predictor_report import report_predictor
 from ofa_nas.pipeline.searching.cheapest import search_cheapest
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.search import Goal, search
+from ofa_nas.pipeline.searching.search import Goal, search_supernet
 from ofa_nas.pipeline.training.starting import bootstrap_supernet
 from ofa_nas.predictors import Observations, load_module
 from ofa_nas.randomness import rng_of
@@ -75,7 +75,7 @@ def test_a_predictor_draws_from_generators_only(kind: str) -> None:
 
 
 SEEDED: dict[str, Callable[[SmallSupernet, Any], Any]] = {
-    "search": lambda small, seed: search(Estimators.load(small.name), [], seed=seed),
+    "search": lambda small, seed: search_supernet(Estimators.load(small.name), [], seed=seed),
     "search_cheapest": lambda small, seed: search_cheapest(
         Estimators.load(small.name), [], Goal(Cost("macs"), 0.1), seed=seed
     ),

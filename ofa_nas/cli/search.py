@@ -222,7 +222,7 @@ def _search(
 ) -> "list[Unmet | SearchResult]":
     from ofa_nas.cli.console import progress
     from ofa_nas.pipeline.searching.cheapest import search_cheapest
-    from ofa_nas.pipeline.searching.search import search
+    from ofa_nas.pipeline.searching.search import search_supernet
     from ofa_nas.pipeline.searching.seeds import Records, search_from_seeds
     from ofa_nas.search.methods import Generation
 
@@ -232,7 +232,7 @@ def _search(
 
     def from_seed(seed: int) -> Records:
         if goal is None:
-            return search(estimators, budgets, seed=seed, **how)
+            return search_supernet(estimators, budgets, seed=seed, **how)
         return search_cheapest(estimators, budgets, goal, seed=seed, **how)
 
     with progress("searching", total=None, quiet=args.json) as bar:

@@ -13,7 +13,7 @@ from ofa_nas.errors import BudgetError
 from ofa_nas.pipeline.searching.contest import pick_contenders
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.finalists import pick_finalists
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
@@ -109,7 +109,7 @@ def test_every_search_gets_its_own_seed_and_what_was_asked_for(
         asked.append(options)
         raise BudgetError("nothing is found")
 
-    monkeypatch.setattr("ofa_nas.pipeline.searching.search.search", find_nothing)
+    monkeypatch.setattr("ofa_nas.pipeline.searching.search.search_supernet", find_nothing)
     monkeypatch.setattr("ofa_nas.pipeline.searching.cheapest.search_cheapest", find_nothing)
     flags = [
         "--device",
@@ -172,7 +172,7 @@ def test_with_images_the_best_are_evaluated_whether_or_not_a_device_times_them(
     estimators = Estimators.load(small.name, exact_table(tiny))
 
     def picked(budget: Budget, device: str, *, data: str | None, finalists: int | None = None) -> list[str]:
-        *_, result = search(estimators, [budget], margin=0.1)
+        *_, result = search_supernet(estimators, [budget], margin=0.1)
         assert isinstance(result, SearchResult)
         found = pick_candidates(Namespace(data=data, finalists=finalists), result, device)
         contenders = pick_contenders(result, count=finalists or 8)

@@ -13,7 +13,7 @@ from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.finalists import Finals, Site, measure_finalists, pick_finalists
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.devices.conftest import Loopback
@@ -26,7 +26,7 @@ FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0)
 def test_finalists_are_timed_on_the_board(board: Loopback, small: SmallSupernet, tiny: SearchSpace) -> None:
     table = exact_table(tiny)
     estimators = Estimators.load(small.name, table)
-    *_, result = search(estimators, [Budget("latency", 5.0, "ms", "exact")])
+    *_, result = search_supernet(estimators, [Budget("latency", 5.0, "ms", "exact")])
     assert isinstance(result, SearchResult)
     loose = replace(result, budgets=(Budget("latency", 1e6, "ms", "exact"),))
     device = open_device(board.address)

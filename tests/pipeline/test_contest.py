@@ -10,7 +10,7 @@ from ofa_nas.errors import ConfigError
 from ofa_nas.pipeline.evaluating.evaluation import Bench
 from ofa_nas.pipeline.searching.contest import Contest, Evaluated, evaluate_contenders, pick_contenders, weigh
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table
@@ -22,7 +22,7 @@ LIMIT_MS = 5.0
 def result(small: SmallSupernet, tiny: SearchSpace) -> SearchResult:
     estimators = Estimators.load(small.name, exact_table(tiny))
     budgets = [Budget("latency", LIMIT_MS, "ms", "exact"), Budget("peak_memory", 40_000, "bytes")]
-    *_, last = search(estimators, budgets, margin=0.1)
+    *_, last = search_supernet(estimators, budgets, margin=0.1)
     assert isinstance(last, SearchResult)
     return last
 

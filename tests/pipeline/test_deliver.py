@@ -29,7 +29,7 @@ from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.searching.cheapest import search_cheapest
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Place, Promise, promise_of, promise_of_result
-from ofa_nas.pipeline.searching.search import Goal, SearchResult, search
+from ofa_nas.pipeline.searching.search import Goal, SearchResult, search_supernet
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import network_macs
@@ -130,7 +130,7 @@ def test_a_search_promises_each_device_its_own_latency(small: SmallSupernet, tin
     board = replace(board, held=replace(board.measured, references={"one": 3.0}))
     estimators = Estimators.load(small.name, board, exact_table(tiny))
     memory = Budget("peak_memory", 1e6, "bytes")
-    *_, result = search(estimators, [Budget("latency", 4.0, "ms", "exact"), memory])
+    *_, result = search_supernet(estimators, [Budget("latency", 4.0, "ms", "exact"), memory])
     assert isinstance(result, SearchResult)
     promise = promise_of_result(result, estimators, places={"board": Place("ssh://pi", 3)})
     assert (promise.figures, promise.threads) == (result.chosen.figures(), 3)
@@ -146,7 +146,7 @@ def test_a_search_for_an_accuracy_promises_it(small: SmallSupernet) -> None:
     estimators = Estimators.load(small.name)
     goal = Goal(Cost("macs"), 0.3)
     *_, cheapest = search_cheapest(estimators, [], goal)
-    *_, best = search(estimators, [])
+    *_, best = search_supernet(estimators, [])
     assert isinstance(cheapest, SearchResult)
     assert isinstance(best, SearchResult)
     promised, free = (promise_of_result(one, estimators, places={}) for one in (cheapest, best))

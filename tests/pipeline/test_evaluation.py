@@ -20,7 +20,7 @@ from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.predicting.collecting import Collection
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.sample_store import SampleStore
 from ofa_nas.space.points import named_architecture
 from ofa_nas.space.search_space import SearchSpace
@@ -220,7 +220,7 @@ def test_too_few_samples_or_none_of_these_weights_are_refused(small: SmallSupern
 def test_samples_near_the_front_are_of_the_predicted_front(small: SmallSupernet, tmp_path: Path) -> None:
     files = small.copy_to(tmp_path / "run")
     name = str(files.weights)
-    *_, result = search(Estimators.load(name), [], seed=0)
+    *_, result = search_supernet(Estimators.load(name), [], seed=0)
     assert isinstance(result, SearchResult)
     front = {str(candidate.architecture) for candidate in result.front}
     bench = Bench.open(name)

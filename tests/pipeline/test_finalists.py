@@ -13,7 +13,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.finalists import Finals, Site, measure_finalists, pick_finalists
 from ofa_nas.pipeline.searching.promise import promise_of_result
-from ofa_nas.pipeline.searching.search import Goal, SearchResult, search
+from ofa_nas.pipeline.searching.search import Goal, SearchResult, search_supernet
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table
@@ -64,7 +64,7 @@ def estimators(small: SmallSupernet, table: LatencyTable) -> Estimators:
 
 
 def result_of(estimators: Estimators, *budgets: Budget, margin: float | None = None) -> SearchResult:
-    *_, result = search(estimators, budgets, margin=margin)
+    *_, result = search_supernet(estimators, budgets, margin=margin)
     assert isinstance(result, SearchResult)
     return result
 

@@ -35,7 +35,7 @@ from ofa_nas.pipeline.measured.trials import (
 from ofa_nas.pipeline.predicting.predictor_fit import fit_predictor
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.promise import Place
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.sample_store import SampleStore
 from ofa_nas.search.budgets import KINDS, Budget
 from ofa_nas.search.storage import open_storage
@@ -59,7 +59,7 @@ def estimators(small: SmallSupernet) -> Estimators:
 def searched(
     estimators: Estimators, *, limit_ms: float = LIMIT_MS, margin: float | None = None
 ) -> SearchResult:
-    *_, result = search(estimators, [Budget("latency", limit_ms, "ms", DEVICE)], margin=margin)
+    *_, result = search_supernet(estimators, [Budget("latency", limit_ms, "ms", DEVICE)], margin=margin)
     assert isinstance(result, SearchResult)
     return result
 

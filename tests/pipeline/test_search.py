@@ -16,7 +16,7 @@ from ofa_nas.errors import BudgetError, CheckpointError, ConfigError, SpaceError
 from ofa_nas.latency.shelf import find_table
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators, default_margin
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.search.budgets import Budget, parse_budget
 from ofa_nas.space.costs import layer_macs
@@ -29,7 +29,7 @@ from tests.small_supernet import CONSTANT_MS, MS_PER_MAC, SmallSupernet, exact_t
 def result_of(
     estimators: Estimators, budgets: Sequence[Budget], *, method: str | None = None, seed: int = 0
 ) -> SearchResult:
-    *_, result = search(estimators, budgets, method=method, seed=seed)
+    *_, result = search_supernet(estimators, budgets, method=method, seed=seed)
     assert isinstance(result, SearchResult)
     return result
 
@@ -248,7 +248,7 @@ def test_a_search_keeps_the_error_of_the_table_as_margin(
     assert result.budgets == (replace(budget, margin=0.2),)
     assert result.chosen == result_of(exact, [replace(budget, limit=0.8 * budget.limit)]).chosen
     for margin, expected in ((0.0, 1.0), (0.1, 0.9)):
-        *_, other = search(doubtful, [budget], margin=margin)
+        *_, other = search_supernet(doubtful, [budget], margin=margin)
         assert isinstance(other, SearchResult)
         same = result_of(exact, [replace(budget, limit=expected * budget.limit)])
         assert other.chosen == same.chosen
@@ -258,7 +258,7 @@ def test_a_budget_keeps_a_margin_of_its_own(small: SmallSupernet, tiny: SearchSp
     doubtful = Estimators.load(small.name, off_by(exact_table(tiny), 0.1))
     own = Budget("latency", 1e3, "ms", "exact", margin=0.3)
     assert result_of(doubtful, [own]).budgets == (own,)
-    *_, other = search(doubtful, [own], margin=0.0)
+    *_, other = search_supernet(doubtful, [own], margin=0.0)
     assert isinstance(other, SearchResult)
     assert other.budgets == (replace(own, margin=0.0),)
 

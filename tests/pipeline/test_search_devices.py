@@ -10,7 +10,7 @@ import pytest
 from ofa_nas.errors import BudgetError, TableError
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
-from ofa_nas.pipeline.searching.search import SearchResult, Unmet, search
+from ofa_nas.pipeline.searching.search import SearchResult, Unmet, search_supernet
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.search.methods import Generation
 from ofa_nas.space.precision import weight_bytes
@@ -74,7 +74,9 @@ def answers_of(
     estimators: Estimators, budgets: Sequence[Budget], *, method: str | None = None
 ) -> list[Unmet | SearchResult]:
     return [
-        record for record in search(estimators, budgets, method=method) if not isinstance(record, Generation)
+        record
+        for record in search_supernet(estimators, budgets, method=method)
+        if not isinstance(record, Generation)
     ]
 
 
@@ -151,7 +153,7 @@ def test_each_device_keeps_its_own_margin_and_one_that_is_given_holds_for_all(
     result = result_of(doubtful, budgets)
     assert [budget.margin for budget in result.budgets] == [0.1, 0.2]
     assert result.chosen.accuracy == best_within(candidates, result.budgets)
-    *_, same = search(doubtful, budgets, margin=0.05)
+    *_, same = search_supernet(doubtful, budgets, margin=0.05)
     assert isinstance(same, SearchResult)
     assert [budget.margin for budget in same.budgets] == [0.05, 0.05]
 

@@ -9,7 +9,7 @@ import pytest
 from ofa_nas.errors import BudgetError
 from ofa_nas.pipeline.searching.cheapest import search_cheapest
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
-from ofa_nas.pipeline.searching.search import Goal, SearchResult, Unmet, search
+from ofa_nas.pipeline.searching.search import Goal, SearchResult, Unmet, search_supernet
 from ofa_nas.pipeline.searching.seeds import search_from_seeds
 from ofa_nas.search.budgets import Cost
 from ofa_nas.search.methods import Generation
@@ -18,7 +18,7 @@ from tests.pipeline.enumerated import limits_at
 
 @pytest.fixture(scope="module")
 def result(exact: Estimators, candidates: list[Candidate]) -> SearchResult:
-    *_, last = search(exact, limits_at(candidates, latency=0.4), method="evolution")
+    *_, last = search_supernet(exact, limits_at(candidates, latency=0.4), method="evolution")
     assert isinstance(last, SearchResult)
     return last
 
@@ -51,7 +51,7 @@ def test_what_is_proven_is_searched_once(exact: Estimators, candidates: list[Can
 
     def run(seed: int) -> Iterator[Generation | Unmet | SearchResult]:
         seen.append(seed)
-        return search(exact, budgets, seed=seed)
+        return search_supernet(exact, budgets, seed=seed)
 
     *_, last = search_from_seeds(run, range(3, 8))
     assert isinstance(last, SearchResult)

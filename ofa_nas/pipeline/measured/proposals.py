@@ -13,7 +13,7 @@ from ofa_nas.accuracy import AccuracySample, Draw, Top1, one_of_each
 from ofa_nas.errors import CheckpointError
 from ofa_nas.pipeline.predicting.sample_set import present_samples, tell_left_aside
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import Observations, PopulationPredictor, load_module
 from ofa_nas.randomness import rng_of
@@ -176,7 +176,7 @@ class Planner:
             return self.estimators, self.searched
         samples = one_of_each([*self.samples, *measured])
         known = refit(self.estimators, samples, kind=self.kind, seed=self.seed)
-        *_, last = search(
+        *_, last = search_supernet(
             known, self.searched.budgets, method=self.method, seed=self.seed, margin=self.margin
         )
         assert isinstance(last, SearchResult)

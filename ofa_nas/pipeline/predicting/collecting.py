@@ -17,7 +17,7 @@ from ofa_nas.pipeline.predicting.left_out import leave_out
 from ofa_nas.pipeline.predicting.predictor_fit import KINDS
 from ofa_nas.pipeline.predicting.sample_set import SampleSet, present_samples
 from ofa_nas.pipeline.searching.estimators import Estimators
-from ofa_nas.pipeline.searching.search import SearchResult, search
+from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.randomness import rng_of
 from ofa_nas.sample_store import SampleStore
 from ofa_nas.scores import kendall_deviation, kendall_tau, rmse, tau_ceiling
@@ -219,7 +219,7 @@ def judge_predictions(aim: Aim, predicted: Floats, accuracies: Floats, *, noise:
 
 def _front(files: SupernetFiles, count: int, seed: int) -> list[Architecture]:
     """Architectures on the predicted front of accuracy and MACs, evenly spread along it."""
-    *_, result = search(Estimators.load(files.weights), [], seed=seed)
+    *_, result = search_supernet(Estimators.load(files.weights), [], seed=seed)
     assert isinstance(result, SearchResult)
     places = np.unique(np.linspace(0, len(result.front) - 1, count).round().astype(int))
     return [result.front[place].architecture for place in places]

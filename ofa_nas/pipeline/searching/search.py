@@ -81,7 +81,7 @@ class Unmet:
     reason: str
 
 
-def search(
+def search_supernet(
     estimators: Estimators,
     budgets: Sequence[Budget],
     *,
