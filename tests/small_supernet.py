@@ -124,7 +124,7 @@ def make_small_supernet(root: Path) -> SmallSupernet:
         Collection.plan(Bench.open(name), count=SUBNETS, data=str(data), images=60, seed=0).samples()
     )
     assert len(samples) == SUBNETS
-    fitted, _ = fit_predictor(name, kind="additive", seed=0)
+    fitted = fit_predictor(name, kind="additive", seed=0).report
     replace(SupernetCard.load(trained.files.card), licence=LICENCE).save(trained.files.card)
     return SmallSupernet(trained.files, data, losses, trained, fitted)
 

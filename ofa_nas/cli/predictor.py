@@ -157,7 +157,7 @@ def _fit(args: argparse.Namespace) -> None:
             if isinstance(record, Tried):
                 bar.move_to(record.done, total=record.total, note=record.left_out.kind)
             else:
-                report, path = record
+                report, path = record.report, record.path
     if give_document(args, {"predictor": str(path), "report": report}):
         return
     out.print(

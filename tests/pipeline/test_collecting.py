@@ -160,10 +160,10 @@ def test_a_subnet_that_was_measured_often_is_left_out_as_a_whole(
             for arch, correct in zip(archs, shuffled, strict=True)
         ],
     )
-    report, path = fit_predictor(str(files.weights), kind="additive", seed=0)
-    assert report.samples == len(archs)
-    assert abs(report.tau) < 0.3
-    assert f"{len(archs)} subnets" in json.loads(path.read_text())["description"]
+    fitted = fit_predictor(str(files.weights), kind="additive", seed=0)
+    assert fitted.report.samples == len(archs)
+    assert abs(fitted.report.tau) < 0.3
+    assert f"{len(archs)} subnets" in json.loads(fitted.path.read_text())["description"]
 
 
 def test_samples_of_other_weights_and_of_fewer_images_displace_none(
@@ -183,7 +183,7 @@ def test_samples_on_other_data_are_left_aside_by_name(
     before = SampleSet.load(str(files.weights)).samples
     others = [replace(one, split="others/predictor, seed 0", correct=1, correct_even=0) for one in before]
     stored(files, others[:5])
-    report, _ = fit_predictor(str(files.weights), kind="additive", seed=0)
+    report = fit_predictor(str(files.weights), kind="additive", seed=0).report
     assert (report.samples, report.tau) == (SUBNETS, small.fitted.tau)
     assert "5 samples of others/predictor, seed 0 are left aside" in caplog.text
 

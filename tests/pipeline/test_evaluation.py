@@ -196,9 +196,9 @@ def test_the_predictor_fits_what_was_measured(small: SmallSupernet) -> None:
 
 def test_fitting_is_the_same_for_the_same_seed(small: SmallSupernet, tmp_path: Path) -> None:
     files = small.copy_to(tmp_path / "run")
-    report, path = fit_predictor(str(files.weights), kind="additive", seed=0)
-    assert report == small.fitted
-    assert path == files.predictor
+    fitted = fit_predictor(str(files.weights), kind="additive", seed=0)
+    assert fitted.report == small.fitted
+    assert fitted.path == files.predictor
 
 
 def test_too_few_samples_or_none_of_these_weights_are_refused(small: SmallSupernet, tmp_path: Path) -> None:

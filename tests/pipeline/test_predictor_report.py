@@ -113,8 +113,9 @@ def test_fitting_says_which_kinds_beat_macs_and_why_one_was_chosen(
     small: SmallSupernet, tmp_path: Path
 ) -> None:
     files = small.copy_to(tmp_path / "run")
-    report, path = fit_predictor(str(files.weights), kind="auto", seed=0)
-    assert path == files.predictor
+    fitted = fit_predictor(str(files.weights), kind="auto", seed=0)
+    report = fitted.report
+    assert fitted.path == files.predictor
     assert [one.kind for one in report.kinds] == ["additive", "additive_gp", "macs"]
     chosen = next(one for one in report.kinds if one.kind == report.kind)
     assert (report.tau, report.rmse) == (chosen.tau, chosen.rmse)

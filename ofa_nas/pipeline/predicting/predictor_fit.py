@@ -88,14 +88,22 @@ class Tried:
     total: int
 
 
-def fit_predictor(supernet: str, *, kind: str, seed: int) -> tuple[FitReport, Path]:
-    """Fit a predictor as `try_predictors` does, and wait for it; the report, and the file."""
+@dataclass(frozen=True, slots=True)
+class FittedPredictor:
+    """The end of a fit: what it came to, and the file that the predictor is kept in."""
+
+    report: FitReport
+    path: Path
+
+
+def fit_predictor(supernet: str, *, kind: str, seed: int) -> FittedPredictor:
+    """Fit a predictor as `try_predictors` does, and wait for it."""
     *_, fitted = try_predictors(supernet, kind=kind, seed=seed)
-    assert isinstance(fitted, tuple)
+    assert isinstance(fitted, FittedPredictor)
     return fitted
 
 
-def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | tuple[FitReport, Path]]:
+def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | FittedPredictor]:
     """Fit a predictor to a supernet's samples, judge it on left-out ones, and write it beside the weights.
 
     Args:
@@ -104,7 +112,7 @@ def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | t
         seed: Of everything random.
 
     Yields:
-        Every kind that was tried; at last the report, and the file.
+        Every kind that was tried; at last the predictor.
 
     Raises:
         FileError: It cannot be written there.
@@ -124,9 +132,7 @@ def try_predictors(supernet: str, *, kind: str, seed: int) -> Iterator[Tried | t
     yield _fit_and_write(measured, tried, kind=kind, seed=seed)
 
 
-def _fit_and_write(
-    measured: SampleSet, tried: Sequence[LeftOut], *, kind: str, seed: int
-) -> tuple[FitReport, Path]:
+def _fit_and_write(measured: SampleSet, tried: Sequence[LeftOut], *, kind: str, seed: int) -> FittedPredictor:
     by_kind = {one.kind: one for one in tried}
     chosen, reason = choose_kind(tried) if kind == AUTO else (kind, "asked for")
     splits = dict.fromkeys(sample.split for sample in measured.samples)
@@ -152,7 +158,7 @@ def _fit_and_write(
         reason=reason,
         kinds=tuple(_score(one, by_kind[BASELINE]) for one in tried),
     )
-    return report, measured.files.predictor
+    return FittedPredictor(report, measured.files.predictor)
 
 
 def choose_kind(tried: Sequence[LeftOut]) -> tuple[str, str]:
