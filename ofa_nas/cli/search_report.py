@@ -39,6 +39,7 @@ def show_search(
     for budget, binds in zip(result.budgets, result.binding, strict=True):
         verdict = "binds" if binds else "does not bind"
         out.print(f"budget    {budget}: {verdict}{describe_margin(budget, estimators)}")
+    _show_end_of_space(result, estimators)
     _show_front(result, [result.chosen], is_plotted=is_plotted)
     if contest is not None:
         _show_contest(contest, result.chosen)
@@ -54,6 +55,21 @@ def show_search(
         out.print(f"accuracy  {estimators.description}")
     if held_out is not None:
         show_held_out(held_out)
+
+
+def _show_end_of_space(result: "SearchResult", estimators: "Estimators") -> None:
+    """Say what else there is where budgets leave room and the space has no more."""
+    from ofa_nas.cli.console import out
+    from ofa_nas.space.operators import size_unit
+
+    space = estimators.card.space
+    largest = max(space.resolutions)
+    is_free = bool(result.budgets) and not any(result.binding) and result.goal is None
+    if is_free and result.chosen.architecture.resolution == largest:
+        out.print(
+            f"space     ends at {largest} {size_unit(space.axes)}, and no budget binds: a copy with larger "
+            "resolutions may be more accurate (docs/training.md)"
+        )
 
 
 def show_held_out(top_1: "Top1") -> None:

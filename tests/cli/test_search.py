@@ -109,6 +109,17 @@ def test_a_margin_of_the_users_own_is_shown(command: Command, small: SmallSupern
     assert budget["searched_limit"] == pytest.approx(950.0)
 
 
+def test_a_space_that_is_too_small_for_its_budgets_is_told(command: Command, small: SmallSupernet) -> None:
+    told = "space ends at 32 px, and no budget binds: a copy with larger resolutions may be more accurate"
+    search = ("search", "--supernet", small.name)
+    assert told in command(*search, "--macs", "1G").text
+    printed = command(*search, "--macs", "1G", "--json")
+    assert "ends at" not in printed.out + printed.err
+    goal = ("--objective", "macs", "--accuracy", "1%")
+    for flags in ((), ("--macs", "400k"), ("--macs", "400k,1G"), ("--macs", "1G", *goal)):
+        assert "space ends at" not in command(*search, *flags).text, flags
+
+
 def test_a_search_in_vain_for_the_margin_says_so(refused: Refused, small: SmallSupernet) -> None:
     arguments = ("search", "--supernet", small.name, "--device", "rpi4", "--latency")
     advised = refused(*arguments, "1us", "--margin", "0").split("raise --latency to ")[1].split(" or more")[0]
