@@ -24,13 +24,10 @@ class Ranks:
     Attributes:
         rank: From 0; the first one reports and writes files.
         count: Of processes.
-        control: Their group on the host, which waits and agrees: NCCL would do so on the device, where a
-            process that waits cannot be told anything. None for the default group.
     """
 
     rank: int = 0
     count: int = 1
-    control: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -59,9 +56,7 @@ class Ranks:
         Raises:
             LeftAloneError: One of them ended instead.
         """
-        if self.count > 1:
-            with together():
-                dist.barrier(group=self.control)
+        self.agree(asks=False)
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
@@ -81,6 +76,9 @@ class Ranks:
     def agree(self, asks: bool) -> bool:
         """Whether any process asks for something; all of them say so at the same moment.
 
+        They agree on the host: who waits for a CUDA device cannot be told anything, not even that another one
+        ended.
+
         Raises:
             LeftAloneError: Another process ended.
         """
@@ -88,7 +86,7 @@ class Ranks:
             return asks
         asked = torch.tensor(int(asks))
         with together():
-            dist.all_reduce(asked, group=self.control)
+            dist.all_reduce(asked)
         return bool(asked)
 
     def copy_first(self, module: nn.Module) -> None:
@@ -128,7 +126,7 @@ def join_ranks(device: torch.device) -> Ranks:
     """Join the processes that `torchrun` started; alone where it did not.
 
     Args:
-        device: Of this process: NCCL joins CUDA devices, gloo CPUs.
+        device: Of this process: NCCL joins CUDA devices, gloo CPUs and hosts.
 
     Raises:
         LeftAloneError: One of them ended instead.
@@ -138,12 +136,11 @@ def join_ranks(device: torch.device) -> Ranks:
         return ALONE
     with together():
         if device.type == "cuda":
-            torch.cuda.set_device(device)  # where NCCL puts what has no device of its own, as a barrier
-            dist.init_process_group("nccl", timeout=_PATIENCE, device_id=device)
+            torch.cuda.set_device(device)
+            dist.init_process_group("cpu:gloo,cuda:nccl", timeout=_PATIENCE, device_id=device)
         else:
             dist.init_process_group("gloo", timeout=_PATIENCE)
-        control = dist.new_group(backend="gloo", timeout=_PATIENCE)
-    return Ranks(dist.get_rank(), dist.get_world_size(), control)
+    return Ranks(dist.get_rank(), dist.get_world_size())
 
 
 def leave_ranks() -> None:
