@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ofa_nas.activity import Activity
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import HOST, MeasuringProtocol, Model, describe_threads, open_device
 from ofa_nas.export.card import ModelCard
 from ofa_nas.export.comparison import TorchAgreement
-from ofa_nas.export.export import exact_bytes, export_subnet, give_form, model_card
+from ofa_nas.export.export import FormedModel, exact_bytes, export_subnet, give_form, model_card
 from ofa_nas.export.interface import FILE_PRECISIONS, FileForm
 from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.export.verify import check_memory
@@ -94,7 +93,7 @@ def main() -> None:
         _, fp32 = export_subnet(supernet, own, calibration=calibration)
         made = {one: make(fp32, own, one, calibration) for one in FILE_PRECISIONS}
         rows += judge(made, held_out)
-        models |= {f"{own.arch} {one}": model.SerializeToString() for one, (model, _) in made.items()}
+        models |= {f"{own.arch} {one}": formed.model.SerializeToString() for one, formed in made.items()}
         print(f"{own.arch}: judged", file=sys.stderr, flush=True)
     if args.latency:
         rows = add_latencies(rows, models, threads=args.threads)
@@ -103,21 +102,20 @@ def main() -> None:
     print(json.dumps({"rows": [asdict(row) for row in rows], "made_by": made_by}))
 
 
-def make(
-    model: onnx.ModelProto, card: ModelCard, precision: str, calibration: Images
-) -> tuple[onnx.ModelProto, ModelCard]:
+def make(model: onnx.ModelProto, card: ModelCard, precision: str, calibration: Images) -> FormedModel:
     """A file of a precision and its card."""
     (*_, last) = give_form(model, replace(card, form=FileForm(precision)), calibration=calibration)
-    assert not isinstance(last, Activity)
+    assert isinstance(last, FormedModel)
     return last
 
 
-def judge(made: Mapping[str, tuple[onnx.ModelProto, ModelCard]], held_out: PackedImages) -> list[Row]:
+def judge(made: Mapping[str, FormedModel], held_out: PackedImages) -> list[Row]:
     """Rows of one subnet, each beside fp32."""
     classes = {}
     rows = []
-    for precision, (model, card) in made.items():
-        file = OrtModel(model, card.normalization)
+    for precision, formed in made.items():
+        card = formed.card
+        file = OrtModel(formed.model, card.normalization)
         classes[precision] = file.logits(held_out.images).argmax(axis=1)
         found = compare(classes[precision], classes[FP32], held_out.labels)
         (peak, *_) = check_memory(

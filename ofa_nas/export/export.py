@@ -1,7 +1,7 @@
 """Extract a subnet, calibrate its batch norms, and write it as one ONNX file that says what it is."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -57,9 +57,17 @@ def export_subnet(
     return subnet, model
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FormedModel:
+    """A model in the form that its card describes; the card is in its metadata too."""
+
+    model: onnx.ModelProto
+    card: ModelCard
+
+
 def give_form(
     model: onnx.ModelProto, card: ModelCard, *, calibration: Images
-) -> Iterator[Activity | tuple[onnx.ModelProto, ModelCard]]:
+) -> Iterator[Activity | FormedModel]:
     """Make of an fp32 model with a batch of one the file that its card describes.
 
     Args:
@@ -68,7 +76,7 @@ def give_form(
         calibration: `(n, S, S, 3)` uint8 training images, for int8.
 
     Yields:
-        Activities, then the model and its card.
+        Activities, then the model.
     """
     if card.form.precision == FP16:
         model = to_half(model)
@@ -77,10 +85,9 @@ def give_form(
             if isinstance(record, Activity):
                 yield record
             else:
-                model, found = record
-                card = replace(card, quantization=found)
+                model, card = record.model, replace(card, quantization=record.quantization)
     model = card.form.apply(model, card.normalization)
-    yield with_card(model, card), card
+    yield FormedModel(with_card(model, card), card)
 
 
 def exact_bytes(card: ModelCard) -> dict[str, float]:

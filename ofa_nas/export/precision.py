@@ -68,9 +68,17 @@ def operator_groups(model: onnx.ModelProto) -> list[Group]:
     return [tuple(group) for group in groups]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedModel:
+    """An int8 model, and how it was made."""
+
+    model: onnx.ModelProto
+    quantization: Quantization
+
+
 def quantize_subnet(
     model: onnx.ModelProto, images: Images, normalization: Normalization
-) -> Iterator[Activity | tuple[onnx.ModelProto, Quantization]]:
+) -> Iterator[Activity | QuantizedModel]:
     """Quantise a network to int8 and leave in fp32 what costs too much.
 
     Every method finds ranges on some images, and the one with the least distortion of the logits on others is
@@ -85,7 +93,7 @@ def quantize_subnet(
         normalization: Of the network.
 
     Yields:
-        Activities, then the int8 model and how it was made.
+        Activities, then the int8 model.
 
     Raises:
         DataError: There are too few images.
@@ -114,10 +122,8 @@ def quantize_subnet(
             else:
                 outcome = record
     kept = tuple(name for group in outcome.groups for name in group)
-    yield (
-        outcome.model,
-        Quantization(method, outcome.distortion, outcome.agreement, len(judging), kept),
-    )
+    quantization = Quantization(method, outcome.distortion, outcome.agreement, len(judging), kept)
+    yield QuantizedModel(outcome.model, quantization)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.export.precision import (
     MOST_DISTORTION,
+    QuantizedModel,
     agreement,
     distortion,
     operator_groups,
@@ -39,10 +40,10 @@ def fp32(small: SmallSupernet) -> onnx.ModelProto:
     return export_subnet(supernet, own, calibration=small.calibration)[1]
 
 
-def last(records: Iterable[object]) -> tuple[onnx.ModelProto, Quantization]:
+def last(records: Iterable[object]) -> QuantizedModel:
     *trials, made = records
     assert all(isinstance(one, Activity) and 0 < one.done <= one.total for one in trials)
-    assert isinstance(made, tuple)
+    assert isinstance(made, QuantizedModel)
     return made
 
 
@@ -99,7 +100,8 @@ def test_int8_says_what_it_costs_on_images_that_gave_no_range(
         return find_ranges(model, images, method=method)
 
     monkeypatch.setattr(ofa_nas.export.precision, "find_ranges", note)
-    model, found = last(quantize_subnet(fp32, small.calibration, PLAIN))
+    made = last(quantize_subnet(fp32, small.calibration, PLAIN))
+    model, found = made.model, made.quantization
     ranging = OrtModel(fp32, PLAIN).inputs(small.calibration[::2]).numpy()
     assert 8 <= len(seen) <= len(ranging)
     assert seen <= set(map(np.ndarray.tobytes, ranging))
@@ -124,10 +126,10 @@ def test_the_method_with_the_least_distortion_is_taken(
     found = {}
     for method in ("minmax", "entropy", "percentile"):
         monkeypatch.setattr(ofa_nas.export.precision, "METHODS", (method,))
-        found[method] = last(quantize_subnet(fp32, small.calibration, PLAIN))[1].distortion
+        found[method] = last(quantize_subnet(fp32, small.calibration, PLAIN)).quantization.distortion
     monkeypatch.undo()
     monkeypatch.setattr(ofa_nas.export.precision, "MOST_DISTORTION", 1.0)
-    best = last(quantize_subnet(fp32, small.calibration, PLAIN))[1]
+    best = last(quantize_subnet(fp32, small.calibration, PLAIN)).quantization
     assert (best.method, best.distortion) == min(found.items(), key=lambda one: one[1])
     assert best.kept == ()
 
@@ -137,15 +139,16 @@ def test_a_loud_channel_is_left_in_fp32_and_little_else(fp32: onnx.ModelProto, s
     loud = with_loud_channel(fp32, times=300.0)
     wanted = OrtModel(fp32, PLAIN).logits(small.held_out.images)
     assert agreement(OrtModel(loud, PLAIN).logits(small.held_out.images), wanted) == 1.0
-    plain, usual = last(quantize_subnet(fp32, small.calibration, PLAIN))
-    model, found = last(quantize_subnet(loud, small.calibration, PLAIN))
+    plain = last(quantize_subnet(fp32, small.calibration, PLAIN))
+    made = last(quantize_subnet(loud, small.calibration, PLAIN))
+    usual, found = plain.quantization, made.quantization
     assert {"s0b0/expand", "s0b0/depthwise"} <= set(found.kept)
     assert found.distortion <= max(MOST_DISTORTION, 1.2 * usual.distortion)
-    kept = {one.name for one in model.graph.initializer if one.data_type == TensorProto.FLOAT}
+    kept = {one.name for one in made.model.graph.initializer if one.data_type == TensorProto.FLOAT}
     assert "s0b0/expand.weight" in kept
     assert len(found.kept) <= len(usual.kept) + 6
     held = small.held_out.images
-    logits = [OrtModel(one, PLAIN).logits(held) for one in (plain, model)]
+    logits = [OrtModel(one, PLAIN).logits(held) for one in (plain.model, made.model)]
     assert agreement(logits[1], wanted) >= agreement(logits[0], wanted) - 0.05
 
 

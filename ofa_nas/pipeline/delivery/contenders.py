@@ -15,7 +15,7 @@ from ofa_nas.data.packed import PackedImages
 from ofa_nas.devices import Device, MeasuringProtocol, Model, Visit
 from ofa_nas.devices.agent import bootstrap_interval
 from ofa_nas.export.card import ModelCard, read_model
-from ofa_nas.export.export import export_subnet, give_form, model_card
+from ofa_nas.export.export import FormedModel, export_subnet, give_form, model_card
 from ofa_nas.export.foreign import class_count, image_size, model_precision, read_classifier
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
 from ofa_nas.export.ort_model import OrtModel
@@ -94,8 +94,8 @@ def contender_of_architecture(name: str, bench: Bench, *, form: FileForm = SINGL
     card = replace(model_card(bench.files.name, bench.card, arch, {}), form=form)
     _, model = export_subnet(bench.supernet, card, calibration=bench.calibration)
     *_, made = give_form(model, card, calibration=bench.calibration)
-    assert isinstance(made, tuple)
-    model, _ = made
+    assert isinstance(made, FormedModel)
+    model = made.model
     note = space.points[name].note if name in space.points else ""
     macs = network_macs(space, arch)
     file = OrtModel(model, card.normalization)

@@ -59,7 +59,7 @@ def deliver(
         if isinstance(made, Activity):
             yield made
         else:
-            model, own = made
+            model, own = made.model, made.card
     exact = exact_bytes(own)
     own = replace(own, predicted={**own.predicted, **exact})
     promise = replace(promise, figures={**promise.figures, **exact})
