@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ofa_nas.data import check_input
 from ofa_nas.data.dataset import open_data
 from ofa_nas.data.packed import open_pack, pack
 from ofa_nas.data.sample import load_images, save_sample
 from ofa_nas.errors import ConfigError, DataError
+from ofa_nas.space.search_space import SearchSpace
 
 
 def write(folder: Path, name: str = "signals.npz", **changes: Any) -> Path:
@@ -147,6 +149,21 @@ def test_a_pack_of_another_length_is_interpolated(tmp_path: Path) -> None:
     packed = pack(source, tmp_path / "pack", size_px=20)
     assert packed.images.shape[1:] == (1, 20, 3)
     assert np.allclose(packed.images[0, 0, :, 0], np.arange(20) * 2 + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "windows", "count", "length"), [((12, 40, 98), "", 12, 98), ((4, 3, 6400), "@1600", 28, 1600)]
+)
+def test_bands_of_sound_and_axes_of_vibration_are_signals(
+    tmp_path: Path, shape: tuple[int, int, int], windows: str, count: int, length: int
+) -> None:
+    """The examples of docs/signals.md: utterances as they are, and recordings that are cut."""
+    rng, rows = np.random.default_rng(0), np.arange(shape[0])
+    write(tmp_path / "own", x=rng.standard_normal(shape), y=rows % 2, person=rows // 2)
+    found = open_data(f"{tmp_path / 'own'}{windows}")
+    assert len(found.train) + len(found.val) == count
+    assert (found.train.size_px, found.train.channels) == (length, shape[1])
+    check_input(found.train, SearchSpace.load("conv1d").with_channels(shape[1]))
 
 
 def test_the_python_of_the_page_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
