@@ -34,6 +34,7 @@ OF_BUNDLES = (
     "seed",
     "threads",
 )
+OF_OTHER_TABLES = ("name", "bundle", "collect", "provider", "resolution", "clock", "rounds")  # not a search's
 MOST_ROUNDS = 1000  # a day for a small space; more tells nothing new
 
 
@@ -87,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=int, help=f"least visits of each network, 1 to {MOST_ROUNDS} (10)")
     parser.add_argument("--output", type=Path, help="table to write, a .json file (in the cache folder)")
+    parser.add_argument(
+        "--unless-fresh",
+        action="store_true",
+        help="write the table to --output that search --device takes for the address: a fresh one from the "
+        "cache folder, else one that is measured and kept there too",
+    )
     parser.add_argument("--seed", type=int, help="seed of networks, weights and order (0)")
 
 
@@ -102,6 +109,8 @@ def run(args: argparse.Namespace) -> None:
         _collect(args)
     elif args.bundle is not None:
         _write_bundle(args)
+    elif args.unless_fresh:
+        _take_or_measure(args)
     else:
         _measure(args)
 
@@ -114,6 +123,8 @@ def _check_combination(args: argparse.Namespace) -> None:
     counts = _counts(args)
     if min(counts) < 1 or len(set(counts)) < len(counts):
         raise ConfigError(f"--threads {_join(counts)}: expected different numbers from 1 on")
+    if args.unless_fresh:
+        _check_unless_fresh(args, counts)
     if args.collect is not None:
         if args.bundle is None or args.name is None:
             raise ConfigError("--collect needs the --bundle that was measured, and a --name for the table")
@@ -148,6 +159,19 @@ def _check_measuring(args: argparse.Namespace, counts: list[int]) -> None:
         raise ConfigError(f"--provider is for a --bundle: here the address names it, --device {address}")
     if len(counts) > 1 and args.output is not None:
         raise ConfigError(f"--output is one file, and --threads {_join(counts)} make {len(counts)} tables")
+
+
+def _check_unless_fresh(args: argparse.Namespace, counts: list[int]) -> None:
+    from ofa_nas.devices import HOST, check_address
+    from ofa_nas.errors import ConfigError
+
+    reason = "--unless-fresh takes the table that search --device takes, measured in the usual way"
+    _check_unused(args, OF_OTHER_TABLES, reason=reason)
+    check_address(args.device or HOST, "--device")
+    if args.output is None or len(counts) > 1:
+        raise ConfigError(
+            "--unless-fresh writes one table to an --output: give that, and one number of --threads"
+        )
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -237,6 +261,23 @@ def _measure(args: argparse.Namespace) -> None:
         tables.append((table, path))
     device.forget()
     _tell(args, tables)
+
+
+def _take_or_measure(args: argparse.Namespace) -> None:
+    from ofa_nas.cli.device_tables import find_or_measure_table
+    from ofa_nas.devices import HOST
+
+    (threads,) = _counts(args)
+    table = find_or_measure_table(
+        args.device or HOST,
+        _space(args),
+        threads=threads,
+        seed=args.seed or 0,
+        quiet=args.json,
+        precision=_precision(args),
+    )
+    table.save(args.output)
+    _tell(args, [(table, args.output)])
 
 
 def _save(table: "LatencyTable", path: Path, *, is_named: bool) -> None:

@@ -102,9 +102,10 @@ class _Run:
         return 0 if self._is_met else 1
 
     def _steps(self) -> "list[Step]":
-        from ofa_nas.pipeline.running.flow import plan_steps
+        from ofa_nas.pipeline.running.flow import STEPS, plan_steps
 
-        steps = plan_steps(self.file, self.facts, content=self._content())
+        is_anew = self.args.start in STEPS[: STEPS.index("profile") + 1]  # whatever is done
+        steps = plan_steps(self.file, self.facts, content=self._content(), is_anew=is_anew)
         names = [step.name for step in steps]
         if self.args.start is not None and self.args.start not in names:
             raise ConfigError(f"--from {self.args.start[:60]}: the steps are {', '.join(names)}")

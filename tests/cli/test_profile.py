@@ -14,6 +14,7 @@ from ofa_nas.devices import agent
 from ofa_nas.errors import TableError
 from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.pipeline.tables import device_table
 from tests.cli.conftest import Command
 from tests.pipeline.simulated_board import ADDRESS, SPACE, simulated_table
 
@@ -61,6 +62,43 @@ def test_a_profile_replaces_no_other_table_of_its_name(
     assert [one.name for one in tmp_path.iterdir()] == ["one.json"]
     path.write_text('{"schema": 2}', encoding="utf-8")
     assert "made by a newer ofa-nas" in command(*arguments, "--name", "one").err
+
+
+def test_a_fresh_table_is_written_where_it_is_wanted_and_another_is_measured_for_both_places(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, output = named_table_path(SPACE, "simulated"), tmp_path / "one.json"
+    measured = simulated_table(seed=1)
+    monkeypatch.setattr(device_table, "profile_device", lambda *_, **__: iter([measured]))
+    arguments = ("profile", "--device", ADDRESS, "--space", "tiny", "--unless-fresh", "--output", output)
+    assert command(*arguments).status == 0
+    assert output.read_bytes() == path.read_bytes()
+    assert LatencyTable.load(output).address == ADDRESS
+    simulated_table(seed=2).save(path)
+    assert command(*arguments, "--json").status == 0
+    assert output.read_bytes() == path.read_bytes()
+    kept = LatencyTable.load(output).measured
+    assert kept
+    assert kept.seed == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--output", "x.json", "--rounds", "3"], "--rounds cannot be given here: --unless-fresh takes"),
+        (["--output", "x.json", "--resolution", "24"], "--resolution cannot be given here"),
+        (["--output", "x.json", "--clock", "cpu"], "--clock cannot be given here"),
+        (["--output", "x.json", "--name", "one"], "--name cannot be given here"),
+        (["--bundle", "x.zip"], "--bundle cannot be given here"),
+        (["--output", "x.json", "--device", "rpi4"], "--device rpi4: expected host, or ssh://USER@HOST"),
+        ([], "--unless-fresh writes one table to an --output"),
+        (["--output", "x.json", "--threads", "1", "2"], "--unless-fresh writes one table to an --output"),
+    ],
+)
+def test_what_a_fresh_table_cannot_be_asked_for(
+    arguments: list[str], told: str, refused: Callable[..., str]
+) -> None:
+    assert told in refused("profile", "--space", "tiny", "--unless-fresh", *arguments)
 
 
 @pytest.mark.slow

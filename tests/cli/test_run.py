@@ -17,12 +17,15 @@ import pytest
 
 import ofa_nas
 from ofa_nas.cli import build_parser
+from ofa_nas.devices import open_device
 from ofa_nas.export.interface import LARGEST_BATCH
+from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.pipeline.running.flow import STEPS, plan_steps
 from ofa_nas.pipeline.running.run_check import check_run
 from ofa_nas.pipeline.running.run_file import RunFile
 from ofa_nas.space.search_space import SearchSpace
 from tests.cli.conftest import Command
+from tests.pipeline.simulated_board import simulated_table
 from tests.small_supernet import SmallSupernet, exact_table, write_images
 
 ROOT = Path(ofa_nas.__file__).parents[1]
@@ -451,6 +454,43 @@ def test_a_plan_is_told_and_nothing_is_done(
     assert "--from dinner: the steps are train, collect" in refused("run", file, "--from", "dinner")
 
 
+def planned(command: Command, file: Path, step: str, *options: str) -> str:
+    """The command of a step, as it is planned."""
+    steps = command("run", file, "--dry-run", "--json", *options).document["steps"]
+    (found,) = [one["commands"] for one in steps if one["name"] == step]
+    return str(found[0])
+
+
+def test_a_fresh_table_is_taken_unless_the_file_or_the_user_asks_for_a_measurement(
+    command: Command, short: Callable[..., Path]
+) -> None:
+    text = "supernet = '{supernet}'\n[search]\ndevice = 'host'\nlatency = '1s'\n"
+    assert " --unless-fresh " in planned(command, short(text), "profile")
+    for start, is_taken in (("profile", False), ("search", True)):
+        assert ("--unless-fresh" in planned(command, short(text), "profile", "--from", start)) is is_taken
+    for key in ("rounds = 10", "clock = 'wall'", "resolution = [24, 32]"):
+        assert "--unless-fresh" not in planned(command, short(f"{text}[profile]\n{key}\n"), "profile")
+
+
+@pytest.mark.slow
+def test_runs_on_a_device_share_its_table(
+    command: Command, small: SmallSupernet, tmp_path: Path, tiny: SearchSpace
+) -> None:
+    table, here = simulated_table(), open_device("host").info()
+    assert table.measured
+    held = replace(table.measured, environment=here.environment)
+    device = replace(table.device, runtime=here.runtime)
+    replace(table, name="host", device=device, held=held).save(named_table_path(tiny, "host"))
+    file = tmp_path / "short.toml"
+    file.write_text(f'supernet = "{small.name}"\n[search]\ndevice = "host"\nlatency = "1s"\n')
+    printed = command("run", file, "--json")
+    assert printed.status == 0, printed.err
+    kept = tmp_path / "runs" / "short" / "table.json"
+    assert kept.read_bytes() == named_table_path(tiny, "host").read_bytes()
+    document = command("run", file, "--dry-run", "--json").document
+    assert {step["state"] for step in document["steps"]} == {"skipped"}
+
+
 def test_where_steps_cannot_be_processes_of_their_own_the_plan_still_is_told(
     command: Command, refused: Refused, short: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -587,6 +627,7 @@ def test_what_the_commands_can_do_a_run_file_can_ask_for() -> None:
                 "classes",
                 "precision",
                 "thread_counts",
+                "unless_fresh",  # where the table is empty
             },
         ),
         "search": (

@@ -49,6 +49,9 @@ def test_every_change_is_told_by_its_name(step: Step, tmp_path: Path) -> None:
 def test_what_changes_nothing_but_speed_is_no_reason(step: Step, tmp_path: Path) -> None:
     fast = replace(step, commands=(("train", "--epochs", "2", "--threads", "8", "--device", "cuda"),))
     assert done(step, tmp_path).why(fast) == ""
+    profiled = replace(step, name="profile", commands=(("profile", "--unless-fresh", "--seed", "0"),))
+    anew = replace(profiled, commands=(("profile", "--seed", "0"),))
+    assert done(profiled, tmp_path).why(anew) == ""
     searched = replace(step, name="search", commands=(("search", "--threads", "2"),))
     run = done(searched, tmp_path)
     assert (

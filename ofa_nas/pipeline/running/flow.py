@@ -9,7 +9,7 @@ from ofa_nas.errors import FileError
 from ofa_nas.files import read_json
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.running.run_check import Facts
-from ofa_nas.pipeline.running.run_file import CollectTable, RunFile, flags
+from ofa_nas.pipeline.running.run_file import CollectTable, ProfileTable, RunFile, flags
 from ofa_nas.pipeline.running.run_folder import Step, digest_of
 from ofa_nas.space.precision import FP32
 from ofa_nas.supernet_card import SupernetFiles
@@ -20,15 +20,16 @@ SUBNET, VERIFICATION, REPORT = "subnet.onnx", "verification.json", "report.html"
 STEPS = ("train", "bootstrap", "collect", "fit", "profile", "search", "export", "verify", "report")
 
 
-def plan_steps(run: RunFile, facts: Facts, *, content: str) -> list[Step]:
+def plan_steps(run: RunFile, facts: Facts, *, content: str, is_anew: bool = False) -> list[Step]:
     """The steps of a run, in their order.
 
     Args:
         run: What is to be done.
         facts: What it turned out to mean.
         content: Digest of the images; empty where there are none.
+        is_anew: Whether the device is measured even if there is a fresh table of it.
     """
-    return _Planner(run, facts, content).steps()
+    return _Planner(run, facts, content, is_anew=is_anew).steps()
 
 
 def with_choice(step: Step, search: Path) -> Step:
@@ -51,8 +52,9 @@ def with_choice(step: Step, search: Path) -> Step:
 class _Planner:
     """Makes the steps of one run."""
 
-    def __init__(self, run: RunFile, facts: Facts, content: str) -> None:
+    def __init__(self, run: RunFile, facts: Facts, content: str, *, is_anew: bool) -> None:
         self.run, self.facts, self.content = run, facts, content
+        self.takes_fresh = run.profile == ProfileTable() and not is_anew
         is_own = run.train is not None or facts.is_collected
         self.files = SupernetFiles(run.folder / WEIGHTS) if is_own else facts.start or SupernetFiles.find("")
         self.supernet = str(self.files.weights) if is_own else run.supernet
@@ -125,6 +127,7 @@ class _Planner:
         search = self.run.search
         command = ["profile", "--device", search.device or "", "--supernet", self.supernet]
         command += ["--threads", str(search.threads), "--output", str(self.table), *self.precision]
+        command += ["--unless-fresh"] if self.takes_fresh else []
         inputs = {"search space": self.facts.space.digest}
         return self._step(
             "profile", [[*command, *flags(self.run.profile), *self.seed]], inputs, (self.table,)

@@ -27,6 +27,7 @@ _TRAINED = (CHECKPOINT, "history.jsonl", "tensorboard", "supernet.")
 _SETTINGS = {  # options that change neither what is made nor what it is worth
     "train": {"--threads", "--checkpoint-minutes", "--tensorboard", "--device"},
     "predictor": {"--threads", "--device"},
+    "profile": {"--unless-fresh"},
 }
 
 
