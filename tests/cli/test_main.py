@@ -30,6 +30,7 @@ FRAME = {  # modules of the command line that are no commands
     "plain",
     "plot",
     "predictor_report",
+    "profile_report",
     "reference",
     "search_report",
     "signals",

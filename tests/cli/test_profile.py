@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from ofa_nas.cli import main, profile
+from ofa_nas.cli import main, profile, profile_report
 from ofa_nas.devices import agent
 from ofa_nas.errors import TableError
 from ofa_nas.latency.shelf import named_table_path
@@ -183,9 +183,9 @@ def test_after_one_visit_the_noise_is_unknown(capsys: pytest.CaptureFixture[str]
     assert table.measured
     once = tuple(replace(one, uncertainty=0.0) for one in table.measured.holdouts)
     measured = replace(table.measured, holdouts=once)
-    profile._show(replace(table, held=measured))
+    profile_report._show(replace(table, held=measured))
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.split()[1:2] in (["table"], ["MACs"])]
     assert len(rows) == 6
     assert all(row.rstrip().endswith("unknown") for row in rows)
-    assert profile._document(replace(table, held=measured))["noise_floor"] is None
+    assert profile_report._document(replace(table, held=measured))["noise_floor"] is None
