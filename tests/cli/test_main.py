@@ -222,7 +222,7 @@ def test_one_space_shows_its_stages(capsys: pytest.CaptureFixture[str]) -> None:
         (["search", "--macs", "1M", "--seed", "-1"], "--seed -1: expected 0 or more"),
         (
             ["search", "--device", "host", "--latency", "1ms", "--threads", "0"],
-            "--threads 0: expected 1 or more",
+            "--threads 0: expected 1 to 4096",
         ),
         (["train", "--data", "x", "--threads", "-2"], "--threads -2: expected 1 or more"),
         (["train", "--data", "x", "--held-out", "-5"], "--held-out -5: expected 1 or more"),
