@@ -33,7 +33,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Set, Tuple
 from typing import Protocol as Interface
 
 try:
@@ -50,6 +50,8 @@ EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 # Of sessions on an NPU: where that refuses a network, OpenVINO else compiles for the CPU, and only logs it.
 NOTHING_ON_CPU = ("session.disable_cpu_ep_fallback", "1")
 LARGEST_RESULTS = 1 << 28  # bytes
+MACHINE_LOCK = "ofa-nas-measuring.lock"  # in $TMPDIR or /tmp: whoever measures on this machine locks it
+MACHINE_POLL_S = 1.0  # between two attempts
 PART = ".part"  # how names of uploads end that are under way
 PART_S = 6 * 3600.0  # an upload that nobody has written to for so long is swept away
 CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
@@ -966,6 +968,13 @@ class Results:
             os.fsync(self.file.fileno())
         self._take(line, record)
 
+    def tell(self, line: str) -> None:
+        """Tell whoever waits for results what goes on; it is not kept."""
+        if self.first_sent is None:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            os.write(1, json.dumps({"kind": "waiting", "text": line}).encode() + b"\n")
+
     def of_task(self, number: int) -> List[Json]:
         """Records of a task of the job."""
         return [record for record in self.records if record.get("task") == number]
@@ -989,7 +998,7 @@ class Results:
         folder = os.path.dirname(os.path.realpath(self.path))
         note = os.path.join(folder, "agent.pid")
         for _ in range(100):
-            if self._has_lock():
+            if _has_lock(self.file.fileno()):
                 with self._writing(), open(note, "w", encoding="ascii") as file:
                     file.write("%d" % os.getpid())
                 return
@@ -1002,17 +1011,6 @@ class Results:
             time.sleep(0.1)
         self.file.close()
         raise AgentError("another agent writes %s: wait, or end that one" % self.path)
-
-    def _has_lock(self) -> bool:
-        import fcntl
-
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a network file system without locks: one agent at a time is the user's care
-            return True
-        return True
 
 
 def _is_agent(process: int, folder: str) -> bool:
@@ -1042,6 +1040,89 @@ def job_id(job: Json) -> str:
     """Twenty hex digits of everything else that a job says."""
     content = {key: value for key, value in job.items() if key != "id"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+@contextmanager
+def alone_on_machine(tell: Callable[[str], None]) -> Iterator[None]:
+    """Measure on this machine while no other agent does, whoever started it; ends with this process.
+
+    Nobody waits for anybody where the lock cannot be made or opened.
+
+    Args:
+        tell: Is given a line for people, whenever another process has to be waited for.
+    """
+    path = os.path.join(os.environ.get("TMPDIR") or "/tmp", MACHINE_LOCK)  # noqa: S108 - only locked
+    untold = "a process that the system does not tell, which has %s locked" % path
+    before = told = ""
+    lock = _open_shared(path)
+    try:
+        while lock >= 0 and not _has_lock(lock):
+            holder = lock_holder(lock) or untold
+            if holder != told and (holder != untold or before == untold):  # it may just have ended
+                tell("waiting for another measurement there: %s; if that hangs, end it" % holder)
+                told = holder
+            before = holder
+            time.sleep(MACHINE_POLL_S)  # waiting in flock would not end by the signal of `_follow_stdin`
+            os.close(lock)
+            lock = _open_shared(path)  # somebody may have removed the file
+        if lock >= 0:
+            with suppress(OSError):  # so that no sweeper of old files takes it
+                os.utime(lock)
+        yield
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _open_shared(path: str) -> int:
+    """Open a file that all users of a machine lock, but do not write; -1 where that cannot be."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with suppress(OSError):
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            with suppress(FileExistsError):  # made by another meanwhile
+                made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+                os.fchmod(made, 0o644)  # whatever the umask
+                return made
+            return os.open(path, flags)
+    return -1
+
+
+def _has_lock(file: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network file system without locks: one agent at a time is the user's care
+        return True
+    return True
+
+
+def lock_holder(file: int) -> str:
+    """The process that has an open file locked, for people who may have to end it; empty if untold."""
+    status = os.fstat(file)
+    place = "%02x:%02x:%d" % (os.major(status.st_dev), os.minor(status.st_dev), status.st_ino)
+    for line in _read("/proc/locks").splitlines():
+        words = line.split()
+        if words[1:2] == ["FLOCK"] and words[5:6] == [place] and words[4].isdigit() and words[4] != "0":
+            return _describe_process(words[4])
+    return ""
+
+
+def _describe_process(process: str) -> str:
+    folder = "/proc/%s/" % process
+    command = "".join(one if one.isprintable() else " " for one in _read(folder + "cmdline"))
+    asked = re.search("(?:^|\0)SSH_CLIENT=([0-9a-fA-F.:]+) ", _read(folder + "environ"))
+    user = ""
+    with suppress(ImportError, KeyError, OSError):
+        import pwd
+
+        user = " of %s" % pwd.getpwuid(Path(folder).stat().st_uid).pw_name
+    told = "process %s%s" % (process, user) + (", asked from %s" % asked.group(1) if asked else "")
+    return told + (" (%s)" % command[:120] if command else "")
 
 
 def sweep(folder: str) -> None:
@@ -1080,20 +1161,27 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise AgentError("%s: no job of this program: unpack the whole bundle anew" % path) from error
     results = Results(os.path.join(folder, "results.jsonl"), first_sent)
-    done = done_tasks(results)
-    if len(done) < len(files):
-        sizes = [[file["bytes"] for file in some] for some in files]
-        wanted, timed = protocol.held, [one for one, task in zip(sizes, tasks) if task["kind"] == "time"]
-        for some in timed:
-            protocol = fit_memory(protocol, some, free_bytes())
-        needed = max(needed_bytes(one, task["kind"], protocol) for one, task in zip(sizes, tasks))
-        machine = examine(needed, protocol.threads, protocol.provider)
-        machine.update({"job": job["id"], "process": os.getpid()})
-        if protocol.held < wanted:
-            told = "little free memory: %d networks take turns at a time, not %d, so drift shows more"
-            machine["warnings"].append(told % (protocol.held, wanted))
-        _check_unchanged(results, machine)
-        results.append(machine)
+    if len(done_tasks(results)) < len(files):
+        with alone_on_machine(results.tell):
+            _measure_rest(folder, job, protocol, files, results)
+
+
+def _measure_rest(
+    folder: str, job: Json, protocol: Protocol, files: Sequence[Sequence[Json]], results: "Results"
+) -> None:
+    tasks, done, first_sent = job["tasks"], done_tasks(results), results.first_sent
+    sizes = [[file["bytes"] for file in some] for some in files]
+    wanted, timed = protocol.held, [one for one, task in zip(sizes, tasks) if task["kind"] == "time"]
+    for some in timed:
+        protocol = fit_memory(protocol, some, free_bytes())
+    needed = max(needed_bytes(one, task["kind"], protocol) for one, task in zip(sizes, tasks))
+    machine = examine(needed, protocol.threads, protocol.provider)
+    machine.update({"job": job["id"], "process": os.getpid()})
+    if protocol.held < wanted:
+        told = "little free memory: %d networks take turns at a time, not %d, so drift shows more"
+        machine["warnings"].append(told % (protocol.held, wanted))
+    _check_unchanged(results, machine)
+    results.append(machine)
     for number, task in enumerate(tasks):
         if number in done:
             continue

@@ -34,6 +34,7 @@ PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0)  # before each new connection; after a me
 SHORT_S = 300.0  # for what measures nothing; importing onnxruntime from an SD card takes its time
 LOST, NOT_FOUND = 255, 127  # exit status of ssh itself, of a shell
 KILLED = {  # exit status of a shell whose program a signal ended
+    143: "another command took over this job there (wait until it is done), or somebody ended the agent",
     137: "the agent was killed there, most likely for too little memory: end other programs, or measure with "
     "--precision int8",
     132: "the agent crashed there (illegal instruction): numpy or onnxruntime is not for this processor, "
@@ -245,6 +246,9 @@ class Board:
                 for line in process.stdout:
                     if line.startswith(b'{"kind": "refusal"'):
                         refusal = _last_record(line)
+                    elif line.startswith(b'{"kind": "waiting"'):
+                        told = _plain(_last_record(line).get("text"))
+                        logging.getLogger(__name__).warning("%s: %s", self.text, told)
                     elif line.startswith(b"{") and line.endswith(b"\n"):  # start-up files may print before
                         found = answers.read(line)
                         if found is not None:
@@ -257,13 +261,13 @@ class Board:
                     process.stdin.close()  # by this the agent knows that nobody listens any more
             status = process.wait()
             complaints.seek(0)
-            told = complaints.read()
+            complained = complaints.read()
         if answers.is_complete:
             return
         if refusal:
             raise self._refused(refusal, is_begun=bool(answers.seen))
-        self._check_connection(status, told)
-        raise self._failed(status, told)
+        self._check_connection(status, complained)
+        raise self._failed(status, complained)
 
     def _refused(self, refusal: Mapping[str, Any], *, is_begun: bool) -> DeviceError | _LostError:
         """Of a refusal: that of a board which was measured already may pass, unless it was changed."""

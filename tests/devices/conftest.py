@@ -131,7 +131,8 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]
     found.run_first(":")
     quoted = shlex.quote(str(home))
     (folder / "session").write_text(
-        f"cd {quoted} && HOME={quoted} && export HOME && . {shlex.quote(str(folder / 'profile'))}\n"
+        f"cd {quoted} && HOME={quoted} && TMPDIR={shlex.quote(str(folder))} && export HOME TMPDIR && "
+        f". {shlex.quote(str(folder / 'profile'))}\n"
         'exec sh -c "$SSH_ORIGINAL_COMMAND"\n',
         encoding="utf-8",
     )

@@ -1,5 +1,6 @@
 """What a board's state does to a job: what the agent reads of it, as a program and for a whole job."""
 
+import fcntl
 import json
 import os
 import re
@@ -74,6 +75,52 @@ def test_what_throttles_a_board_meanwhile_stands_in_its_results(tmp_path: Path) 
     assert found[4:] == [(1, True, True)] * 4 + [(2, True, True)] * 4
     assert [turn for turn, *_ in found[:4]] == [0] * 4  # whatever this machine's frequency says of those
     assert last == {"task": 0, "kind": "done"}
+
+
+def test_an_agent_waits_for_whoever_measures_on_the_machine_and_names_it(tmp_path: Path) -> None:
+    unpack(tmp_path)
+    lock = Path(os.environ["TMPDIR"]) / agent.MACHINE_LOCK
+    with lock.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with subprocess.Popen(
+            [sys.executable, "-P", str(tmp_path / "agent.py")],
+            env={**os.environ, "PYTHONPATH": ""},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr
+            told = process.stderr.readline()
+            assert f"waiting for another measurement there: process {os.getpid()} of " in told
+            assert not records_of(tmp_path)
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert "measured of at least" in process.stderr.read()
+    assert records_of(tmp_path)[-1] == {"task": 0, "kind": "done"}
+
+
+@pytest.mark.parametrize("kind", ["missing", "link", "folder"])
+def test_a_lock_that_cannot_be_made_keeps_nobody_from_measuring(kind: str, tmp_path: Path) -> None:
+    unpack(tmp_path)
+    place = tmp_path / "place"
+    lock = place / agent.MACHINE_LOCK
+    if kind != "missing":
+        place.mkdir()
+    if kind == "link":
+        lock.symlink_to(tmp_path / "elsewhere")
+    if kind == "folder":
+        lock.mkdir()
+    assert start_agent(tmp_path, TMPDIR=str(place)).returncode == 0
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_that_others_made_is_taken_without_writing(tmp_path: Path) -> None:
+    """As in /tmp, where the file is somebody else's, and systems refuse to open that for writing."""
+    lock = tmp_path / agent.MACHINE_LOCK
+    lock.write_text("theirs", encoding="ascii")
+    lock.chmod(0o444)
+    unpack(tmp_path / "job")
+    assert start_agent(tmp_path / "job", TMPDIR=str(tmp_path)).returncode == 0
+    assert lock.read_text(encoding="ascii") == "theirs"
+    assert lock.stat().st_mode & 0o777 == 0o444
 
 
 def test_a_board_that_is_throttled_now_is_not_measured(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import sys
 import tarfile
 import time
@@ -163,8 +165,52 @@ def test_an_agent_left_behind_is_ended_by_the_next(board: Loopback, models: list
         time.sleep(0.05)
     assert [is_running(start["process"]) for start in starts] == [False, True]
     second.close()  # type: ignore[attr-defined]
-    with pytest.raises(DeviceError, match="ended with status 143"):
+    with pytest.raises(DeviceError, match=r"another command took over this job.*kept there"):
         list(first)
+
+
+@pytest.mark.slow
+def test_another_job_waits_for_the_one_under_way_and_says_whose_that_is(
+    board: Loopback, models: list[Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    endless = open_device(board.address).time(models, replace(FAST, rounds=2000, max_rounds=2000))
+    next(endless)
+    (path,) = board.results
+    (start,) = starts_of(path)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: list(open_device(board.address).time(models[:1], ONCE)))
+        told = rf"waiting for another measurement there: process {start['process']} of \S+, asked from 127\.0"
+        for _ in range(600):
+            if re.search(told, caplog.text):
+                break
+            time.sleep(0.05)
+        assert re.search(told, caplog.text)
+        assert not [one for one in board.results if one != path and records_of(one)]
+        os.kill(start["process"], signal.SIGKILL)  # leaves no lock
+        assert len(waiting.result()) == 1
+    with pytest.raises(DeviceError, match="was killed there"):
+        list(endless)
+
+
+@pytest.mark.slow
+def test_who_stops_waiting_leaves_no_agent(
+    board: Loopback, models: list[Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    endless = open_device(board.address).time(models, replace(FAST, rounds=2000, max_rounds=2000))
+    next(endless)
+    (start,) = starts_of(board.results[0])
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: list(open_device(board.address).time(models[:1], ONCE)))
+        for _ in range(600):
+            if "waiting for another" in caplog.text:
+                break
+            time.sleep(0.05)
+        (empty,) = (path for path in board.results if not records_of(path))
+        agents = start["process"], int(empty.with_name("agent.pid").read_text(encoding="ascii"))
+        board.cut()  # both connections
+        for process in agents:
+            wait_for_end(process)
+        assert len(waiting.result()) == 1
 
 
 @pytest.mark.slow
