@@ -225,18 +225,31 @@ def _protocol(args: argparse.Namespace, *, threads: int) -> "MeasuringProtocol":
 
 
 def _measure(args: argparse.Namespace) -> None:
-    from ofa_nas.assets import OWN_CACHE
-    from ofa_nas.cli.console import err
-    from ofa_nas.devices import HOST, open_device
-    from ofa_nas.files import check_writable
-    from ofa_nas.latency.profile import check_request, examined_for
-    from ofa_nas.latency.shelf import check_replaceable, default_name, named_table_path
+    from ofa_nas.devices import HOST
+    from ofa_nas.devices.quiet import quiet
+    from ofa_nas.latency.profile import check_request
 
     space, address = _space(args), args.device or HOST
     counts, precision = _counts(args), _precision(args)
     for threads in counts:
         protocol = _protocol(args, threads=threads)
         check_request(space, protocol, args.resolution or (), precision=precision)
+    with quiet(address):
+        tables = _measure_all(args, space, address)
+    _tell(args, tables)
+
+
+def _measure_all(
+    args: argparse.Namespace, space: "SearchSpace", address: str
+) -> "list[tuple[LatencyTable, Path]]":
+    from ofa_nas.assets import OWN_CACHE
+    from ofa_nas.cli.console import err
+    from ofa_nas.devices import open_device
+    from ofa_nas.files import check_writable
+    from ofa_nas.latency.profile import examined_for
+    from ofa_nas.latency.shelf import check_replaceable, default_name, named_table_path
+
+    counts, precision = _counts(args), _precision(args)
     device = open_device(address)
     info = device.info()
     examined = [examined_for(threads, info) for threads in counts]
@@ -259,7 +272,7 @@ def _measure(args: argparse.Namespace) -> None:
         _save(table, path, is_named=args.output is None)
         tables.append((table, path))
     device.forget()
-    tell_tables(args, tables)
+    return tables
 
 
 def _take_or_measure(args: argparse.Namespace) -> None:

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Time, judge, show and keep; status 1 when the table does not hold."""
     from ofa_nas.cli.console import ProgressBar, err, follow, give_document
+    from ofa_nas.devices.quiet import quiet
     from ofa_nas.files import check_writable
     from ofa_nas.pipeline.tables.table_verification import (
         Verified,
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if not plan.is_shipped:
         check_writable(plan.path.resolve())
     title = f"timing on {plan.address}"
-    found = follow(verify_table(plan), Verified, show=ProgressBar.show, title=title, quiet=args.json)
+    with quiet(plan.address):
+        found = follow(verify_table(plan), Verified, show=ProgressBar.show, title=title, quiet=args.json)
     if not give_document(args, _document(plan, found)):
         _show(plan, found)
     written = keep_verification(plan, found.verification)

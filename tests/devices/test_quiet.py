@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,29 @@ class Elsewhere:
             self.has_it.set()
             self._go.wait(LONG_S)
 
+    def leave(self) -> None:
+        """Let go as soon as it has the turn."""
+        self._go.set()
+
     def let_go(self) -> None:
         self._go.set()
         self._thread.join(LONG_S)
+
+
+def is_taken(address: str) -> bool:
+    """Whether another would have to wait for a device."""
+    other = Elsewhere(lambda: quiet(address))
+    has_it = other.has_it.wait(SHORT_S)
+    other.leave()
+    return not has_it
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    for _ in range(round(LONG_S / 0.05)):
+        if is_so():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it does not come")
 
 
 @pytest.mark.parametrize(
@@ -51,6 +72,9 @@ class Elsewhere:
         (lambda: quiet(BOARD), lambda: quiet("ssh+cuda://pi"), False),
         (lambda: quiet(BOARD), working, True),
         (working, lambda: quiet(BOARD), True),
+        (lambda: quiet(BOARD), lambda: quiet("ssh://root@pi/opt/python3"), False),
+        (lambda: quiet(BOARD), lambda: quiet("ssh://pi:2222"), True),
+        (lambda: quiet("my_lab.board://tty/0"), lambda: quiet("my_lab.board://tty/1"), True),
     ],
 )
 def test_who_waits_for_whom(held: Turn, wanted: Turn, is_at_once: bool) -> None:
@@ -61,6 +85,22 @@ def test_who_waits_for_whom(held: Turn, wanted: Turn, is_at_once: bool) -> None:
     first.let_go()
     assert second.has_it.wait(LONG_S)
     second.let_go()
+
+
+@pytest.mark.parametrize("again", [HOST, "host+openvino", None])
+def test_who_has_this_machine_may_ask_for_it_again(again: str | None) -> None:
+    @contextmanager
+    def twice() -> Iterator[None]:
+        with quiet(HOST):
+            with working() if again is None else quiet(again):
+                pass
+            assert is_taken(HOST)  # still
+            yield
+
+    taker = Elsewhere(twice)
+    assert taker.has_it.wait(LONG_S)
+    taker.let_go()
+    assert not is_taken(HOST)
 
 
 def test_work_that_begins_later_lets_a_measurement_go_first() -> None:
@@ -78,7 +118,9 @@ def test_work_that_begins_later_lets_a_measurement_go_first() -> None:
     later.let_go()
 
 
-def test_a_process_that_is_killed_leaves_no_lock() -> None:
+def test_a_process_that_is_killed_leaves_no_lock_and_was_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     program = (
         "from ofa_nas.devices.quiet import quiet\n"
         "with quiet('host'):\n    print('mine', flush=True)\n    input()"
@@ -92,8 +134,9 @@ def test_a_process_that_is_killed_leaves_no_lock() -> None:
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"mine\n"
-        waiting = Elsewhere(working)
-        assert not waiting.has_it.wait(SHORT_S)
+        waiting = Elsewhere(lambda: quiet(HOST, patience_s=0.0))
+        wait_for(lambda: f"another measurement on this machine: process {process.pid} of " in caplog.text)
+        assert not waiting.has_it.is_set()
         process.kill()
         assert waiting.has_it.wait(LONG_S)
         waiting.let_go()
@@ -106,6 +149,15 @@ def test_a_cache_folder_that_cannot_be_written_is_named(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     told = r"file/ofa-nas/locks/.* cannot be written: .*; set XDG_CACHE_HOME"
     with pytest.raises(FileError, match=told), working():
+        pass
+
+
+def test_a_cache_folder_that_cannot_be_written_keeps_nobody_from_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with quiet(HOST), quiet(BOARD):
         pass
 
 

@@ -1,6 +1,7 @@
 """What a user calls a device: addresses, shipped names, names of tables measured before, paths."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 import ofa_nas.pipeline.tables.device_table
 from ofa_nas.devices import Device, MeasuringProtocol, open_device
 from ofa_nas.devices.host import Host
+from ofa_nas.devices.quiet import quiet
 from ofa_nas.errors import ConfigError, DeviceError, TableError
 from ofa_nas.latency.profile import profile_device
 from ofa_nas.latency.shelf import named_table_path
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.space.search_space import SearchSpace
+from tests.devices.test_quiet import LONG_S, Elsewhere, wait_for
 from tests.pipeline.simulated_board import ADDRESS, SPACE, simulated_table
 
 FAST = MeasuringProtocol(rounds=2, max_rounds=2, visit_ms=0.0, retries=0, profile_runs=5, profile_sittings=1)
@@ -168,6 +171,22 @@ def test_what_a_newer_version_measured_is_refused_before_anything_is_measured(qu
     with pytest.raises(TableError, match="schema 2: made by a newer ofa-nas, so it is not replaced"):
         find(ADDRESS, SPACE)
     assert (quick, path.read_text(encoding="utf-8")) == (["simulated"], newer)
+
+
+def test_who_waited_for_another_takes_the_table_that_was_measured_meanwhile(
+    measured: LatencyTable, tiny: SearchSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = replace(tiny, resolutions=(24,))
+    assert measured.measured
+    table = replace(measured, name="host", held=replace(measured.measured, digest=small.digest))
+    other = Elsewhere(lambda: quiet("host"))
+    assert other.has_it.wait(LONG_S)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: list(device_table("host", small)))
+        wait_for(lambda: "waiting for another measurement on this machine" in caplog.text)
+        table.save(named_table_path(small, "host"))
+        other.let_go()
+        assert [type(record) for record in found.result()] == [LatencyTable]
 
 
 @pytest.mark.parametrize("address", ["ssh://rpi4", "ssh://host"])

@@ -8,6 +8,7 @@ from ofa_nas.accuracy import Top1
 from ofa_nas.activity import Activity
 from ofa_nas.data import Normalization
 from ofa_nas.devices import HOST, MeasuringProtocol, Visit, check_address, open_device
+from ofa_nas.devices.quiet import quiet
 from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.export.card import ModelCard, read_model
 from ofa_nas.export.ort_model import OrtModel
@@ -154,7 +155,8 @@ def compare(plan: ComparisonPlan, *, protocol: MeasuringProtocol) -> Iterator[Ac
     hits: list[Hits | None] = [None] * len(contenders)
     for number, one in enumerate(contenders):
         hits[number] = yield from find_hits(one, split)
-    visits, measured = yield from time_contenders(contenders, device, protocol)
+    with quiet(plan.address):
+        visits, measured = yield from time_contenders(contenders, device, protocol)
     each = tuple(zip(contenders, hits, visits, strict=True))
     yield Comparison(
         supernet=card.supernet,

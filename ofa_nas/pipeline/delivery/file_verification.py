@@ -19,6 +19,7 @@ from ofa_nas.devices import (
     provider_of,
 )
 from ofa_nas.devices.provided import provided_name, split_provider, with_provider
+from ofa_nas.devices.quiet import quiet
 from ofa_nas.errors import BudgetError, VerificationError
 from ofa_nas.export.answers import check_answers
 from ofa_nas.export.card import ModelCard, PredictedLatency, read_model
@@ -218,18 +219,21 @@ def check_file(
     for one in promise.latencies:
         if one.address:
             yield Activity(f"timing on {describe_address(one.timed_on)}")
-            device = open_device(one.timed_on)
-            timed = _latency(file, device, card, one)
-            answers, reasons = _answers(file, device, card, one, name=timed[0].device)
+            with quiet(one.timed_on):
+                device = open_device(one.timed_on)
+                timed = _latency(file, device, card, one)
+                answers, reasons = _answers(file, device, card, one, name=timed[0].device)
             checks += [*timed, *answers]
             unchecked += reasons
     yield Activity("measuring memory")
-    memory = check_memory(
-        file,
-        next((one.timed_on for one in promise.latencies if one.timed_on not in ("", HOST)), HOST),
-        predicted=promise.figures.get("peak_activation_bytes"),
-        limit=promise.limit("peak_memory"),
-    )
+    place = next((one.timed_on for one in promise.latencies if one.timed_on not in ("", HOST)), HOST)
+    with quiet(place):
+        memory = check_memory(
+            file,
+            place,
+            predicted=promise.figures.get("peak_activation_bytes"),
+            limit=promise.limit("peak_memory"),
+        )
     told = " of a processor with half precision; others compute in fp32" * (card.form.precision == FP16)
     if card.quantization and card.quantization.kept:
         told = f"; {len(card.quantization.kept)} operators stay in fp32: ofa-nas show names them"

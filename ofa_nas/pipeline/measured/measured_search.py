@@ -45,6 +45,7 @@ from ofa_nas.space.architecture import Architecture
 
 ROUND_TRIALS = 8  # measured between two fits of the predictor
 POLL_S = 1.0  # between two looks at what other workers do
+TURN_S = 600.0  # that other workers may take on a device before who waits says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ class _Worker:
     def _time(self, arch: Architecture, device: str) -> Generator[Visit, None, Measurement]:
         """Time an architecture on a device while no worker of this machine does anything else there."""
         place = self.setup.places[device]
-        with quiet(place.address):
+        with quiet(place.address, patience_s=TURN_S):
             for record in time_architectures(
                 [arch],
                 open_device(place.address),

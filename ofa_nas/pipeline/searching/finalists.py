@@ -12,6 +12,7 @@ import numpy as np
 
 from ofa_nas.devices import Device, MeasuringProtocol, Visit, describe_threads
 from ofa_nas.devices.provided import with_provider
+from ofa_nas.devices.quiet import quiet
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_amount
 from ofa_nas.latency.measure import Measurement
@@ -194,18 +195,21 @@ def measure_finalists(
     finalists: list[Finalist] = []
     number, picked = 0, list(candidates)
     seen: list[Timed] = []  # of each round
-    while picked and number < rounds:
-        number += 1
-        archs = [one.architecture for one in picked]
-        for record in time_architectures(
-            archs, site.device, space=space, table=table, protocol=site.protocol
-        ):
-            if isinstance(record, Timed):
-                seen.append(record)
-            else:
-                yield record
-        finalists += [_judge(one, seen[-1], _latency_budget(result, table.name), number) for one in picked]
-        picked = pick_again(result, table.name, finalists, count=len(candidates))
+    with quiet(site.address):
+        while picked and number < rounds:
+            number += 1
+            archs = [one.architecture for one in picked]
+            for record in time_architectures(
+                archs, site.device, space=space, table=table, protocol=site.protocol
+            ):
+                if isinstance(record, Timed):
+                    seen.append(record)
+                else:
+                    yield record
+            finalists += [
+                _judge(one, seen[-1], _latency_budget(result, table.name), number) for one in picked
+            ]
+            picked = pick_again(result, table.name, finalists, count=len(candidates))
     if number > 1:
         finalists.sort(key=lambda one: one.candidate.accuracy, reverse=True)
     chosen = next((one.candidate for one in finalists if one.is_within), None)

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from ofa_nas.activity import Activity
 from ofa_nas.assets import OWN_CACHE
-from ofa_nas.devices import FP32, PRECISIONS, MeasuringProtocol, describe_threads, is_address, open_device
+from ofa_nas.devices import (
+    FP32,
+    PRECISIONS,
+    DeviceInfo,
+    MeasuringProtocol,
+    describe_threads,
+    is_address,
+    open_device,
+)
+from ofa_nas.devices.quiet import quiet
 from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
 from ofa_nas.latency.profile import profile_device
@@ -59,38 +68,46 @@ def device_table(
 def _measure(
     address: str, space: SearchSpace, *, threads: int, seed: int, precision: str
 ) -> Iterator[Activity | LatencyTable]:
-    device = open_device(address)
-    info = device.info()
+    info = open_device(address).info()
     name = default_name(address, info)
     path = named_table_path(space, name, threads=threads, precision=precision)
-    kept = _cached(path)
-    if kept is not None:
-        reason = why_not_fresh(kept, space, info, threads=threads, precision=precision)
-        if not reason:
-            yield kept
-            return
-        made_on = str(kept.made_by.get("made_on", ""))[:10]
-        _LOGGER.warning("%s of %s is not used: %s; it is measured anew", path, made_on, reason)
-    check_writable(path, advice=OWN_CACHE)
-    protocol = MeasuringProtocol(threads=threads, seed=seed)
-    for record in profile_device(device, space, protocol=protocol, name=name, precision=precision):
-        if isinstance(record, Activity):
-            yield record
-            continue
-        table = record.measured_at(address)
-        put_on_shelf(table, path)
-        device.forget()
-        yield table
+    table, _ = _find_fresh(path, space, info, threads=threads, precision=precision)
+    if table is None:
+        check_writable(path, advice=OWN_CACHE)
+        with quiet(address):
+            device = open_device(address)  # as it is once nobody else measures on it
+            table, reason = _find_fresh(path, space, device.info(), threads=threads, precision=precision)
+            if reason:
+                _LOGGER.warning("%s; it is measured anew", reason)
+            if table is None:  # nor has anybody measured the same meanwhile
+                protocol = MeasuringProtocol(threads=threads, seed=seed)
+                records = profile_device(device, space, protocol=protocol, name=name, precision=precision)
+                for record in records:
+                    if isinstance(record, Activity):
+                        yield record
+                        continue
+                    table = record.measured_at(address)
+                    put_on_shelf(table, path)
+                    device.forget()
+    assert table
+    yield table
 
 
-def _cached(path: Path) -> LatencyTable | None:
-    """A table measured before; None where there is none, or one that cannot be read any more."""
+def _find_fresh(
+    path: Path, space: SearchSpace, info: DeviceInfo, *, threads: int, precision: str
+) -> tuple[LatencyTable | None, str]:
+    """A table measured before; or None, and why one that is there cannot be used."""
     check_replaceable(path)
     try:
-        return LatencyTable.load(path) if path.is_file() else None
+        table = LatencyTable.load(path) if path.is_file() else None
     except TableError as error:
-        _LOGGER.warning("%s; it is measured anew", error)
-        return None
+        return None, str(error)
+    if table is None:
+        return None, ""
+    reason = why_not_fresh(table, space, info, threads=threads, precision=precision)
+    if not reason:
+        return table, ""
+    return None, f"{path} of {str(table.made_by.get('made_on', ''))[:10]} is not used: {reason}"
 
 
 def _check_use(table: LatencyTable, threads: int, precision: str) -> None:
