@@ -54,6 +54,9 @@ MACHINE_LOCK = "ofa-nas-measuring.lock"  # in $TMPDIR or /tmp: whoever measures 
 MACHINE_POLL_S = 1.0  # between two attempts
 PART = ".part"  # how names of uploads end that are under way
 PART_S = 6 * 3600.0  # an upload that nobody has written to for so long is swept away
+JOB_S = 14 * 24 * 3600.0  # a job, likewise
+JOB_NAME = re.compile("[0-9a-f]{20}")
+RESULTS = "results.jsonl"
 CORE_FOLDER = "/sys/devices/system/cpu/cpu%d/"
 CPU_INFO, BOARD_MODEL = "/proc/cpuinfo", "/proc/device-tree/model"
 OWN_CGROUPS, CGROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
@@ -1126,12 +1129,28 @@ def _describe_process(process: str) -> str:
 
 
 def sweep(folder: str) -> None:
-    """Remove from the folder of all jobs the uploads that stopped long ago; others may be under way."""
+    """Remove from the folder of all jobs what nobody will ask for again.
+
+    That is an upload that stopped long ago, and a job that nobody measured or asked for in two weeks: any
+    update of the board, or of this tool, makes another job of the same measurement.
+    """
     with suppress(OSError):
         for entry in os.scandir(folder):
-            is_part = entry.name.endswith(PART) and entry.is_dir(follow_symlinks=False)
-            if is_part and time.time() - _last_write(entry.path) > PART_S:
-                shutil.rmtree(entry.path, ignore_errors=True)
+            if entry.is_dir(follow_symlinks=False):
+                age_s = time.time() - _last_write(entry.path)
+                if entry.name.endswith(PART) and age_s > PART_S:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                elif JOB_NAME.fullmatch(entry.name) and age_s > JOB_S:
+                    _drop_job(entry.path)
+
+
+def _drop_job(folder: str) -> None:
+    """Remove a job, unless an agent is at work in it."""
+    with suppress(OSError), open(os.path.join(folder, RESULTS), "ab") as file:
+        if _has_lock(file.fileno()):
+            part = folder + PART  # at once: whoever asks for it meanwhile finds all of it, or nothing
+            Path(folder).rename(part)
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _last_write(folder: str) -> float:
@@ -1160,7 +1179,7 @@ def run_job(folder: str, first_sent: "int | None" = None) -> None:
         files = [[job["models"][name] for name in task["models"]] for task in tasks]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise AgentError("%s: no job of this program: unpack the whole bundle anew" % path) from error
-    results = Results(os.path.join(folder, "results.jsonl"), first_sent)
+    results = Results(os.path.join(folder, RESULTS), first_sent)
     if len(done_tasks(results)) < len(files):
         with alone_on_machine(results.tell):
             _measure_rest(folder, job, protocol, files, results)
@@ -1250,7 +1269,9 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", default=os.path.dirname(os.path.abspath(sys.argv[0])))
     parser.add_argument("--check", action="store_true", help="only describe this machine")
     parser.add_argument(
-        "--sweep", action="store_true", help="only remove uploads that stopped long ago from the folder"
+        "--sweep",
+        action="store_true",
+        help="only remove old uploads and jobs from the folder",
     )
     parser.add_argument(
         "--resident", action="store_true", help="only tell what the model on the standard input takes [bytes]"

@@ -227,10 +227,11 @@ class Board:
             raise DeviceError(f"{self.text}: the models cannot be sent there: {told}")
 
     def _has(self, folder: str) -> bool:
-        """Whether the board has all of a job; where not, it is made to drop what others left unfinished."""
+        """Whether the board has all of a job; where not, it is made to drop what others left there."""
         python = shlex.quote(self.address.python)
+        found = f"test -d {folder} && {{ touch {folder} 2>/dev/null; exit 0; }}"  # others must not sweep it
         with Path(agent.__file__).open("rb") as program:
-            done = self._call(f"test -d {folder} && exit 0; {python} - --sweep {FOLDER}; exit 1", program)
+            done = self._call(f"{found}; {python} - --sweep {FOLDER}; exit 1", program)
         return done.returncode == 0
 
     def _stream(self, answers: Answers) -> Iterator[Measured]:

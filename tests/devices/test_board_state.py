@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ofa_nas.devices import MeasuringProtocol, agent
 from ofa_nas.devices.job import Job, Task, pack_model
 from tests.devices.recorded_sessions import copying_models, path_with_vcgencmd
 
+KINDS_OF_JOBS = ("forgotten", "younger", "continued", "at work")
 PROTOCOL = MeasuringProtocol(rounds=3, max_rounds=3, visit_ms=0.0, retries=0, warm_up_windows=1)
 
 
@@ -75,6 +77,30 @@ def test_what_throttles_a_board_meanwhile_stands_in_its_results(tmp_path: Path) 
     assert found[4:] == [(1, True, True)] * 4 + [(2, True, True)] * 4
     assert [turn for turn, *_ in found[:4]] == [0] * 4  # whatever this machine's frequency says of those
     assert last == {"task": 0, "kind": "done"}
+
+
+def age(folder: Path, *, days: float) -> None:
+    """Have everything in a folder written so long ago."""
+    then = time.time() - 24 * 3600.0 * days
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (then, then))
+
+
+def test_jobs_that_nobody_went_on_with_are_swept_and_nothing_else(tmp_path: Path) -> None:
+    names = {name: tmp_path / (letter * 20) for letter, name in zip("abcd", KINDS_OF_JOBS, strict=True)}
+    others = tmp_path / "notes", tmp_path / ("e" * 21)
+    for folder in (*names.values(), *others):
+        unpack(folder, count=1)
+        (folder / "results.jsonl").touch()
+        age(folder, days=13 if folder == names["younger"] else 15)
+    (names["continued"] / "results.jsonl").touch()
+    (tmp_path / ("f" * 20)).symlink_to(others[0])
+    with (names["at work"] / "results.jsonl").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        before = set(tmp_path.iterdir())
+        assert start_agent(others[0], str(tmp_path), "--sweep").returncode == 0
+        assert before - set(tmp_path.iterdir()) == {names["forgotten"]}
+    assert set(tmp_path.iterdir()) <= before
 
 
 def test_an_agent_waits_for_whoever_measures_on_the_machine_and_names_it(tmp_path: Path) -> None:

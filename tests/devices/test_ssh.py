@@ -23,6 +23,7 @@ from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.latency.references import reference_models
 from ofa_nas.space.search_space import SearchSpace
 from tests.devices.conftest import Loopback, make_key, trust
+from tests.devices.test_board_state import age
 
 FAST = MeasuringProtocol(
     rounds=4, max_rounds=4, visit_ms=0.0, retries=0, profile_runs=5, profile_skip=2, profile_sittings=2
@@ -358,6 +359,25 @@ def test_an_upload_that_stopped_long_ago_is_swept_and_no_other(board: Loopback, 
     (grown / "models" / "one").touch()
     list(open_device(board.address).time(models[:1], ONCE))
     assert (recent.exists(), old.exists(), grown.exists()) == (True, False, True)
+
+
+@pytest.mark.slow
+def test_a_job_that_nobody_asked_for_any_more_is_swept_before_another_is_sent(
+    board: Loopback, models: list[Model]
+) -> None:
+    def measure(model: Model) -> None:
+        list(open_device(board.address).time([model], ONCE))
+
+    measure(models[0])
+    (path,) = board.results
+    age(path.parent, days=15)
+    measure(models[0])  # asked for
+    measure(models[1])
+    assert len(board.results) == 2
+    age(path.parent, days=15)
+    measure(models[2])
+    assert len(board.results) == 2
+    assert not path.parent.exists()
 
 
 def hold_first_upload(board: Loopback, tmp_path: Path) -> tuple[Path, Path]:
