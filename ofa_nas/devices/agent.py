@@ -247,6 +247,7 @@ def probe() -> Json:
         "board": _read(BOARD_MODEL),
         "governor": _governors(),
         "frequencies_mhz": [_frequency(0, "cpuinfo_%s_freq" % end) for end in ("min", "max")],
+        "fastest_core_mhz": _fastest_core_mhz(),
         "state": probe_state(),
     }
 
@@ -384,6 +385,9 @@ def find_faults(machine: Json, model_bytes: int, threads: int) -> Tuple[List[str
     warnings += [hot] * (0 < below_hot <= NEARLY_HOT_C)
     warnings += ["busy with something else: load %.1f" % machine["load"]] * (machine["load"] > 0.5)
     warnings += find_quota_doubts(threads, machine["cpu_quota"])
+    _, most_mhz, cap_mhz = machine.get("fastest_core_mhz", (0.0, 0.0, 0.0))
+    capped = "the fastest core is capped at %.0f MHz of %.0f, and figures are of that: see nvpmodel, cpupower"
+    warnings += [capped % (cap_mhz, most_mhz)] * (0 < cap_mhz < most_mhz)
     if governor not in ("", "performance"):
         told = (governor, SET_GOVERNOR % "performance")
         warnings.append("frequency governor %s, so figures will vary: %s" % told)
@@ -618,6 +622,17 @@ def cpu_quota() -> float:
 def _frequency(core: int, name: str) -> float:
     """Of a core, by the name of its file [MHz]; 0 if untold."""
     return _number(CORE_FOLDER % core + "cpufreq/" + name) / 1000.0
+
+
+def _fastest_core_mhz() -> List[float]:
+    """Least, largest and allowed frequency of the fastest own core [MHz]; 0 if untold.
+
+    Measurements run on the fastest cores. What is allowed may be less than what the core can do: a power mode
+    (`nvpmodel`), `cpupower frequency-set -u` and a cooling device cap it.
+    """
+    core = max(sorted(_own_cores()), key=_core_speed, default=0)
+    names = "cpuinfo_min_freq", "cpuinfo_max_freq", "scaling_max_freq"
+    return [_frequency(core, name) for name in names]
 
 
 def _core_speed(core: int) -> float:

@@ -25,7 +25,7 @@ DRAWS = 50  # for each network that is wanted: a small space may be exhausted
 LOUD = 0.02  # noise floor at which a device is too busy for a verdict
 # Of an environment, what a table stands and falls with; the rest of it may change.
 MACHINE = ("board", "cpu", "cores", "architecture")
-ENVIRONMENT = (*MACHINE, "governor", "frequencies_mhz", "onnxruntime")
+ENVIRONMENT = (*MACHINE, "governor", "frequencies_mhz", "fastest_core_mhz", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,6 +280,27 @@ def test_governors_are_those_of_all_cores(tmp_path: Path, monkeypatch: pytest.Mo
     assert any("frequency governor performance, schedutil" in text for text in machine["warnings"])
 
 
+@pytest.mark.parametrize(("cap", "is_capped"), [(1_500_000, True), (2_000_000, False), (None, False)])
+def test_a_cap_of_the_fastest_core_is_recorded_and_warned_of(
+    cap: int | None, is_capped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Core 0 is a slow one, whose own limits say nothing of those that measure."""
+    for core, (least, most, allowed) in enumerate([(100_000, 900_000, 900_000), (200_000, 2_000_000, cap)]):
+        folder = tmp_path / f"cpu{core}" / "cpufreq"
+        folder.mkdir(parents=True)
+        files = {"cpuinfo_min_freq": least, "cpuinfo_max_freq": most, "scaling_max_freq": allowed}
+        for name, khz in files.items():
+            if khz:
+                (folder / name).write_text(f"{khz}\n", encoding="ascii")
+    monkeypatch.setattr(agent, "CORE_FOLDER", f"{tmp_path}/cpu%d/")
+    monkeypatch.setattr(agent, "_own_cores", lambda: {0, 1})
+    machine = agent.examine()
+    assert machine["frequencies_mhz"] == [100.0, 900.0]
+    assert machine["fastest_core_mhz"] == [200.0, 2000.0, (cap or 0) / 1000.0]
+    told = "the fastest core is capped at 1500 MHz of 2000"
+    assert any(told in text for text in machine["warnings"]) == is_capped
+
+
 PI_4 = """\
 processor\t: 0
 BogoMIPS\t: 108.00

@@ -145,10 +145,13 @@ def test_another_environment_or_an_error_of_a_lint_fails() -> None:
 def test_changes_are_those_that_a_table_stands_and_falls_with() -> None:
     assert find_changes(ENVIRONMENT, ENVIRONMENT) == ()
     assert find_changes(ENVIRONMENT, {**ENVIRONMENT, "system": "Linux 6.6", "python": "3.13"}) == ()
-    for key in ("board", "cpu", "cores", "architecture", "governor", "frequencies_mhz", "onnxruntime"):
+    keys = "board", "cpu", "cores", "architecture", "governor", "frequencies_mhz", "fastest_core_mhz"
+    for key in (*keys, "onnxruntime"):
         (change,) = find_changes(ENVIRONMENT, {**ENVIRONMENT, key: "another"})
         assert change == f"{key} was {ENVIRONMENT[key]!r}, is 'another'"
     assert find_changes({}, ENVIRONMENT) == ()
+    older = {key: value for key, value in ENVIRONMENT.items() if key != "fastest_core_mhz"}
+    assert find_changes(older, ENVIRONMENT) == ()
 
 
 def test_fresh_networks_are_unknown_different_and_of_every_resolution(tiny: SearchSpace) -> None:

@@ -38,6 +38,7 @@ ENVIRONMENT = {
     "board": "Raspberry Pi 4",
     "governor": "performance",
     "frequencies_mhz": [600.0, 1500.0],
+    "fastest_core_mhz": [600.0, 1500.0, 1500.0],
     "warnings": [],
 }
 
