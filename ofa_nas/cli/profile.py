@@ -236,7 +236,7 @@ def _measure(args: argparse.Namespace) -> None:
         check_request(space, protocol, args.resolution or (), precision=precision)
     with quiet(address):
         tables = _measure_all(args, space, address)
-    _tell(args, tables)
+    tell_tables(args, tables)
 
 
 def _measure_all(
