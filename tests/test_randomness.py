@@ -57,7 +57,7 @@ def test_a_space_draws_from_generators_only(space: Encoding | ChoiceSpace, rng: 
         space.crossover(genes, genes, rng)
 
 
-@pytest.mark.parametrize("method", ["evolution", "local", "random", "optuna"])
+@pytest.mark.parametrize("method", ["ageing", "evolution", "local", "random", "optuna"])
 def test_a_method_draws_from_generators_only(method: str) -> None:
     problem = CHOICES.problem(lambda genes: np.full(len(genes), 0.5))
     wrong: Any = 0

@@ -73,15 +73,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_preprocess(parser)
     parser.add_argument(
         "--method",
-        help="exact, evolution, local, optuna or random, or a module of your own (exact where the predictor "
-        "is a sum, else evolution)",
+        help="exact, evolution, local, optuna, random or ageing, or a module of your own (exact where the "
+        "predictor is a sum, else evolution)",
     )
     parser.add_argument(
         "--evaluations",
         type=int,
         metavar="COUNT",
         help="subnets that a search by trying may score, from each seed, to compare methods at equal effort "
-        "(250000; optuna 5000)",
+        "(250000; ageing 20000, optuna 5000)",
     )
     parser.add_argument(
         "--data",

@@ -343,7 +343,7 @@ def test_the_program_itself_prints_one_document(small: SmallSupernet, tmp_path: 
         (["--macs", "1k"], "MACs budget 1 k MACs cannot be met: the smallest that tiny reaches is"),
         (["--device", "toaster"], "toaster: no such latency table; shipped: "),
         (["--device", "missing/table.json"], "missing/table.json: no such latency table"),
-        (["--method", "annealing"], "there is no 'annealing'; there are evolution, "),
+        (["--method", "annealing"], "there is no 'annealing'; there are ageing, evolution, "),
         (["--margin", "5", "--latency", "30ms", "--device", "rpi4"], "--margin '5': expected a share of"),
         (["--margin", "5%"], "--margin is a share of the latency budget: give one with --latency"),
         (

@@ -65,7 +65,7 @@ def test_methods_are_compared_at_equal_effort(
 ) -> None:
     search = ("search", "--supernet", small.name, "--macs", "400k", "--evaluations", "60")
     goal = ("--objective", "macs", "--accuracy", "1%")
-    for method in ("evolution", "local", "optuna", "random"):
+    for method in ("ageing", "evolution", "local", "optuna", "random"):
         found = command(*search, "--method", method, "--seeds", "3", "--json").document
         assert (found["search"]["evaluations"], len(found["by_seed"])) == (180, 3), method
         cheapest = command(*search, *goal, "--method", method, "--json").document

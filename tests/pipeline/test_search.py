@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_result(
 
 
 def test_an_unknown_method_is_refused(exact: Estimators) -> None:
-    with pytest.raises(ConfigError, match="there is no 'annealing'; there are evolution, "):
+    with pytest.raises(ConfigError, match="there is no 'annealing'; there are ageing, evolution, "):
         result_of(exact, [], method="annealing")
 
 

@@ -143,7 +143,7 @@ def searching_method(problem: Problem, method: str | None, max_evaluations: int 
     if method == "exact" and max_evaluations is not None:
         raise ConfigError(
             f"--evaluations {max_evaluations} limits a search that tries subnets, and exact solves for the "
-            "best of all: leave it out, or give --method evolution, local, optuna or random"
+            "best of all: leave it out, or give --method evolution, local, optuna, random or ageing"
         )
     return method
 
