@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
     from ofa_nas.search.budgets import Budget, parse_budget
     from ofa_nas.search.choices import ChoiceSpace
+    from ofa_nas.search.comparison import MethodRun, compare_methods
     from ofa_nas.search.encoded import encoding_problem
     from ofa_nas.search.methods import Generation, load_method
     from ofa_nas.search.problem import Problem, Worth
@@ -49,6 +50,7 @@ __all__ = [
     "Generation",
     "LatencyTable",
     "Layer",
+    "MethodRun",
     "OfaNasError",
     "Place",
     "Problem",
@@ -57,6 +59,7 @@ __all__ = [
     "SupernetCard",
     "SupernetFiles",
     "Worth",
+    "compare_methods",
     "deliver",
     "encoding_problem",
     "evaluate",
@@ -83,6 +86,7 @@ _HOMES = {
     "Generation": "search.methods",
     "LatencyTable": "latency.table",
     "Layer": "space.layer",
+    "MethodRun": "search.comparison",
     "OfaNasError": "errors",
     "Place": "pipeline.searching.promise",
     "Problem": "search.problem",
@@ -91,6 +95,7 @@ _HOMES = {
     "SupernetCard": "supernet_card",
     "SupernetFiles": "supernet_card",
     "Worth": "search.problem",
+    "compare_methods": "search.comparison",
     "deliver": "pipeline.delivery.deliver",
     "encoding_problem": "search.encoded",
     "evaluate": "pipeline.evaluating.judging",
