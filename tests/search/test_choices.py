@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ofa_nas.arrays import Floats
 from ofa_nas.errors import ConfigError
 from ofa_nas.search.choices import ChoiceSpace
-from ofa_nas.search.methods import best_of, load_method
+from ofa_nas.search.methods import best_of, evolution, load_method
 from ofa_nas.search.polish import is_improvable
 from ofa_nas.search.problem import Problem
 from ofa_nas.space.encoding import Genes
@@ -54,9 +54,55 @@ def test_evolution_finds_the_enumerated_optimum(seed: int) -> None:
     assert last.evaluations <= EVALUATIONS
 
 
+@pytest.mark.parametrize("most", [100, 500])
+@pytest.mark.parametrize("limits", [(), (15.8,), (12.0,)], ids=str)
+def test_evolution_of_a_few_hundred_evaluations_is_better_than_drawing(
+    limits: Sequence[float], most: int
+) -> None:
+    problem = tabular_problem(1, limits=limits)
+    least, errors = optimum(problem), dict[str, list[float]]()
+    for method in ("evolution", "random"):
+        engine = load_method(method)
+        for seed in (*range(8), 0):
+            rng = np.random.default_rng(seed)
+            *_, last = engine.search(problem, rng=rng, max_evaluations=most)
+            errors.setdefault(method, []).append(np.inf if last.best is None else last.best.errors[0] - least)
+    assert np.mean(errors["evolution"]) < 0.3 * np.mean(errors["random"])
+    assert all(found[0] == found[-1] for found in errors.values())
+
+
+@pytest.mark.parametrize("most", [50, 100, 500, 1000, 2000, evolution.LITTLE - 1])
+def test_evolution_spends_all_of_little_and_asks_once_for_each_row(most: int) -> None:
+    asked, known = list[Genes](), tabular_problem(1)
+
+    def predict(genes: Genes) -> Floats:
+        asked.append(genes)
+        return known.predict(genes)
+
+    *_, last = evolution.search(
+        replace(known, predict=predict), rng=np.random.default_rng(0), max_evaluations=most
+    )
+    rows = np.concatenate(asked)
+    assert len(np.unique(rows, axis=0)) == len(rows) == last.evaluations == most
+
+
+def test_evolution_of_little_begins_within_limits_that_few_keep() -> None:
+    costs = tabular_problem(1).costs(EVERY)[:, 0]
+    problem = tabular_problem(1, limits=[float(np.quantile(costs, 0.01))])
+    for seed in range(5):
+        first = next(iter(evolution.search(problem, rng=np.random.default_rng(seed), max_evaluations=50)))
+        assert first.best is not None
+        assert (first.best.costs <= problem.limits).all()
+
+
 @pytest.mark.parametrize(
     ("method", "evaluations", "gap"),
-    [("local", EVALUATIONS, 0.0), ("random", EVALUATIONS, 0.02), ("optuna", 200, 0.05)],
+    [
+        ("local", EVALUATIONS, 0.0),
+        ("ageing", 2000, 0.0),
+        ("random", EVALUATIONS, 0.02),
+        ("optuna", 200, 0.05),
+    ],
 )
 def test_the_other_engines_take_it_and_come_near(method: str, evaluations: int, gap: float) -> None:
     problem = tabular_problem(1)
@@ -66,15 +112,18 @@ def test_the_other_engines_take_it_and_come_near(method: str, evaluations: int, 
     assert optimum(problem) <= last.best.errors[0] <= optimum(problem) + gap
 
 
+@pytest.mark.parametrize("most", [500, 250_000])
 @pytest.mark.parametrize("method", ["evolution", "local"])
 @pytest.mark.parametrize("counts", [(1, 1), (3, 1, 2), (5, 4, 3)], ids=str)
-def test_a_space_that_is_soon_exhausted_is_searched_to_its_end(method: str, counts: tuple[int, ...]) -> None:
+def test_a_space_that_is_soon_exhausted_is_searched_to_its_end(
+    method: str, counts: tuple[int, ...], most: int
+) -> None:
     space = ChoiceSpace(counts)
     errors = np.random.default_rng(0).random(counts)
     problem = space.problem(lambda genes: errors[tuple(genes.T)], costs=lambda genes: 1.0 + genes[:, 0])
     problem = replace(problem, limits=np.array([2.0]), levels=(1.0,))
-    *_, last = load_method(method).search(problem, rng=np.random.default_rng(0))
-    assert last.evaluations < 250_000
+    *_, last = load_method(method).search(problem, rng=np.random.default_rng(0), max_evaluations=most)
+    assert method == "local" or last.evaluations <= space.cardinality
     for level in problem.at_levels():
         best = best_of(level, last.front)
         assert best is not None
@@ -220,7 +269,7 @@ def test_evolution_ends_where_no_single_gene_gains() -> None:
     assert is_improvable(problem, unpolished.best)
 
 
-@pytest.mark.parametrize("method", ["evolution", "local", "random", "optuna"])
+@pytest.mark.parametrize("method", ["ageing", "evolution", "local", "random", "optuna"])
 def test_a_callable_that_writes_into_its_genes_changes_no_answer(method: str) -> None:
     def spoil(genes: Genes) -> Floats:
         values = np.asarray(genes.sum(axis=1) / 100.0)
@@ -236,7 +285,7 @@ def test_a_callable_that_writes_into_its_genes_changes_no_answer(method: str) ->
     assert search(spoil) == search(lambda genes: np.asarray(genes.sum(axis=1) / 100.0))
 
 
-@pytest.mark.parametrize("method", ["evolution", "local", "random", "optuna"])
+@pytest.mark.parametrize("method", ["ageing", "evolution", "local", "random", "optuna"])
 def test_a_problem_of_ones_own_may_have_one_cost_and_a_list_of_limits(method: str) -> None:
     known = tabular_problem(1)
     rng = np.random.default_rng(0)
