@@ -42,7 +42,7 @@ def test_a_profile(command: Command, few: Path, watch: Watch) -> None:
     assert not is_taken(HOST)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_finalists_a_file_and_a_comparison(
     command: Command, small: SmallSupernet, tmp_path: Path, watch: Watch
 ) -> None:

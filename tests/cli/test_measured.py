@@ -87,7 +87,12 @@ def worker() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["journal", pytest.param("sqlite", marks=pytest.mark.campaign), "postgresql"]
+    "kind",
+    [
+        "journal",
+        pytest.param("sqlite", marks=pytest.mark.campaign),
+        pytest.param("postgresql", marks=pytest.mark.campaign),
+    ],
 )
 def test_of_three_workers_one_is_killed_and_its_trial_is_measured_by_another(
     kind: str,

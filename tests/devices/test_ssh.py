@@ -121,7 +121,7 @@ def test_a_cut_connection_goes_on_and_measures_nothing_twice(board: Loopback, mo
     assert len(starts_of(path)) >= 2
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_another_agent_is_sent_anew(
     board: Loopback, models: list[Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +193,7 @@ def test_another_job_waits_for_the_one_under_way_and_says_whose_that_is(
         list(endless)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_who_stops_waiting_leaves_no_agent(
     board: Loopback, models: list[Model], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -361,7 +361,7 @@ def test_an_upload_that_stopped_long_ago_is_swept_and_no_other(board: Loopback, 
     assert (recent.exists(), old.exists(), grown.exists()) == (True, False, True)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_job_that_nobody_asked_for_any_more_is_swept_before_another_is_sent(
     board: Loopback, models: list[Model]
 ) -> None:
@@ -395,7 +395,7 @@ def hold_first_upload(board: Loopback, tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_same", [False, True])
+@pytest.mark.parametrize("is_same", [False, pytest.param(True, marks=pytest.mark.campaign)])
 def test_uploads_at_the_same_time_do_not_disturb_each_other(
     board: Loopback, models: list[Model], tmp_path: Path, is_same: bool
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.bench_latency import main
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_short_run_judges_all_three_on_the_same_networks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,7 +62,7 @@ def test_the_same_bundle_is_the_same_bytes(bundle: Path, tiny: SearchSpace, tmp_
     assert other.job != again.job
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.campaign)])
 def test_how_large_it_will_be_is_told_first(precision: str, tmp_path: Path) -> None:
     """By a space of usual size: small networks are mostly graph, not weights."""
     space = SearchSpace.load("efficientnet_lite")

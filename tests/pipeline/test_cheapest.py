@@ -25,8 +25,17 @@ def cheapest(
     return result
 
 
-@pytest.mark.parametrize("method", [None, pytest.param("evolution", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["latency", "macs", "model_size", "peak_memory"])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, None) for name in ("latency", "macs", "model_size", "peak_memory")),
+        *(
+            pytest.param(name, "evolution", marks=pytest.mark.slow)
+            for name in ("latency", "macs", "model_size")
+        ),
+        pytest.param("peak_memory", "evolution", marks=pytest.mark.campaign),
+    ],
+)
 @pytest.mark.parametrize(
     "shares", [{}, {"peak_memory": 0.6}, {"model_size": 0.7, "macs": 0.9}, {"latency": 0.8, "macs": 0.85}]
 )

@@ -21,7 +21,7 @@ def test_the_pictures_that_are_kept_are_small() -> None:
     assert all(path.stat().st_size < MOST_BYTES for path in pictures)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_pictures_can_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["show_off.py"])

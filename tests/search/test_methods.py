@@ -32,7 +32,7 @@ SEARCHING = [
     name for name in METHODS if name not in {"exact", "optuna", "ageing"}
 ]  # which find anything on a tiny space
 # Of the others' evaluations: a climb takes small steps, a trial long, and one at a time is slow.
-SHARE = {"local": 0.7, "optuna": 0.03, "ageing": 0.1}
+SHARE = {"local": 0.3, "optuna": 0.03, "ageing": 0.1}
 _MACS = np.quantile(MACS.total(every_architecture()), [0.02, 0.2, 0.5, 0.9])
 _PEAKS = np.quantile(PEAK.peak(every_architecture()), [0.3, 0.6])
 LIMITS = [np.array([macs, peak]) for macs in (*_MACS, np.inf) for peak in (*_PEAKS, np.inf)]

@@ -517,7 +517,14 @@ def test_a_killed_training_resumes_bit_for_bit(command_line: CommandLine, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.campaign),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.campaign),
+    ],
+)
 def test_an_interrupted_training_has_a_checkpoint_at_once(
     number: int, command_line: CommandLine, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from benchmarks.bench_transfer import main
 from tests.small_supernet import SmallSupernet
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_short_run_prints_a_table_and_one_json_line(
     small: SmallSupernet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

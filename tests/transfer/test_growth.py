@@ -14,7 +14,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 
 
 @needs_proc
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_from_500_to_20_megabytes(proxyless_mobile: SearchSpace) -> None:
     found = {}
     for name, batch_size, is_lean in (("full", 8, False), ("lite+bias", 1, True)):
