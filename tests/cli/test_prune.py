@@ -105,6 +105,7 @@ def test_pruned_weights_are_exactly_0_in_the_file_and_the_rounds_are_told(
     assert document["gzip_bytes"] < 0.7 * Path(document["file"]).stat().st_size
 
 
+@pytest.mark.campaign
 def test_tickets_go_on_between_rounds_to_the_same_end(
     command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:

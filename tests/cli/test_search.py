@@ -142,7 +142,7 @@ def test_a_table_of_one_resolution_narrows_the_search(
     assert document["architecture"].startswith("24/")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_an_estimated_table_and_the_device_itself_work_together(
     command: Command, small: SmallSupernet, tmp_path: Path
 ) -> None:
@@ -162,7 +162,7 @@ def test_an_estimated_table_and_the_device_itself_work_together(
     assert "this machine, 1 thread (the table does not tell its own), predicted for rpi4 (estimated)" in shown
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_device_that_is_far_faster_than_its_table_gives_what_the_budget_really_buys(
     command: Command, small: SmallSupernet
 ) -> None:

@@ -191,7 +191,7 @@ def test_on_a_device_at_hand_finalists_and_file_are_timed(
     assert "measured nothing" not in shown
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_finalists_are_timed_on_the_first_device_at_hand_and_the_file_on_each(
     command: Command, small: SmallSupernet, tiny: SearchSpace, board: Path, tmp_path: Path
 ) -> None:

@@ -158,7 +158,7 @@ def test_a_table_of_this_machine_is_verified_here_and_a_falsified_one_fails(
     assert len(LatencyTable.load(path).history) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_board_is_found_again_by_its_history(board: Loopback, command: Command, tmp_path: Path) -> None:
     path = tmp_path / "board.json"
     measure(board.address, path)

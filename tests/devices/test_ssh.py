@@ -150,7 +150,7 @@ def test_whoever_stops_leaves_no_agent_and_goes_on_later(board: Loopback, models
     assert len(starts_of(path)) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_an_agent_left_behind_is_ended_by_the_next(board: Loopback, models: list[Model]) -> None:
     """As where a network vanishes, and the board's sshd does not know yet."""
     endless = replace(FAST, rounds=2000, max_rounds=2000)

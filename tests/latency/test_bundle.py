@@ -171,7 +171,7 @@ def test_results_that_do_not_fit_are_refused_with_line_and_fix(
     assert refusal_of("".join(lines), other).startswith("line 1 belongs to another job")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_bundle_of_int8_networks_makes_an_int8_table(few: Path, tmp_path: Path) -> None:
     path, folder = tmp_path / "int8.zip", tmp_path / "board"
     *_, bundle = write_bundle(path, SearchSpace.load(few), protocol=FAST, precision="int8")

@@ -102,6 +102,7 @@ def test_what_is_left_out_of_few_samples_is_covered_as_new_samples_are() -> None
     assert 0.85 <= np.mean(told) <= 0.97
 
 
+@pytest.mark.campaign
 def test_other_images_than_those_that_all_subnets_were_fitted_on_are_covered() -> None:
     """Images are hard or easy for all subnets: a lucky draw lifts all of them, which no residual shows."""
     rng = np.random.default_rng(3)

@@ -93,7 +93,8 @@ def test_it_is_the_best_of_everything_there_is(quantiles: tuple[float, ...]) -> 
     assert last.bounds == (last.best.errors[0],)
 
 
-@pytest.mark.parametrize("is_below", [pytest.param(False, marks=pytest.mark.campaign), True])
+@pytest.mark.campaign
+@pytest.mark.parametrize("is_below", [False, True])
 def test_limits_to_the_last_bit_are_kept_and_used(is_below: bool) -> None:
     problem = made_up_problem(TINY, (1, 1, 1, 1), seed=4)
     everything = problem.score(every_architecture())
