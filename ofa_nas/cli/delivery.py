@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from ofa_nas.export.check import Check
     from ofa_nas.pipeline.delivery.file_verification import Delivery
     from ofa_nas.pipeline.searching.estimators import Estimators
-    from ofa_nas.pipeline.searching.promise import Place
+    from ofa_nas.pipeline.searching.promise import Places
     from ofa_nas.pipeline.searching.search import SearchResult
-
-    Places = dict[str, Place]
 
 
 def deliver_result(

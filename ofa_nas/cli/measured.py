@@ -10,10 +10,8 @@ if TYPE_CHECKING:
     from ofa_nas.pipeline.measured.measured_search import MeasuredResult
     from ofa_nas.pipeline.measured.trials import MeasuredTrial
     from ofa_nas.pipeline.searching.estimators import Estimators
-    from ofa_nas.pipeline.searching.promise import Place
+    from ofa_nas.pipeline.searching.promise import Places
     from ofa_nas.pipeline.searching.search import SearchResult
-
-    Places = dict[str, Place]
 
 TRIALS, IMAGES, HEARTBEAT_S = 48, 2000, 15.0
 _OWN = ("storage", "study", "trials", "heartbeat")

@@ -8,7 +8,7 @@ from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
 
 if TYPE_CHECKING:
-    from ofa_nas.pipeline.predicting.collecting import Aim, Standing
+    from ofa_nas.pipeline.predicting.collecting import Aim, Collection, Standing
     from ofa_nas.pipeline.predicting.predictor_fit import KindScore
 
 
@@ -82,28 +82,13 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _collect(args: argparse.Namespace) -> None:
     from ofa_nas.cli.console import give_document, out, progress
-    from ofa_nas.cli.torch_process import pick_device, prepare_torch
     from ofa_nas.errors import ConfigError
-    from ofa_nas.pipeline.evaluating.evaluation import Bench
-    from ofa_nas.pipeline.predicting.collecting import Aim, Collection, Standing, collect_until
+    from ofa_nas.pipeline.predicting.collecting import Aim, Standing, collect_until
 
     if args.data is None:
         raise ConfigError("predictor collect needs --data, a data set with the supernet's classes")
     aim = None if args.until is None else Aim.parse(args.until)
-    prepare_torch(threads=args.threads)
-    device = pick_device(args.device or "cpu")
-    with progress("loading supernet and images", total=None, quiet=args.json):
-        bench = Bench.open(
-            args.supernet, threads=args.threads, device=None if device.type == "cpu" else device
-        )
-        plan = Collection.plan(
-            bench,
-            count=COUNT if args.count is None else args.count,
-            data=args.data,
-            images=IMAGES if args.images is None else args.images,
-            seed=args.seed,
-            near_front=args.near_front,
-        )
+    plan = _plan(args)
     count, standing = 0, None
     records = collect_until(aim, plan.samples(), args.supernet, seed=args.seed) if aim else plan.samples()
     with progress("evaluating subnets", total=len(plan.archs), quiet=args.json) as bar:
@@ -122,6 +107,30 @@ def _collect(args: argparse.Namespace) -> None:
     if aim and standing:
         out.print(_describe_standing(standing, aim))
         out.print(_describe_end(standing))
+
+
+def _plan(args: argparse.Namespace) -> "Collection":
+    """Load the supernet onto what classifies, and choose subnets and images."""
+    from ofa_nas.cli.console import progress
+    from ofa_nas.cli.torch_process import pick_device, prepare_torch
+
+    prepare_torch(threads=args.threads)
+    from ofa_nas.pipeline.evaluating.evaluation import Bench
+    from ofa_nas.pipeline.predicting.collecting import Collection
+
+    device = pick_device(args.device or "cpu")
+    with progress("loading supernet and images", total=None, quiet=args.json):
+        bench = Bench.open(
+            args.supernet, threads=args.threads, device=None if device.type == "cpu" else device
+        )
+        return Collection.plan(
+            bench,
+            count=COUNT if args.count is None else args.count,
+            data=args.data,
+            images=IMAGES if args.images is None else args.images,
+            seed=args.seed,
+            near_front=args.near_front,
+        )
 
 
 def _describe_standing(standing: "Standing", aim: "Aim") -> str:

@@ -25,11 +25,9 @@ from ofa_nas.cli.window_arguments import add_windows
 if TYPE_CHECKING:
     from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
     from ofa_nas.pipeline.searching.finalists import Finals
-    from ofa_nas.pipeline.searching.promise import Place
+    from ofa_nas.pipeline.searching.promise import Places
     from ofa_nas.pipeline.searching.search import SearchResult, Unmet
     from ofa_nas.search.budgets import Budget
-
-    Places = dict[str, Place]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ processes and machines can work at it.
 """
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,7 +36,7 @@ from ofa_nas.pipeline.measured.trials import (
 )
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.finalists import time_architectures
-from ofa_nas.pipeline.searching.promise import Place
+from ofa_nas.pipeline.searching.promise import Places
 from ofa_nas.pipeline.searching.search import SearchResult
 from ofa_nas.search.pareto import non_dominated
 from ofa_nas.search.storage import open_storage, storage_name
@@ -69,7 +69,7 @@ class MeasuredSetup:
     trials: int
     images: int
     seed: int = 0
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Places = field(default_factory=dict)
     every_s: float = 15.0
 
 

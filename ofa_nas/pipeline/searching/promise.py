@@ -31,6 +31,9 @@ class Place:
     threads: int = 1
 
 
+Places = Mapping[str, Place]  # by the names of the devices' tables
+
+
 @dataclass(frozen=True, slots=True)
 class LatencyPromise:
     """What a file was promised to take on a device, and how to find out.
@@ -149,9 +152,7 @@ def promise_of(
     return Promise(figures=figures, half_width=half_width, latencies=latencies)
 
 
-def promise_of_result(
-    result: SearchResult, estimators: Estimators, *, places: Mapping[str, Place]
-) -> Promise:
+def promise_of_result(result: SearchResult, estimators: Estimators, *, places: Places) -> Promise:
     """What a search promises of its chosen candidate.
 
     Args:
