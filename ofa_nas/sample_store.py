@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from ofa_nas.accuracy import MOST_IMAGES, AccuracySample
 from ofa_nas.errors import ArchitectureError, DataError
 from ofa_nas.files import parse_json, read_bytes
+from ofa_nas.locks import lock, try_lock_byte
 from ofa_nas.space.architecture import Architecture
 
 
@@ -35,7 +36,7 @@ class SampleStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as file:
-                _lock(file.fileno())
+                lock(file.fileno())
                 _mend_tail(self.path, file.fileno())
                 os.write(file.fileno(), line)
                 os.fsync(file.fileno())
@@ -62,7 +63,7 @@ class SampleStore:
         except OSError as error:
             raise DataError(f"{self.path}: cannot be claimed: {error.strerror}") from error
         with file:
-            is_mine = _try_lock_byte(file.fileno(), int.from_bytes(digest[:7]))
+            is_mine = try_lock_byte(file.fileno(), int.from_bytes(digest[:7]))
             # Only now: it may have been stored since anybody looked.
             yield is_mine and sample.arch not in self.evaluated(sample)
 
@@ -82,34 +83,6 @@ class SampleStore:
         if _is_json(tail):
             samples.append(_read_line(tail, f"{self.path}:{len(lines) + 1}"))
         return list({sample.unmeasured: sample for sample in samples}.values())
-
-
-def _lock(descriptor: int) -> None:
-    """Keep other processes out until the file is closed; without such locks, use one process.
-
-    Windows has none, nor have some network file systems.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def _try_lock_byte(descriptor: int, place: int) -> bool:
-    """Lock one byte, which may lie behind the file's end, until the file is closed or its process dies."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _mend_tail(path: Path, descriptor: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ofa_nas.data import Pixels
 from ofa_nas.errors import DataError
 from ofa_nas.files import read_json
-from ofa_nas.locks import try_lock
+from ofa_nas.locks import may_be_locked, try_lock
 
 # A folder that a killed process left behind is swept away when nobody has written to it for so long.
 _ABANDONED_S = 6 * 3600
@@ -58,7 +58,7 @@ def aside(folder: Path, ending: str = "") -> Path:
 def _remove(folder: Path) -> None:
     """Remove a pack at once, so that nobody finds half of it; one that is open is swept away later."""
     gone = folder.rename(aside(folder, _GONE))
-    if not _is_mapped(gone / "images.npy"):
+    if not may_be_locked(gone / "images.npy"):
         shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -67,7 +67,7 @@ def sweep(parent: Path, pattern: str) -> None:
     for path in parent.glob(pattern):
         with suppress(OSError):  # another process sweeps it away, too
             if path.name.endswith(_GONE):
-                is_needed = _is_mapped(path / "images.npy")
+                is_needed = may_be_locked(path / "images.npy")
             else:
                 newest = max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime)
                 is_needed = time.time() - newest <= _ABANDONED_S
@@ -81,7 +81,7 @@ def remove_outdated(packs: Path, origin: str) -> None:
     place = origin.partition("-")[0]
     for path in packs.glob("[!.]*/images.npy"):
         theirs = read_text(path.parent, "origin")
-        if place and theirs != origin and theirs.partition("-")[0] == place and not _is_mapped(path):
+        if place and theirs != origin and theirs.partition("-")[0] == place and not may_be_locked(path):
             with suppress(OSError):
                 lock = lock_pack(path.parent)
                 if lock is not None:
@@ -110,26 +110,6 @@ def _unlink(path: Path) -> None:
 
 def lock_while_mapped(path: Path, images: Pixels) -> None:
     """Keep a shared lock as long as the images live: over a network, a file that is removed is lost."""
-    try:
-        import fcntl
-    except ImportError:
-        return
     file = path.open("rb")
     weakref.finalize(images, file.close)
-    with suppress(OSError):  # file systems without locks
-        fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def _is_mapped(path: Path) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return False  # Windows does not rename what is open
-    try:
-        with path.open("rb+") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    try_lock(file.fileno(), is_shared=True)

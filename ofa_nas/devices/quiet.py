@@ -15,6 +15,7 @@ from typing import BinaryIO
 from ofa_nas.assets import cache_folder
 from ofa_nas.devices import HOST, agent, describe_address, place_of
 from ofa_nas.errors import FileError
+from ofa_nas.locks import lock, try_lock
 
 PATIENCE_S = 1.0  # who waits for longer says for whom
 _held: set[tuple[int, str]] = set()  # threads, and the machines that they have to themselves
@@ -81,19 +82,10 @@ def _locked(
     patience_s: float = PATIENCE_S,
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
     with _open_lock(name) as file:
-        with suppress(OSError):  # a network file system without locks: nobody waits for anybody
-            try:
-                fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                with _told(file, patience_s, tell):
-                    fcntl.flock(file.fileno(), kind)
+        if not try_lock(file.fileno(), is_shared=is_shared):
+            with _told(file, patience_s, tell):
+                lock(file.fileno(), is_shared=is_shared)
         yield
 
 
