@@ -18,7 +18,7 @@ import onnx
 
 from ofa_nas.data.packed import PackedImages
 from ofa_nas.data.sample import load_images
-from ofa_nas.devices import FP32, HOST, MeasuringProtocol, Model, open_device
+from ofa_nas.devices import HOST, MeasuringProtocol, Model, open_device
 from ofa_nas.export.card import ModelCard
 from ofa_nas.export.export import export_subnet, model_card
 from ofa_nas.export.ort_model import OrtModel
@@ -27,6 +27,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
 from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.pipeline.tables.device_table import device_table
+from ofa_nas.precisions import FP32
 from ofa_nas.provenance import record_provenance
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.encoding import Genes

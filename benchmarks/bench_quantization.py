@@ -23,14 +23,14 @@ from ofa_nas.devices import HOST, MeasuringProtocol, Model, describe_threads, op
 from ofa_nas.export.card import ModelCard
 from ofa_nas.export.comparison import TorchAgreement
 from ofa_nas.export.export import FormedModel, exact_bytes, export_subnet, give_form, model_card
-from ofa_nas.export.interface import FILE_PRECISIONS, FileForm
+from ofa_nas.export.interface import FileForm
 from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.export.verify import check_memory
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.pipeline.evaluating.images import supernet_images
+from ofa_nas.precisions import FILE_PRECISIONS, FP32
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.points import named_architecture
-from ofa_nas.space.precision import FP32
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.evaluate import Images

@@ -20,6 +20,7 @@ FLOORS = (
         "files",
         "locks",
         "plugins",
+        "precisions",
         "provenance",
         "randomness",
     ),

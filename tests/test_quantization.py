@@ -19,10 +19,11 @@ from onnx import TensorProto
 from ofa_nas.devices.agent import EXACT_PRODUCTS
 from ofa_nas.errors import FileError, OfaNasError
 from ofa_nas.onnx_writer import random_weights, write_model
+from ofa_nas.precisions import INT8
 from ofa_nas.quantization import quantize
 from ofa_nas.space.blocks import input_shape
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.precision import INT8, weight_bytes
+from ofa_nas.space.precision import weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from tests.torch_reference import run_onnx
 

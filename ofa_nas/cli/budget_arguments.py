@@ -5,26 +5,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder
+from ofa_nas.search.budgets import KINDS, OBJECTIVES
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.searching.search import Goal
     from ofa_nas.search.budgets import Budget
 
-_FLAGS = {
-    "latency": ("TIME", "latency on the device, such as 30ms (ms without a unit)"),
-    "peak_memory": ("SIZE", "activation memory at its peak, such as 8MB"),
-    "model_size": ("SIZE", "weights, such as 6MB"),
-    "macs": ("COUNT", "multiply-accumulates, such as 200M"),
-}
-
-_LISTS = {"latency": "10,15,20ms", "peak_memory": "2,4,8MB", "model_size": "4,6MB", "macs": "50,100M"}
+_METAVARS = {"ms": "TIME", "bytes": "SIZE", "MACs": "COUNT"}
 
 
 def add_budgets(parser: argparse.ArgumentParser) -> None:
     """Add one flag a budget; each limits from above."""
     group = parser.add_argument_group("budgets", "the most that the subnet may cost; any of them together")
-    for name, (metavar, meaning) in _FLAGS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=meaning)
+    for kind in KINDS.values():
+        group.add_argument(kind.option, metavar=_METAVARS[kind.unit], help=kind.meaning)
 
 
 def add_budgets_of_devices(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +26,15 @@ def add_budgets_of_devices(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "budgets", "the most that the subnet may cost; any of them together, one of them as a list"
     )
-    for name, (metavar, meaning) in _FLAGS.items():
+    for name, kind in KINDS.items():
         is_latency = name == "latency"
+        meaning = kind.meaning.replace("the device", "the --device before it")
         group.add_argument(
-            f"--{name.replace('_', '-')}",
+            kind.option,
             dest="devices" if is_latency else name,
             action=InOrder if is_latency else "store",
-            metavar=metavar,
-            help=f"{meaning.replace('the device', 'the --device before it')}, or a list: {_LISTS[name]}",
+            metavar=_METAVARS[kind.unit],
+            help=f"{meaning}, or a list: {kind.examples}",
         )
 
 
@@ -57,7 +52,7 @@ def add_objective(parser: argparse.ArgumentParser) -> None:
     """Add the flags that turn the search round: an accuracy to reach, at the least of one cost."""
     parser.add_argument(
         "--objective",
-        choices=["accuracy", *(name.replace("_", "-") for name in _FLAGS)],
+        choices=["accuracy", *OBJECTIVES],
         default="accuracy",
         help="what to make best: the most accuracy within the budgets, or the least latency (on the first "
         "device), peak-memory, model-size or macs that reaches --accuracy (accuracy)",
@@ -102,7 +97,7 @@ def read_goal(args: argparse.Namespace, device: str) -> "Goal | None":
 
     if args.objective == "accuracy":
         return None
-    name = args.objective.replace("-", "_")
+    name = OBJECTIVES[args.objective]
     return Goal(Cost(name, device if name == "latency" else ""), parse_accuracy(args.accuracy))
 
 
@@ -114,7 +109,7 @@ def read_budgets(args: argparse.Namespace) -> "tuple[Budget, ...]":
     """
     from ofa_nas.search.budgets import parse_budget
 
-    given = {name: getattr(args, name) for name in _FLAGS if getattr(args, name) is not None}
+    given = {name: getattr(args, name) for name in KINDS if getattr(args, name) is not None}
     device = getattr(args, "device", None) or ""
     return tuple(
         parse_budget(name, text, device=device if name == "latency" else "") for name, text in given.items()
@@ -137,7 +132,7 @@ def read_budgets_of_devices(
         if device.latency is not None
         for budget in parse_budgets("latency", device.latency, device=device.text)
     ]
-    given = {name: getattr(args, name) for name in _FLAGS if name != "latency"}
+    given = {name: getattr(args, name) for name in KINDS if name != "latency"}
     others = [
         budget for name, text in given.items() if text is not None for budget in parse_budgets(name, text)
     ]

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ofa_nas.precisions import FP32
+
 if TYPE_CHECKING:
     from ofa_nas.activity import Activity
     from ofa_nas.cli.console import ProgressBar
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def find_or_measure_table(
-    device: str, space: "SearchSpace", *, threads: int, seed: int, quiet: bool, precision: str = "fp32"
+    device: str, space: "SearchSpace", *, threads: int, seed: int, quiet: bool, precision: str = FP32
 ) -> "LatencyTable":
     """The table of a device, for files of a precision.
 

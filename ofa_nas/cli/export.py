@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ofa_nas.cli.file_form import add_batch, add_preprocess, read_form
 from ofa_nas.cli.supernet_arguments import add_supernet
+from ofa_nas.precisions import FILE_PRECISIONS, FP16, FP32
 
 if TYPE_CHECKING:
     from ofa_nas.latency.table import LatencyTable
@@ -27,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("fp32", "fp16", "int8"),
-        default="fp32",
+        choices=FILE_PRECISIONS,
+        default=FP32,
         help="of weights and activations: fp16 halves the file, and a CPU computes it in fp32; int8 is "
         "calibrated on the supernet's images, and what costs too much stays in fp32 (fp32)",
     )
@@ -74,7 +75,6 @@ def _find_device(args: argparse.Namespace, space: "SearchSpace") -> "tuple[Laten
     """The table of `--device`, measured where it is needed, and the address where the file is timed."""
     from ofa_nas.cli.device_tables import find_or_measure_table
     from ofa_nas.devices import is_address
-    from ofa_nas.space.precision import FP16
 
     if not args.device:
         return None, ""

@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_nas.precisions import FP32
+
 if TYPE_CHECKING:
     from ofa_nas.export.interface import FileForm
 
@@ -36,7 +38,6 @@ def read_form(args: argparse.Namespace) -> "FileForm":
         ConfigError: There is no such batch.
     """
     from ofa_nas.export.interface import FileForm
-    from ofa_nas.space.precision import FP32
 
     given = vars(args)
     batch = given.get("batch")

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms
+from ofa_nas.precisions import FP32
 
 if TYPE_CHECKING:
     from ofa_nas.cli.console import ProgressBar
@@ -66,7 +67,7 @@ def check_measured(args: argparse.Namespace) -> None:
         raise ConfigError("--finalists are for a predicted search: --measured times every trial")
     if args.objective != "accuracy":
         raise ConfigError(f"--objective {args.objective} is for a predicted search: leave out --measured")
-    if args.precision != "fp32":
+    if args.precision != FP32:
         raise ConfigError(f"--measured evaluates fp32 files: leave out --precision {args.precision}")
 
 

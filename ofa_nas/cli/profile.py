@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ofa_nas.assets import DEFAULT_SPACE
 from ofa_nas.cli.profile_report import tell_tables
 from ofa_nas.figures import format_bytes
+from ofa_nas.precisions import FP32, TABLE_PRECISIONS
 
 if TYPE_CHECKING:
     from ofa_nas.activity import Activity
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("fp32", "int8"),
+        choices=TABLE_PRECISIONS,
         help="of the networks: int8 ones are quantised, weights and activations (fp32)",
     )
     parser.add_argument(
@@ -187,7 +188,6 @@ def _counts(args: argparse.Namespace) -> list[int]:
 
 
 def _precision(args: argparse.Namespace) -> str:
-    from ofa_nas.devices import FP32
 
     return args.precision or FP32
 

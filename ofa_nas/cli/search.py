@@ -21,6 +21,7 @@ from ofa_nas.cli.measured import add_measured, check_measured, run_measured
 from ofa_nas.cli.report import add_report, check_report, give_report
 from ofa_nas.cli.supernet_arguments import add_supernet
 from ofa_nas.cli.window_arguments import add_windows
+from ofa_nas.precisions import FP32, TABLE_PRECISIONS
 
 if TYPE_CHECKING:
     from ofa_nas.pipeline.searching.estimators import Candidate, Estimators
@@ -62,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_report(parser)
     parser.add_argument(
         "--precision",
-        choices=("fp32", "int8"),
-        default="fp32",
+        choices=TABLE_PRECISIONS,
+        default=FP32,
         help="of the file: latencies, memory and size are those of its precision (fp32)",
     )
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ofa_nas.figures import format_amount, format_bytes, format_count, format_ms, format_share, thin
+from ofa_nas.precisions import FP32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +135,6 @@ def show_source(estimators: "Estimators") -> None:
     """Print what the predictions rest on: tables, supernet, and resolutions that a table lacks."""
     from ofa_nas.cli.console import out
     from ofa_nas.cli.device_tables import describe_table
-    from ofa_nas.space.precision import FP32
 
     card = estimators.card
     for table in estimators.tables.values():

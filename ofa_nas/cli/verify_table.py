@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_nas.precisions import TABLE_PRECISIONS
+
 if TYPE_CHECKING:
     from ofa_nas.latency.verification import Verification
     from ofa_nas.pipeline.tables.table_verification import Plan, Verified
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to time: host, or ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] (where it was measured)",
     )
     parser.add_argument(
-        "--precision", choices=("fp32", "int8"), help="of the table, where several have the name (any)"
+        "--precision", choices=TABLE_PRECISIONS, help="of the table, where several have the name (any)"
     )
     parser.add_argument(
         "--threads",

@@ -17,13 +17,9 @@ from ofa_nas.devices.provided import Provided, ProvidedAnswering, split_provider
 from ofa_nas.errors import ConfigError, DeviceError
 from ofa_nas.plugins import load_plugin, plugin_names
 from ofa_nas.randomness import checked_seed
-from ofa_nas.space.precision import FP32, INT8
 
 __all__ = [
-    "FP32",
     "HOST",
-    "INT8",
-    "PRECISIONS",
     "Answering",
     "AnyModel",
     "Device",
@@ -206,7 +202,6 @@ class Answering(Protocol):
 
 HOST = "host"
 _METHODS = ("info", "time", "profile", "forget")
-PRECISIONS = (FP32, INT8)  # of weights and activations of the models that are measured
 
 
 def is_address(text: str) -> bool:

@@ -11,7 +11,7 @@ from ofa_nas.errors import DeviceError
 from ofa_nas.export.check import Check
 from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.export.verify import TOLERANCES
-from ofa_nas.space.precision import INT8
+from ofa_nas.precisions import INT8
 
 # Of the range of the logits: for rounding that is left to the device. In efficientnet_lite's middle subnet,
 # fp32 with all tensors rounded to half precision is off by 0.001, to bfloat16 by 0.009; int8 that is computed

@@ -14,9 +14,10 @@ from ofa_nas.export.card import (
 from ofa_nas.export.interface import preprocessing_bytes
 from ofa_nas.export.precision import quantize_subnet, to_half
 from ofa_nas.onnx_writer import write_model
+from ofa_nas.precisions import FP16, INT8
 from ofa_nas.provenance import record_provenance
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.precision import FP16, INT8, peak_bytes, weight_bytes
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.supernet.supernet import Subnet, Supernet
 from ofa_nas.supernet_card import SupernetCard
 from ofa_nas.training.evaluate import Images, calibrated_subnet

@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from ofa_nas.errors import FileError
 from ofa_nas.export.card import read_model
-from ofa_nas.space.precision import FP16, FP32, INT8
+from ofa_nas.precisions import FP16, FP32, INT8
 
 _QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"}
 LARGEST_PX = 4096

@@ -11,12 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 from ofa_nas.data import Normalization
 from ofa_nas.errors import ConfigError
 from ofa_nas.onnx_writer import IMAGE
-from ofa_nas.space.precision import FP16, FP32, INT8
+from ofa_nas.precisions import FILE_PRECISIONS, FP32
 from ofa_nas.space.search_space import SearchSpace
 
 PIXELS = "pixels"  # prefix of the tensors of the preprocessing
 DYNAMIC = "batch"  # name of a batch that is known only when the file runs
-FILE_PRECISIONS = (FP32, FP16, INT8)
 LARGEST_BATCH = 256
 
 

@@ -16,9 +16,9 @@ from ofa_nas.figures import format_amount, format_share
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import Timed, time_among_references
 from ofa_nas.onnx_writer import write_model
+from ofa_nas.precisions import FP16, FP32
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import network_macs
-from ofa_nas.space.precision import FP16, FP32
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.supernet import Subnet
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ofa_nas.activity import Activity
-from ofa_nas.devices import FP32, DeviceInfo, Logits, MeasuringProtocol, Profile, Visit, agent
+from ofa_nas.devices import DeviceInfo, Logits, MeasuringProtocol, Profile, Visit, agent
 from ofa_nas.devices.job import Answers, Job, Task, pack_model
 from ofa_nas.devices.provided import plain_provider
 from ofa_nas.errors import FileError, OfaNasError
@@ -23,6 +23,7 @@ from ofa_nas.latency.profile import Networks, check_request
 from ofa_nas.latency.references import REFERENCE, reference_architectures
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.precisions import FP32
 from ofa_nas.space.search_space import SearchSpace
 
 KINDS = ("latin", "anchors", "holdouts")  # of a design's networks

@@ -6,18 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ofa_nas.activity import Activity
-from ofa_nas.devices import (
-    FP32,
-    INT8,
-    PRECISIONS,
-    Device,
-    DeviceInfo,
-    MeasuringProtocol,
-    Model,
-    Profile,
-    Visit,
-    agent,
-)
+from ofa_nas.devices import Device, DeviceInfo, MeasuringProtocol, Model, Profile, Visit, agent
 from ofa_nas.devices.job import PackedModel, pack_model
 from ofa_nas.errors import ConfigError
 from ofa_nas.figures import format_bytes
@@ -25,6 +14,7 @@ from ofa_nas.latency.design import Design, draw_design
 from ofa_nas.latency.references import reference_architectures, reference_models, write_network
 from ofa_nas.latency.session import Session, make_table
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.precisions import FP32, INT8, TABLE_PRECISIONS
 from ofa_nas.randomness import rng_of
 from ofa_nas.space.precision import weight_bytes
 from ofa_nas.space.search_space import SearchSpace
@@ -160,8 +150,8 @@ def check_request(
             f"execution provider {protocol.provider[:80]!r}: expected a name such as cuda, and options "
             "behind commas: openvino,device_type=GPU"
         )
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision {precision}: expected {' or '.join(PRECISIONS)}")
+    if precision not in TABLE_PRECISIONS:
+        raise ConfigError(f"precision {precision}: expected {' or '.join(TABLE_PRECISIONS)}")
     sizes = tuple(sorted(set(resolutions))) or space.resolutions
     for size in sizes:
         if size not in space.resolutions:

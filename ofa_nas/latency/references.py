@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ofa_nas.devices import FP32, INT8, AnyModel, Device, MeasuringProtocol, Model, Visit
+from ofa_nas.devices import AnyModel, Device, MeasuringProtocol, Model, Visit
 from ofa_nas.latency.measure import Measurement, measure
 from ofa_nas.latency.verification import why_stale
+from ofa_nas.precisions import FP32, INT8
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import input_shape
 from ofa_nas.space.encoding import Encoding

@@ -19,13 +19,14 @@ from ofa_nas.arrays import Floats
 from ofa_nas.assets import asset_names, find_asset
 from ofa_nas.errors import TableError
 from ofa_nas.latency.operator_model import FEATURES
+from ofa_nas.precisions import FP32, INT8
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution, Operator
 from ofa_nas.space.toml_reader import Section, read_toml
 
 FOLDER, SUFFIX = "latency_tables/rooflines", ".toml"
-ELEMENT_BYTES = {"fp32": 4, "int8": 1}
+ELEMENT_BYTES = {FP32: 4, INT8: 1}
 LEAST_RIDGE, MOST_RIDGE = 0.1, 1e3  # of processors and GPUs [MAC/B]
 _UNIT = 1e6  # GMAC/s and GB/s are millions of MACs and bytes a millisecond
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ofa_nas.assets import asset_folder, asset_names, cache_folder, find_asset
-from ofa_nas.devices import FP32, HOST, DeviceInfo, describe_threads, place_of
+from ofa_nas.devices import HOST, DeviceInfo, describe_threads, place_of
 from ofa_nas.errors import ConfigError, FileError, TableError
 from ofa_nas.files import read_bytes, read_json, write_bytes
 from ofa_nas.latency.roofline import refuse_roofline
@@ -18,6 +18,7 @@ from ofa_nas.latency.table import SCHEMA, LatencyTable
 from ofa_nas.latency.table_writer import table_document, write_document
 from ofa_nas.latency.verification import find_other_machine
 from ofa_nas.locks import changing
+from ofa_nas.precisions import FP32
 from ofa_nas.space.search_space import SearchSpace
 
 _FOLDER, _SUFFIX = "latency_tables", ".json"

@@ -18,6 +18,7 @@ from ofa_nas.latency.operator_model import OperatorModel
 from ofa_nas.latency.published import Published
 from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.locks import changing
+from ofa_nas.precisions import FP32
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.blocks import layer_text
 from ofa_nas.space.costs import CostTable, tabulate
@@ -42,7 +43,7 @@ class TableDevice:
     cores: int | None
     runtime: str
     threads: int | None
-    precision: str = "fp32"
+    precision: str = FP32
     batch: int = 1
 
 

@@ -16,6 +16,7 @@ from ofa_nas.latency.roofline import RooflineModel
 from ofa_nas.latency.table import LARGEST_MS, LEAST_MS, SCHEMA, LatencyTable, TableDevice
 from ofa_nas.latency.table_writer import COLUMNS
 from ofa_nas.latency.verification import Verification
+from ofa_nas.precisions import TABLE_PRECISIONS
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.toml_reader import Section
 
@@ -146,7 +147,7 @@ def _read_device(section: Section) -> TableDevice:
         cores=_read_count(section, "cores"),
         runtime=section.text("runtime"),
         threads=_read_count(section, "threads"),
-        precision=section.text("precision", choices=("fp32", "int8")),
+        precision=section.text("precision", choices=TABLE_PRECISIONS),
         batch=section.integer("batch"),
     )
     section.close()

@@ -22,28 +22,66 @@ class BudgetKind:
 
     Attributes:
         title: Words for people.
+        meaning: What is limited, for the help of its flag.
         option: Flag of the command line, named in messages.
         unit: `ms`, `bytes` or `MACs`.
         factors: Suffix in lower case → how many units it stands for; `""` where it may be left out.
         example: What is right, for messages.
+        examples: A list of them, for the help of its flag.
         is_peak: A network's cost is the largest of its layers', not their sum.
     """
 
     title: str
+    meaning: str
     option: str
     unit: str
     factors: dict[str, float]
     example: str
+    examples: str
     is_peak: bool = False
 
 
 _MS = {"": 1.0, "us": 1e-3, "ms": 1.0, "s": 1e3}
 KINDS = {
-    "latency": BudgetKind("latency", "--latency", "ms", _MS, "30ms or 0.03s"),
-    "peak_memory": BudgetKind("peak memory", "--peak-memory", "bytes", _BYTES, "8MB or 512KiB", is_peak=True),
-    "model_size": BudgetKind("model size", "--model-size", "bytes", _BYTES, "6MB or 512KiB"),
-    "macs": BudgetKind("MACs", "--macs", "MACs", _COUNTS, "200M or 1.2G"),
+    "latency": BudgetKind(
+        title="latency",
+        meaning="latency on the device, such as 30ms (ms without a unit)",
+        option="--latency",
+        unit="ms",
+        factors=_MS,
+        example="30ms or 0.03s",
+        examples="10,15,20ms",
+    ),
+    "peak_memory": BudgetKind(
+        title="peak memory",
+        meaning="activation memory at its peak, such as 8MB",
+        option="--peak-memory",
+        unit="bytes",
+        factors=_BYTES,
+        example="8MB or 512KiB",
+        examples="2,4,8MB",
+        is_peak=True,
+    ),
+    "model_size": BudgetKind(
+        title="model size",
+        meaning="weights, such as 6MB",
+        option="--model-size",
+        unit="bytes",
+        factors=_BYTES,
+        example="6MB or 512KiB",
+        examples="4,6MB",
+    ),
+    "macs": BudgetKind(
+        title="MACs",
+        meaning="multiply-accumulates, such as 200M",
+        option="--macs",
+        unit="MACs",
+        factors=_COUNTS,
+        example="200M or 1.2G",
+        examples="50,100M",
+    ),
 }
+OBJECTIVES = {kind.option.removeprefix("--"): name for name, kind in KINDS.items()}  # as users write them
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from math import prod
 
+from ofa_nas.precisions import FP16, FP32, INT8
 from ofa_nas.space.blocks import input_shape, lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.liveness import Moment, layer_moments
 from ofa_nas.space.operators import INPUT, Convolution, Elementwise, Linear, Operator, tensor_name
 
-FP32, FP16, INT8 = "fp32", "fp16", "int8"
 _BYTES = {FP32: 4, FP16: 2, INT8: 1}  # of a weight and of an element of an activation
 _BIAS_BYTES = {FP32: 4, FP16: 2, INT8: 8}  # int8: a 32-bit bias and the scale of the channel
 _WITHOUT_INTEGERS = {"hard_swish", "hard_sigmoid"}  # ONNX Runtime has no integer kernels for these

@@ -18,7 +18,7 @@ from ofa_nas.export.check import Check
 from ofa_nas.export.interface import with_batch
 from ofa_nas.export.ort_model import OrtModel
 from ofa_nas.latency.references import write_network
-from ofa_nas.space.precision import FP16, FP32, INT8
+from ofa_nas.precisions import FP16, FP32, INT8
 from ofa_nas.space.search_space import SearchSpace
 
 PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -19,8 +19,9 @@ from ofa_nas.export.export import exact_bytes, export_subnet, model_card
 from ofa_nas.export.interface import FileForm, preprocessing_bytes
 from ofa_nas.onnx_writer import random_weights, write_model
 from ofa_nas.pipeline.delivery.deliver import save_model
+from ofa_nas.precisions import FP16, INT8
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.space.precision import FP16, INT8, weight_bytes
+from ofa_nas.space.precision import weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet
 from ofa_nas.supernet_card import Fit

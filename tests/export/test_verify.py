@@ -28,7 +28,8 @@ from ofa_nas.export.verify import (
 from ofa_nas.latency.measure import Measurement
 from ofa_nas.latency.references import reference_models
 from ofa_nas.onnx_writer import write_model
-from ofa_nas.space.precision import FP16, peak_bytes, weight_bytes
+from ofa_nas.precisions import FP16
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.supernet.supernet import Subnet
 from tests.small_supernet import SmallSupernet
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ofa_nas.devices import FP32, AnyModel, DeviceInfo, MeasuringProtocol, Model, Profile, Visit
+from ofa_nas.devices import AnyModel, DeviceInfo, MeasuringProtocol, Model, Profile, Visit
 from ofa_nas.latency.references import (
     Timed,
     reference_architectures,
@@ -14,6 +14,7 @@ from ofa_nas.latency.references import (
     slowdown,
     time_among_references,
 )
+from ofa_nas.precisions import FP32
 from ofa_nas.space.search_space import SearchSpace
 
 

@@ -28,8 +28,8 @@ from ofa_nas.pipeline.delivery.deliver import deliver, save_model
 from ofa_nas.pipeline.delivery.file_verification import Delivery
 from ofa_nas.pipeline.evaluating.judging import evaluate
 from ofa_nas.pipeline.searching.promise import Promise
+from ofa_nas.precisions import FP16
 from ofa_nas.quantization import quantize
-from ofa_nas.space.precision import FP16
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet
 

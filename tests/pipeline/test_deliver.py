@@ -30,10 +30,11 @@ from ofa_nas.pipeline.searching.cheapest import search_cheapest
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Place, Promise, promise_of, promise_of_result
 from ofa_nas.pipeline.searching.search import Goal, SearchResult, search_supernet
+from ofa_nas.precisions import FP16, INT8
 from ofa_nas.search.budgets import Budget, Cost
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import network_macs
-from ofa_nas.space.precision import FP16, INT8, weight_bytes
+from ofa_nas.space.precision import weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet.checkpoint import load_supernet, save_supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles

@@ -20,7 +20,8 @@ from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.finalists import time_architectures
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Place, Promise, promise_of
 from ofa_nas.pipeline.tables.device_table import device_table
-from ofa_nas.space.precision import FP32, INT8, peak_bytes, weight_bytes
+from ofa_nas.precisions import FP32, INT8
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from tests.small_supernet import SmallSupernet, exact_table
 

@@ -8,9 +8,10 @@ from onnx import numpy_helper
 from ofa_nas.devices import MeasuringProtocol, Model, open_device
 from ofa_nas.latency.references import write_network
 from ofa_nas.onnx_writer import random_weights, write_model
+from ofa_nas.precisions import FP16, INT8
 from ofa_nas.quantization import find_ranges, quantize_by_ranges
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.space.precision import FP16, INT8, peak_bytes, weight_bytes
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 ONCE = MeasuringProtocol(profile_sittings=1, profile_runs=3, profile_skip=1)

@@ -8,11 +8,12 @@ import pytest
 
 from ofa_nas.assets import asset_folder
 from ofa_nas.errors import SpaceError
+from ofa_nas.precisions import INT8
 from ofa_nas.space.blocks import input_shape, lower, output_shape
 from ofa_nas.space.costs import layer_macs, layer_parameters
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution
-from ofa_nas.space.precision import INT8, peak_bytes
+from ofa_nas.space.precision import peak_bytes
 from ofa_nas.space.search_space import SearchSpace
 
 TEXT = (asset_folder("search_spaces") / "conv1d.toml").read_text(encoding="utf-8")

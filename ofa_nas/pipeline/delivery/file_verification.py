@@ -42,8 +42,8 @@ from ofa_nas.latency.verification import find_changes_of_machine
 from ofa_nas.pipeline.delivery.original import find_original
 from ofa_nas.pipeline.evaluating.evaluation import DrawnImages
 from ofa_nas.pipeline.searching.promise import LatencyPromise, Promise
+from ofa_nas.precisions import FP16, FP32
 from ofa_nas.search.budgets import Budget
-from ofa_nas.space.precision import FP16, FP32
 from ofa_nas.supernet.supernet import Subnet
 
 

@@ -11,7 +11,7 @@ from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.running.run_check import Facts
 from ofa_nas.pipeline.running.run_file import CollectTable, ProfileTable, RunFile, flags
 from ofa_nas.pipeline.running.run_folder import Step, digest_of
-from ofa_nas.space.precision import FP32
+from ofa_nas.precisions import FP32
 from ofa_nas.supernet_card import SupernetFiles
 
 ARCHITECTURE = "ARCHITECTURE"  # stands in a command for what the search will have chosen

@@ -9,9 +9,10 @@ from typing import Self, TypeVar, cast, get_args
 from ofa_nas.assets import DEFAULT_SUPERNET
 from ofa_nas.data import Flip
 from ofa_nas.errors import ConfigError
+from ofa_nas.precisions import FILE_PRECISIONS, FP16, FP32
 from ofa_nas.predictors import MIN_SAMPLES
 from ofa_nas.randomness import MOST_SEED
-from ofa_nas.space.precision import FP16, FP32, INT8
+from ofa_nas.search.budgets import KINDS, OBJECTIVES
 from ofa_nas.space.toml_reader import Section, read_toml
 from ofa_nas.supernet_card import FITS, Fit
 from ofa_nas.training.phase import limited_integer, limited_number
@@ -154,14 +155,13 @@ class SearchTable:
     @classmethod
     def read(cls, section: Section) -> Self:
         """Read the table."""
-        objectives = ("latency", "peak-memory", "model-size", "macs")
         table = cls(
             device=_text(section, "device"),
             latency=_text(section, "latency"),
             peak_memory=_text(section, "peak_memory"),
             model_size=_text(section, "model_size"),
             macs=_text(section, "macs"),
-            objective=_text(section, "objective", choices=objectives),
+            objective=_text(section, "objective", choices=tuple(OBJECTIVES)),
             accuracy=_text(section, "accuracy"),
             margin=_text(section, "margin"),
             measure=_text(section, "measure"),
@@ -179,8 +179,7 @@ class SearchTable:
     @property
     def budgets(self) -> dict[str, str]:
         """The budgets that were given, by name."""
-        names = ("latency", "peak_memory", "model_size", "macs")
-        return {name: text for name in names if (text := getattr(self, name)) is not None}
+        return {name: text for name in KINDS if (text := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ class ExportTable:
     def read(cls, section: Section) -> Self:
         """Read the table."""
         table = cls(
-            precision=section.text("precision", default=FP32, choices=(FP32, FP16, INT8)),
+            precision=section.text("precision", default=FP32, choices=FILE_PRECISIONS),
             batch=_batch(section),
             preprocess=section.flag("preprocess", default=False),
         )

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.arrays import Floats
-from ofa_nas.devices import PRECISIONS
 from ofa_nas.errors import CheckpointError, ConfigError, TableError
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.precisions import FP32, TABLE_PRECISIONS
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import AdditiveForm, Predictor, promised, too_few
 from ofa_nas.search.budgets import KINDS, Budget, Cost
@@ -22,7 +22,7 @@ from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import CostTable, layer_macs, tabulate
 from ofa_nas.space.encoding import Encoding, Genes
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.precision import FP32, peak_bytes, weight_bytes
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.space.search_space import SearchSpace
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
@@ -119,8 +119,8 @@ class Estimators:
             TableError: The tables hold no resolution of the space together, one lacks a layer or is of
                 another precision, or two have one name.
         """
-        if precision not in PRECISIONS:
-            raise ConfigError(f"precision {precision!r:.40}: expected {' or '.join(PRECISIONS)}")
+        if precision not in TABLE_PRECISIONS:
+            raise ConfigError(f"precision {precision!r:.40}: expected {' or '.join(TABLE_PRECISIONS)}")
         files = SupernetFiles.find(supernet)
         card = SupernetCard.load(files.card)
         by_name = {table.name: table for table in tables}

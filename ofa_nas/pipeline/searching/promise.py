@@ -8,13 +8,14 @@ from ofa_nas.export.card import PredictedLatency
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.pipeline.searching.estimators import Estimators
 from ofa_nas.pipeline.searching.search import SearchResult
+from ofa_nas.precisions import FP32
 from ofa_nas.predictor_file import load_predictor
 from ofa_nas.predictors import promised
 from ofa_nas.search.budgets import Budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.costs import network_macs
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.space.precision import FP32, peak_bytes, weight_bytes
+from ofa_nas.space.precision import peak_bytes, weight_bytes
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from ofa_nas.errors import BudgetError
 from ofa_nas.figures import format_amount
 from ofa_nas.pipeline.searching.estimators import BYTES
+from ofa_nas.precisions import FP32, INT8
 from ofa_nas.search.feasibility import BudgetedCost, check_budgets
 from ofa_nas.space.costs import CostTable, tabulate
 from ofa_nas.space.encoding import Genes
-from ofa_nas.space.precision import FP32, INT8
 
 
 def check_reach(costs: Sequence[BudgetedCost], *, precision: str, rng: np.random.Generator) -> Genes:

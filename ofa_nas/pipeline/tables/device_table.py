@@ -6,15 +6,7 @@ from pathlib import Path
 
 from ofa_nas.activity import Activity
 from ofa_nas.assets import OWN_CACHE
-from ofa_nas.devices import (
-    FP32,
-    PRECISIONS,
-    DeviceInfo,
-    MeasuringProtocol,
-    describe_threads,
-    is_address,
-    open_device,
-)
+from ofa_nas.devices import DeviceInfo, MeasuringProtocol, describe_threads, is_address, open_device
 from ofa_nas.devices.quiet import quiet
 from ofa_nas.errors import TableError
 from ofa_nas.files import check_writable
@@ -28,6 +20,7 @@ from ofa_nas.latency.shelf import (
     why_not_fresh,
 )
 from ofa_nas.latency.table import LatencyTable
+from ofa_nas.precisions import FP32, TABLE_PRECISIONS
 from ofa_nas.space.search_space import SearchSpace
 
 _LOGGER = logging.getLogger(__name__)
@@ -114,7 +107,7 @@ def _check_use(table: LatencyTable, threads: int, precision: str) -> None:
     own = table.device.precision
     if own != precision:
         measures = f" (ofa-nas profile --precision {precision} measures one)"
-        advice = measures if precision in PRECISIONS else ", of which there are none yet"
+        advice = measures if precision in TABLE_PRECISIONS else ", of which there are none yet"
         raise TableError(
             f"latency table {table.name} is of {own} networks, and the file will be {precision}: give "
             f"--precision {own}, or a table of {precision}{advice}"
