@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime")
+_INTERACTIVE = {"", "-c", "ipykernel_launcher.py"}  # programs whose arguments say nothing of what was run
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Provenance:
         made_on: UTC date and time, ISO 8601.
         version: Version of this tool.
         commit: Git commit of the checkout, empty for an installed wheel.
-        command: The command line, without the path of the program itself, as a shell would take it.
+        command: The command line, without the path of the program itself, as a shell would take it; empty
+            in an interactive session and a notebook.
         seed: Seed of everything random in it.
         libraries: Versions of the libraries that were installed.
         machine: Operating system and processor.
@@ -47,7 +49,7 @@ def record_provenance(*, seed: int) -> Provenance:
         made_on=datetime.now(UTC).isoformat(timespec="seconds"),
         version=_version("ofa-nas"),
         commit=_commit(),
-        command=shlex.join(["ofa-nas", *sys.argv[1:]]),
+        command=_command(),
         seed=index(seed),
         libraries={name: _version(name) for name in LIBRARIES if _version(name)},
         machine=f"{platform.system()} {platform.machine()}, {processor_name()}",
@@ -63,6 +65,15 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown processor"
+
+
+def _command() -> str:
+    program, *arguments = sys.argv or [""]
+    path = Path(program)
+    name = path.parent.name if path.name == "__main__.py" else path.name  # `python -m NAME`
+    if name in _INTERACTIVE:
+        return ""
+    return shlex.join(["ofa-nas" if name == __package__ else name, *arguments])
 
 
 def _version(package: str) -> str:

@@ -30,6 +30,25 @@ def test_provenance_describes_this_process(monkeypatch: pytest.MonkeyPatch) -> N
     assert timedelta(seconds=-1) < age < timedelta(minutes=5)
 
 
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["/checkout/ofa_nas/__main__.py", "train", "--epochs", "2"], "ofa-nas train --epochs 2"),
+        (["/checkout/benchmarks/bench_effort.py", "--seeds", "2"], "bench_effort.py --seeds 2"),
+        (["/somewhere/pytest/__main__.py", "-q"], "pytest -q"),
+        (["/somewhere/ipykernel_launcher.py", "-f", "/home/me/kernel-5.json"], ""),
+        (["-c"], ""),
+        ([""], ""),
+        ([], ""),
+    ],
+)
+def test_the_command_is_the_one_that_ran(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], command: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    assert record_provenance(seed=0).command == command
+
+
 @pytest.mark.parametrize("seed", [0, np.int64(3), np.uint8(3)])
 def test_provenance_is_plain_json(seed: int) -> None:
     document = record_provenance(seed=seed).to_json()

@@ -50,7 +50,8 @@ def _about(section: Section, device: Section) -> list[tuple[str, str]]:
     made_by = section.content.get("made_by")
     if isinstance(made_by, dict):
         told = {"command": "made by", "made_on": "made on"}
-        lines += [(what, text) for key, what in told.items() if isinstance(text := made_by.get(key), str)]
+        texts = {what: made_by.get(key) for key, what in told.items()}
+        lines += [(what, text) for what, text in texts.items() if isinstance(text, str) and text]
     return lines
 
 
