@@ -10,8 +10,8 @@ from ofa_nas.errors import CheckpointError, ConfigError
 from ofa_nas.files import check_version, read_json, write_json
 from ofa_nas.predictors import PopulationPredictor, Predictor, load_module
 from ofa_nas.provenance import Provenance
+from ofa_nas.section import Section
 from ofa_nas.space.encoding import Encoding
-from ofa_nas.space.toml_reader import Section
 
 FORMAT = "ofa-nas accuracy predictor"
 VERSION = 2

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self, cast, get_args
 from ofa_nas.assets import asset_folder, asset_names, find_asset
 from ofa_nas.errors import CheckpointError
 from ofa_nas.files import check_version, read_json, write_json
+from ofa_nas.section import Section
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.space.toml_reader import Section
 
 SCHEMA_VERSION = 1
 LARGEST = 1e30  # of the normalisation: pixels are in [0, 255], and a sensor may count in anything

@@ -16,9 +16,9 @@ from ofa_nas.errors import ArchitectureError, ConfigError, FileError
 from ofa_nas.export.interface import SINGLE_PRECISION, FileForm
 from ofa_nas.files import parse_json, read_bytes
 from ofa_nas.precisions import FP32
+from ofa_nas.section import shown
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.space.toml_reader import shown
 from ofa_nas.supernet_card import CROP, FITS, LARGEST, LEAST_STD, Fit, is_statistic
 
 _PREFIX = "ofa_nas."

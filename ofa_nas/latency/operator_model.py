@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_nas.arrays import Floats
-from ofa_nas.errors import TableError
+from ofa_nas.section import Section
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution, Elementwise, Linear, Operator, Pool, Resample, area
@@ -151,46 +151,29 @@ class OperatorModel:
         return {"constant_ms": self.constant_ms, "ms_per_unit": prices}
 
     @classmethod
-    def from_json(cls, section: object, where: str) -> Self:
+    def read(cls, section: Section) -> Self:
         """Read what `to_json` wrote.
-
-        Args:
-            section: Plain values of a JSON document.
-            where: File and key, for the message.
 
         Raises:
             TableError: It is no model; the message names the key and what may stand there.
         """
-        keys = ("constant_ms", "ms_per_unit")
-        if not isinstance(section, dict) or set(section) != set(keys):
-            found = ", ".join(sorted(map(str, section))) if isinstance(section, dict) else repr(section)[:80]
-            raise TableError(
-                f"{where}: expected an object with {' and '.join(keys)}, got {found[:200] or 'nothing'}"
-            )
-        prices = section["ms_per_unit"]
-        if not isinstance(prices, dict) or not prices or not set(prices) <= set(FEATURES):
-            found = ", ".join(sorted(prices)) if isinstance(prices, dict) else repr(prices)[:80]
-            raise TableError(
-                f"{where}.ms_per_unit: expected prices of {', '.join(FEATURES)}, got {found or 'none'}"
+        prices = section.section("ms_per_unit")
+        if not prices.content or not set(prices.content) <= set(FEATURES):
+            found = ", ".join(sorted(prices.content)) or "none"
+            raise section.refusal(
+                "ms_per_unit", f"expected prices of {', '.join(FEATURES)}, got {found:.200}"
             )
         model = cls(
-            names=tuple(prices),
+            names=tuple(prices.content),
             ms_per_unit=tuple(
-                _read_price(price, f"{where}.ms_per_unit.{name}") for name, price in prices.items()
+                prices.number(name, minimum=0.0, maximum=LARGEST_PRICE) for name in prices.content
             ),
-            constant_ms=_read_price(section["constant_ms"], f"{where}.constant_ms"),
+            constant_ms=section.number("constant_ms", minimum=0.0, maximum=LARGEST_PRICE),
         )
+        section.close()
         if not any(model.ms_per_unit):
-            raise TableError(f"{where}.ms_per_unit: every price is 0, so every layer would be free")
+            raise section.refusal("ms_per_unit", "every price is 0, so every layer would be free")
         return model
-
-
-def _read_price(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_PRICE:
-        raise TableError(
-            f"{where}: expected a number of at least 0 and at most {LARGEST_PRICE:g}, got {value!r:.80}"
-        )
-    return float(value)
 
 
 def fit_operator_model(features: Floats, latency_ms: Floats, names: tuple[str, ...]) -> OperatorModel:

@@ -8,7 +8,6 @@ Source: Williams, Waterman and Patterson 2009, Communications of the ACM 52(4) (
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,13 +19,14 @@ from ofa_nas.assets import asset_names, find_asset
 from ofa_nas.errors import TableError
 from ofa_nas.latency.operator_model import FEATURES
 from ofa_nas.precisions import FP32, INT8
+from ofa_nas.section import Section, read_toml
 from ofa_nas.space.blocks import lower
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.operators import Convolution, Operator
-from ofa_nas.space.toml_reader import Section, read_toml
 
 FOLDER, SUFFIX = "latency_tables/rooflines", ".toml"
 ELEMENT_BYTES = {FP32: 4, INT8: 1}
+_LEAST, _MOST = 1e-9, 1e9  # of any number of a model
 LEAST_RIDGE, MOST_RIDGE = 0.1, 1e3  # of processors and GPUs [MAC/B]
 _UNIT = 1e6  # GMAC/s and GB/s are millions of MACs and bytes a millisecond
 
@@ -120,32 +120,23 @@ class RooflineModel:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, section: object, where: str) -> Self:
+    def read(cls, section: Section) -> Self:
         """Read what `to_json` wrote.
-
-        Args:
-            section: Plain values of a JSON document.
-            where: File and key, for the message.
 
         Raises:
             TableError: It is no roofline; the message names the key and what may stand there.
         """
-        keys = ("gmac_per_s", "gb_per_s", "depthwise_slowdown", "overhead_ms", "element_bytes")
-        if not isinstance(section, dict) or set(section) != set(keys):
-            found = ", ".join(map(str, section)) if isinstance(section, dict) else repr(section)[:80]
-            raise TableError(
-                f"{where}: expected an object with {', '.join(keys)}, got {found[:200] or 'nothing'}"
-            )
-        for key, value in section.items():
-            allowed = value in ELEMENT_BYTES.values() if key == "element_bytes" else _is_positive(value)
-            if isinstance(value, bool) or not (allowed or (key == "overhead_ms" and value == 0)):
-                expected = "1 or 4" if key == "element_bytes" else "a number above 0"
-                raise TableError(f"{where}.{key}: expected {expected}, got {value!r:.80}")
-        return cls(**section)
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and 0 < value < 1e9 and isfinite(value)
+        model = cls(
+            gmac_per_s=section.number("gmac_per_s", minimum=_LEAST, maximum=_MOST),
+            gb_per_s=section.number("gb_per_s", minimum=_LEAST, maximum=_MOST),
+            depthwise_slowdown=section.number("depthwise_slowdown", minimum=_LEAST, maximum=_MOST),
+            overhead_ms=section.number("overhead_ms", minimum=0.0, maximum=_MOST),
+            element_bytes=section.integer("element_bytes"),
+        )
+        section.close()
+        if model.element_bytes not in ELEMENT_BYTES.values():
+            raise section.refusal("element_bytes", f"expected 1 or 4, got {model.element_bytes}")
+        return model
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +200,7 @@ def _read_source(section: Section) -> str:
     """A number without a source is refused."""
     source = section.text("source")
     if not source.strip():
-        raise TableError(f"{section.path}: {section.key}.source: expected where the number comes from")
+        raise section.refusal("source", "expected where the number comes from")
     return source
 
 

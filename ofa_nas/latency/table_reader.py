@@ -17,8 +17,8 @@ from ofa_nas.latency.table import LARGEST_MS, LEAST_MS, SCHEMA, LatencyTable, Ta
 from ofa_nas.latency.table_writer import COLUMNS
 from ofa_nas.latency.verification import Verification
 from ofa_nas.precisions import TABLE_PRECISIONS
+from ofa_nas.section import Section
 from ofa_nas.space.layer import Layer
-from ofa_nas.space.toml_reader import Section
 
 ROUNDED = 1e-6  # by which an error may differ from that of the hold-outs, whose times are rounded
 _COUNTS = (
@@ -121,9 +121,9 @@ def _check_summary(measured: Measured, validation: Section) -> None:
         for name in (field.name for field in fields(ErrorFigures)):
             found, expected = getattr(told, name), getattr(own, name)
             if found is not None and abs(found - expected) > ROUNDED:
-                raise TableError(
-                    f"{validation.path}: validation.{key}.{name}: expected {expected:.6g}, as the table's "
-                    f"hold-outs show, got {found:.6g}"
+                raise validation.refusal(
+                    f"{key}.{name}",
+                    f"expected {expected:.6g}, as the table's hold-outs show, got {found:.6g}",
                 )
 
 
@@ -152,9 +152,7 @@ def _read_device(section: Section) -> TableDevice:
     )
     section.close()
     if device.batch != 1:
-        raise TableError(
-            f"{section.path}: device.batch: expected 1, for latencies are of one image, got {device.batch}"
-        )
+        raise section.refusal("batch", f"expected 1, for latencies are of one image, got {device.batch}")
     return device
 
 
@@ -164,9 +162,9 @@ def _read_count(section: Section, key: str) -> int | None:
 
 
 def _read_model(root: Section) -> OperatorModel | RooflineModel:
-    pricing = root.section("pricing").content
-    kind = RooflineModel if "gmac_per_s" in pricing else OperatorModel
-    return kind.from_json(pricing, f"{root.path}: pricing")
+    pricing = root.section("pricing")
+    kind = RooflineModel if pricing.has("gmac_per_s") else OperatorModel
+    return kind.read(pricing)
 
 
 def _read_measured(root: Section) -> Measured:
@@ -192,9 +190,7 @@ def _read_measured(root: Section) -> Measured:
     for section in (space, networks):
         section.close()
     if len(measured.prices) < len(measured.rows):
-        raise TableError(
-            f"{root.path}: rows: a layer stands there twice; each may be there once, or once a resolution"
-        )
+        raise root.refusal("rows", "a layer stands there twice; each may be there once, or once a resolution")
     return measured
 
 
@@ -209,10 +205,10 @@ def _read_published(root: Section) -> Published:
     space, resolutions = root.section("space"), root.integers("resolutions")
     root.known += ["columns", "rows"]
     if root.content.get("columns") != list(COLUMNS):
-        raise TableError(f"{root.path}: columns: expected {', '.join(COLUMNS)}")
+        raise root.refusal("columns", f"expected {', '.join(COLUMNS)}")
     rows = root.content.get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise TableError(f"{root.path}: rows: expected a list of lists, one number or text a column")
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        raise root.refusal("rows", "expected one list or more, each of a number or text a column")
     files = root.section("files")
     published = Published(
         space=space.text("name"),
@@ -225,9 +221,7 @@ def _read_published(root: Section) -> Published:
     )
     space.close()
     if len(published.prices) < len(published.rows):
-        raise TableError(
-            f"{root.path}: rows: a layer stands there twice at one resolution; each may be there once"
-        )
+        raise root.refusal("rows", "a layer stands there twice at one resolution; each may be there once")
     return published
 
 
@@ -276,9 +270,7 @@ def _read_verification(section: Section) -> Verification:
 def _read_intercepts(root: Section, count: int) -> tuple[float, ...]:
     found = root.numbers("intercepts_ms", minimum=-LARGEST_MS, maximum=LARGEST_MS)
     if len(found) != count:
-        raise TableError(
-            f"{root.path}: intercepts_ms: expected {count} numbers, one a resolution, got {len(found)}"
-        )
+        raise root.refusal("intercepts_ms", f"expected {count} numbers, one a resolution, got {len(found)}")
     return found
 
 
@@ -303,9 +295,7 @@ def _read_row(section: Section, resolutions: tuple[int, ...]) -> LayerLatency:
     resolution = 0 if section.lacks("resolution") else section.integer("resolution")
     section.close()
     if resolution and resolution not in resolutions:
-        raise TableError(
-            f"{section.path}: {section.key}.resolution: expected one of the resolutions, got {resolution}"
-        )
+        raise section.refusal("resolution", f"expected one of the resolutions, got {resolution}")
     return LayerLatency(layer, ms, other_ms, resolution)
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from ofa_nas.errors import ArchitectureError, FileError
+from ofa_nas.errors import ArchitectureError
+from ofa_nas.section import Section
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.toml_reader import Section
 
 LARGEST = 1e18
 Read = TypeVar("Read")
@@ -54,5 +54,5 @@ def architecture_text(section: Section) -> str:
     try:
         Architecture.parse(text)
     except ArchitectureError as error:
-        raise FileError(f"{section.path}: {section.key or 'architecture'}: {error}") from error
+        raise section.refusal("architecture", str(error)) from error
     return text

@@ -2,8 +2,8 @@
 
 from ofa_nas.report.document import TableFigures
 from ofa_nas.report.fields import amount, architecture_text, each, optional
+from ofa_nas.section import Section
 from ofa_nas.space.operators import size_unit
-from ofa_nas.space.toml_reader import Section
 
 
 def read_table(section: Section) -> TableFigures:

@@ -34,7 +34,7 @@ from ofa_nas.report.fields import (
 )
 from ofa_nas.report.origins import read_facts, read_table
 from ofa_nas.search.budgets import KINDS, Budget, Cost
-from ofa_nas.space.toml_reader import Section
+from ofa_nas.section import Section
 
 SEARCH, VERIFICATION = "search.json", "verification.json"  # of a run's folder
 COSTS = ("accuracy", *KINDS)
@@ -174,9 +174,7 @@ def _read_network(section: Section) -> Network:
     layers = each(section, "layers", _read_layer)
     stages = each(section, "stages", _read_stage)
     if not layers or any(one.stage is not None and one.stage >= len(stages) for one in layers):
-        raise FileError(
-            f"{section.path}: {section.key}: expected layers, each of one of the stages or of none"
-        )
+        raise section.refusal("layers", "expected one or more, each of one of the stages or of none")
     return Network(section.integer("resolution"), stages, layers, differences(section, "constant_ms"))
 
 
@@ -199,7 +197,7 @@ def _read_operator(section: Section) -> OperatorFigures:
 def _read_layer(section: Section) -> LayerFigures:
     operators = each(section, "operators", _read_operator)
     if not operators:
-        raise FileError(f"{section.path}: {section.key}.operators: expected one or more")
+        raise section.refusal("operators", "expected one or more")
     return LayerFigures(
         name=section.text("name"),
         kind=section.text("kind"),

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ofa_nas.errors import ArchitectureError, SpaceError
+from ofa_nas.errors import ArchitectureError
+from ofa_nas.section import Section
 from ofa_nas.space.architecture import Architecture
-from ofa_nas.space.toml_reader import Section
 
 if TYPE_CHECKING:
     from ofa_nas.space.search_space import SearchSpace
@@ -43,10 +43,9 @@ def read_points(root: Section, parse: Callable[[str], Architecture]) -> dict[str
         return {}
     section, points = root.section("points"), {}
     for name in section.content:
-        where = f"{root.path}: points.{name[:60]}"
         if not _NAME.fullmatch(name) or name in _TAKEN:
-            raise SpaceError(
-                f"{where}: expected a name of small letters, digits and _, other than {', '.join(_TAKEN)}"
+            raise section.refusal(
+                name, f"expected a name of small letters, digits and _, other than {', '.join(_TAKEN)}"
             )
         point = section.section(name)
         text, note = point.text("architecture"), point.text("note", default="")
@@ -54,7 +53,7 @@ def read_points(root: Section, parse: Callable[[str], Architecture]) -> dict[str
         try:
             points[name] = Point(parse(text), note)
         except ArchitectureError as error:
-            raise SpaceError(f"{where}.architecture: {error}") from error
+            raise point.refusal("architecture", str(error)) from error
     return points
 
 

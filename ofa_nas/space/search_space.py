@@ -10,13 +10,13 @@ from typing import Any, Self
 
 from ofa_nas.assets import find_asset
 from ofa_nas.errors import ArchitectureError, SpaceError
+from ofa_nas.section import Section, read_toml
 from ofa_nas.space.architecture import Architecture, Block
 from ofa_nas.space.blocks import axes_of
 from ofa_nas.space.layer import Layer
 from ofa_nas.space.limits import COLOURS, MOST_CHANNELS, check_axes, check_size
 from ofa_nas.space.points import Point, read_points
 from ofa_nas.space.stages import Head, Stage, Stem, read_head, read_stage, read_stem
-from ofa_nas.space.toml_reader import Section, read_toml
 from ofa_nas.space.walk import walk
 
 PADDINGS = ("symmetric", "same")
@@ -88,9 +88,10 @@ class SearchSpace:
         root.close()
         check_size(space.stages, space.resolutions, root.path)
         if (space.lite or space.folded) and space.cardinality > 1:
-            raise SpaceError(
-                f"{root.path}: {'lite' if space.lite else 'folded'}: expected false where there is a choice: "
-                "only the one architecture that ofa-nas transfer leaves has these"
+            raise root.refusal(
+                "lite" if space.lite else "folded",
+                "expected false where there is a choice: only the one architecture that ofa-nas transfer "
+                "leaves has these",
             )
         return space
 

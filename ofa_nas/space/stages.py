@@ -5,9 +5,8 @@ Widths are those after the width multiplier.
 
 from dataclasses import dataclass
 
-from ofa_nas.errors import SpaceError
+from ofa_nas.section import Section
 from ofa_nas.space.architecture import Block
-from ofa_nas.space.toml_reader import Section
 
 ACTIVATIONS = ("relu", "relu6", "hard_swish")
 
@@ -87,7 +86,7 @@ def read_stem(section: Section, multiplier: float) -> Stem:
 def _read_odd(section: Section, key: str) -> int:
     value = section.integer(key, maximum=15)
     if value % 2 == 0:
-        raise SpaceError(f"{section.path}: {section.key}.{key}: expected an odd number, got {value}")
+        raise section.refusal(key, f"expected an odd number, got {value}")
     return value
 
 
@@ -106,15 +105,13 @@ def read_stage(section: Section, multiplier: float) -> Stage:
     )
     section.close()
     if stage.mid_width and len(stage.expand_ratios) > 1:
-        raise SpaceError(
-            f"{section.path}: {section.key}.mid_width: expected one expand ratio beside it, got "
-            f"{list(stage.expand_ratios)}; leave mid_width out where there is a choice"
+        raise section.refusal(
+            "mid_width",
+            f"expected one expand ratio beside it, got {list(stage.expand_ratios)}; leave mid_width out "
+            "where there is a choice",
         )
     if any(kernel % 2 == 0 for kernel in stage.kernel_sizes):
-        raise SpaceError(
-            f"{section.path}: {section.key}.kernel_sizes: expected odd numbers, "
-            f"got {list(stage.kernel_sizes)}"
-        )
+        raise section.refusal("kernel_sizes", f"expected odd numbers, got {list(stage.kernel_sizes)}")
     return stage
 
 

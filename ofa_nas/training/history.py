@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.files import parse_json, read_bytes, write_bytes
-from ofa_nas.space.toml_reader import shown
+from ofa_nas.section import shown
 from ofa_nas.training.loop import StepReport
 from ofa_nas.training.state import EpochEnd, RateChange
 from ofa_nas.training.train import EpochReport

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self, cast, get_args
 
+from ofa_nas.section import Section
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.space.toml_reader import Section
 
 Teacher = Literal["none", "largest", "frozen"]
 Purpose = Literal["train", "pretrain"]

@@ -9,8 +9,8 @@ from typing import Literal, Self, TypeVar, cast, get_args
 from ofa_nas.data import Flip, Jitter
 from ofa_nas.errors import ConfigError, RecipeError
 from ofa_nas.randomness import MOST_SEED, checked_seed
+from ofa_nas.section import read_toml
 from ofa_nas.space.search_space import SearchSpace
-from ofa_nas.space.toml_reader import read_toml
 from ofa_nas.training.phase import LIMITS, Phase, Purpose, StepPosition, limited_integer, limited_number
 
 Divergence = Literal["cross_entropy", "alpha"]

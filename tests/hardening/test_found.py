@@ -38,7 +38,7 @@ HUGE = 10**400  # an integer that is no float
 @pytest.mark.parametrize(
     ("name", "place", "value", "told"),
     [
-        ("estimated table", ("pricing", "constant_ms"), HUGE, "expected a number of at least 0"),
+        ("estimated table", ("pricing", "constant_ms"), HUGE, "expected a number from 0.0 to"),
         ("estimated table", ("made_by", "seed"), float("nan"), "NaN is no number"),
         ("estimated table", ("notes",), ["\ud800"], "surrogates not allowed"),
         ("measured table", ("rows", 0, "kind"), "os.path", "OFA_NAS_PLUGINS"),
@@ -159,7 +159,7 @@ def test_spoilt_bytes_are_one_error(
 @pytest.mark.parametrize(
     ("name", "place", "key", "told"),
     [
-        ("roofline table", ("pricing",), "x" * 3000, "pricing: expected an object with gmac_per_s"),
+        ("roofline table", ("pricing",), "x" * 3000, r"pricing\.xxx.*is not known here"),
         (
             "transfer checkpoint",
             ("__metadata__", "training", "recipe", "phases", 0),

@@ -201,7 +201,8 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     ("key", "value", "told"),
     [
         ("columns", ["size"], "columns: expected resolution, kind"),
-        ("rows", [1], "rows: expected a list of lists"),
+        ("rows", [1], "rows: expected one list or more"),
+        ("rows", [], "rows: expected one list or more"),
         ("rows", [[164]], r"rows\[0\]: expected 16 values, got 1"),
         ("rows", [["164", *[1] * 15]], r"rows\[0\].resolution: expected an integer"),
         ("files", {"x": 1}, r"files.x: expected a string"),

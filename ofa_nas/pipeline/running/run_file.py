@@ -13,7 +13,7 @@ from ofa_nas.precisions import FILE_PRECISIONS, FP16, FP32
 from ofa_nas.predictors import MIN_SAMPLES
 from ofa_nas.randomness import MOST_SEED
 from ofa_nas.search.budgets import KINDS, OBJECTIVES
-from ofa_nas.space.toml_reader import Section, read_toml
+from ofa_nas.section import Section, read_toml
 from ofa_nas.supernet_card import FITS, Fit
 from ofa_nas.training.phase import limited_integer, limited_number
 
@@ -310,9 +310,7 @@ def _torch_device(section: Section) -> str | None:
     """The name of a device of torch; whether it is there, the training finds out."""
     name = _text(section, "device")
     if name is not None and not _TORCH_DEVICE.fullmatch(name):
-        raise ConfigError(
-            f"{section.path}: {section.key}.device: expected auto, cpu, cuda or cuda:N, got {name!r:.80}"
-        )
+        raise section.refusal("device", f"expected auto, cpu, cuda or cuda:N, got {name!r:.80}")
     return name
 
 

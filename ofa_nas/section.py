@@ -1,4 +1,4 @@
-"""Read TOML, and JSON, into records, refusing unknown keys and wrong types with file and key path."""
+"""Sections of TOML and JSON files: unknown keys and wrong values are refused with file and key path."""
 
 import tomllib
 from dataclasses import dataclass, field
@@ -46,7 +46,8 @@ class Section:
     known: list[str] = field(default_factory=list)
     is_toml: bool = False
 
-    def _fail(self, key: str, message: str) -> OfaNasError:
+    def refusal(self, key: str, message: str) -> OfaNasError:
+        """The error that a value deserves: `FILE: KEY.PATH: message`; to be raised."""
         dotted = f"{self.key}.{key[:80]}" if self.key else key[:80]
         return self.error(f"{self.path}: {dotted}: {message}")
 
@@ -55,7 +56,7 @@ class Section:
         if key in self.content:
             return self.content[key]
         if default is None:
-            raise self._fail(key, "is missing")
+            raise self.refusal(key, "is missing")
         return default
 
     def has(self, key: str) -> bool:
@@ -73,9 +74,9 @@ class Section:
         value = self._take(key, default=default)
         if not isinstance(value, str) or (choices and value not in choices):
             expected = f"one of {', '.join(choices)}" if choices else "a string"
-            raise self._fail(key, f"expected {expected}, got {shown(value)}")
+            raise self.refusal(key, f"expected {expected}, got {shown(value)}")
         if "\0" in value:  # no path, no word of a command line and no name may hold it
-            raise self._fail(key, f"expected a string without the character NUL, got {shown(value)}")
+            raise self.refusal(key, f"expected a string without the character NUL, got {shown(value)}")
         return value
 
     def plugin(self, key: str, kind: str, *, default: str | None = None) -> str:
@@ -83,7 +84,7 @@ class Section:
         value = self.text(key, default=default)
         if value not in plugin_names(kind) and not is_trusted(value):
             names = ", ".join(plugin_names(kind))
-            raise self._fail(key, f"expected one of {names}, {trusted_help()}; got {shown(value)}")
+            raise self.refusal(key, f"expected one of {names}, {trusted_help()}; got {shown(value)}")
         return value
 
     def integer(
@@ -93,21 +94,21 @@ class Section:
         value = self._take(key, default=default)
         if not _is_integer(value) or not minimum <= value <= maximum:
             expected = f"an integer from {minimum} to {maximum}" if minimum < maximum else f"{minimum}"
-            raise self._fail(key, f"expected {expected}, got {shown(value)}")
+            raise self.refusal(key, f"expected {expected}, got {shown(value)}")
         return int(value)
 
     def number(self, key: str, *, default: float | None = None, minimum: float, maximum: float) -> float:
         """A number within bounds."""
         value = self._take(key, default=default)
         if not (_is_integer(value) or isinstance(value, float)) or not minimum <= value <= maximum:
-            raise self._fail(key, f"expected a number from {minimum} to {maximum}, got {shown(value)}")
+            raise self.refusal(key, f"expected a number from {minimum} to {maximum}, got {shown(value)}")
         return float(value)
 
     def flag(self, key: str, *, default: bool | None = None) -> bool:
         """A boolean."""
         value = self._take(key, default=default)
         if not isinstance(value, bool):
-            raise self._fail(key, f"expected true or false, got {shown(value)}")
+            raise self.refusal(key, f"expected true or false, got {shown(value)}")
         return value
 
     def integers(self, key: str, *, minimum: int = 1, maximum: int = 10_000) -> tuple[int, ...]:
@@ -121,7 +122,9 @@ class Section:
             value = list(range(start, stop + 1, step))
         good = isinstance(value, list) and value and all(_is_integer(item) for item in value)
         if not good or sorted(set(value)) != value or value[0] < minimum or value[-1] > maximum:
-            raise self._fail(key, f"expected rising integers from {minimum} to {maximum}, got {shown(value)}")
+            raise self.refusal(
+                key, f"expected rising integers from {minimum} to {maximum}, got {shown(value)}"
+            )
         return tuple(value)
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -137,7 +140,7 @@ class Section:
     def _items(self, key: str, kind: str) -> "Section":
         value = [] if self.lacks(key) else self.content[key]
         if not isinstance(value, list):
-            raise self._fail(key, f"expected a list of {kind}, got {shown(value)}")
+            raise self.refusal(key, f"expected a list of {kind}, got {shown(value)}")
         return self._below(key, {str(place): item for place, item in enumerate(value)})
 
     def section(self, key: str) -> "Section":
@@ -145,7 +148,7 @@ class Section:
         value = self._take(key, default=None)
         if not isinstance(value, dict):
             expected = f"a table [{key}]" if self.is_toml else "an object"
-            raise self._fail(key, f"expected {expected}, got {shown(value)}")
+            raise self.refusal(key, f"expected {expected}, got {shown(value)}")
         return self._below(key, value)
 
     def sections(self, key: str) -> list["Section"]:
@@ -153,7 +156,7 @@ class Section:
         value = self._take(key, default=None)
         if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
             expected = f"one table [[{key}]] or more" if self.is_toml else "a list of one object or more"
-            raise self._fail(key, f"expected {expected}")
+            raise self.refusal(key, f"expected {expected}")
         return [self._below(f"{key}[{index}]", item) for index, item in enumerate(value)]
 
     def _below(self, key: str, content: dict[str, Any]) -> "Section":
@@ -164,7 +167,9 @@ class Section:
         """Refuse keys that nobody asked for."""
         for key in self.content:
             if key not in self.known:
-                raise self._fail(key, f"is not known here; known keys: {', '.join(sorted(set(self.known)))}")
+                raise self.refusal(
+                    key, f"is not known here; known keys: {', '.join(sorted(set(self.known)))}"
+                )
 
 
 def shown(value: object) -> str:
