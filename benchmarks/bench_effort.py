@@ -47,7 +47,8 @@ class Outcome:
     """What one method found with so many evaluations in all problems of a kind.
 
     Attributes:
-        gap: Mean of the searches that found anything, in points of error rate above the optimum.
+        gap: Mean of the searches that found anything, in points of error rate above the optimum; None where
+            none did.
         searches: That were made.
         failed: Of these, that found nothing within the limit.
     """
@@ -55,7 +56,7 @@ class Outcome:
     kind: str
     evaluations: int
     method: str
-    gap: float
+    gap: float | None
     searches: int
     failed: int
 
@@ -70,9 +71,8 @@ def main() -> None:
             for method in options.methods:
                 gaps = _gaps(puzzles, method, effort, seeds=options.seeds)
                 found = gaps[np.isfinite(gaps)]
-                outcome = Outcome(
-                    kind, effort, method, float(np.mean(found)), len(gaps), len(gaps) - len(found)
-                )
+                gap = float(np.mean(found)) if len(found) else None
+                outcome = Outcome(kind, effort, method, gap, len(gaps), len(gaps) - len(found))
                 print(outcome, file=sys.stderr)
                 outcomes.append(outcome)
     _print_table(outcomes)
@@ -202,7 +202,8 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
 
 
 def _text(outcome: Outcome) -> str:
-    return f"{outcome.gap:.2f}" + f" ({outcome.failed} found none)" * (outcome.failed > 0)
+    gap = "–" if outcome.gap is None else f"{outcome.gap:.2f}"
+    return gap + f" ({outcome.failed} found none)" * (outcome.failed > 0)
 
 
 def _parser() -> argparse.ArgumentParser:

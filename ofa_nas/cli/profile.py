@@ -188,7 +188,6 @@ def _counts(args: argparse.Namespace) -> list[int]:
 
 
 def _precision(args: argparse.Namespace) -> str:
-
     return args.precision or FP32
 
 
