@@ -56,7 +56,8 @@ def read_devices(given: Sequence[tuple[str, str]]) -> tuple[DeviceArgument, ...]
 
     Raises:
         BudgetError: A latency has no device, or a device has two.
-        ConfigError: A device is given twice, an address is none or has no table, or threads are no number.
+        ConfigError: A device is given twice, an address is none or has no table, or threads are no number or
+            have no device.
     """
     count = sum(option == DEVICE for option, _ in given)
     if count == 1:
@@ -78,6 +79,8 @@ def read_devices(given: Sequence[tuple[str, str]]) -> tuple[DeviceArgument, ...]
             devices[-1] = _with(devices[-1], option, text)
         else:
             raise _homeless(option, text, count)
+    if given and not devices:
+        raise ConfigError(f"--threads {threads} is of a device: add --device host, a table or an address")
     return tuple(devices)
 
 

@@ -208,11 +208,11 @@ def _check_form(args: argparse.Namespace, budgets: "Sequence[Budget]") -> None:
             raise ConfigError(f"{option} is for the file that is written: add --export FILE")
         return
     batch = read_form(args).batch
-    limited = [budget for budget in budgets if budget.name in ("latency", "peak_memory")]
+    limited = [kind for budget in budgets if (kind := KINDS[budget.name]).is_of_one_image]
     if batch not in (1, None) and limited:
         raise ConfigError(
-            f"--batch {batch}: a search limits the {KINDS[limited[0].name].title} of one image at a time: "
-            f"leave out {KINDS[limited[0].name].option}, or give --batch dynamic"
+            f"--batch {batch}: a search limits the {limited[0].title} of one image at a time: "
+            f"leave out {limited[0].option}, or give --batch dynamic"
         )
 
 

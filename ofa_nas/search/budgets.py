@@ -29,6 +29,7 @@ class BudgetKind:
         example: What is right, for messages.
         examples: A list of them, for the help of its flag.
         is_peak: A network's cost is the largest of its layers', not their sum.
+        is_of_one_image: A file that takes several images at once has another cost.
     """
 
     title: str
@@ -39,6 +40,7 @@ class BudgetKind:
     example: str
     examples: str
     is_peak: bool = False
+    is_of_one_image: bool = False
 
 
 _MS = {"": 1.0, "us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -51,6 +53,7 @@ KINDS = {
         factors=_MS,
         example="30ms or 0.03s",
         examples="10,15,20ms",
+        is_of_one_image=True,
     ),
     "peak_memory": BudgetKind(
         title="peak memory",
@@ -61,6 +64,7 @@ KINDS = {
         example="8MB or 512KiB",
         examples="2,4,8MB",
         is_peak=True,
+        is_of_one_image=True,
     ),
     "model_size": BudgetKind(
         title="model size",

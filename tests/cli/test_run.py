@@ -300,6 +300,7 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("[search]\nmacs = 'lots'", "run.toml: search.macs: --macs 'lots': expected MACs such as 200M"),
         ("[search]\ndevice = 'toaster'", "run.toml: search.device: toaster: no such latency table"),
         ("[search]\ndevice = 'ssh://-oProxyCommand=x'", "run.toml: search.device: 'ssh://-oProxyCommand"),
+        ("[search]\nthreads = 4", "run.toml: search.threads: are ONNX Runtime's on a device: add search.dev"),
         ("[search]\nmethod = 'luck'", "run.toml: search.method: "),
         ("[search]\nobjective = 'latency'", "run.toml: search.accuracy: is reached at the least of"),
         ("[search]\nfinalists = 3", "run.toml: search.finalists: are timed on a device"),
@@ -314,6 +315,10 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         (
             f"[search]\n[export]\nbatch = {LARGEST_BATCH + 1}",
             f"run.toml: export.batch: expected an integer from 1 to {LARGEST_BATCH}, got",
+        ),
+        (
+            "[search]\ndevice = 'rpi4'\nlatency = '1s'\n[export]\nbatch = 8",
+            "run.toml: export.batch: 8: a search limits the latency of one image at a time: leave out",
         ),
         ("folder = 'a\\u0000b'\n[search]".replace("'", '"'), "run.toml: folder: expected a string without"),
         (
@@ -542,7 +547,7 @@ def test_every_planned_command_is_one_that_the_commands_take(
         "checkpoint_minutes = 1\ntensorboard = true\ndevice = 'cpu'\n"
         "[collect]\ncount = 8\nnear_front = 2\nimages = 10\nuntil = 'tau=0.9'\ndevice = 'cpu'\n"
         "[fit]\nkind = 'macs'\n"
-        "[export]\nprecision = 'int8'\nbatch = 2\npreprocess = true\n"
+        "[export]\nprecision = 'int8'\nbatch = 'dynamic'\npreprocess = true\n"
         "[profile]\nrounds = 2\nresolution = [24]\nclock = 'cpu'\n"
         "[search]\ndevice = 'host'\nlatency = '1ms'\npeak_memory = '1MB'\nmodel_size = '1MB'\nmacs = '1G'\n"
         "objective = 'macs'\naccuracy = '10%'\nmargin = '0.1'\nfinalists = 2\nmethod = 'local'\n"
@@ -565,7 +570,7 @@ def test_every_planned_command_is_one_that_the_commands_take(
     assert parsed["search"].devices[-2:] == [("--measure", "host"), ("--threads", "1")]
     assert (parsed["verify"].latency, parsed["verify"].accuracy) == ("1ms", "10%")
     assert {parsed[name].precision for name in ("profile", "search", "export")} == {"int8"}
-    assert (parsed["export"].batch, parsed["export"].preprocess) == ("2", True)
+    assert (parsed["export"].batch, parsed["export"].preprocess) == ("dynamic", True)
 
 
 @pytest.mark.parametrize(

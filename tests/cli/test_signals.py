@@ -327,6 +327,15 @@ def test_a_run_that_cannot_train_on_its_signals_is_refused_first(
             check_run(RunFile.read(path))
 
 
+def test_a_run_whose_file_would_take_pixels_of_signals_is_refused_first(tmp_path: Path) -> None:
+    path, data = tmp_path / "run.toml", tmp_path / "data"
+    write_recordings(data)
+    text = f'data = "{data}@64/32"\ntrain.space = "conv1d"\nsearch.macs = "1M"\n'
+    path.write_text(f"{text}export.preprocess = true\n")
+    with pytest.raises(ConfigError, match=r"export\.preprocess: .* such a file takes pixels of 0 to 255"):
+        check_run(RunFile.read(path))
+
+
 def test_a_run_that_would_flip_its_signals_is_refused_first(tmp_path: Path) -> None:
     path, data = tmp_path / "run.toml", tmp_path / "data"
     write_recordings(data)

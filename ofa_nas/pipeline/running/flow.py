@@ -158,7 +158,8 @@ class _Planner:
         if table.contest:
             command += self._data()
             inputs |= {**self._images(), "data": self.content}
-        return self._step("search", [[*command, *self._threads(), *self.seed]], inputs, (self._at(SEARCH),))
+        command += [*(self._threads() if self.has_table else ()), *self.seed]
+        return self._step("search", [command], inputs, (self._at(SEARCH),))
 
     def _export(self) -> Step:
         command = ["export", ARCHITECTURE, "--supernet", self.supernet, "--output", str(self._at(SUBNET))]

@@ -17,6 +17,7 @@ from ofa_nas.data.windows import split_windows, windows_like
 from ofa_nas.devices import MeasuringProtocol, backend_of, check_address, is_address, open_device, provider_of
 from ofa_nas.devices.provided import with_provider
 from ofa_nas.errors import BudgetError, ConfigError, OfaNasError
+from ofa_nas.export.interface import FileForm
 from ofa_nas.files import check_folder_writable
 from ofa_nas.latency.profile import check_request
 from ofa_nas.latency.table import LatencyTable
@@ -31,7 +32,14 @@ from ofa_nas.pipeline.searching.search import with_margin
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.plugins import check_trusted
 from ofa_nas.predictors import load_module
-from ofa_nas.search.budgets import budget_levels, parse_accuracy, parse_budget, parse_budgets, parse_margin
+from ofa_nas.search.budgets import (
+    KINDS,
+    budget_levels,
+    parse_accuracy,
+    parse_budget,
+    parse_budgets,
+    parse_margin,
+)
 from ofa_nas.search.feasibility import BudgetedCost
 from ofa_nas.search.methods import load_method
 from ofa_nas.space.encoding import Encoding
@@ -98,6 +106,7 @@ def check_run(run: RunFile) -> Facts:
             check_trusted(str(run.kind))
             load_module(str(run.kind))
     _search(run)
+    _export(run, space)
     table, address = _device(run, space)
     _check_reach(run, space, table)
     return Facts(data, space, start, texts, table, address, is_collected, _is_reported(run))
@@ -227,6 +236,19 @@ def _search(run: RunFile) -> None:
     _check_objective(run, table)
 
 
+def _export(run: RunFile, space: SearchSpace) -> None:
+    """Whether a file of the space can be such, and keep the budgets."""
+    table = run.export
+    with _key(run, "export.preprocess"):
+        FileForm(has_preprocessing=table.preprocess).check(space)
+    limited = [name for name in run.search.budgets if KINDS[name].is_of_one_image]
+    if table.batch not in (None, "1", "dynamic") and limited:
+        raise ConfigError(
+            f"{run.path}: export.batch: {table.batch}: a search limits the {KINDS[limited[0]].title} of one "
+            f'image at a time: leave out search.{limited[0]}, or give batch = "dynamic"'
+        )
+
+
 def _check_objective(run: RunFile, table: SearchTable) -> None:
     if (table.objective is None) != (table.accuracy is None):
         raise ConfigError(
@@ -257,6 +279,8 @@ def _device(run: RunFile, space: SearchSpace) -> tuple[LatencyTable | None, str]
             check_address(address)
             check_trusted(backend_of(address))
             open_device(address)
+    if device is None and address is None and run.search.threads != 1:
+        raise ConfigError(f"{run.path}: search.threads: are ONNX Runtime's on a device: add search.device")
     if (device is None or address is None) and run.search.finalists is not None and not run.search.contest:
         raise ConfigError(
             f"{run.path}: search.finalists: are timed on a device, or evaluated; give its table as "
