@@ -67,7 +67,6 @@ def run(args: argparse.Namespace) -> None:
         start=args.start,
         loss=args.loss,
         recipe=Recipe.load(args.recipe, purpose="pretrain").override(own_settings(args)),
-        has_tensorboard=args.tensorboard,
         **kept_run(args),
     )
     done = follow_training(

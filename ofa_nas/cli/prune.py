@@ -90,7 +90,10 @@ def _plan(args: argparse.Namespace) -> "PrunePlan":
     from ofa_nas.pipeline.adapting.prune import PrunePlan, prune_recipe
     from ofa_nas.training.splits import SplitSizes
 
-    own = {"channel": ("keep", "checkpoint_minutes"), "imp": ("rounds", "share", "scope", "rewind")}
+    own = {
+        "channel": ("keep", "checkpoint_minutes", "tensorboard"),
+        "imp": ("rounds", "share", "scope", "rewind"),
+    }
     other = next(name for name in own if name != args.method)
     for name in own[other]:
         if getattr(args, name) is not None:

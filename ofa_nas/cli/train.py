@@ -70,7 +70,6 @@ def run(args: argparse.Namespace) -> int:
                 start=args.start,
                 recipe=Recipe.load(args.recipe, purpose="train").override(own_settings(args)),
                 sizes=SplitSizes(reports=args.held_out, seed=args.seed),
-                has_tensorboard=args.tensorboard,
                 **kept_run(args),
             )
         trained = follow_training(

@@ -24,6 +24,12 @@ def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: st
     parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
     add_fit(parser)
     parser.add_argument("--checkpoint-minutes", type=float, help=f"{kept}minutes between checkpoints (5)")
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        default=None,
+        help=f"{kept}write scalars for TensorBoard into the run folder",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument(
         "--threads", type=int, help="CPU threads of torch (all cores, or what a CPU quota leaves)"
@@ -50,6 +56,7 @@ def kept_run(args: argparse.Namespace) -> dict[str, Any]:
         "fit": args.fit,
         "resume": args.resume,
         "has_own_rate": args.learning_rate is not None,
+        "has_tensorboard": bool(args.tensorboard),
         **({} if minutes is None else {"checkpoint_minutes": minutes}),
     }
 
@@ -123,9 +130,6 @@ def image_settings(args: argparse.Namespace) -> dict[str, Any]:
 def add_supernet_training(parser: argparse.ArgumentParser) -> None:
     """Add what only the training of a whole supernet has."""
     parser.add_argument("--random-subnets", type=int, help="random subnets a step (the recipe's)")
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write scalars for TensorBoard into the run folder"
-    )
 
 
 def add_held_out(parser: argparse.ArgumentParser) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from ofa_nas.errors import ConfigError, FileError
 from ofa_nas.files import parse_json, read_bytes, write_bytes
 from ofa_nas.section import shown
 from ofa_nas.training.loop import StepReport
-from ofa_nas.training.state import EpochEnd, RateChange
-from ofa_nas.training.train import EpochReport
+from ofa_nas.training.state import RateChange
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -22,7 +21,23 @@ FILE = "history.jsonl"
 _EVERY_STEPS = 10
 LARGEST = 1e15  # of a number in a report
 _EXPECTED: dict[Any, str] = {str: "a text", int: "a number", float: "a number"}
-E = TypeVar("E", EpochReport, EpochEnd)
+
+
+class EpochLike(Protocol):
+    """What the report of an epoch has: a dataclass of texts, numbers and numbers by name."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def step(self) -> int:
+        """Done so far."""
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """What TensorBoard draws, by name."""
+
+
+E = TypeVar("E", bound=EpochLike)
 
 
 class History(Generic[E]):
@@ -93,7 +108,8 @@ class History(Generic[E]):
         except OSError as error:
             raise FileError(f"{self.path}: cannot be written: {error.strerror}") from error
         if self._writer is not None:
-            _write_scalars(self._writer, report)
+            for name, value in report.scalars.items():
+                self._writer.add_scalar(name, value, report.step)
 
     def epochs(self) -> tuple[E, ...]:
         """The reports of all epochs so far, those before a resume too.
@@ -163,22 +179,3 @@ def _is_kind(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         return type(value) in (int, float) and abs(value) < LARGEST
     return isinstance(value, dict) and all(_is_kind(one, float) for one in value.values())
-
-
-def _write_scalars(writer: "SummaryWriter", report: StepReport | EpochReport | EpochEnd) -> None:
-    if isinstance(report, StepReport):
-        scalars = {
-            "loss": report.loss,
-            "learning rate": report.learning_rate,
-            "images a second": report.images_per_s,
-        }
-    elif isinstance(report, EpochReport):
-        scalars = {
-            "accuracy/smallest": report.smallest,
-            "accuracy/middle": report.middle,
-            "accuracy/largest": report.largest,
-        }
-    else:
-        scalars = {f"loss/{name}": value for name, value in report.terms.items()}
-    for name, value in scalars.items():
-        writer.add_scalar(name, value, report.step)

@@ -42,6 +42,15 @@ class StepReport:
     learning_rate: float
     images_per_s: float
 
+    @property
+    def scalars(self) -> dict[str, float]:
+        """What TensorBoard draws."""
+        return {
+            "loss": self.loss,
+            "learning rate": self.learning_rate,
+            "images a second": self.images_per_s,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpointing:

@@ -53,6 +53,11 @@ class EpochEnd:
     terms: dict[str, float]
     elapsed_s: float
 
+    @property
+    def scalars(self) -> dict[str, float]:
+        """What TensorBoard draws."""
+        return {f"loss/{name}": value for name, value in self.terms.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class RateChange:

@@ -27,6 +27,11 @@ class EpochReport:
     largest: float
     elapsed_s: float
 
+    @property
+    def scalars(self) -> dict[str, float]:
+        """What TensorBoard draws."""
+        return {f"accuracy/{name}": getattr(self, name) for name in ("smallest", "middle", "largest")}
+
 
 Report = StepReport | RateChange | EpochReport
 

@@ -44,6 +44,11 @@ class TransferEpoch:
     loss: float
     accuracy: float
 
+    @property
+    def scalars(self) -> dict[str, float]:
+        """What TensorBoard draws."""
+        return {"accuracy": self.accuracy}
+
 
 TransferReport = StepReport | RateChange | TransferEpoch
 

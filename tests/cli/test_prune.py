@@ -1,5 +1,6 @@
 """A pruning from end to end: channels are cut or tickets drawn, from an architecture or a file."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,10 @@ def test_channels_are_cut_the_rest_is_trained_and_every_command_takes_it(
     assert document["is_met"]
     assert document["measured"]["accuracy"] > 0.3, "ten classes"
     assert [one["step"] for one in document["epochs"]] == [10, 20]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert [(line["kind"], line["step"]) for line in lines] == [
+        ("step", 10), ("epoch", 10), ("step", 20), ("epoch", 20),
+    ]  # fmt: skip
     assert document["after"]["macs"] < 0.85 * document["before"]["macs"]
     assert document["rounds"] == []
     files = SupernetFiles(Path(document["subnet"]))
@@ -159,6 +164,7 @@ def test_wrong_inputs_are_one_clear_error(refused: Refused, small: SmallSupernet
     assert "--keep 0.0: expected a share of the channels" in refused(*start, "--keep", 0)
     assert "--keep 0.99: cuts no channel of tiny" in refused(*start, "--keep", 0.99)
     assert "--rounds: is of --method imp" in refused(*start, "--rounds", 3)
+    assert "--tensorboard: is of --method channel" in refused(*start, "--method", "imp", "--tensorboard")
     assert "--keep: is of --method channel" in refused(*start, "--method", "imp", "--keep", 0.5)
     assert "--share 1.0: expected a share" in refused(*start, "--method", "imp", "--share", 1)
     assert "--rewind 99: expected a step before the end" in refused(

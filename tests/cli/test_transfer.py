@@ -1,5 +1,6 @@
 """A transfer from end to end: to a user's folder, from an architecture and from a file, and checked."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -63,6 +64,10 @@ def test_a_users_folder_is_learnt_exported_and_verified(
     assert document["classes"] == 3
     assert document["measured"]["accuracy"] > 0.6
     assert len(document["epochs"]) == 3
+    lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert [line for line in lines if line["kind"] == "epoch"] == [
+        {"kind": "epoch", **epoch} for epoch in document["epochs"]
+    ]
     names = {node.output[0] for node in read_model(Path(document["file"])).graph.node}
     assert {"s0b0/lite_conv", "s0b0/lite_grow", "s1b0/lite_add"} <= names
     files = SupernetFiles(Path(document["subnet"]))

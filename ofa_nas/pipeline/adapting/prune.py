@@ -2,7 +2,6 @@
 
 import gzip
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -116,7 +115,7 @@ class PrunedSubnet:
         before: The subnet.
         after: What is left of it; weights that are 0 are still there.
         rounds: By `imp`, those before a resume too.
-        epochs: By `channel`, since the start or the resume.
+        epochs: By `channel`, likewise.
         delivery: The ONNX file and its checks.
         zeros: Weights of convolutions and classifier that are 0 in the file.
         gzip_bytes: Of the file, compressed.
@@ -162,6 +161,7 @@ def prune_subnet(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRec
 
 def _prune(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRecord, None, None]:
     _check_folder(plan)
+    history = plan.history(EpochReport)
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_like(plan.data, source, fit=plan.fit)
     check_input(data.train, source.space)
@@ -174,19 +174,16 @@ def _prune(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRecord, N
     packs = yield from decode_splits(data, plan.image_size)
     prepared = training_data(*packs, plan.sizes, normalization=source.normalization)
     supernet, before = _first(source, prepared, plan, device=device)
-    rounds: list[Round] = []
-    epochs: list[EpochReport] = []
+    start = _start(plan, source.name)
+    rounds: tuple[Round, ...] = ()
+    epochs: tuple[EpochReport, ...] = ()
     rates: list[RateChange] = []
-    prune = _draw if plan.method == "imp" else _retrain
-    with closing(prune(supernet, prepared, plan, start=source.name)) as reports:
-        for report in reports:
-            if isinstance(report, Round):
-                rounds.append(report)
-            elif isinstance(report, EpochReport):
-                epochs.append(report)
-            elif isinstance(report, RateChange):
-                rates.append(report)
-            yield report
+    if plan.method == "imp":
+        rounds = yield from _draw(supernet, prepared, plan, start=start)
+    else:
+        checkpointing = plan.checkpointing(plan.folder / _STATES["channel"], start)
+        reports = train(supernet, prepared, plan.recipe, checkpointing=checkpointing)
+        epochs, rates = yield from history.keep(reports)
     files = SupernetFiles(plan.folder / "subnet.safetensors")
     save_trained(
         files,
@@ -194,10 +191,10 @@ def _prune(plan: PrunePlan, *, device: torch.device) -> Generator[PruneRecord, N
         data,
         sizes=plan.sizes,
         normalization=source.normalization,
-        made_by={"prune": _told(plan), **plan.made_by(_start(plan, source.name), rates)},
+        made_by={"prune": _told(plan), **plan.made_by(start, rates)},
         licence="" if plan.from_scratch else source.licence,
     )
-    yield from _finish(files, before, tuple(rounds), tuple(epochs))
+    yield from _finish(files, before, rounds, epochs)
 
 
 def _check_folder(plan: PrunePlan) -> None:
@@ -236,20 +233,13 @@ def _first(
     return place(supernet, device), before
 
 
-def _retrain(
-    supernet: Supernet, data: TrainingData, plan: PrunePlan, *, start: str
-) -> Generator[StepReport | RateChange | EpochReport, None, None]:
-    checkpointing = plan.checkpointing(plan.folder / _STATES["channel"], _start(plan, start))
-    yield from train(supernet, data, plan.recipe, checkpointing=checkpointing)
-
-
 def _start(plan: PrunePlan, start: str) -> str:
     return f"{start}{', drawn anew' if plan.from_scratch else ''}"
 
 
 def _draw(
     supernet: Supernet, data: TrainingData, plan: PrunePlan, *, start: str
-) -> Generator[StepReport | Round, None, None]:
+) -> Generator[StepReport | Round, None, tuple[Round, ...]]:
     course = SupernetCourse(supernet, data, plan.recipe)
     path = plan.folder / _STATES["imp"]
     meta: dict[str, object] = {  # but the rounds: there may be more
@@ -257,7 +247,7 @@ def _draw(
         **plan.size_meta(),
         "space": supernet.space.digest,
         "lottery": {"share": plan.share, "scope": plan.scope, "rewind": plan.rewind},
-        "start": _start(plan, start),
+        "start": start,
         **data_meta(data.train, data.normalization),
     }
     last, rounds = load_ticket(path, supernet, meta=meta) if plan.resume else (None, [])
@@ -276,6 +266,7 @@ def _draw(
         else:
             losses.append(record.loss)
             yield record
+    return tuple(rounds)
 
 
 def _round(supernet: Supernet, data: TrainingData, ticket: Ticket, loss: float) -> Round:

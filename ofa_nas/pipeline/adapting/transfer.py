@@ -1,7 +1,6 @@
 """From a subnet and a data set to a subnet for that data set, on the disk, exported and checked."""
 
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +25,6 @@ from ofa_nas.supernet.supernet import Supernet, place
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.splits import SplitSizes, training_data
-from ofa_nas.training.state import RateChange
 from ofa_nas.transfer.adapt import TransferEpoch, TransferReport, adapt
 from ofa_nas.transfer.methods import METHODS, Method
 from ofa_nas.transfer.network import TransferNetwork, transfer_space
@@ -64,7 +62,7 @@ class TransferredSubnet:
         classes: Outputs of the classifier.
         keeps_classifier: It began as the subnet's, which knew every class; else at 0.
         trained_parameters: How many numbers were trained.
-        epochs: Reports since the start or the resume.
+        epochs: One report each, those before a resume too.
         delivery: The ONNX file and its checks.
     """
 
@@ -100,6 +98,7 @@ def _transfer(
     plan: TransferPlan, *, device: torch.device
 ) -> Generator[FoundImages | PackProgress | TransferReport | Activity | TransferredSubnet, None, None]:
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="transfer")
+    history = plan.history(TransferEpoch)
     source = open_subnet(plan.subnet, plan.supernet)
     data = open_like(plan.data, source, fit=plan.fit)
     check_input(data.train, source.space)
@@ -108,15 +107,8 @@ def _transfer(
     network = _network(source, data, plan, device=device)
     prepared = training_data(*packs, plan.sizes, normalization=source.normalization)
     checkpointing = plan.checkpointing(checkpoint, source.name)
-    epochs: list[TransferEpoch] = []
-    rates: list[RateChange] = []
-    with closing(adapt(network, prepared, plan.recipe, checkpointing=checkpointing)) as reports:
-        for report in reports:
-            if isinstance(report, TransferEpoch):
-                epochs.append(report)
-            elif isinstance(report, RateChange):
-                rates.append(report)
-            yield report
+    reports = adapt(network, prepared, plan.recipe, checkpointing=checkpointing)
+    epochs, rates = yield from history.keep(reports)
     files = SupernetFiles(plan.folder / "subnet.safetensors")
     count = sum(value.numel() for value in network.trained().values())
     network.merge_scales()
@@ -138,7 +130,7 @@ def _transfer(
         classes=len(data.class_names),
         keeps_classifier=network.keeps_classifier,
         trained_parameters=count,
-        epochs=tuple(epochs),
+        epochs=epochs,
         delivery=delivery,
     )
 

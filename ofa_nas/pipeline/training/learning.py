@@ -21,7 +21,6 @@ from ofa_nas.supernet.starts import card_of_start
 from ofa_nas.supernet_card import SupernetFiles
 from ofa_nas.training.distributed import ALONE, Ranks
 from ofa_nas.training.first_supernet import first_supernet
-from ofa_nas.training.history import History
 from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.splits import SplitSizes, training_data
@@ -37,14 +36,12 @@ class TrainingPlan(RunPlan):
         data: Data set, as `open_data` takes it.
         start: Supernet or pretrained network, as `open_start` takes it, or None.
         sizes: Of the images that serve beside training.
-        has_tensorboard: Write scalars for TensorBoard into the run folder.
     """
 
     space: str | None
     data: str
     start: str | None
     sizes: SplitSizes
-    has_tensorboard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +89,7 @@ def _train(
 ) -> Generator[FoundImages | PackProgress | Report | TrainedSupernet, None, None]:
     with ranks.in_turn():  # the first one decodes for all
         checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
+        history = plan.history(EpochReport)
         start = None if plan.start is None else card_of_start(plan.start)
         data = open_like(plan.data, start, fit=plan.fit)
         first = first_supernet(plan.space, data, start=plan.start, recipe=plan.recipe, device=device)
@@ -110,7 +108,6 @@ def _train(
     if not ranks.is_first:
         yield from reports
         return
-    history = History(plan.folder, EpochReport, has_tensorboard=plan.has_tensorboard)
     epochs, rates = yield from history.keep(reports)
     made_by = plan.made_by(first.start, rates) | {"history": [asdict(report) for report in epochs]}
     files = SupernetFiles(plan.folder / "supernet.safetensors")

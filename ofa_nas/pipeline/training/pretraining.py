@@ -16,7 +16,6 @@ from ofa_nas.supernet.starts import card_of_start
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 from ofa_nas.training.first_supernet import FirstSupernet, first_encoder
-from ofa_nas.training.history import History
 from ofa_nas.training.losses import load_loss
 from ofa_nas.training.output_folder import CHECKPOINT, check_run_folder, locked_folder
 from ofa_nas.training.pretrain import PretrainingReport, pretrain
@@ -32,14 +31,12 @@ class PretrainingPlan(RunPlan):
         data: Images, as `open_unlabelled` takes them.
         start: Supernet or pretrained network, as `open_start` takes it, or None.
         loss: As `load_loss` takes it.
-        has_tensorboard: Write scalars for TensorBoard into the run folder.
     """
 
     space: str | None
     data: str
     start: str | None
     loss: str
-    has_tensorboard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +83,7 @@ def _pretrain(
     plan: PretrainingPlan, *, device: torch.device
 ) -> Generator[PackProgress | PretrainingReport | PretrainedSupernet, None, None]:
     checkpoint = check_run_folder(plan.folder, CHECKPOINT, resume=plan.resume, work="training")
+    history = plan.history(EpochEnd)
     load_loss(plan.loss)
     data = open_unlabelled(plan.data)
     if data.source.axes == 1:
@@ -107,7 +105,6 @@ def _pretrain(
         normalization=first.normalization,
         checkpointing=plan.checkpointing(checkpoint, first.start),
     )
-    history = History(plan.folder, EpochEnd, has_tensorboard=plan.has_tensorboard)
     epochs, rates = yield from history.keep(reports)
     files = SupernetFiles(plan.folder / "supernet.safetensors")
     supernet = with_classifier(first.supernet, first.classes, seed=plan.recipe.seed)

@@ -16,6 +16,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.checkpoint import save_supernet
 from ofa_nas.supernet.supernet import Supernet
 from ofa_nas.supernet_card import CROP, Fit, SupernetCard, SupernetFiles
+from ofa_nas.training.history import E, History
 from ofa_nas.training.loop import Checkpointing
 from ofa_nas.training.recipe import Recipe
 from ofa_nas.training.recipe_document import recipe_document
@@ -37,6 +38,7 @@ class RunPlan:
         checkpoint_minutes: Minutes between checkpoints.
         has_own_rate: Whether the learning rate was given, so that a resume may change it.
         fit: How images become square; None for that of what the run starts from.
+        has_tensorboard: Write scalars for TensorBoard into the run folder.
     """
 
     folder: Path
@@ -46,10 +48,22 @@ class RunPlan:
     checkpoint_minutes: float = 5.0
     has_own_rate: bool = False
     fit: Fit | None = None
+    has_tensorboard: bool = False
 
     def checkpointing(self, path: Path, start: str) -> Checkpointing:
         """How the training is kept, in a file, that begins with the weights of a start."""
         return Checkpointing(path, self.resume, self.checkpoint_minutes, start, self.has_own_rate)
+
+    def history(self, epoch: type[E]) -> History[E]:
+        """Where the reports are kept.
+
+        Args:
+            epoch: Kind of the epochs' reports.
+
+        Raises:
+            ConfigError: TensorBoard is asked for and not installed.
+        """
+        return History(self.folder, epoch, has_tensorboard=self.has_tensorboard)
 
     def size_meta(self) -> dict[str, int]:
         """What a card tells of the size of the images."""
