@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ofa_nas.onnx_writer import write_model
     from ofa_nas.pipeline.delivery.deliver import deliver
     from ofa_nas.pipeline.delivery.file_verification import Delivery, verify_file
+    from ofa_nas.pipeline.delivery.found import FoundSubnet, find_subnet
     from ofa_nas.pipeline.evaluating.judging import evaluate
     from ofa_nas.pipeline.searching.estimators import Estimators
     from ofa_nas.pipeline.searching.promise import Place, promise_of_result
@@ -47,6 +48,7 @@ __all__ = [
     "Delivery",
     "Encoding",
     "Estimators",
+    "FoundSubnet",
     "Generation",
     "LatencyTable",
     "Layer",
@@ -63,6 +65,7 @@ __all__ = [
     "deliver",
     "encoding_problem",
     "evaluate",
+    "find_subnet",
     "find_table",
     "load_method",
     "load_supernet",
@@ -83,6 +86,7 @@ _HOMES = {
     "Delivery": "pipeline.delivery.file_verification",
     "Encoding": "space.encoding",
     "Estimators": "pipeline.searching.estimators",
+    "FoundSubnet": "pipeline.delivery.found",
     "Generation": "search.methods",
     "LatencyTable": "latency.table",
     "Layer": "space.layer",
@@ -99,6 +103,7 @@ _HOMES = {
     "deliver": "pipeline.delivery.deliver",
     "encoding_problem": "search.encoded",
     "evaluate": "pipeline.evaluating.judging",
+    "find_subnet": "pipeline.delivery.found",
     "find_table": "latency.shelf",
     "load_method": "search.methods",
     "load_supernet": "supernet.checkpoint",

@@ -38,6 +38,7 @@ HEAVY = "{'torch', 'onnx', 'onnxruntime', 'optuna', 'PIL', 'scipy'}"
         ("import ofa_nas", HEAVY + " | {'numpy', 'rich'}"),
         ("from ofa_nas import SearchSpace, Encoding, Architecture", HEAVY),
         ("from ofa_nas import ChoiceSpace, Problem; ofa_nas.load_method('evolution')", HEAVY),
+        ("ofa_nas.find_subnet(latency={'rpi4': '30ms'}, peak_memory='1.2MB')", HEAVY + " - {'onnx'}"),
         ("main(['--help'])", HEAVY + " | {'numpy', 'rich'}"),
         ("main(['spaces'])", HEAVY),
         ("main(['spaces', 'tiny', '--json'])", HEAVY),

@@ -313,15 +313,13 @@ def _measure(
 ) -> "Finals | None":
     """Time finalists on the first device at hand; None where there is none, or none is to be timed."""
     from ofa_nas.cli.console import follow
-    from ofa_nas.devices import MeasuringProtocol, open_device
     from ofa_nas.latency.references import reference_architectures
     from ofa_nas.pipeline.searching.finalists import ROUNDS, Finals, Site, measure_finalists
 
     if not places or args.finalists == 0:
         return None
     name, place = next(iter(places.items()))
-    protocol = MeasuringProtocol(threads=place.threads, seed=args.seed)
-    site = Site(open_device(place.address), estimators.tables[name], place.address, protocol)
+    site = Site.at(place, estimators.tables[name], seed=args.seed)
     rounds = ROUNDS if args.data is None else 1  # who was evaluated is who can be chosen
     stream = measure_finalists(result, candidates, estimators.card.space, site, rounds=rounds)
     models = len(candidates) + len(reference_architectures(estimators.card.space))
@@ -331,5 +329,5 @@ def _measure(
         show=lambda bar, visit: bar.advance(note=visit.model),
         title=f"timing finalists on {site.timed_on}",
         quiet=args.json,
-        total=models * protocol.rounds,  # at least
+        total=models * site.protocol.rounds,  # at least
     )

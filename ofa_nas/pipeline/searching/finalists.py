@@ -10,7 +10,7 @@ from math import ceil
 
 import numpy as np
 
-from ofa_nas.devices import Device, MeasuringProtocol, Visit, describe_threads
+from ofa_nas.devices import Device, MeasuringProtocol, Visit, describe_threads, open_device
 from ofa_nas.devices.provided import with_provider
 from ofa_nas.devices.quiet import quiet
 from ofa_nas.errors import BudgetError
@@ -20,6 +20,7 @@ from ofa_nas.latency.references import Timed, time_among_references, write_netwo
 from ofa_nas.latency.table import LatencyTable
 from ofa_nas.latency.verification import find_changes_of_machine
 from ofa_nas.pipeline.searching.estimators import Candidate, by_accuracy
+from ofa_nas.pipeline.searching.promise import Place
 from ofa_nas.pipeline.searching.search import SearchResult
 from ofa_nas.randomness import rng_of
 from ofa_nas.search.budgets import Budget, Cost
@@ -46,6 +47,16 @@ class Site:
     table: LatencyTable
     address: str
     protocol: MeasuringProtocol
+
+    @classmethod
+    def at(cls, place: Place, table: LatencyTable, *, seed: int) -> "Site":
+        """Where a device of a table is.
+
+        Raises:
+            DeviceError: It cannot be reached.
+        """
+        protocol = MeasuringProtocol(threads=place.threads, seed=seed)
+        return cls(open_device(place.address), table, place.address, protocol)
 
     @property
     def timed_on(self) -> str:
