@@ -84,28 +84,28 @@ class CommandModule(Protocol):
 
 
 COMMANDS = (  # groups in this order: find, measure, learn, adapt, inspect
-    Command("find", "run", "go the whole way, from images to a checked ONNX file, by one file"),
+    Command("find", "run", "do everything that a run file says, from images to a checked ONNX file"),
     Command("find", "search", "find the best subnet within budgets, and export it as a checked ONNX file"),
     Command("find", "export", "export an architecture of your own choice as a checked ONNX file"),
-    Command("find", "show", "tell what an exported file says of itself"),
+    Command("find", "show", "show what an exported file says about itself"),
     Command("find", "verify", "check an exported file again: numerics, accuracy, latency, memory"),
     Command("find", "compare", "compare an exported file with hand-designed networks, or any ONNX file"),
     Command("find", "report", "show a search as one HTML page, and its front as a picture"),
-    Command("measure", "profile", "measure a device's latencies and write its table"),
-    Command("measure", "verify-table", "time fresh networks to see whether a latency table still holds"),
+    Command("measure", "profile", "measure the latency table of a device"),
+    Command("measure", "verify-table", "time fresh networks to check whether a latency table still holds"),
     Command("measure", "devices", "list latency tables and rooflines; explain, calibrate or import them"),
     Command("learn", "bootstrap", "turn a pretrained network into a supernet, without training"),
     Command("learn", "import", "turn a once-for-all checkpoint into a supernet, or back"),
     Command("learn", "train", "train a supernet once, for every architecture of a space"),
     Command("learn", "pretrain", "train a supernet without labels, as a start for train"),
-    Command("learn", "evaluate", "evaluate subnets for real, without training them"),
-    Command("learn", "predictor", "evaluate many subnets and fit the accuracy predictor to them"),
-    Command("adapt", "transfer", "teach a subnet another task in little memory, and export it"),
-    Command("adapt", "prune", "prune a subnet, by lottery tickets or by cutting channels, and export it"),
-    Command("inspect", "memory", "tell what training a subnet takes, by account and as measured"),
-    Command("inspect", "data", "draw synthetic images to learn from without labels"),
+    Command("learn", "evaluate", "measure the accuracy of subnets or exported files"),
+    Command("learn", "predictor", "evaluate many subnets and fit the accuracy predictor"),
+    Command("adapt", "transfer", "train a subnet for another task in little memory, and export it"),
+    Command("adapt", "prune", "prune channels or weights (lottery tickets) of a subnet, and export it"),
+    Command("inspect", "memory", "show the memory that training a subnet takes, computed and measured"),
+    Command("inspect", "data", "generate synthetic images for learning without labels"),
     Command("inspect", "spaces", "list the search spaces, or show the stages of one"),
-    Command("inspect", "completion", "print what bash, zsh or fish needs to complete command lines"),
+    Command("inspect", "completion", "print the completion script for bash, zsh or fish"),
 )
 
 
@@ -146,11 +146,33 @@ def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
 def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     """Add a command's own arguments and those that every command has."""
     load_command(command.name).add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON document to stdout")
-    parser.add_argument(
-        "--json-file", type=Path, metavar="FILE", help="write that document to a file, with or without --json"
+    usage = _usage(parser)
+    if usage is not None:
+        parser.usage = f"ofa-nas {command.name} {usage}"
+    group = parser.add_argument_group("options of every command")
+    group.add_argument("--json", action="store_true", help="print one JSON document to stdout")
+    group.add_argument(
+        "--json-file",
+        type=Path,
+        metavar="FILE",
+        help="write that JSON document to a file, with or without --json",
     )
-    parser.add_argument("--verbose", action="store_true", help="log what the library does to stderr")
+    group.add_argument("--verbose", action="store_true", help="log library activity to stderr")
+
+
+def _usage(parser: argparse.ArgumentParser) -> str | None:
+    """What a command must have, and `[OPTIONS]`; None where actions follow, which have their own usages."""
+    words = []
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its arguments
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return None
+        value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+        if not action.option_strings:
+            value += " …" if action.nargs in ("+", "*") else ""
+            words.append(f"[{value}]" if action.nargs in ("?", "*") else value)
+        elif action.required:
+            words.append(f"{action.option_strings[0]} {value}")
+    return " ".join([*words, "[OPTIONS]"])
 
 
 def _command_list() -> str:

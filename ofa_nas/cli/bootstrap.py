@@ -14,27 +14,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="start",
         required=True,
-        help="a pretrained network (efficientnet_lite0), or a supernet (a name or a .safetensors file)",
+        help="what to start from: a pretrained network (efficientnet_lite0) or a supernet (a name "
+        "or a .safetensors file)",
     )
     parser.add_argument(
         "--space",
-        help="search space, by name or TOML file, that differs from that of --from in its resolutions "
-        "(that of --from)",
+        help="search space, by name or TOML file; may differ from that of --from only in its "
+        "resolutions [default: that of --from]",
     )
     parser.add_argument(
         "--output",
+        metavar="FILE",
         type=Path,
         required=True,
-        help="supernet to write, a .safetensors file; the rest goes beside it",
+        help="supernet to write, a .safetensors file; its card and images go beside it",
     )
     parser.add_argument(
         "--data",
-        help="data set: its classes become the outputs, its images serve evaluate and export "
-        "(the classes of the start, no images)",
+        help="data set whose classes become the outputs and whose images evaluate and export need "
+        "[default: the classes of --from, and no images]",
     )
     add_windows(parser)
     add_fit(parser)
-    parser.add_argument("--seed", type=int, default=0, help="seed of a new classifier and of the images (0)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed, of a new classifier and of the choice of images [default: 0]",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.argument_groups import Arguments
 from ofa_nas.cli.device_arguments import DeviceArgument, InOrder
 from ofa_nas.search.budgets import KINDS, OBJECTIVES
 
@@ -16,7 +17,7 @@ _METAVARS = {"ms": "TIME", "bytes": "SIZE", "MACs": "COUNT"}
 
 def add_budgets(parser: argparse.ArgumentParser) -> None:
     """Add one flag a budget; each limits from above."""
-    group = parser.add_argument_group("budgets", "the most that the subnet may cost; any of them together")
+    group = parser.add_argument_group("budgets", "upper limits, in any combination")
     for kind in KINDS.values():
         group.add_argument(kind.option, metavar=_METAVARS[kind.unit], help=kind.meaning)
 
@@ -24,7 +25,7 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
 def add_budgets_of_devices(parser: argparse.ArgumentParser) -> None:
     """Add the same flags, one of which may be a list, and a latency for each of several devices."""
     group = parser.add_argument_group(
-        "budgets", "the most that the subnet may cost; any of them together, one of them as a list"
+        "budgets", "upper limits, in any combination; one of them may be a list"
     )
     for name, kind in KINDS.items():
         is_latency = name == "latency"
@@ -34,30 +35,32 @@ def add_budgets_of_devices(parser: argparse.ArgumentParser) -> None:
             dest="devices" if is_latency else name,
             action=InOrder if is_latency else "store",
             metavar=_METAVARS[kind.unit],
-            help=f"{meaning}, or a list: {kind.examples}",
+            help=f"{meaning}; or a list: {kind.examples}",
         )
 
 
-def add_margin(parser: argparse.ArgumentParser) -> None:
+def add_margin(parser: Arguments) -> None:
     """Add the flag that says how much of a latency budget is kept free."""
     parser.add_argument(
         "--margin",
         metavar="SHARE",
-        help="share of a latency budget that predictions stay below it, such as 0.05; 0 for none (the "
-        "table's error at its 95th percentile)",
+        help="fraction of a latency budget to keep in reserve for errors of the table, such as "
+        "0.05; 0 for none [default: the table's 95th-percentile error]",
     )
 
 
-def add_objective(parser: argparse.ArgumentParser) -> None:
+def add_objective(parser: Arguments) -> None:
     """Add the flags that turn the search round: an accuracy to reach, at the least of one cost."""
     parser.add_argument(
         "--objective",
         choices=["accuracy", *OBJECTIVES],
         default="accuracy",
-        help="what to make best: the most accuracy within the budgets, or the least latency (on the first "
-        "device), peak-memory, model-size or macs that reaches --accuracy (accuracy)",
+        help="what to optimise: accuracy within the budgets; or the lowest latency (on the first "
+        "device), peak-memory, model-size or macs that reaches --accuracy [default: accuracy]",
     )
-    parser.add_argument("--accuracy", metavar="SHARE", help="top-1 to reach at the least cost, such as 65%%")
+    parser.add_argument(
+        "--accuracy", metavar="SHARE", help="top-1 accuracy that another --objective must reach, such as 65%%"
+    )
 
 
 def check_objective(args: argparse.Namespace, *, is_list: bool) -> None:

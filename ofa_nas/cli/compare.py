@@ -13,32 +13,39 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `compare`."""
-    parser.add_argument("file", type=Path, help="ONNX file that ofa-nas exported")
+    parser.add_argument("file", metavar="FILE", type=Path, help="ONNX file exported by ofa-nas")
     parser.add_argument(
         "--baseline",
         action="append",
         required=True,
         metavar="NAME,…",
-        help="what to compare it with: architectures with weights of the same supernet (smallest, middle, "
-        "largest, a named point of the space, or a text), ONNX files; may be given again",
+        help="what to compare it with: an architecture with the same supernet's weights (smallest, "
+        "middle, largest, a named point of the space, or its text) or any ONNX file; "
+        "repeatable",
     )
     parser.add_argument(
-        "--supernet", help="weights that the file came from (the shipped supernet that it names)"
+        "--supernet", help="supernet that the file came from [default: the shipped one that the file names]"
     )
     parser.add_argument(
         "--device",
         metavar="ADDRESS",
         default="host",
-        help="time them on host, or on a board: ssh://[USER@]HOST[:PORT][/PYTHON] (host)",
+        help="where to time them: host, or a board as ssh://[USER@]HOST[:PORT][/PYTHON] [default: host]",
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
-    parser.add_argument("--images", type=int, help="how many held-out images at most (all)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of images (0)")
+    parser.add_argument(
+        "--threads", metavar="COUNT", type=int, default=1, help="ONNX Runtime threads [default: 1]"
+    )
+    parser.add_argument(
+        "--images", metavar="COUNT", type=int, help="maximum number of held-out images [default: all]"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed, of the choice of images [default: 0]"
+    )
     for name, example in (("mean", "123.7,116.3,103.5"), ("std", "58.4,57.1,57.4")):
         parser.add_argument(
             f"--input-{name}",
             metavar="R,G,B",
-            help=f"{name} by which ONNX files of others normalise pixels of 0 to 255, such as {example}",
+            help=f"{name} by which other people's ONNX files normalise pixels of 0 to 255, such as {example}",
         )
 
 

@@ -19,7 +19,7 @@ SHELLS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `completion`."""
-    parser.add_argument("shell", choices=tuple(SHELLS), help="the shell that is to complete")
+    parser.add_argument("shell", choices=tuple(SHELLS), help="your shell")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,20 +11,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "generator",
         metavar="GENERATOR",
-        help="dead-leaves: shapes on top of each other; noise: independent pixels; "
-        "or the dotted path of a module of your own",
+        help="dead-leaves (overlapping shapes), noise (independent pixels), or the dotted path of "
+        "your own module",
     )
     parser.add_argument("file", metavar="OUT", type=Path, help=".npz file to write")
     parser.add_argument(
         "--mode",
-        help="dead-leaves: mixed, circle, square, oriented-square, rectangle, triangle or quadrilateral "
-        "(mixed)",
+        help="shapes of dead-leaves: mixed, circle, square, oriented-square, rectangle, triangle "
+        "or quadrilateral [default: mixed]",
     )
-    parser.add_argument("--count", type=int, default=10_000, help="images (10000)")
-    parser.add_argument("--size-px", type=int, default=128, help="side of the images [px] (128)")
-    parser.add_argument("--workers", type=int, help="processes that draw (one a core)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the images; each follows from it and its number (0)"
+        "--count", metavar="COUNT", type=int, default=10_000, help="number of images [default: 10000]"
+    )
+    parser.add_argument(
+        "--size-px", metavar="PX", type=int, default=128, help="image size in pixels [default: 128]"
+    )
+    parser.add_argument(
+        "--workers", metavar="COUNT", type=int, help="processes that draw images [default: one per core]"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed; each image follows from it and the image's number [default: 0]",
     )
 
 

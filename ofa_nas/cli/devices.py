@@ -18,43 +18,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_action(
         actions, "list", "list the latency tables and rooflines (what devices does without an action)"
     )
-    explain = _add_action(actions, "explain", "tell what binds an architecture, or rank several")
+    explain = _add_action(actions, "explain", "show what limits an architecture, or rank several")
     explain.add_argument(
-        "name", metavar="NAME", help="a shipped roofline, a .toml file, or the .json of a calibrated one"
+        "name", metavar="NAME", help="a shipped roofline, a .toml file, or the .json file of a calibrated one"
     )
     explain.add_argument(
         "archs",
         metavar="ARCH",
         nargs="+",
-        help="texts, named points of the space, or smallest, middle, largest; several are ranked",
+        help="architectures: smallest, middle, largest, a named point of the space, or a text such "
+        "as 128/3x1/5x6.3x4/…; several are ranked",
     )
     explain.add_argument(
-        "--space", default=DEFAULT_SPACE, help=f"search space, by name or TOML file ({DEFAULT_SPACE})"
+        "--space",
+        default=DEFAULT_SPACE,
+        help=f"search space, by name or TOML file [default: {DEFAULT_SPACE}]",
     )
-    explain.add_argument("--classes", type=int, help="outputs of the classifier (the space's own)")
-    calibrate = _add_action(actions, "calibrate", "fit a roofline to timings of its board; gives a table")
+    explain.add_argument(
+        "--classes", metavar="COUNT", type=int, help="outputs of the classifier [default: the space's own]"
+    )
+    calibrate = _add_action(actions, "calibrate", "fit a roofline to timings of its board, and write a table")
     calibrate.add_argument("name", metavar="NAME", help="a shipped roofline or a .toml file")
     calibrate.add_argument(
         "timings",
         metavar="CSV",
         type=Path,
-        help="space,architecture,ms of 2 networks or more, or layer fields and ms of 30 blocks or more",
+        help="CSV file: space,architecture,ms of 2 networks or more, or layer fields and ms of 30 "
+        "blocks or more",
     )
     calibrate.add_argument(
-        "--classes", type=int, help="outputs of the classifier of the networks (their spaces' own)"
+        "--classes",
+        metavar="COUNT",
+        type=int,
+        help="outputs of the timed networks' classifier [default: their spaces' own]",
     )
-    calibrate.add_argument("--output", type=Path, required=True, help="table to write, a .json file")
-    calibrate.add_argument("--runtime", default="", help="what timed them, for the table (not stated)")
-    calibrate.add_argument("--threads", type=int, help="threads they were timed with (not stated)")
+    calibrate.add_argument(
+        "--output", metavar="FILE", type=Path, required=True, help="table to write, a .json file"
+    )
+    calibrate.add_argument(
+        "--runtime", default="", help="runtime that timed them, noted in the table [default: not stated]"
+    )
+    calibrate.add_argument(
+        "--threads", metavar="COUNT", type=int, help="threads they were timed with [default: not stated]"
+    )
     fetch = _add_action(actions, "import", "turn once-for-all's published look-up tables into a table")
-    fetch.add_argument("name", metavar="NAME", help="of the table")
-    fetch.add_argument("files", metavar="FILE", nargs="+", type=Path, help="YAML files, one a resolution")
+    fetch.add_argument("name", metavar="NAME", help="name for the table")
+    fetch.add_argument("files", metavar="FILE", nargs="+", type=Path, help="YAML files, one per resolution")
     fetch.add_argument("--space", required=True, help="search space, by name or TOML file")
-    fetch.add_argument("--output", type=Path, required=True, help="table to write, a .json file")
-    fetch.add_argument("--board", help="the device, for people (NAME)")
-    fetch.add_argument("--runtime", help="what timed it (not stated)")
-    fetch.add_argument("--source", default="", help="who published it, and where (not stated)")
-    fetch.add_argument("--licence", default="", help="of the data (not stated)")
+    fetch.add_argument(
+        "--output", metavar="FILE", type=Path, required=True, help="table to write, a .json file"
+    )
+    fetch.add_argument("--board", help="the board's full name, noted in the table [default: NAME]")
+    fetch.add_argument("--runtime", help="runtime that timed it, noted in the table [default: not stated]")
+    fetch.add_argument("--source", default="", help="who published it, and where [default: not stated]")
+    fetch.add_argument("--licence", default="", help="licence of the data [default: not stated]")
 
 
 def _add_action(
@@ -65,7 +82,11 @@ def _add_action(
     )
     # The command has these too; without a default here, what stands before the action is not overwritten.
     action.add_argument(
-        "--json-file", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="write it to a file"
+        "--json-file",
+        type=Path,
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="write that JSON document to a file",
     )
     for flag, help_text in (("--json", "print one JSON document to stdout"), ("--verbose", "log to stderr")):
         action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=help_text)

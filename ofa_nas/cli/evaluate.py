@@ -24,30 +24,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "archs",
         nargs="*",
         metavar="ARCH|FILE",
-        help="texts, named points of the space, or smallest, middle, largest (those three); .onnx files that "
-        "ofa-nas exported are judged as they are",
+        help="architectures: smallest, middle, largest, a named point of the space, or a text such "
+        "as 128/3x1/5x6.3x4/…; or .onnx files exported by ofa-nas [default: smallest middle "
+        "largest]",
     )
     add_supernet(parser)
     parser.add_argument(
-        "--data", help="evaluate on the validation images of a data set (the held-out sample)"
+        "--data",
+        help="data set on whose validation images to evaluate [default: the held-out sample beside "
+        "the supernet]",
     )
     add_windows(parser)
     add_split(parser)
-    parser.add_argument("--images", type=int, help="how many of them at most (all)")
+    parser.add_argument(
+        "--images", metavar="COUNT", type=int, help="maximum number of these images [default: all]"
+    )
     parser.add_argument(
         "--per-class",
         action="store_true",
-        help="list each class: recall, precision, and what it is mistaken for; in JSON the confusion matrix",
+        help="also show recall, precision and the most frequent confusions of each class; the JSON "
+        "has the whole confusion matrix",
     )
     parser.add_argument(
-        "--mistakes", type=Path, metavar="FILE", help="write the images that are told wrong to a CSV file"
+        "--mistakes", type=Path, metavar="FILE", help="write the misclassified images to a CSV file"
     )
     parser.add_argument(
         "--threads",
+        metavar="COUNT",
         type=int,
-        help="CPU threads for calibration and images (all cores, or what a CPU quota leaves)",
+        help="CPU threads for calibration and images [default: all cores, or the CPU quota]",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of images (0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed, of the choice of images [default: 0]"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -17,26 +17,32 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `export`."""
     parser.add_argument(
-        "arch", help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest"
+        "arch",
+        metavar="ARCH",
+        help="architecture: smallest, middle, largest, or a text such as 128/3x1/5x6.3x4/…",
     )
-    parser.add_argument("--output", type=Path, required=True, help="ONNX file to write")
+    parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="ONNX file to write")
     add_supernet(parser)
     parser.add_argument(
         "--device",
-        help="predict the latency by a table, given by name or file; predict and time it on host or "
-        "ssh://[USER@]HOST (measured first if need be)",
+        help="latency table that predicts the latency, by name or file; or host or "
+        "ssh://[USER@]HOST, where the file is timed too (and a table measured first, if there "
+        "is none)",
     )
     parser.add_argument(
         "--precision",
         choices=FILE_PRECISIONS,
         default=FP32,
-        help="of weights and activations: fp16 halves the file, and a CPU computes it in fp32; int8 is "
-        "calibrated on the supernet's images, and what costs too much stays in fp32 (fp32)",
+        help="precision of weights and activations: fp16 halves the file, but CPUs compute in "
+        "fp32; int8 is calibrated on the supernet's images, and operators that would cost too "
+        "much accuracy stay in fp32 [default: fp32]",
     )
     add_batch(parser)
     add_preprocess(parser)
-    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of a measurement (0)")
+    parser.add_argument(
+        "--threads", metavar="COUNT", type=int, default=1, help="ONNX Runtime threads [default: 1]"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed of a measurement [default: 0]")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,28 +3,29 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ofa_nas.cli.argument_groups import Arguments
 from ofa_nas.precisions import FP32
 
 if TYPE_CHECKING:
     from ofa_nas.export.interface import FileForm
 
 
-def add_batch(parser: argparse.ArgumentParser) -> None:
+def add_batch(parser: Arguments) -> None:
     """Add how many images the file takes at once."""
     parser.add_argument(
         "--batch",
         metavar="COUNT",
-        help="images that the file takes at once, or dynamic: its caller chooses (1)",
+        help="batch size of the file: a number, or dynamic to leave it to the caller [default: 1]",
     )
 
 
-def add_preprocess(parser: argparse.ArgumentParser) -> None:
+def add_preprocess(parser: Arguments) -> None:
     """Add whether the file takes pixels."""
     parser.add_argument(
         "--preprocess",
         action="store_true",
-        help="have the file take (batch, R, R, 3) uint8 RGB pixels and normalise them inside; resizing is "
-        "left to its caller",
+        help="make the file take (batch, R, R, 3) uint8 RGB pixels and normalise them itself; its "
+        "caller only resizes",
     )
 
 

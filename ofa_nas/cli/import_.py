@@ -9,21 +9,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path",
         metavar="PATH",
-        help="checkpoint of once-for-all, or its acc_predictor.pth; with --export-official a supernet, by "
-        "name or .safetensors file",
+        help="a once-for-all checkpoint or its acc_predictor.pth; with --export-official, a "
+        "supernet (name or .safetensors file)",
     )
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="supernet to write (runs/import/NETWORK.safetensors); the rest goes beside it",
+        help="supernet to write; its other files go beside it [default: runs/import/NETWORK.safetensors]",
     )
     target.add_argument(
         "--export-official",
         type=Path,
         metavar="FILE",
-        help="the other way round: write the supernet as a checkpoint for once-for-all",
+        help="convert in the other direction: write the supernet as a once-for-all checkpoint",
     )
 
 

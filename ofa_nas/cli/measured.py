@@ -22,23 +22,29 @@ def add_measured(parser: argparse.ArgumentParser) -> None:
     """Add `--measured` and what belongs to it."""
     group = parser.add_argument_group(
         "measured search",
-        "subnets near the front are evaluated for real, and the predictor learns from them; the same command "
-        "again goes on, and any number of workers share a storage",
+        "subnets near the front are really evaluated, and the predictor learns from them; run the same "
+        "command again to continue, or on several machines at once with one storage",
     )
-    group.add_argument("--measured", action="store_true", help="choose by measured accuracy")
+    group.add_argument(
+        "--measured", action="store_true", help="choose by measured accuracy instead of predicted accuracy"
+    )
     group.add_argument(
         "--storage",
         metavar="STORAGE",
         help="where Optuna keeps the trials: a file, sqlite:///FILE or postgresql://USER@HOST/DATABASE",
     )
-    group.add_argument("--study", metavar="NAME", help="name of the study there (that of the supernet)")
-    group.add_argument("--trials", type=int, metavar="COUNT", help=f"trials in all ({TRIALS})")
+    group.add_argument(
+        "--study", metavar="NAME", help="name of the study in the storage [default: named after the supernet]"
+    )
+    group.add_argument(
+        "--trials", type=int, metavar="COUNT", help=f"number of trials, over all workers [default: {TRIALS}]"
+    )
     group.add_argument(
         "--heartbeat",
         type=float,
         metavar="SECONDS",
-        help="between two signs of life of this worker; others try its trial again when it missed four "
-        f"({HEARTBEAT_S:g})",
+        help="interval at which this worker reports that it is alive; after four missed reports "
+        f"others retry its trial [default: {HEARTBEAT_S:g}]",
     )
 
 

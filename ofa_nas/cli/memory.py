@@ -14,17 +14,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "subnet",
         metavar="SUBNET",
-        help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest, "
-        "or an ONNX file that ofa-nas exported",
+        help="architecture (smallest, middle, largest, or a text such as 128/3x1/5x6.3x4/…) or an "
+        "ONNX file exported by ofa-nas",
     )
     add_supernet(parser, note=", that an architecture is of; weights are not needed")
-    parser.add_argument("--space", help="search space that an architecture is of, instead of a supernet")
-    parser.add_argument("--classes", type=int, help="classes of the task (those of the subnet)")
-    parser.add_argument("--batch", type=int, default=8, help="images a step (8)")
+    parser.add_argument("--space", help="search space of the architecture, in place of a supernet")
+    parser.add_argument(
+        "--classes", metavar="COUNT", type=int, help="classes of the new task [default: those of the subnet]"
+    )
+    parser.add_argument("--batch", metavar="COUNT", type=int, default=8, help="images per step [default: 8]")
     parser.add_argument(
         "--methods",
         metavar="METHODS",
-        help="some of full, last, bn, bias, lite, lite+bias, with commas between (all)",
+        help="comma-separated: full, last, bn, bias, lite, lite+bias [default: all of them]",
     )
 
 

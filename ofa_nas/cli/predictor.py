@@ -25,41 +25,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=("collect", "fit", "report"),
-        help="collect: evaluate subnets; fit: fit to what was collected; report: how far to trust it",
+        help="collect: evaluate subnets; fit: fit the predictor to what was collected; report: "
+        "show how far it can be trusted",
     )
     add_supernet(parser)
     parser.add_argument("--data", help="collect: data set with the supernet's classes")
     add_windows(parser)
-    parser.add_argument("--count", type=int, help=f"collect: subnets in all ({COUNT})")
     parser.add_argument(
-        "--near-front", action="store_true", help="collect: subnets of the front that the predictor finds"
+        "--count",
+        metavar="COUNT",
+        type=int,
+        help=f"collect: number of subnets, including those already collected [default: {COUNT}]",
+    )
+    parser.add_argument(
+        "--near-front",
+        action="store_true",
+        help="collect: evaluate subnets on the front that the fitted predictor finds, instead of random ones",
     )
     parser.add_argument(
         "--until",
         metavar="AIM",
-        help="collect: stop before --count when left-out fifths are predicted well enough: tau=0.95, or "
-        "rmse=0.8 points",
+        help="collect: stop before --count once cross-validation is this good: tau=0.95, or "
+        "rmse=0.8 (points)",
     )
-    parser.add_argument("--images", type=int, help=f"collect: images for each ({IMAGES})")
+    parser.add_argument(
+        "--images",
+        metavar="COUNT",
+        type=int,
+        help=f"collect: images to evaluate each subnet on [default: {IMAGES}]",
+    )
     parser.add_argument(
         "--kind",
-        help="additive, additive_gp, mlp, macs or your own; fit: auto for what the samples speak for (auto); "
-        "report: that of the predictor there is",
+        help="additive, additive_gp, mlp, macs, or the dotted path of your own; fit also takes "
+        "auto, which picks the best by cross-validation [default of fit: auto; of report: the "
+        "fitted one]",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="report: write it with plots to this .html file too"
+        "--output", type=Path, metavar="FILE", help="report: also write it, with plots, to this .html file"
     )
     parser.add_argument(
         "--threads",
+        metavar="COUNT",
         type=int,
-        help="collect: CPU threads for calibration and images (all cores, or what a CPU quota leaves)",
+        help="collect: CPU threads for calibration and images [default: all cores, or the CPU quota]",
     )
     parser.add_argument(
         "--device",
-        help="collect: cuda or cuda:N for torch on a CUDA device, cpu for ONNX Runtime on the files that the "
-        "subnets would be, auto for cuda where there is one (cpu)",
+        help="collect: cpu evaluates the exported file in ONNX Runtime; cuda or cuda:N evaluates "
+        "in torch; auto is cuda where there is one [default: cpu]",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed [default: 0]")
 
 
 def run(args: argparse.Namespace) -> None:

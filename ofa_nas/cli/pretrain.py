@@ -25,19 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         required=True,
-        help="images: an .npz file of ofa-nas data, a folder of images, or a data set as train takes it, "
-        "whose labels are not looked at",
+        help="images: an .npz file from ofa-nas data, a folder of images, or a data set as for "
+        "train (its labels are ignored)",
     )
     parser.add_argument(
         "--loss",
         default="align-uniform",
-        help="align-uniform, or the dotted path of a module of your own (align-uniform)",
+        help="align-uniform, or the dotted path of your own module [default: align-uniform]",
     )
     parser.add_argument(
         "--recipe",
         default="largest",
-        help="largest: the largest subnet alone; sandwich: smaller ones follow it; or a .toml file of your "
-        "own (largest)",
+        help="largest (the largest subnet alone), sandwich (smaller subnets follow it), or your "
+        "own .toml file [default: largest]",
     )
     add_settings(
         parser,

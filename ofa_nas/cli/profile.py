@@ -42,38 +42,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; a bundle holds most of them, so `run` must know which were given."""
     parser.add_argument(
         "--device",
-        help="host is this machine, ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] a board; behind a plus an "
-        "execution provider of its ONNX Runtime: host+openvino, ssh+cuda://… (host)",
+        help="host (this machine), or a board as ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON]; a plus "
+        "adds an execution provider of its ONNX Runtime, as in host+openvino or ssh+cuda://… "
+        "[default: host]",
     )
-    parser.add_argument("--name", help="name of the table, by which search finds it (the device's)")
     parser.add_argument(
-        "--bundle", type=Path, metavar="ZIP", help="write models and agent for a board without a network path"
+        "--name", help="name of the table, which search takes as --device [default: the device's]"
+    )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="ZIP",
+        help="write models and agent into a .zip file, for a board without a network",
     )
     parser.add_argument(
         "--collect",
         type=Path,
         metavar="RESULTS",
-        help="make the table from the results.jsonl of the board where --bundle was measured",
+        help="make the table from the results.jsonl of a board on which --bundle was run",
     )
     parser.add_argument(
         "--provider",
-        help="execution provider of the board's ONNX Runtime that a bundle is for, such as cuda, or "
-        "openvino,device_type=GPU (the CPU's); a --device names it itself: host+cuda, ssh+cuda://…",
+        help="execution provider that the bundle is to use, such as cuda or "
+        "openvino,device_type=GPU [default: the CPU]; a --device names its own: host+cuda, "
+        "ssh+cuda://…",
     )
-    parser.add_argument("--space", help=f"search space, by name or TOML file ({DEFAULT_SPACE})")
+    parser.add_argument("--space", help=f"search space, by name or TOML file [default: {DEFAULT_SPACE}]")
     parser.add_argument(
-        "--supernet", help="take search space and classes from a supernet: a name or a .safetensors file"
+        "--supernet", help="take search space and classes from a supernet, by name or .safetensors file"
     )
-    parser.add_argument("--resolution", type=int, nargs="+", help="input sizes [px] (all of the space's)")
+    parser.add_argument(
+        "--resolution",
+        metavar="PX",
+        type=int,
+        nargs="+",
+        help="input sizes in pixels [default: all those of the space]",
+    )
     parser.add_argument(
         "--classes",
+        metavar="COUNT",
         type=int,
-        help=f"outputs of the classifier ({CLASSES} for {DEFAULT_SPACE}, else the space's own)",
+        help=f"outputs of the classifier [default: {CLASSES} for {DEFAULT_SPACE}, else the space's own]",
     )
     parser.add_argument(
         "--precision",
         choices=TABLE_PRECISIONS,
-        help="of the networks: int8 ones are quantised, weights and activations (fp32)",
+        help="precision of the networks: int8 quantises weights and activations [default: fp32]",
     )
     parser.add_argument(
         "--threads",
@@ -81,20 +95,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="+",
         metavar="COUNT",
-        help="threads of ONNX Runtime; several counts make a table each (1)",
+        help="ONNX Runtime threads; each of several counts makes a table [default: 1]",
     )
     parser.add_argument(
-        "--clock", choices=("wall", "cpu"), help="cpu: processor time, for busy machines (wall)"
+        "--clock",
+        choices=("wall", "cpu"),
+        help="wall, or cpu (processor time) on busy machines [default: wall]",
     )
-    parser.add_argument("--rounds", type=int, help=f"least visits of each network, 1 to {MOST_ROUNDS} (10)")
-    parser.add_argument("--output", type=Path, help="table to write, a .json file (in the cache folder)")
+    parser.add_argument(
+        "--rounds",
+        metavar="COUNT",
+        type=int,
+        help=f"minimum number of visits to each network, 1 to {MOST_ROUNDS} [default: 10]",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="table to write, a .json file [default: in the cache folder]",
+    )
     parser.add_argument(
         "--unless-fresh",
         action="store_true",
-        help="write the table to --output that search --device takes for the address: a fresh one from the "
-        "cache folder, else one that is measured and kept there too",
+        help="write to --output the table that search --device would use: a fresh one from the "
+        "cache folder, or else a new measurement, which is kept there too",
     )
-    parser.add_argument("--seed", type=int, help="seed of networks, weights and order (0)")
+    parser.add_argument("--seed", type=int, help="random seed, of networks, weights and order [default: 0]")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -28,26 +28,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `prune`."""
     add_source_subnet(parser)
     parser.add_argument(
-        "--data", required=True, help="images of the subnet's classes: a name, NAME=FOLDER, or a folder"
+        "--data", required=True, help="images of the subnet's own classes: a name, NAME=FOLDER, or a folder"
     )
     parser.add_argument(
         "--method",
         default="channel",
         choices=("channel", "imp"),
-        help="channel: cut channels out, for a faster file; imp: iterative magnitude pruning (lottery "
-        "tickets), for zeros, which make the file smaller once compressed and no faster (channel)",
+        help="channel removes channels, for a smaller and faster file; imp (iterative magnitude "
+        "pruning, lottery tickets) zeroes weights, which only makes the compressed file "
+        "smaller [default: channel]",
     )
-    parser.add_argument("--keep", type=float, help="channel: share of the middle channels that stay (0.5)")
-    parser.add_argument("--rounds", type=int, help="imp: how often weights are pruned (5)")
-    parser.add_argument("--share", type=float, help="imp: of the weights left, pruned in a round (0.2)")
     parser.add_argument(
-        "--scope", choices=("global", "layer"), help="imp: rank all weights together, or by layer (global)"
+        "--keep",
+        metavar="SHARE",
+        type=float,
+        help="channel: fraction of each block's middle channels to keep [default: 0.5]",
     )
-    parser.add_argument("--rewind", type=int, help="imp: step that the weights left go back to (0)")
+    parser.add_argument("--rounds", metavar="COUNT", type=int, help="imp: rounds of pruning [default: 5]")
+    parser.add_argument(
+        "--share",
+        metavar="SHARE",
+        type=float,
+        help="imp: fraction of the remaining weights to prune in each round [default: 0.2]",
+    )
+    parser.add_argument(
+        "--scope",
+        choices=("global", "layer"),
+        help="imp: rank weights over the whole network (global) or in each layer (layer) [default: global]",
+    )
+    parser.add_argument(
+        "--rewind",
+        metavar="STEP",
+        type=int,
+        help="imp: step to which the remaining weights are rewound [default: 0]",
+    )
     parser.add_argument(
         "--from-scratch",
         action="store_true",
-        help="draw the weights anew: before the first round of imp, or after the cut of channel",
+        help="draw new random weights: before the first round (imp), or after the cut (channel)",
     )
     add_settings(
         parser,

@@ -17,7 +17,7 @@ Ctrl-C, 143 SIGTERM, 129 a closed terminal). Commands that check something, such
 and `search --export`, also end with 1 where it does not hold: then they give their JSON document as ever,
 and a refusal gives none. `NO_COLOR=1` turns colours off; `OFA_NAS_DEBUG=1` shows the traceback of a bug.
 
-What stands in parentheses at the end is the default. Every command also takes these:
+Every command also takes these:
 
 | argument | meaning |
 |---|---|

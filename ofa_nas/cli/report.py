@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ofa_nas.cli.argument_groups import Arguments
+
 if TYPE_CHECKING:
     from ofa_nas.report.document import SearchDocument
 
@@ -18,18 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="what ofa-nas search --json-file wrote, or a folder that holds it as search.json",
+        help="JSON file written by ofa-nas search --json-file, or a folder that holds it as search.json",
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="page to write, an .html file (beside PATH; none where a --plot is all that is asked for)",
+        help="page to write, an .html file [default: beside PATH; no page if only --plot is given]",
     )
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="write the front as a picture, .svg or .png"
     )
-    parser.add_argument("--dark", action="store_true", help="that picture on dark paper")
+    parser.add_argument("--dark", action="store_true", help="dark background for that picture")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -56,13 +58,13 @@ def run(args: argparse.Namespace) -> None:
             out.print(f"{name:<10}{path}", markup=False)
 
 
-def add_report(parser: argparse.ArgumentParser) -> None:
+def add_report(parser: Arguments) -> None:
     """Add `--report` to a command that makes the document of a search."""
     parser.add_argument(
         "--report",
         type=Path,
         metavar="FILE",
-        help="write all of it as one HTML page, to be opened in a browser",
+        help="also write the whole search as an HTML page, for any browser",
     )
 
 

@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="start",
         metavar="STEP",
-        help="run this step and those behind it again, whatever is done",
+        help="redo this step and all after it, even if they are up to date",
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and stop")
 
 
 @dataclass(slots=True)

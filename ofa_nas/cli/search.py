@@ -39,77 +39,106 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="devices",
         action=InOrder,
         metavar="DEVICE",
-        help="host or ssh://[USER@]HOST (measured first if need be), or a latency table by its name or file; "
-        "again for each further device",
+        help="host or ssh://[USER@]HOST (a latency table is measured first if there is none), or a latency "
+        "table by name or file; repeat it for more devices",
     )
     add_budgets_of_devices(parser)
-    add_objective(parser)
-    add_margin(parser)
-    parser.add_argument(
-        "--measure",
-        dest="devices",
-        action=InOrder,
-        metavar="ADDRESS",
-        help="host or ssh://[USER@]HOST: where to time finalists and the exported file, with a table given "
-        "by its name or file to the --device before it (that --device, where it is an address)",
-    )
-    parser.add_argument(
-        "--finalists",
-        type=int,
-        metavar="COUNT",
-        help="candidates to time on the first device at hand, of which the best within the budget is taken, "
-        "in up to three rounds; 1 times the chosen one alone, 0 none (5); with --data, those to evaluate (8)",
-    )
-    add_report(parser)
-    parser.add_argument(
+    _add_search(parser)
+    _add_devices(parser)
+    _add_evaluation(parser)
+    _add_output(parser)
+    add_measured(parser)
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("search")
+    add_objective(group)
+    group.add_argument(
         "--precision",
         choices=TABLE_PRECISIONS,
         default=FP32,
-        help="of the file: latencies, memory and size are those of its precision (fp32)",
+        help="precision of the file, for which latency, memory and size are predicted [default: fp32]",
     )
-    parser.add_argument("--export", metavar="FILE", type=Path, help="write the subnet as ONNX and check it")
-    add_batch(parser)
-    add_preprocess(parser)
-    parser.add_argument(
+    group.add_argument(
         "--method",
-        help="exact, evolution, local, optuna, random or ageing, or a module of your own (exact where the "
-        "predictor is a sum, else evolution)",
+        help="exact, evolution, local, optuna, random, ageing, or the dotted path of your own module "
+        "[default: exact if the predictor is a sum, else evolution]",
     )
-    parser.add_argument(
+    group.add_argument(
         "--evaluations",
         type=int,
         metavar="COUNT",
-        help="subnets that a search by trying may score, from each seed, to compare methods at equal effort "
-        "(250000; ageing 20000, optuna 5000)",
+        help="subnets that a method other than exact may score, from each seed, to compare methods at equal "
+        "effort [default: 250000; ageing 20000, optuna 5000]",
     )
-    parser.add_argument(
-        "--data",
-        help="data set with the supernet's classes: the best eight within the budgets, or --finalists, are "
-        "evaluated on the half of its validation images that verification never sees, and ordered anew",
-    )
-    add_windows(parser)
-    parser.add_argument("--images", type=int, metavar="COUNT", help="images for each at most (2000)")
-    parser.add_argument(
-        "--plot",
-        action=argparse.BooleanOptionalAction,
-        help="show the front as a plot of characters, or do not (on a terminal that is wide enough)",
-    )
-    add_measured(parser)
-    parser.add_argument(
-        "--threads",
-        dest="devices",
-        action=InOrder,
-        metavar="COUNT",
-        help="of ONNX Runtime on the --device before it; in front of the first one, on all of them (1)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
-    parser.add_argument(
+    group.add_argument("--seed", type=int, default=0, help="random seed [default: 0]")
+    group.add_argument(
         "--seeds",
         type=int,
         default=1,
         metavar="COUNT",
-        help="search from so many seeds, --seed the first, take the best, and tell how far apart they are; "
-        "an exact search needs one (1)",
+        help="search from COUNT seeds, starting with --seed, take the best and show their spread; an exact "
+        "search needs only one [default: 1]",
+    )
+
+
+def _add_devices(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("devices")
+    add_margin(group)
+    group.add_argument(
+        "--measure",
+        dest="devices",
+        action=InOrder,
+        metavar="ADDRESS",
+        help="host or ssh://[USER@]HOST: time finalists and the exported file there, if the --device before "
+        "it is a table [default: that --device, if it is an address]",
+    )
+    group.add_argument(
+        "--finalists",
+        type=int,
+        metavar="COUNT",
+        help="candidates to time on the first reachable device, in up to three rounds, before the best "
+        "within the budget is taken; 1 times only the chosen one, 0 none [default: 5]; with --data, "
+        "candidates to evaluate [default: 8]",
+    )
+    group.add_argument(
+        "--threads",
+        dest="devices",
+        action=InOrder,
+        metavar="COUNT",
+        help="ONNX Runtime threads on the --device before it; before the first --device, on all of them "
+        "[default: 1]",
+    )
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("real accuracy")
+    group.add_argument(
+        "--data",
+        help="data set with the supernet's classes: evaluate the best candidates (see --finalists) on the "
+        "half of its validation images that verification never uses, and rank them by that",
+    )
+    add_windows(group)
+    group.add_argument(
+        "--images",
+        type=int,
+        metavar="COUNT",
+        help="images to evaluate each candidate on [default: at most 2000]",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--export", metavar="FILE", type=Path, help="write the subnet as an ONNX file, and check it"
+    )
+    add_batch(group)
+    add_preprocess(group)
+    add_report(group)
+    group.add_argument(
+        "--plot",
+        action=argparse.BooleanOptionalAction,
+        help="plot the front in characters, or don't [default: on a terminal that is wide enough]",
     )
 
 

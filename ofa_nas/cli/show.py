@@ -21,12 +21,12 @@ _FITS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `show`."""
-    parser.add_argument("file", type=Path, help="ONNX file that ofa-nas exported")
+    parser.add_argument("file", metavar="FILE", type=Path, help="ONNX file exported by ofa-nas")
     parser.add_argument(
         "--labels",
         type=Path,
         metavar="FILE",
-        help="write the names of the classes into a .txt file, one a line, in the order of the outputs",
+        help="write the class names to a .txt file, one per line, in the order of the outputs",
     )
 
 

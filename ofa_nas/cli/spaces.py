@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `spaces`."""
     parser.add_argument(
-        "name", nargs="?", help="a shipped space, or the path of a .toml file; without it, all"
+        "name", metavar="NAME", nargs="?", help="a shipped space, or a .toml file [default: list all]"
     )
 
 

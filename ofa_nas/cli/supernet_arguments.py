@@ -10,7 +10,7 @@ def add_supernet(parser: argparse.ArgumentParser, *, note: str = "") -> None:
     parser.add_argument(
         "--supernet",
         default=DEFAULT_SUPERNET,
-        help=f"a shipped supernet or a .safetensors file{note} ({DEFAULT_SUPERNET})",
+        help=f"shipped supernet, or a .safetensors file{note} [default: {DEFAULT_SUPERNET}]",
     )
 
 
@@ -20,8 +20,8 @@ def add_split(parser: argparse.ArgumentParser) -> None:
         "--split",
         choices=("val", "all"),
         default="val",
-        help="images of --data: val, those that training leaves out, or all, as of a folder of test images "
-        "(val)",
+        help="which images of --data: val (those that training leaves out), or all (for a folder "
+        "of test images) [default: val]",
     )
 
 
@@ -32,8 +32,8 @@ def add_source_subnet(parser: argparse.ArgumentParser) -> None:
         dest="start",
         required=True,
         metavar="SUBNET",
-        help="architecture, such as 128/3x1/5x6.3x4/…, or smallest, middle or largest, "
-        "or an fp32 ONNX file that ofa-nas exported",
+        help="architecture (smallest, middle, largest, or a text such as 128/3x1/5x6.3x4/…) or an "
+        "fp32 ONNX file exported by ofa-nas",
     )
     add_supernet(parser, note=", that an architecture is taken from")
 
@@ -42,12 +42,12 @@ def add_first_supernet(parser: argparse.ArgumentParser) -> None:
     """Add `--space` and `--from`: what a supernet is before its training."""
     parser.add_argument(
         "--space",
-        help="search space, by name or TOML file; with --from, one that differs in its resolutions "
-        "(that of --from, else efficientnet_lite)",
+        help="search space, by name or TOML file; with --from it may differ only in its "
+        "resolutions [default: that of --from, else efficientnet_lite]",
     )
     parser.add_argument(
         "--from",
         dest="start",
-        help="what to start from: a supernet (efficientnet_lite, or a .safetensors file) "
-        "or a pretrained network (efficientnet_lite0); else random weights",
+        help="what to start from: a supernet (efficientnet_lite, or a .safetensors file) or a "
+        "pretrained network (efficientnet_lite0) [default: random weights]",
     )

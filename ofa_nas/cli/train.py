@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         required=True,
-        help="data set: a name, NAME=FOLDER, or a folder with one sub-folder a class, or with signals",
+        help="data set: a name, NAME=FOLDER, or a folder with one sub-folder per class, of images or signals",
     )
     add_windows(parser)
     parser.add_argument(
         "--recipe",
         default="sandwich",
-        help="sandwich, progressive, shrink, refine, signals, or a .toml file of your own (sandwich)",
+        help="sandwich, progressive, shrink, refine, signals, or your own .toml file [default: sandwich]",
     )
     add_settings(
         parser,

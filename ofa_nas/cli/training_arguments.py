@@ -19,22 +19,37 @@ def add_run(parser: argparse.ArgumentParser, folder: str, *, work: str, kept: st
         work: What it is called, such as `training`.
         kept: What alone has checkpoints, for the help of `--checkpoint-minutes`.
     """
-    parser.add_argument("--output", type=Path, default=Path(folder), help=f"run folder ({folder})")
+    parser.add_argument(
+        "--output", metavar="FOLDER", type=Path, default=Path(folder), help=f"run folder [default: {folder}]"
+    )
     parser.add_argument("--resume", action="store_true", help=f"continue the {work} in the run folder")
-    parser.add_argument("--image-size", type=int, help="side of the packed images [px] (native)")
+    parser.add_argument(
+        "--image-size",
+        metavar="PX",
+        type=int,
+        help="size of the packed images in pixels [default: their own]",
+    )
     add_fit(parser)
-    parser.add_argument("--checkpoint-minutes", type=float, help=f"{kept}minutes between checkpoints (5)")
+    parser.add_argument(
+        "--checkpoint-minutes",
+        metavar="MINUTES",
+        type=float,
+        help=f"{kept}minutes between checkpoints [default: 5]",
+    )
     parser.add_argument(
         "--tensorboard",
         action="store_true",
         default=None,
-        help=f"{kept}write scalars for TensorBoard into the run folder",
+        help=f"{kept}write TensorBoard scalars into the run folder",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N [default: auto]")
     parser.add_argument(
-        "--threads", type=int, help="CPU threads of torch (all cores, or what a CPU quota leaves)"
+        "--threads",
+        metavar="COUNT",
+        type=int,
+        help="CPU threads of torch [default: all cores, or the CPU quota]",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed [default: 0]")
 
 
 def add_fit(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +57,8 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit",
         choices=("crop", "pad", "stretch"),
-        help="images that are not square: their central square, all of each on a grey square, or each side "
-        "resized (that of --from; else crop)",
+        help="images that are not square: crop to the central square, pad with grey, or stretch "
+        "[default: that of --from, else crop]",
     )
 
 
@@ -65,11 +80,23 @@ def add_settings(
     parser: argparse.ArgumentParser, *, epochs: str, batch_size: str, learning_rate: str, crop_scale: str
 ) -> None:
     """Add the numbers of a recipe that can be changed; the texts say what they are otherwise."""
-    parser.add_argument("--epochs", type=float, help=f"passes over the images, may be a fraction ({epochs})")
-    parser.add_argument("--batch-size", type=int, help=f"images a step ({batch_size})")
-    parser.add_argument("--learning-rate", type=float, help=f"peak learning rate ({learning_rate})")
     parser.add_argument(
-        "--crop-scale", type=float, help=f"least share of the area a crop keeps ({crop_scale})"
+        "--epochs",
+        metavar="COUNT",
+        type=float,
+        help=f"passes over the images; may be a fraction [default: {epochs}]",
+    )
+    parser.add_argument(
+        "--batch-size", metavar="COUNT", type=int, help=f"images per step [default: {batch_size}]"
+    )
+    parser.add_argument(
+        "--learning-rate", metavar="RATE", type=float, help=f"peak learning rate [default: {learning_rate}]"
+    )
+    parser.add_argument(
+        "--crop-scale",
+        metavar="SHARE",
+        type=float,
+        help=f"smallest fraction of the image area that a random crop keeps [default: {crop_scale}]",
     )
 
 
@@ -83,8 +110,8 @@ def add_flip(parser: argparse.ArgumentParser, *, of: str = "") -> None:
     parser.add_argument(
         "--flip",
         choices=_FLIPS,
-        help="horizontal: half of the images are mirrored; both: half are flipped top to bottom too; none "
-        f"({of}horizontal)",
+        help="random mirroring of images: horizontal, both (also top to bottom), or none [default: "
+        f"{of}horizontal]",
     )
 
 
@@ -97,13 +124,23 @@ def add_labelled_settings(parser: argparse.ArgumentParser, *, of: str = "") -> N
     """
     add_flip(parser, of=of)
     parser.add_argument(
-        "--brightness", type=float, help=f"most by which images grow brighter or darker ({of}32/255)"
+        "--brightness",
+        metavar="AMOUNT",
+        type=float,
+        help=f"strongest random change of brightness [default: {of}32/255]",
     )
     parser.add_argument(
-        "--saturation", type=float, help=f"most by which colours grow stronger or paler ({of}0.5)"
+        "--saturation",
+        metavar="AMOUNT",
+        type=float,
+        help=f"strongest random change of colour saturation [default: {of}0.5]",
     )
     parser.add_argument(
-        "--balance", type=float, help=f"0: classes as often as they are; 1: all equally often ({of}0)"
+        "--balance",
+        metavar="SHARE",
+        type=float,
+        help="how far to balance classes: 0 draws them as often as they occur, 1 equally often "
+        f"[default: {of}0]",
     )
 
 
@@ -129,9 +166,17 @@ def image_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_supernet_training(parser: argparse.ArgumentParser) -> None:
     """Add what only the training of a whole supernet has."""
-    parser.add_argument("--random-subnets", type=int, help="random subnets a step (the recipe's)")
+    parser.add_argument(
+        "--random-subnets", metavar="COUNT", type=int, help="random subnets per step [default: the recipe's]"
+    )
 
 
 def add_held_out(parser: argparse.ArgumentParser) -> None:
     """Add how many images the reports look at."""
-    parser.add_argument("--held-out", type=int, default=1000, help="validation images of the reports (1000)")
+    parser.add_argument(
+        "--held-out",
+        metavar="COUNT",
+        type=int,
+        default=1000,
+        help="validation images used for the reports [default: 1000]",
+    )

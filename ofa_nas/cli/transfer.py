@@ -30,10 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         required=True,
-        help="data set: a name, NAME=FOLDER, or a folder with one sub-folder a class, or with signals",
+        help="data set: a name, NAME=FOLDER, or a folder with one sub-folder per class, of images or signals",
     )
     add_windows(parser)
-    parser.add_argument("--method", default="lite+bias", choices=_METHODS, help="what is trained (lite+bias)")
+    parser.add_argument(
+        "--method", default="lite+bias", choices=_METHODS, help="what is trained [default: lite+bias]"
+    )
     add_settings(parser, epochs="5", batch_size="8", learning_rate="the method's, of Adam", crop_scale="0.35")
     add_labelled_settings(parser)
     add_held_out(parser)

@@ -11,9 +11,9 @@ from ofa_nas.errors import ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `verify`."""
-    parser.add_argument("file", type=Path, help="ONNX file that ofa-nas exported")
+    parser.add_argument("file", metavar="FILE", type=Path, help="ONNX file exported by ofa-nas")
     parser.add_argument(
-        "--supernet", help="weights that the file came from (the shipped supernet that it names)"
+        "--supernet", help="supernet that the file came from [default: the shipped one that the file names]"
     )
     parser.add_argument(
         "--device",
@@ -21,13 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time the file on host, or on a board: ssh://[USER@]HOST[:PORT][/PYTHON]",
     )
     add_budgets(parser)
-    parser.add_argument("--accuracy", metavar="SHARE", help="top-1 to reach on these images, such as 85%%")
     parser.add_argument(
-        "--data", help="data set to judge accuracy by, such as a folder of test images (held-out images)"
+        "--accuracy", metavar="SHARE", help="top-1 accuracy to reach on these images, such as 85%%"
+    )
+    parser.add_argument(
+        "--data",
+        help="data set to measure accuracy on, such as a folder of test images [default: held-out "
+        "images of the supernet]",
     )
     add_windows(parser)
     add_split(parser)
-    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
+    parser.add_argument(
+        "--threads", metavar="COUNT", type=int, default=1, help="ONNX Runtime threads [default: 1]"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

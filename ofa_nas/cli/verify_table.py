@@ -18,20 +18,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         metavar="ADDRESS",
-        help="where to time: host, or ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] (where it was measured)",
+        help="where to time: host, or ssh://[USER@]HOST[:PORT][/PATH/OF/PYTHON] [default: where it "
+        "was measured]",
     )
     parser.add_argument(
-        "--precision", choices=TABLE_PRECISIONS, help="of the table, where several have the name (any)"
+        "--precision", choices=TABLE_PRECISIONS, help="which table, if several have that name [default: any]"
     )
     parser.add_argument(
         "--threads",
+        metavar="COUNT",
         type=int,
-        help="of the table, where several have the name (any); of ONNX Runtime, where it does not tell its "
-        "own (1)",
+        help="which table, if several have that name [default: any]; or ONNX Runtime threads, if "
+        "the table states none [default: 1]",
     )
-    parser.add_argument("--space", help="search space, by name or TOML file (the one that the table names)")
-    parser.add_argument("--networks", type=int, default=20, help="fresh networks, 20 to 200 (20)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of networks, weights and order (0)")
+    parser.add_argument(
+        "--space", help="search space, by name or TOML file [default: the one that the table names]"
+    )
+    parser.add_argument(
+        "--networks",
+        metavar="COUNT",
+        type=int,
+        default=20,
+        help="number of fresh networks, 20 to 200 [default: 20]",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed, of networks, weights and order [default: 0]"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

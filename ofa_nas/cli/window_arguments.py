@@ -2,18 +2,23 @@
 
 import argparse
 
+from ofa_nas.cli.argument_groups import Arguments
 
-def add_windows(parser: argparse.ArgumentParser) -> None:
+
+def add_windows(parser: Arguments) -> None:
     """Add the two options."""
     parser.add_argument(
         "--window",
         type=int,
         metavar="SAMPLES",
-        help="signals: length of a window, such as 3000 for 30 s at 100 Hz (that of the supernet's data; "
-        "else 128 of hapt, and of files of one's own a whole row)",
+        help="signals: window length in samples, such as 3000 for 30 s at 100 Hz [default: that of "
+        "the supernet's data; else 128 for hapt, and a whole row for your own files]",
     )
     parser.add_argument(
-        "--hop", type=int, metavar="SAMPLES", help="signals: from one window to the next (half a window)"
+        "--hop",
+        type=int,
+        metavar="SAMPLES",
+        help="signals: samples from one window to the next [default: half a window]",
     )
 
 

@@ -47,7 +47,7 @@ _MS = {"": 1.0, "us": 1e-3, "ms": 1.0, "s": 1e3}
 KINDS = {
     "latency": BudgetKind(
         title="latency",
-        meaning="latency on the device, such as 30ms (ms without a unit)",
+        meaning="latency on the device, such as 30ms (a bare number is in ms)",
         option="--latency",
         unit="ms",
         factors=_MS,
@@ -57,7 +57,7 @@ KINDS = {
     ),
     "peak_memory": BudgetKind(
         title="peak memory",
-        meaning="activation memory at its peak, such as 8MB",
+        meaning="peak memory of the activations, such as 8MB",
         option="--peak-memory",
         unit="bytes",
         factors=_BYTES,
@@ -68,7 +68,7 @@ KINDS = {
     ),
     "model_size": BudgetKind(
         title="model size",
-        meaning="weights, such as 6MB",
+        meaning="size of the weights, such as 6MB",
         option="--model-size",
         unit="bytes",
         factors=_BYTES,
@@ -77,7 +77,7 @@ KINDS = {
     ),
     "macs": BudgetKind(
         title="MACs",
-        meaning="multiply-accumulates, such as 200M",
+        meaning="multiply-accumulate operations, such as 200M",
         option="--macs",
         unit="MACs",
         factors=_COUNTS,

@@ -17,7 +17,9 @@ import ofa_nas.cli
 from ofa_nas import plugins
 from ofa_nas.cli import COMMANDS, add_arguments, main, module_name
 
-FRAME = {  # modules of the command line that are no commands
+FRAME = {
+    "argument_groups",
+    # modules of the command line that are no commands
     "budget_arguments",
     "console",
     "contest",

@@ -48,7 +48,7 @@ WRONG = (
     ("export largest --supernet {net} --output a.onnx --batch none", "--batch"),
     ("export largest --supernet {net} --output a.onnx --batch 0", "batch 0: expected 1 to 256, or dynamic"),
     ("export largest --supernet {net} --output a.onnx --threads 0", "--threads 0: expected 1 or more"),
-    ("show", "required: file"),
+    ("show", "required: FILE"),
     ("show {junk}", "{junk}"),
     ("show {folder}", "{folder}"),
     ("show no.onnx", "no.onnx"),
