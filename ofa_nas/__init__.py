@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ofa_nas.errors import OfaNasError
+    from ofa_nas.errors import BudgetError, OfaNasError
     from ofa_nas.latency.shelf import find_table
     from ofa_nas.latency.table import LatencyTable
     from ofa_nas.onnx_writer import write_model
@@ -43,6 +43,7 @@ __all__ = [
     "Architecture",
     "Block",
     "Budget",
+    "BudgetError",
     "ChoiceSpace",
     "CostTable",
     "Delivery",
@@ -81,6 +82,7 @@ _HOMES = {
     "Architecture": "space.architecture",
     "Block": "space.architecture",
     "Budget": "search.budgets",
+    "BudgetError": "errors",
     "ChoiceSpace": "search.choices",
     "CostTable": "space.costs",
     "Delivery": "pipeline.delivery.file_verification",
@@ -116,12 +118,14 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"ofa_nas.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"ofa_nas.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
