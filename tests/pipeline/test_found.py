@@ -60,6 +60,9 @@ def test_options_reach_the_search(small: SmallSupernet, board: str) -> None:
     assert near.accuracy > far.accuracy
     assert find_subnet(small.name, precision="int8").estimators.precision == "int8"
     assert find_subnet(small.name, latency={board: None}).result.budgets == ()
+    by_number = find_subnet(small.name, latency={board: 4}, peak_memory=60e3, macs=900_000).result
+    by_text = find_subnet(small.name, latency={board: "4ms"}, peak_memory="60kB", macs="900k").result
+    assert (by_number.budgets, by_number.chosen) == (by_text.budgets, by_text.chosen)
 
 
 def test_it_is_exported_and_checked_and_is_a_module(small: SmallSupernet, tmp_path: Path) -> None:
@@ -98,6 +101,10 @@ def test_what_cannot_be_is_one_error(small: SmallSupernet, board: str) -> None:
         find_subnet(small.name, macs="1k")
     with pytest.raises(BudgetError, match="expected"):
         find_subnet(small.name, latency={board: "soon"})
+    with pytest.raises(BudgetError, match="MACs budget of -1"):
+        find_subnet(small.name, macs=-1)
+    with pytest.raises(ConfigError, match="latency '3ms': expected a budget for each device, such as"):
+        find_subnet(small.name, latency="3ms")  # type: ignore[arg-type]
     with pytest.raises(TableError, match="toaster: no such latency table"):
         find_subnet(small.name, latency={"toaster": "3ms"})
     with pytest.raises(ConfigError, match="places: 'pi': no such device in latency, which names none"):

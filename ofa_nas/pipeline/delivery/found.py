@@ -19,7 +19,7 @@ from ofa_nas.pipeline.searching.promise import Place, Places, promise_of_result
 from ofa_nas.pipeline.searching.search import SearchResult, search_supernet
 from ofa_nas.pipeline.tables.device_table import device_table
 from ofa_nas.precisions import FP32
-from ofa_nas.search.budgets import parse_budget
+from ofa_nas.search.budgets import KINDS, Budget, parse_budget
 from ofa_nas.space.architecture import Architecture
 from ofa_nas.supernet_card import SupernetCard, SupernetFiles
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ofa_nas.supernet.supernet import Subnet
 
 Watch = Callable[[object], object]
+Amount = str | float  # `30ms`, or a number of milliseconds, bytes or multiply-accumulates
 _T = TypeVar("_T")
 
 
@@ -128,10 +129,10 @@ class FoundSubnet:
 def find_subnet(  # noqa: PLR0913 - one keyword for each budget is what makes it readable
     supernet: str | Path = DEFAULT_SUPERNET,
     *,
-    latency: Mapping[str, str | None] | None = None,
-    peak_memory: str | None = None,
-    model_size: str | None = None,
-    macs: str | None = None,
+    latency: Mapping[str, Amount | None] | None = None,
+    peak_memory: Amount | None = None,
+    model_size: Amount | None = None,
+    macs: Amount | None = None,
     places: Places | None = None,
     precision: str = FP32,
     margin: float | None = None,
@@ -142,13 +143,13 @@ def find_subnet(  # noqa: PLR0913 - one keyword for each budget is what makes it
 
     Args:
         supernet: Shipped name, or the path of a weights file.
-        latency: By device, a budget such as `30ms`; None for a device whose latency is only predicted. A
-            device is the name or file of a latency table, or an address (`host`, `ssh://…`): one that has no
-            fresh table is measured first, for minutes, and the first such device times the best candidates
-            before one is chosen.
-        peak_memory: Of activations, such as `8MB`.
-        model_size: Of weights, such as `6MB`.
-        macs: Such as `200M`.
+        latency: By device, a budget such as `30ms`, or a number [ms]; None for a device whose latency is only
+            predicted. A device is the name or file of a latency table, or an address (`host`, `ssh://…`):
+            one that has no fresh table is measured first, for minutes, and the first such device times the
+            best candidates before one is chosen.
+        peak_memory: Of activations, such as `8MB`, or a number [bytes].
+        model_size: Of weights, such as `6MB`, or a number [bytes].
+        macs: Such as `200M`, or a number.
         places: Where devices of `latency` are timed, and with how many threads, by the same names.
         precision: Of the file, `fp32` or `int8`.
         margin: Share of a latency budget that is kept free; without, the table's p95 error.
@@ -162,6 +163,7 @@ def find_subnet(  # noqa: PLR0913 - one keyword for each budget is what makes it
         DeviceError: A device cannot be reached or measured.
         ConfigError: `places` names a device that `latency` does not, or an option is wrong.
     """
+    _check_by_device(latency)
     latency, card = latency or {}, SupernetCard.load(SupernetFiles.find(supernet).card)
     timed = {device: Place(device) for device in latency if is_address(device)} | dict(places or {})
     _check_places(timed, latency)
@@ -172,11 +174,11 @@ def find_subnet(  # noqa: PLR0913 - one keyword for each budget is what makes it
         tables[device] = _last(activities, LatencyTable, watch)
     given = {"peak_memory": peak_memory, "model_size": model_size, "macs": macs}
     budgets = [
-        parse_budget("latency", text, device=tables[device].name)
-        for device, text in latency.items()
-        if text is not None
+        _budget("latency", amount, device=tables[device].name)
+        for device, amount in latency.items()
+        if amount is not None
     ]
-    budgets += [parse_budget(name, text) for name, text in given.items() if text is not None]
+    budgets += [_budget(name, amount) for name, amount in given.items() if amount is not None]
     estimators = Estimators.load(supernet, *tables.values(), precision=precision)
     records = search_supernet(estimators, budgets, seed=seed, margin=margin)
     result = _last(records, SearchResult, watch)
@@ -187,7 +189,19 @@ def find_subnet(  # noqa: PLR0913 - one keyword for each budget is what makes it
     return FoundSubnet(result, estimators, named, finals)
 
 
-def _check_places(places: Places, latency: Mapping[str, str | None]) -> None:
+def _budget(name: str, amount: Amount, *, device: str = "") -> Budget:
+    if isinstance(amount, str):
+        return parse_budget(name, amount, device=device)
+    return Budget(name, float(amount), KINDS[name].unit, device)
+
+
+def _check_by_device(latency: object) -> None:
+    if latency is not None and not isinstance(latency, Mapping):
+        example = "{'rpi4': '30ms'}"
+        raise ConfigError(f"latency {latency!r:.40}: expected a budget for each device, such as {example}")
+
+
+def _check_places(places: Places, latency: Mapping[str, Amount | None]) -> None:
     for device, place in places.items():
         if device not in latency:
             known = ", ".join(latency) or "none"
