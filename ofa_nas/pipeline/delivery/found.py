@@ -109,7 +109,9 @@ class FoundSubnet:
         return _last(records, Delivery, watch)
 
     def module(self) -> "Subnet":
-        """The subnet as a torch module in evaluation mode, batch norm calibrated; it has weights of its own.
+        """The subnet as a torch module with weights of its own, batch norm calibrated; it evaluates.
+
+        To train it further, call it with a mode: `module(images, ofa_nas.supernet.elastic.TRAIN_LARGEST)`.
 
         Raises:
             CheckpointError: The supernet has no weights or images.
