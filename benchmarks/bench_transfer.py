@@ -28,7 +28,7 @@ from ofa_nas.provenance import record_provenance
 from ofa_nas.supernet.supernet import place
 from ofa_nas.training.evaluate import count_correct
 from ofa_nas.training.loop import Checkpointing
-from ofa_nas.training.recipe import Settings
+from ofa_nas.training.recipe import Recipe, Settings
 from ofa_nas.training.splits import TrainingData
 from ofa_nas.transfer.adapt import TransferEpoch, adapt, transfer_recipe
 from ofa_nas.transfer.methods import METHODS
@@ -107,27 +107,43 @@ def _images(name: str, count: int, *, seed: int) -> tuple[PackedImages, PackedIm
     return decode(data.train.subset(np.sort(rows[:count]))), decode(data.val)
 
 
-def _transfer(
-    source: SourceSubnet, name: str, train: PackedImages, test: PackedImages, args: argparse.Namespace
-) -> Outcome:
-    method = METHODS[name]
+def transferred(
+    source: SourceSubnet, train: PackedImages, test: PackedImages, recipe: Recipe, *, path: Path
+) -> TransferNetwork:
+    """A subnet that learnt training images by the method that the recipe's phase is named after.
+
+    Args:
+        source: Whose weights it begins with; its classifier begins anew.
+        train: What it learns from.
+        test: A few of which are looked at after each epoch.
+        recipe: Of `transfer_recipe`.
+        path: Checkpoint; a transfer that was stopped goes on from it.
+    """
+    method = METHODS[recipe.phases[0].name]
     space = transfer_space(source.space, source.arch, classes=len(train.class_names), method=method)
     network = TransferNetwork(space, method)
     network.load_folded(source.weights, list(source.space.layers(source.arch)), where=source.name)
-    network.initialise(torch.Generator().manual_seed(args.seed))
+    network.initialise(torch.Generator().manual_seed(recipe.seed))
     place(network, torch.device("cpu"))
+    few = test.subset(np.arange(_REPORT_IMAGES))
+    data = TrainingData(train, few, train.images[:0], source.normalization)
+    checkpointing = Checkpointing(path, path.is_file(), 2.0, source.name)
+    for report in adapt(network, data, recipe, checkpointing=checkpointing):
+        if isinstance(report, TransferEpoch):
+            sys.stderr.write(f"  epoch {report.epoch:.2f}: loss {report.loss:.3f}\n")
+    return network
+
+
+def _transfer(
+    source: SourceSubnet, name: str, train: PackedImages, test: PackedImages, args: argparse.Namespace
+) -> Outcome:
     settings = Settings(
         epochs=args.epochs, learning_rate=args.learning_rate, crop_scale=args.crop_scale, seed=args.seed
     )
     recipe = transfer_recipe(name, batch_size=args.batch_size).override(settings)
-    few = test.subset(np.arange(_REPORT_IMAGES))
-    data = TrainingData(train, few, train.images[:0], source.normalization)
     path = args.folder / source.space.digest / str(source.arch).replace("/", "-") / f"{name}.safetensors"
-    checkpointing = Checkpointing(path, path.is_file(), 2.0, source.name)
     began = time.process_time()
-    for report in adapt(network, data, recipe, checkpointing=checkpointing):
-        if isinstance(report, TransferEpoch):
-            sys.stderr.write(f"  epoch {report.epoch:.2f}: loss {report.loss:.3f}\n")
+    network = transferred(source, train, test, recipe, path=path)
     minutes = (time.process_time() - began) / 60.0
     count = sum(value.numel() for value in network.trained().values())
     correct = count_correct(network, test, normalization=source.normalization)

@@ -74,13 +74,15 @@ def check_objective(args: argparse.Namespace, *, is_list: bool) -> None:
     if args.objective == "accuracy":
         if args.accuracy is not None:
             raise ConfigError(
-                f"--accuracy {args.accuracy[:40]} is reached at the least of some cost: say which with "
-                "--objective latency, peak-memory, model-size or macs"
+                f"--accuracy {args.accuracy[:40]} needs a cost to minimise: add --objective latency, "
+                "peak-memory, model-size or macs"
             )
     elif args.accuracy is None:
         raise ConfigError(f"--objective {args.objective} needs the accuracy to reach: --accuracy 65%")
     elif is_list:
-        raise ConfigError(f"--objective {args.objective} has one answer: give one value for each budget")
+        raise ConfigError(
+            f"--objective {args.objective} gives one answer: give one value for each budget, not a list"
+        )
     elif args.objective == "latency" and not args.devices:
         raise ConfigError("--objective latency is the latency of a device: add --device host, or a table")
 

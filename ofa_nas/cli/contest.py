@@ -23,7 +23,9 @@ def check_contest(args: argparse.Namespace) -> None:
     if args.data is None and args.images is not None:
         raise ConfigError(f"--images {args.images}: of which data set? Give --data")
     if args.data is not None and args.objective != "accuracy":
-        raise ConfigError(f"--data orders candidates by accuracy, which --objective {args.objective} is not")
+        raise ConfigError(
+            f"--data ranks candidates by accuracy, and --objective {args.objective} does not: leave one of them out"
+        )
 
 
 def check_data(data: str, card: "SupernetCard") -> None:

@@ -80,7 +80,7 @@ def read_devices(given: Sequence[tuple[str, str]]) -> tuple[DeviceArgument, ...]
         else:
             raise _homeless(option, text, count)
     if given and not devices:
-        raise ConfigError(f"--threads {threads} is of a device: add --device host, a table or an address")
+        raise ConfigError(f"--threads {threads} needs a device: add --device host, a table or an address")
     return tuple(devices)
 
 

@@ -90,8 +90,8 @@ def _check_options(args: argparse.Namespace) -> None:
         actions = [action for action, options in OWN.items() if option in options]
         if args.action not in actions and getattr(args, option) not in (None, False):
             raise ConfigError(
-                f"--{option.replace('_', '-')}: is of predictor {', '.join(actions)}; "
-                f"leave it out with predictor {args.action}"
+                f"--{option.replace('_', '-')} only applies to predictor {', '.join(actions)}; "
+                f"leave it out of predictor {args.action}"
             )
 
 

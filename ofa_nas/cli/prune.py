@@ -116,7 +116,9 @@ def _plan(args: argparse.Namespace) -> "PrunePlan":
     for name in own[other]:
         if getattr(args, name) is not None:
             option = name.replace("_", "-")
-            raise ConfigError(f"--{option}: is of --method {other}; leave it out with --method {args.method}")
+            raise ConfigError(
+                f"--{option} only applies to --method {other}; leave it out with --method {args.method}"
+            )
     given = {name: getattr(args, name) for name in own[args.method] if getattr(args, name) is not None}
     return PrunePlan(
         subnet=args.start,

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from ofa_nas.search.budgets import parse_accuracy
 
     if args.data is None and args.split != VALIDATION:
-        raise ConfigError(f"--split {args.split}: is one of a data set: add --data")
+        raise ConfigError(f"--split {args.split} chooses among the images of a data set: add --data")
     images = None if args.data is None else images_for(args.file, args.data, split=args.split)
     stream = verify_file(
         args.file,

@@ -163,9 +163,11 @@ def test_wrong_inputs_are_one_clear_error(refused: Refused, small: SmallSupernet
     start = (*base, "--from", "largest")
     assert "--keep 0.0: expected a share of the channels" in refused(*start, "--keep", 0)
     assert "--keep 0.99: cuts no channel of tiny" in refused(*start, "--keep", 0.99)
-    assert "--rounds: is of --method imp" in refused(*start, "--rounds", 3)
-    assert "--tensorboard: is of --method channel" in refused(*start, "--method", "imp", "--tensorboard")
-    assert "--keep: is of --method channel" in refused(*start, "--method", "imp", "--keep", 0.5)
+    assert "--rounds only applies to --method imp" in refused(*start, "--rounds", 3)
+    assert "--tensorboard only applies to --method channel" in refused(
+        *start, "--method", "imp", "--tensorboard"
+    )
+    assert "--keep only applies to --method channel" in refused(*start, "--method", "imp", "--keep", 0.5)
     assert "--share 1.0: expected a share" in refused(*start, "--method", "imp", "--share", 1)
     assert "--rewind 99: expected a step before the end" in refused(
         *start, *SHORT, "--method", "imp", "--rewind", 99

@@ -48,7 +48,7 @@ def test_threads_are_those_of_the_device_before_them_or_of_all() -> None:
     given = [("--device", "pi"), ("--threads", "4"), ("--device", "nuc")]
     assert [one.threads for one in read_devices(given)] == [4, 1]
     assert [one.threads for one in read_devices([("--threads", "2"), *given])] == [4, 2]
-    with pytest.raises(ConfigError, match="--threads 2 is of a device: add --device host"):
+    with pytest.raises(ConfigError, match="--threads 2 needs a device: add --device host"):
         read_devices([("--threads", "2")])
     assert [one.threads for one in read_devices([("--threads", "2"), ("--device", "pi")])] == [2]
     for text in ("0", "4097", "four", "-1", "1.5", "9" * 20):

@@ -125,19 +125,19 @@ WRONG = (
     ("predictor report --supernet nonet", "nonet"),
     (
         "predictor fit --supernet {net} --data {data}",
-        "--data: is of predictor collect; leave it out with predictor fit",
+        "--data only applies to predictor collect; leave it out of predictor fit",
     ),
     (
         "predictor report --supernet {net} --images 10",
-        "--images: is of predictor collect; leave it out with predictor report",
+        "--images only applies to predictor collect; leave it out of predictor report",
     ),
     (
         "predictor fit --supernet {net} --output page.html",
-        "--output: is of predictor report; leave it out with predictor fit",
+        "--output only applies to predictor report; leave it out of predictor fit",
     ),
     (
         "predictor collect --supernet {net} --data {data} --kind mlp",
-        "--kind: is of predictor fit, report; leave it out with predictor collect",
+        "--kind only applies to predictor fit, report; leave it out of predictor collect",
     ),
     (
         "predictor collect --supernet {net} --data {data} --count 10000000",
@@ -155,7 +155,7 @@ WRONG = (
     ("prune --from largest --supernet {net} --data {data} --resume", "nothing to resume"),
     (
         "prune --from largest --supernet {net} --data {data} --method imp --checkpoint-minutes 1",
-        "--checkpoint-minutes: is of --method channel; leave it out with --method imp",
+        "--checkpoint-minutes only applies to --method channel; leave it out with --method imp",
     ),
     ("data sand a.npz", "sand"),
     ("data dead-leaves a.txt", "a.txt"),

@@ -81,7 +81,7 @@ def test_the_splits_of_a_data_set_are_joined(small: SmallSupernet) -> None:
 
 
 def test_wrong_calls_are_refused(small: SmallSupernet, file: Path, tests_folder: Path) -> None:
-    with pytest.raises(ConfigError, match="--split all: is one of a data set: add --data"):
+    with pytest.raises(ConfigError, match="--split all chooses among the images of a data set: add --data"):
         list(evaluate(small.name, [str(file)], split="all"))
     with pytest.raises(ConfigError, match="--split both: expected val or all"):
         list(evaluate(small.name, [str(file)], data=str(small.data), split="both"))

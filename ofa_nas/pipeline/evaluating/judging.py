@@ -101,7 +101,7 @@ def evaluate(
     if split not in SPLITS:
         raise ConfigError(f"--split {split[:80]}: expected {' or '.join(SPLITS)}")
     if data is None and split != VALIDATION:
-        raise ConfigError(f"--split {split}: is one of a data set: add --data")
+        raise ConfigError(f"--split {split} chooses among the images of a data set: add --data")
     paths = {text: Path(text) for text in archs if text.endswith(ONNX_SUFFIX)}
     files = {text: _open_file(path, threads=threads) for text, path in paths.items()}
     bench = None if len(paths) == len(archs) else Bench.open(supernet, threads=threads)
