@@ -24,7 +24,8 @@ def check_contest(args: argparse.Namespace) -> None:
         raise ConfigError(f"--images {args.images}: of which data set? Give --data")
     if args.data is not None and args.objective != "accuracy":
         raise ConfigError(
-            f"--data ranks candidates by accuracy, and --objective {args.objective} does not: leave one of them out"
+            f"--data ranks candidates by accuracy, and --objective {args.objective} does not: leave one of "
+            "them out"
         )
 
 
