@@ -169,18 +169,17 @@ def find_subnet(  # noqa: PLR0913 - one keyword for each budget is what makes it
     latency, card = latency or {}, SupernetCard.load(SupernetFiles.find(supernet).card)
     timed = {device: Place(device) for device in latency if is_address(device)} | dict(places or {})
     _check_places(timed, latency)
+    given = {"peak_memory": peak_memory, "model_size": model_size, "macs": macs}
+    asked = [
+        _budget("latency", amount, device=device) for device, amount in latency.items() if amount is not None
+    ]
+    asked += [_budget(name, amount) for name, amount in given.items() if amount is not None]
     tables = {}
     for device in latency:
         threads = timed[device].threads if device in timed else 1
         activities = device_table(device, card.space, threads=threads, seed=seed, precision=precision)
         tables[device] = _last(activities, LatencyTable, watch)
-    given = {"peak_memory": peak_memory, "model_size": model_size, "macs": macs}
-    budgets = [
-        _budget("latency", amount, device=tables[device].name)
-        for device, amount in latency.items()
-        if amount is not None
-    ]
-    budgets += [_budget(name, amount) for name, amount in given.items() if amount is not None]
+    budgets = [replace(one, device=tables[one.device].name) if one.device else one for one in asked]
     estimators = Estimators.load(supernet, *tables.values(), precision=precision)
     records = search_supernet(estimators, budgets, seed=seed, margin=margin)
     result = _last(records, SearchResult, watch)
