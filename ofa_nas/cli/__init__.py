@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from itertools import groupby, pairwise
 from keyword import iskeyword
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import ofa_nas
 from ofa_nas.cli.plain import one_line
@@ -225,7 +225,9 @@ def _run(arguments: list[str]) -> int:
     parser = build_parser(arguments[:1])
     _check_command(parser, arguments[0] if arguments else "")
     _check_words(arguments)
-    args = parser.parse_args(_with_negatives(arguments))
+    args, rest = parser.parse_known_args(_with_negatives(arguments))
+    if rest:
+        _refuse_unknown(parser, arguments[0], rest)
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s"
     )
@@ -249,6 +251,33 @@ def _check_command(parser: argparse.ArgumentParser, word: str) -> None:
     near = get_close_matches(word, names, n=1)
     told = f"there is no command {word[:60]!r}" if word else "COMMAND is missing"
     parser.error(f"{told}{f', maybe {near[0]}' if near else ''}; ofa-nas --help lists the commands")
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, first: str, rest: Sequence[str]) -> NoReturn:
+    """Refuse what no argument takes, with the usage of its command and the nearest option."""
+    word = next((word for word in rest if word.startswith("-")), rest[0]).partition("=")[0]
+    if first.startswith("-"):
+        parser.error(f"{word[:60]!r} stands before COMMAND: options of a command go after its name")
+    command = _subparsers(parser)[first]
+    if not word.startswith("-"):
+        command.error(f"unexpected argument {word[:60]!r}; {command.prog} --help lists the arguments")
+    near = get_close_matches(word, _options(command), n=1)
+    maybe = f", maybe {near[0]}" if near else ""
+    command.error(f"there is no option {word[:60]!r}{maybe}; {command.prog} --help lists the options")
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its arguments
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            found |= action.choices
+    return found
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    """Options of a command and of its actions."""
+    own = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
+    return own + [name for part in _subparsers(parser).values() for name in _options(part)]
 
 
 def _check_words(arguments: list[str]) -> None:

@@ -105,6 +105,31 @@ def test_a_misspelt_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[s
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["search", "--latncy", "3ms"],
+            "there is no option '--latncy', maybe --latency; ofa-nas search --help lists the options",
+        ),
+        (["search", "--latncy=3ms"], "there is no option '--latncy', maybe --latency;"),
+        (["spaces", "--zzz"], "there is no option '--zzz'; ofa-nas spaces --help lists the options"),
+        (["devices", "explain", "rpi4", "largest", "--clases", "9"], "'--clases', maybe --classes;"),
+        (
+            ["search", "3ms"],
+            "ofa-nas search: error: unexpected argument '3ms'; ofa-nas search --help lists the arguments",
+        ),
+        (["--json", "spaces"], "'--json' stands before COMMAND: options of a command go after its name"),
+    ],
+)
+def test_an_option_that_is_none_gets_the_nearest_one_of_its_command(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert told in capsys.readouterr().err
+
+
 def test_a_refusal_is_one_line_and_exits_with_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spaces", "nope"]) == 1
     captured = capsys.readouterr()
