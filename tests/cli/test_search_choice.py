@@ -37,7 +37,7 @@ def test_an_objective_turns_the_search_round(
     assert "none within the budgets that costs less is predicted to reach it" in told
     for flags, message in (
         (("--objective", "macs"), "--objective macs needs the accuracy to reach: --accuracy 65%"),
-        (("--accuracy", "50%"), "say which with --objective latency, peak-memory, model-size or macs"),
+        (("--accuracy", "50%"), "add --objective latency, peak-memory, model-size or macs"),
         (("--objective", "latency", "--accuracy", "50%"), "add --device host, or a table"),
         (("--objective", "macs", "--accuracy", "5", "--macs", "1,2M"), "give one value for each budget"),
     ):
