@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import ofa_nas
+from ofa_nas.cli.argument_groups import add_common_options
 from ofa_nas.cli.plain import one_line
 from ofa_nas.cli.signals import ended_in_order, status_of
 from ofa_nas.cli.streams import drop_stdout, prepare_streams
@@ -146,26 +147,19 @@ def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
 def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     """Add a command's own arguments and those that every command has."""
     load_command(command.name).add_arguments(parser)
-    usage = _usage(parser)
-    if usage is not None:
-        parser.usage = f"ofa-nas {command.name} {usage}"
-    group = parser.add_argument_group("options of every command")
-    group.add_argument("--json", action="store_true", help="print one JSON document to stdout")
-    group.add_argument(
-        "--json-file",
-        type=Path,
-        metavar="FILE",
-        help="write that JSON document to a file, with or without --json",
-    )
-    group.add_argument("--verbose", action="store_true", help="log library activity to stderr")
+    parser.usage = f"ofa-nas {command.name} {_usage(parser)}"
+    for name, action in _subparsers(parser).items():
+        action.usage = f"ofa-nas {command.name} {name} {_usage(action)}"
+    add_common_options(parser)
 
 
-def _usage(parser: argparse.ArgumentParser) -> str | None:
-    """What a command must have, and `[OPTIONS]`; None where actions follow, which have their own usages."""
+def _usage(parser: argparse.ArgumentParser) -> str:
+    """What a command or one of its actions must have, and `[OPTIONS]`."""
     words = []
     for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its arguments
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            return None
+            words.append(f"[{action.metavar}]")
+            continue
         value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
         if not action.option_strings:
             value += " …" if action.nargs in ("+", "*") else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_nas.assets import DEFAULT_SPACE
+from ofa_nas.cli.argument_groups import add_common_options
 
 if TYPE_CHECKING:
     from ofa_nas.latency.roofline import Roofline
@@ -80,16 +81,7 @@ def _add_action(
     action = actions.add_parser(
         name, help=meaning, description=f"{meaning[:1].upper()}{meaning[1:]}.", allow_abbrev=False
     )
-    # The command has these too; without a default here, what stands before the action is not overwritten.
-    action.add_argument(
-        "--json-file",
-        type=Path,
-        metavar="FILE",
-        default=argparse.SUPPRESS,
-        help="write that JSON document to a file",
-    )
-    for flag, help_text in (("--json", "print one JSON document to stdout"), ("--verbose", "log to stderr")):
-        action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=help_text)
+    add_common_options(action, suppress=True)
     return action
 
 

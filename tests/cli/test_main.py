@@ -78,6 +78,31 @@ def test_every_command_has_help_and_json(name: str, capsys: pytest.CaptureFixtur
     assert shown.startswith(f"usage: ofa-nas {name} ")
 
 
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (["devices"], "usage: ofa-nas devices [ACTION] [OPTIONS]\n"),
+        (["devices", "explain"], "usage: ofa-nas devices explain NAME ARCH … [OPTIONS]\n"),
+        (
+            ["devices", "calibrate"],
+            "usage: ofa-nas devices calibrate NAME CSV --output FILE [OPTIONS]\n",
+        ),
+    ],
+)
+def test_help_of_an_action_is_as_that_of_a_command(
+    words: list[str], usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith(usage)
+    with pytest.raises(SystemExit, match="0"):
+        main(["spaces", "--help"])
+    title = "options of every command:"
+    same = capsys.readouterr().out.partition(title)[2]
+    assert " ".join(same.split()) == " ".join(shown.partition(title)[2].split())
+
+
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
