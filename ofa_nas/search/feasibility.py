@@ -157,19 +157,17 @@ def _describe_unreachable(cost: BudgetedCost, arch: Architecture) -> str:
     smallest = float(cost.values(encoding.encode([arch]))[0])
     if smallest <= budget.searched_limit:
         return ""
-    limit, least, enough = (
-        format_amount(budget.limit, budget.unit),
-        format_amount(smallest, budget.unit, up=True),
-        format_amount(smallest / (1.0 - budget.margin), budget.unit, up=True),
-    )
+    least = format_amount(smallest, budget.unit, up=True)
+    enough = format_amount(smallest / (1.0 - budget.margin), budget.unit, up=True)
+    typed = enough.removesuffix(" MACs").replace(" ", "")
     margin, without = "", ""
     if budget.margin:
         searched = format_amount(budget.searched_limit, budget.unit)
         margin = f" with a margin of {format_share(budget.margin)}, at {searched} predicted"
         without = ", or give --margin 0" if smallest <= budget.limit else ""
     return (
-        f"{budget.title} budget {limit} cannot be met{margin}: the smallest that {encoding.space.name} "
-        f"reaches is {least} ({arch}); raise {KINDS[budget.name].option} to {enough} or "
+        f"{budget} cannot be met{margin}: the smallest that {encoding.space.name} "
+        f"reaches is {least} ({arch}); raise {KINDS[budget.name].option} to {typed} or "
         f"more{without}"
     )
 

@@ -292,10 +292,10 @@ def short(small: SmallSupernet, tmp_path: Path) -> Callable[..., Path]:
         ("[search]\nlatency = 5", "run.toml: search.latency: expected a string, got 5"),
         ("[search]\nlatency = '1ms'", "run.toml: search.device: is missing: a latency is one of a device"),
         ("[search]\nmacs = '1,2M'", "run.toml: search.macs: 1,2M: a run ends in one file"),
-        ("[search]\nmacs = '1k'", "run.toml: search: MACs budget 1 k MACs cannot be met"),
+        ("[search]\nmacs = '1k'", "run.toml: search: MACs ≤ 1 k MACs cannot be met"),
         (
             "[search]\ndevice = 'rpi4'\nlatency = '1ms'",
-            "run.toml: search: latency on rpi4 budget 1 ms cannot be met",
+            "run.toml: search: latency on rpi4 ≤ 1 ms cannot be met",
         ),
         ("[search]\nmacs = 'lots'", "run.toml: search.macs: --macs 'lots': expected MACs such as 200M"),
         ("[search]\ndevice = 'toaster'", "run.toml: search.device: toaster: no such latency table"),

@@ -228,7 +228,7 @@ def test_the_document_of_a_list_has_an_answer_for_each_budget(
     unmet, *answers = document["answers"]
     assert unmet.keys() == {"budgets", "unmet"}
     assert unmet["budgets"][0]["limit"] == pytest.approx(1e-3)
-    assert "latency on my-board budget 0.001 ms cannot be met" in unmet["unmet"]
+    assert "latency on my-board ≤ 0.001 ms cannot be met" in unmet["unmet"]
     assert [answer["budgets"][0]["limit"] for answer in answers] == [3.0, 4.0]
     for answer, text in zip(answers, ("3ms", "4ms"), strict=True):
         alone = command(*arguments, "--latency", text, "--peak-memory", "40kB").document
@@ -249,7 +249,7 @@ def test_people_see_a_row_for_each_budget_of_a_list(
     assert "budget latency on my-board ≤ 4 ms; no margin" in printed.text
     assert "budgets MACs, one subnet for each" in printed.text
     assert "1 k MACs cannot be met" in printed.text
-    assert "unmet MACs budget 1 k MACs cannot be met: the smallest that tiny reaches is" in printed.text
+    assert "unmet MACs ≤ 1 k MACs cannot be met: the smallest that tiny reaches is" in printed.text
     rows = [line.split() for line in printed.out.splitlines() if " MACs " in line and "%" in line]
     assert [row[0] for row in rows] == ["200", "500"]
 
@@ -300,14 +300,14 @@ def test_a_list_of_one_value_is_a_budget(command: Command, small: SmallSupernet)
         ),
         ("--macs 1M,lots", "--macs 'lots': expected MACs such as 200M"),
         ("--device rpi4 --latency 10,,20ms", "--latency '': expected latency such as 30ms"),
-        ("--macs 1,2k", "MACs budget 2 k MACs cannot be met: the smallest that tiny reaches is"),
+        ("--macs 1,2k", "MACs ≤ 2 k MACs cannot be met: the smallest that tiny reaches is"),
         ("--macs 1M,2M --export subnet.onnx", "--export is for one subnet, not for a list of budgets"),
         ("--macs 1M,2M --device rpi4 --measure host", "--measure is for one subnet, not for a list"),
         ("--macs 1M,2M --device host --finalists 2", "--finalists is for one subnet, not for a list"),
         ("--macs 1M,2M --margin 5%", "--margin is a share of the latency budget"),
         (
             "--device rpi4 --latency 1us --device BOARD --latency 1us",
-            "latency on rpi4 budget 0.001 ms cannot be met",
+            "latency on rpi4 ≤ 0.001 ms cannot be met",
         ),
     ],
 )

@@ -21,7 +21,7 @@ WRONG = (
     ("search --device rpi5 --latency 3ms", "rpi5 is a roofline of Raspberry Pi 5 B: it ranks"),
     ("search --device rpi9 --latency 3ms", "rpi9: no such latency table"),
     ("search --device {junk} --latency 3ms", "{junk}"),
-    ("search --device rpi4 --latency 1us", "raise --latency to 8.57 ms or more"),
+    ("search --device rpi4 --latency 1us", "raise --latency to 8.57ms or more"),
     ("search --macs 1 --supernet {net}", "cannot be met"),
     ("search --macs 1M --supernet nonet", "nonet: no such supernet"),
     ("search --macs 1M --supernet {junk}", "{junk}"),

@@ -97,7 +97,7 @@ def test_candidates_and_file_are_timed_where_the_device_is(
 
 
 def test_what_cannot_be_is_one_error(small: SmallSupernet, board: str) -> None:
-    with pytest.raises(BudgetError, match="MACs budget 1 k MACs cannot be met"):
+    with pytest.raises(BudgetError, match="MACs ≤ 1 k MACs cannot be met"):
         find_subnet(small.name, macs="1k")
     with pytest.raises(BudgetError, match="expected"):  # before anything is measured
         find_subnet(small.name, latency={"host": "soon"}, watch=lambda record: pytest.fail(str(record)))
