@@ -206,7 +206,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
     if args.output is not None:
         check_writable(args.output, option="--output", suffix=".json")
     if args.bundle is not None and args.collect is None:
-        check_writable(args.bundle, option="--bundle")
+        check_writable(args.bundle, option="--bundle", suffix=".zip")
 
 
 def _counts(args: argparse.Namespace) -> list[int]:

@@ -80,6 +80,10 @@ WRONG = (
     ("profile --space tiny --rounds 0", "--rounds"),
     ("profile --collect {junk} --bundle {junk} --name mine", "{junk}"),
     ("profile --collect {junk}", "--bundle"),
+    (
+        "profile --space tiny --bundle board.tar",
+        "--bundle board.tar: cannot be written: expected the name of a .zip",
+    ),
     ("verify-table nowhere", "nowhere: no such latency table"),
     ("verify-table {junk}", "{junk}"),
     ("devices melt", "melt"),
