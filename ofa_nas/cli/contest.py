@@ -21,7 +21,7 @@ def check_contest(args: argparse.Namespace) -> None:
     from ofa_nas.errors import ConfigError
 
     if args.data is None and args.images is not None:
-        raise ConfigError(f"--images {args.images}: of which data set? Give --data")
+        raise ConfigError(f"--images {args.images} needs a data set: add --data")
     if args.data is not None and args.objective != "accuracy":
         raise ConfigError(
             f"--data ranks candidates by accuracy, and --objective {args.objective} does not: leave one of "

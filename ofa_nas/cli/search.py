@@ -234,7 +234,7 @@ def _check_form(args: argparse.Namespace, budgets: "Sequence[Budget]") -> None:
     if args.export is None:
         if args.batch is not None or args.preprocess:
             option = "--preprocess" if args.batch is None else "--batch"
-            raise ConfigError(f"{option} is for the file that is written: add --export FILE")
+            raise ConfigError(f"{option} only applies to an exported file: add --export FILE")
         return
     batch = read_form(args).batch
     limited = [kind for budget in budgets if (kind := KINDS[budget.name]).is_of_one_image]

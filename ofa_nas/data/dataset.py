@@ -98,7 +98,7 @@ def _open_text(text: str, windows: Windows) -> DataSet:
 
 def _expected() -> str:
     names = ", ".join(name for name in plugin_names("data.sources") if name != _ANY_FOLDER)
-    return f"expected a folder with one sub-folder a class, or one of {names}"
+    return f"expected a folder with one sub-folder per class, or one of {names}"
 
 
 def default_root(name: str) -> Path:

@@ -278,8 +278,8 @@ def test_the_file_of_a_search_has_the_form_that_was_asked_for(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--batch", "4"], "--batch is for the file that is written: add --export FILE"),
-        (["--preprocess"], "--preprocess is for the file that is written: add --export FILE"),
+        (["--batch", "4"], "--batch only applies to an exported file: add --export FILE"),
+        (["--preprocess"], "--preprocess only applies to an exported file: add --export FILE"),
         (["--export", "FILE", "--batch", "many"], "--batch many: expected a number such as 1, or dynamic"),
         (["--export", "FILE", "--batch", "257"], "batch 257: expected 1 to 256, or dynamic"),
         (

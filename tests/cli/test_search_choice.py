@@ -160,7 +160,7 @@ def test_candidates_are_evaluated_before_one_is_chosen(
     assert len(few["contest"]["networks"]) == 3 < len(networks)
     none_timed = command(*evaluated, "--finalists", "0", "--json").document
     assert len(none_timed["contest"]["networks"]) == len(networks)
-    assert "--images 40: of which data set?" in refused(*search, "--images", "40")
+    assert "--images 40 needs a data set: add --data" in refused(*search, "--images", "40")
     assert "--data ranks candidates by accuracy" in refused(
         "search", "--supernet", small.name, "--objective", "macs", "--accuracy", "10%", "--data", small.data
     )

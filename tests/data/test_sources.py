@@ -394,7 +394,7 @@ def test_what_would_be_right_is_listed(
         open_data(text)
     assert str(caught.value).startswith(message)
     names = "cifar10, fashion_mnist, hapt, signals, tiny_imagenet"
-    assert str(caught.value).endswith(f"expected a folder with one sub-folder a class, or one of {names}")
+    assert str(caught.value).endswith(f"expected a folder with one sub-folder per class, or one of {names}")
 
 
 real_data = pytest.mark.skipif(

@@ -149,7 +149,7 @@ def _data(run: RunFile, start: SupernetFiles | PretrainedNetwork | None) -> Data
     if run.data is None:
         raise ConfigError(
             f"{run.path}: data: is missing: training, collecting and search.contest need images; give a "
-            "folder with one sub-folder a class"
+            "folder with one sub-folder per class"
         )
     with _key(run, "data"):
         name, text = split_windows(run.data)[0], run.data
