@@ -48,16 +48,25 @@ def test_who_gives_torch_no_threads_is_told_of_quotas() -> None:
     assert all("quota" in line for line in told), told
 
 
-@pytest.mark.parametrize("name", ["README.md", pytest.param("docs/python.md", marks=pytest.mark.slow)])
-def test_the_python_of_the_documents_runs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.slow
+def test_the_python_of_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = code_blocks(name, "python")
-    assert blocks
-    for block in blocks:
-        exec(compile(block, name, "exec"), {})
+    for block in code_blocks("docs/python.md", "python"):
+        exec(compile(block, "docs/python.md", "exec"), {})
         assert capsys.readouterr().out
+
+
+def test_the_python_of_the_readme_is_that_of_the_page() -> None:
+    """It is not run a second time."""
+
+    def statements(block: str) -> list[str]:
+        return [line.partition("  # ")[0] for line in block.splitlines() if line]
+
+    (own,) = code_blocks("README.md", "python")
+    first = statements(code_blocks("docs/python.md", "python")[0])
+    assert [line for line in first if not line.startswith("print(delivery")] == statements(own)
 
 
 @pytest.mark.campaign
